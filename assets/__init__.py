@@ -1,0 +1,1 @@
+"""MJCF models, one folder a body."""

@@ -1,0 +1,1 @@
+"""Bodies and tasks, one file a body."""

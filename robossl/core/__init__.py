@@ -1,0 +1,1 @@
+"""What is said: contracts, seeding, files, spaces. Imports nothing of ours."""

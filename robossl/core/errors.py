@@ -1,0 +1,30 @@
+"""The two ways things go wrong: the request was wrong, or the work failed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RequestError(ValueError):
+    """The request was wrong. One line: what was given, what was expected, what there is. Exit code 2."""
+
+
+class WorkError(RuntimeError):
+    """The request was right and the work failed. One line. Exit code 1."""
+
+
+class DamagedFile(WorkError):
+    """A file of ours is cut short, altered or not what its name says."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
+    """The answer to a name that does not exist, with the near ones first.
+
+    >>> str(unknown("env", "reecher", ["pusher", "reacher"]))
+    "no 'reecher' among the envs; did you mean 'reacher'? there are: pusher, reacher"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return RequestError(f"no {name!r} among the {kind}s;{hint} there are: {', '.join(names) or 'none'}")

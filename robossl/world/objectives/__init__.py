@@ -1,0 +1,1 @@
+"""What the world model is asked to predict, one small function each."""
