@@ -1,1 +1,1 @@
-"""Is it any good."""
+"""Is it any good: prediction, probes, goals, control, statistics, and the report that says so."""

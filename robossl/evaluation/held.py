@@ -1,0 +1,67 @@
+"""What is held out to judge a model: encoded rows of the splits "probe" and "test", scaled by "train"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from robossl.core.seeding import generator
+from robossl.evaluation.latents import encode
+from robossl.evaluation.rows import Rows, gather
+
+
+@dataclass(frozen=True)
+class Held:
+    """Readouts are fitted on `probe`, figures are taken on `test`; scales come from `train`."""
+
+    train: Rows
+    probe: Rows
+    test: Rows
+    probe_z: np.ndarray  # (N, Z)
+    test_z: np.ndarray  # (M, Z)
+    spread: np.ndarray  # (D,) standard deviation of each observed number in train; 0 where it never changes
+    actions: Actions
+    seed: int
+
+    @property
+    def alive(self) -> np.ndarray:
+        """(D,) bool: the observed numbers that change at all."""
+        return self.spread > 0
+
+    def normalised(self, rows: Rows) -> np.ndarray:
+        """The observed numbers that change, in units of their spread, (N, D')."""
+        return rows.numbers[:, self.alive] / self.spread[self.alive]
+
+
+def hold_out(model: Any, stream: Any, seed: int = 0) -> Held:
+    """Read and encode the held-out rows once; every diagnostic uses them. RequestError where a split is empty."""
+    train, probe, test = (gather(stream, split, seed) for split in ("train", "probe", "test"))
+    spread = train.numbers.std(0)
+    spread[spread <= 1e-6 * (1 + np.abs(train.numbers).max(0))] = 0.0
+    actions = Actions(stream.action_space)
+    return Held(train, probe, test, encode(model, probe), encode(model, test), spread, actions, seed)
+
+
+class Actions:
+    """Env actions as numbers: boxes as they are, a choice one-hot."""
+
+    def __init__(self, space: spaces.Space) -> None:
+        self.discrete = isinstance(space, spaces.Discrete)
+        self.choices = int(space.n) if isinstance(space, spaces.Discrete) else 0
+        self.start = int(space.start) if isinstance(space, spaces.Discrete) else 0
+
+    def numbers(self, action: np.ndarray) -> np.ndarray:
+        """(N, A) float64 for actions (N, A), or (N,) choices."""
+        if self.discrete:
+            return np.eye(self.choices)[np.rint(action).astype(np.int64).reshape(-1) - self.start]
+        return np.asarray(action, np.float64).reshape(len(action), -1)
+
+
+def draw(starts: np.ndarray, count: int, seed: int, *purpose: str | int) -> np.ndarray:
+    """At most `count` of `starts`, drawn without putting back, in their order."""
+    if len(starts) <= count:
+        return starts
+    return np.sort(generator(seed, *purpose).choice(starts, count, replace=False))

@@ -1,0 +1,102 @@
+"""Whether z tells what was done: inverse dynamics on held-out steps, and what it adds over z alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from robossl.core.seeding import generator
+from robossl.evaluation.held import Held, draw
+from robossl.evaluation.latents import infer_action
+from robossl.evaluation.ridge import fit_ridge, random_features
+from robossl.evaluation.statistics import Figure, bootstrap_ratio, rate
+
+_STEPS = 5000  # at most so many held-out steps
+_FEATURES = 256  # width of the fixed hidden layer of the small MLP
+
+
+def inverse_r2(model: Any, held: Held) -> Figure:
+    """The model's own one-step inverse: R2 of the action on "test", the mean over its dimensions (boxes only).
+
+    The interval is a bootstrap over episodes.
+    """
+    steps = _steps(held)
+    truth = held.actions.numbers(held.test.action[steps])
+    guess = infer_action(model, held.test_z[steps], held.test_z[steps + 1]).reshape(truth.shape)
+    return _explained(truth, guess, held.test.episode[steps], held.seed)
+
+
+def inverse_accuracy(model: Any, held: Held) -> dict[str, Any]:
+    """The same for choices: how often the inverse names the action, beside always naming the commonest one.
+
+    Gives {"accuracy": Figure, "majority": float, "excess": float}; excess is (accuracy - majority) /
+    (1 - majority), 0 at chance and 1 when always right. The commonest action is counted on "train".
+    """
+    steps = _steps(held)
+    truth = np.rint(held.test.action[steps]).astype(np.int64).reshape(-1)
+    guess = (
+        np.rint(infer_action(model, held.test_z[steps], held.test_z[steps + 1])).astype(np.int64).reshape(-1)
+    )
+    accuracy = rate(int((truth == guess).sum()), len(truth))
+    majority = _majority(held, truth)
+    return {"accuracy": accuracy, "majority": majority, "excess": _over(accuracy["mean"], majority)}
+
+
+def inverse_excess_r2(held: Held) -> float:
+    """R2(a | z, z') - R2(a | z): what the change of z tells about the action beyond what z gave away.
+
+    Both by the same small network (a ridge on z, z' and 256 fixed ReLU features), fitted on "probe" and
+    judged on "test". For choices the share of right answers takes the place of R2.
+    """
+    both = _fitted(held, ahead=True)
+    return both - _fitted(held, ahead=False)
+
+
+def _fitted(held: Held, ahead: bool) -> float:
+    scale = held.probe_z.std(0)
+    scale[scale < 1e-7 * (1 + np.abs(held.probe_z).max(0))] = np.inf
+    z = {name: values / scale for name, values in (("probe", held.probe_z), ("test", held.test_z))}
+    inputs, answers, groups = {}, {}, {}
+    change_scale = 1.0
+    for name, rows in (("probe", held.probe), ("test", held.test)):
+        steps = draw(rows.pairs(1), _STEPS, held.seed, "inverse", name)
+        change = z[name][steps + 1] - z[name][steps]
+        if name == "probe":
+            change_scale = float(np.sqrt(np.mean(change**2))) or 1.0
+        columns = [z[name][steps], change / change_scale] if ahead else [z[name][steps]]
+        inputs[name] = np.concatenate(columns, 1)
+        answers[name] = held.actions.numbers(rows.action[steps])
+        groups[name] = rows.episode[steps]
+    width = inputs["probe"].shape[1]
+    layer = generator(held.seed, "inverse", "features").normal(size=(width + 1, _FEATURES)) / np.sqrt(width)
+    network = fit_ridge(random_features(inputs["probe"], layer), answers["probe"], groups["probe"])
+    guess = network(random_features(inputs["test"], layer))
+    if held.actions.discrete:
+        return float((guess.argmax(1) == answers["test"].argmax(1)).mean())
+    return _explained(answers["test"], guess, groups["test"], held.seed)["mean"]
+
+
+def _explained(truth: np.ndarray, guess: np.ndarray, episode: np.ndarray, seed: int) -> Figure:
+    """R2 (N, A), the mean over the dimensions that vary, with an interval over episodes."""
+    variance = truth.var(0)
+    varies = variance > 1e-12
+    if not varies.any():
+        return {"mean": 0.0, "low": 0.0, "high": 0.0, "n": len(truth)}
+    error = np.mean((truth - guess)[:, varies] ** 2 / variance[varies], 1)
+    low, high = bootstrap_ratio(error, np.ones_like(error), episode, seed)
+    return {"mean": 1 - float(error.mean()), "low": 1 - high, "high": 1 - low, "n": len(truth)}
+
+
+def _steps(held: Held) -> np.ndarray:
+    return draw(held.test.pairs(1), _STEPS, held.seed, "inverse", "test")
+
+
+def _majority(held: Held, truth: np.ndarray) -> float:
+    seen = np.rint(held.train.action[held.train.valid]).astype(np.int64).reshape(-1)
+    values, counts = np.unique(seen, return_counts=True)
+    return float(np.mean(truth == values[counts.argmax()]))
+
+
+def _over(value: float, floor: float) -> float:
+    return (value - floor) / (1 - floor) if floor < 1 else 0.0

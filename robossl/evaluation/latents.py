@@ -1,0 +1,54 @@
+"""A model asked in numpy, a block of rows at a time: encode, imagine, infer, doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from robossl.evaluation.rows import Rows
+
+_BLOCK = 2048  # rows a call
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A model's answer as a float64 array; tensors are taken off their device."""
+    if isinstance(value, np.ndarray):
+        return value.astype(np.float64)
+    return value.detach().cpu().numpy().astype(np.float64)
+
+
+def encode(model: Any, rows: Rows) -> np.ndarray:
+    """z (N, Z) of all rows."""
+    return _blocks(len(rows.valid), lambda block: model.encode(_take(rows.observation, block)))
+
+
+def imagine(model: Any, z: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """Open loop from z (B, Z) under actions (B, T, ...): z (B, T + 1, Z), nothing seen on the way."""
+    start = z.astype(np.float32)
+    return _blocks(len(z), lambda block: model.imagine(start[block], actions[block]))
+
+
+def infer_action(model: Any, z: np.ndarray, z_next: np.ndarray) -> np.ndarray:
+    """The env actions (B, ...) the model believes led from z to z_next, (B, Z) each."""
+    before, after = z.astype(np.float32), z_next.astype(np.float32)
+    return _blocks(len(z), lambda block: model.infer_action(before[block], after[block]))
+
+
+def uncertainty(model: Any, z: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """The model's disagreement with itself (B,) about the step from z under action."""
+    start = z.astype(np.float32)
+    return _blocks(len(z), lambda block: model.uncertainty(start[block], action[block]))
+
+
+def _blocks(n: int, ask: Callable[[np.ndarray], Any]) -> np.ndarray:
+    return np.concatenate([as_array(ask(np.arange(i, min(i + _BLOCK, n)))) for i in range(0, n, _BLOCK)])
+
+
+def _take(observation: Any, index: np.ndarray) -> Any:
+    if isinstance(observation, dict):
+        return {key: _take(value, index) for key, value in observation.items()}
+    if isinstance(observation, tuple):
+        return tuple(_take(value, index) for value in observation)
+    return observation[index]

@@ -1,0 +1,169 @@
+"""How far a model sees ahead: open-loop skill over the horizon, and for how long it may be believed.
+
+What is measured. From a held-out row the model imagines k steps under the recorded actions, seeing nothing
+on the way. A linear readout, fitted on real encodings of the split "probe", turns the *change* of z into the
+change of the observation, each number in units of its spread in "train". Added to the observation at the
+start, this is the forecast. Skill is 1 - error / movement: 1 is perfect, 0 is what "nothing moves" gets, and
+a constant encoder gets exactly 0. The ceiling is the same readout on the real encoding k steps later: what
+the ceiling lacks is the encoder's and the readout's fault, what lies between is the dynamics'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robossl.core.errors import RequestError
+from robossl.core.seeding import generator
+from robossl.evaluation.held import Held, draw
+from robossl.evaluation.latents import imagine
+from robossl.evaluation.ridge import Ridge, fit_ridge
+from robossl.evaluation.rows import Rows
+from robossl.evaluation.statistics import Figure, bootstrap_median, bootstrap_ratio
+
+HORIZONS = (1, 5, 10, 25)  # [steps]
+_SEGMENTS = 1000  # at most so many forecasts
+_FEWEST = 20  # and at least so many, or the horizon is not judged
+_TOLERANCE = 0.5  # a forecast is believed while its error is below this many spreads (root mean square)
+_LONGEST = 100  # [steps] forecasts of the valid prediction time end here
+_BOUND = 1e6  # spreads; a linear baseline that runs away stops here
+
+
+@dataclass(frozen=True)
+class Segments:
+    """B stretches of T steps from held-out episodes, and what is forecast about them."""
+
+    moved: np.ndarray  # (B, T, D) true change of the normalised observation since the start
+    forecast: dict[str, np.ndarray]  # row -> (B, T, D)
+    episode: np.ndarray  # (B,)
+
+    def errors(self, row: str) -> np.ndarray:
+        """(B, T) summed squared error of one row."""
+        return np.sum((self.moved - self.forecast[row]) ** 2, -1)
+
+
+def fit_readout(held: Held, gaps: tuple[int, ...]) -> Ridge:
+    """The linear map from a change of z to the change of the normalised observation, fitted on "probe".
+
+    Changes over each gap are weighted by one over their size, so that small steps count as much as large ones.
+    """
+    observed = held.normalised(held.probe)
+    inputs, outputs, groups = [], [], []
+    for gap in gaps:
+        starts = draw(held.probe.pairs(gap), 5000, held.seed, "readout", gap)
+        if len(starts) == 0:
+            continue
+        change = observed[starts + gap] - observed[starts]
+        size = np.sqrt(np.mean(change**2)) or 1.0
+        inputs.append((held.probe_z[starts + gap] - held.probe_z[starts]) / size)
+        outputs.append(change / size)
+        groups.append(held.probe.episode[starts])
+    if not inputs:
+        raise RequestError('the split "probe" of this stream has no two rows that follow each other')
+    return fit_ridge(np.concatenate(inputs), np.concatenate(outputs), np.concatenate(groups), intercept=False)
+
+
+def segments(model: Any, held: Held, length: int, count: int = _SEGMENTS) -> Segments:
+    """Forecasts of `length` steps: the model, its ceiling, under shuffled actions, and a linear baseline."""
+    test, z = held.test, held.test_z
+    starts = draw(test.pairs(length), count, held.seed, "segments", length)
+    ahead = starts[:, None] + np.arange(length + 1)  # (B, T + 1)
+    observed = held.normalised(test)[ahead]
+    actions = test.action[ahead[:, :-1]]
+    order = generator(held.seed, "shuffle", length).permutation(len(starts))
+    readout = fit_readout(held, tuple(g for g in HORIZONS if g <= length))
+
+    def read(path: np.ndarray) -> np.ndarray:
+        return readout(path[:, 1:] - path[:, :1])
+
+    return Segments(
+        moved=observed[:, 1:] - observed[:, :1],
+        forecast={
+            "model": read(imagine(model, z[starts], actions)),
+            "ceiling": read(z[ahead]),
+            "shuffled": read(imagine(model, z[starts], actions[order])),
+            "linear": _linear(held, observed[:, 0], actions),
+        },
+        episode=test.episode[starts],
+    )
+
+
+def _linear(held: Held, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """The best linear dynamics on raw observations, fitted on "train", rolled out: changes (B, T, D)."""
+    rows: Rows = held.train
+    now = rows.pairs(1)
+    observed = held.normalised(rows)
+    inputs = np.concatenate([observed, held.actions.numbers(rows.action)], 1)
+    step = fit_ridge(inputs[now], observed[now + 1] - observed[now], rows.episode[now])
+    state, path = start, []
+    for t in range(actions.shape[1]):
+        change = step(np.concatenate([state, held.actions.numbers(actions[:, t])], 1))
+        state = np.clip(state + change, -_BOUND, _BOUND)
+        path.append(state - start)
+    return np.stack(path, 1)
+
+
+def forward_skill(model: Any, held: Held, horizons: tuple[int, ...] = HORIZONS) -> dict[str, Any]:
+    """Skill against "nothing moves" by horizon, as in the module's words.
+
+    Gives {"skill": {"1": Figure, ...}, "ceiling" | "shuffled" | "linear": {"1": float, ...},
+    "curve": {"steps": [...], "<row>": [...]}}. Horizons longer than the test episodes are left out.
+    """
+    judged = [h for h in horizons if len(held.test.pairs(h)) >= _FEWEST]
+    if not judged:
+        raise RequestError(f"the test episodes are too short or too few to look {min(horizons)} steps ahead")
+    parts = segments(model, held, max(judged))
+    moved = np.sum(parts.moved**2, -1)  # (B, T)
+    if not moved.sum():
+        raise RequestError("nothing moves in the test episodes, so there is nothing to predict")
+    curves = {row: 1 - parts.errors(row).sum(0) / np.maximum(moved.sum(0), 1e-12) for row in parts.forecast}
+    skill: dict[str, Figure] = {}
+    for h in judged:
+        low, high = bootstrap_ratio(
+            parts.errors("model")[:, h - 1], moved[:, h - 1], parts.episode, seed=held.seed
+        )
+        mean = float(curves["model"][h - 1])
+        skill[str(h)] = {"mean": mean, "low": 1 - high, "high": 1 - low, "n": len(moved)}
+    found: dict[str, Any] = {"skill": skill}
+    for row in ("ceiling", "shuffled", "linear"):
+        found[row] = {str(h): float(curves[row][h - 1]) for h in judged}
+    found["curve"] = {"steps": list(range(1, max(judged) + 1))}
+    found["curve"] |= {row: [float(v) for v in curve] for row, curve in curves.items()}
+    return found
+
+
+def valid_prediction_time(model: Any, held: Held, step_seconds: float | None) -> dict[str, Any]:
+    """For how long a forecast may be believed: the first time its error exceeds half a spread.
+
+    The error is the root mean square over the observed numbers, each in units of its spread in "train".
+    Gives the median with its bootstrap interval, the share of forecasts still good at the end ("censored"),
+    and the same for "nothing moves". In seconds; in steps where the length of a step is not known.
+    """
+    length = next((n for n in range(_LONGEST, 0, -1) if len(held.test.pairs(n)) >= 5 * _FEWEST), 0)
+    if length == 0:
+        raise RequestError("the test episodes are too short or too few to time a forecast")
+    parts = segments(model, held, length, count=300)
+    unit = step_seconds or 1.0
+    times, censored = _first_failure(parts.errors("model"), parts.moved.shape[-1], unit)
+    still, _ = _first_failure(np.sum(parts.moved**2, -1), parts.moved.shape[-1], unit)
+    low, high = bootstrap_median(times, held.seed)
+    return {
+        "median": float(np.median(times)),
+        "low": low,
+        "high": high,
+        "n": len(times),
+        "censored": float(censored.mean()),
+        "horizon": length * unit,
+        "nothing_moves": float(np.median(still)),
+        "tolerance": _TOLERANCE,
+        "unit": "s" if step_seconds else "steps",
+    }
+
+
+def _first_failure(errors: np.ndarray, width: int, unit: float) -> tuple[np.ndarray, np.ndarray]:
+    """When errors (B, T) first exceed the tolerance, and which never do."""
+    failed = np.sqrt(errors / width) > _TOLERANCE
+    censored = ~failed.any(1)
+    return np.where(censored, errors.shape[1], failed.argmax(1) + 1) * unit, censored

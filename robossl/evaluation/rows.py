@@ -1,0 +1,130 @@
+"""What a split of a stream holds, as plain arrays: observations, numbers, actions, truth, episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from robossl.core.errors import RequestError
+from robossl.core.seeding import generator
+from robossl.core.spaces import Leaf, encodable, is_image, join, leaves
+
+ROWS = 20_000  # a split gives at most so many rows
+IMAGE_ROWS = 4_000  # and so many where there are images
+_POOL = 8  # an image counts as _POOL x _POOL mean brightnesses a channel
+
+
+@dataclass(frozen=True)
+class Rows:
+    """N rows of whole episodes of one split, one after the other."""
+
+    observation: Any  # (N, ...) as the env gives it, batched
+    numbers: np.ndarray  # (N, D) float64: what the world model reads, as plain numbers
+    names: list[str]  # (D,) a name for each number
+    action: np.ndarray  # (N, A) or (N,)
+    valid: np.ndarray  # (N,) bool: the action leads from this row to the next one
+    episode: np.ndarray  # (N,) int: which episode
+    truth: dict[str, np.ndarray]  # name -> (N, k) float64: privileged state, where the stream has it
+
+    def pairs(self, gap: int) -> np.ndarray:
+        """(M,) starts t for which the rows t .. t + gap follow each other in one episode."""
+        if gap >= len(self.valid):
+            return np.zeros(0, np.int64)
+        run = np.concatenate([[0], np.cumsum(self.valid)])
+        starts = np.arange(len(self.valid) - gap)
+        return starts[run[starts + gap] - run[starts] == gap]
+
+
+def gather(stream: Any, split: str, seed: int = 0, limit: int | None = None) -> Rows:
+    """The rows of whole episodes drawn from `split`, at most about `limit` (always at least one episode)."""
+    space = stream.observation_space
+    images = any(is_image(leaf) for leaf in encodable(space).values())
+    limit = limit or (IMAGE_ROWS if images else ROWS)
+    episodes = [e for e in stream.episodes(split) if e.stop - e.start >= 2]
+    if not episodes:
+        raise RequestError(
+            f"the split {split!r} of this stream has no episode; it needs about ten finished episodes, "
+            f"it has {len(stream.episodes())}"
+        )
+    order = generator(seed, "rows", split).permutation(len(episodes))
+    parts: list[dict[str, np.ndarray]] = []
+    total = 0
+    for index in order:
+        episode = episodes[index]
+        stop = min(episode.stop, episode.start + limit)
+        parts.append(stream.read(episode.lane, episode.start, stop))
+        total += stop - episode.start
+        if total >= limit:
+            break
+    fields = {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
+    valid = np.asarray(fields["valid"], bool).copy()
+    lengths = [len(part["valid"]) for part in parts]
+    valid[np.cumsum(lengths) - 1] = False  # nothing leads from one episode into the next
+    numbers, names = as_numbers(space, fields)
+    return Rows(
+        observation=joined(space, fields),
+        numbers=numbers,
+        names=names,
+        action=fields["action"],
+        valid=valid,
+        episode=np.repeat(np.arange(len(parts)), lengths),
+        truth={
+            name.removeprefix("state."): _columns(values)
+            for name, values in fields.items()
+            if name.startswith("state.")
+        },
+    )
+
+
+def joined(space: spaces.Space, fields: dict[str, np.ndarray]) -> Any:
+    """The observation (N, ...) from its stored fields `observation` or `observation.<leaf>`."""
+    return join(space, {path: fields[field_name(path)] for path in leaves(space)})
+
+
+def field_name(path: str) -> str:
+    """Under which name a stream stores a leaf of the observation."""
+    return f"observation.{path}" if path else "observation"
+
+
+def as_numbers(space: spaces.Space, fields: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
+    """What the world model reads, as (N, D) float64 with D names.
+
+    Boxes as they are, images as 8 x 8 mean brightnesses a channel, categories one-hot.
+    """
+    columns, names = [], []
+    for path, leaf in encodable(space).items():
+        block = _leaf_numbers(leaf, np.asarray(fields[field_name(path)]))
+        columns.append(block)
+        label = path.split(".")[-1] or "observation"
+        names += [f"{label} {i}" for i in range(block.shape[1])]
+    return np.concatenate(columns, 1), names
+
+
+def _leaf_numbers(leaf: Leaf, values: np.ndarray) -> np.ndarray:
+    if isinstance(leaf, spaces.Discrete):
+        return np.eye(int(leaf.n))[values.reshape(-1).astype(np.int64) - int(leaf.start)]
+    if isinstance(leaf, spaces.MultiDiscrete):
+        flat = values.reshape(len(values), -1).astype(np.int64)
+        return np.concatenate([np.eye(int(n))[flat[:, i]] for i, n in enumerate(leaf.nvec.reshape(-1))], 1)
+    return _pooled(values) if is_image(leaf) else _columns(values)
+
+
+def _pooled(images: np.ndarray) -> np.ndarray:
+    """Images (N, H, W, C) as mean brightnesses (N, 8 * 8 * C) in [0, 1]."""
+    rows = np.array_split(np.arange(images.shape[1]), _POOL)
+    columns = np.array_split(np.arange(images.shape[2]), _POOL)
+    cells = [
+        images[:, r[0] : r[-1] + 1, c[0] : c[-1] + 1].mean((1, 2))
+        for r in rows
+        if len(r)
+        for c in columns
+        if len(c)
+    ]
+    return np.concatenate(cells, 1).astype(np.float64) / 255.0
+
+
+def _columns(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, np.float64).reshape(len(values), -1)
