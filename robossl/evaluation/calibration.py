@@ -12,7 +12,7 @@ from robossl.evaluation.statistics import spearman
 
 
 def calibration(model: Any, held: Held) -> float:
-    """The rank correlation, over held-out steps, of the ensemble's disagreement with the one-step error in z."""
+    """The rank correlation of the ensemble's disagreement with the one-step error in z, on held-out steps."""
     steps = draw(held.test.pairs(1), 2000, held.seed, "calibration")
     action = held.test.action[steps]
     ahead = imagine(model, held.test_z[steps], action[:, None])[:, -1]

@@ -6,9 +6,9 @@ import numpy as np
 
 
 def effective_rank(z: np.ndarray) -> float:
-    """How many directions z (N, Z) uses: exp of the entropy of the centred singular values (Roy and Vetterli, 2007).
+    """How many directions z (N, Z) uses: exp of the entropy of its centred singular values.
 
-    Between 1 and Z; 1 where z does not vary at all.
+    After Roy and Vetterli (2007). Between 1 and Z; 1 where z does not vary at all.
     """
     values = np.linalg.svd(z - z.mean(0), compute_uv=False)
     if values.sum() <= 1e-9 * (1 + np.abs(z).max()) * len(z):
@@ -18,6 +18,6 @@ def effective_rank(z: np.ndarray) -> float:
 
 
 def dead_dimensions(z: np.ndarray) -> int:
-    """How many dimensions of z (N, Z) hardly vary: less than a hundredth of the median spread, or not at all."""
+    """How many dimensions of z (N, Z) hardly vary: under a hundredth of the median spread."""
     spread = z.std(0)
     return int((spread <= max(1e-7, 0.01 * float(np.median(spread)))).sum())

@@ -37,7 +37,7 @@ class Held:
 
 
 def hold_out(model: Any, stream: Any, seed: int = 0) -> Held:
-    """Read and encode the held-out rows once; every diagnostic uses them. RequestError where a split is empty."""
+    """Read and encode the held-out rows once, for all diagnostics. RequestError where a split is empty."""
     train, probe, test = (gather(stream, split, seed) for split in ("train", "probe", "test"))
     spread = train.numbers.std(0)
     spread[spread <= 1e-6 * (1 + np.abs(train.numbers).max(0))] = 0.0

@@ -17,7 +17,7 @@ _FEATURES = 256  # width of the fixed hidden layer of the small MLP
 
 
 def inverse_r2(model: Any, held: Held) -> Figure:
-    """The model's own one-step inverse: R2 of the action on "test", the mean over its dimensions (boxes only).
+    """The model's own one-step inverse: R2 of the action on "test", the mean over its dimensions (boxes).
 
     The interval is a bootstrap over episodes.
     """

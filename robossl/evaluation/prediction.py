@@ -47,7 +47,7 @@ class Segments:
 def fit_readout(held: Held, gaps: tuple[int, ...]) -> Ridge:
     """The linear map from a change of z to the change of the normalised observation, fitted on "probe".
 
-    Changes over each gap are weighted by one over their size, so that small steps count as much as large ones.
+    Changes over each gap are weighted by one over their size, so that small ones count as much as large.
     """
     observed = held.normalised(held.probe)
     inputs, outputs, groups = [], [], []

@@ -1,4 +1,4 @@
-"""What can be read from z with a straight line: ridge probes of physical truth, fitted on "probe", judged on "test"."""
+"""What a straight line reads from z: ridge probes of physical truth, fitted on "probe", judged on "test"."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robossl.evaluation.rows import Rows
 
 
 def probe_r2(held: Held) -> dict[str, dict[str, Any]]:
-    """R2 of a linear probe for every privileged quantity of the stream ("state.*"), or for every observed number.
+    """R2 of a linear probe of every privileged quantity ("state.*"), or else of the observed numbers.
 
     By quantity: {"r2": of its worst dimension, "mean": over its dimensions, "observation": the same worst
     R2 read from the raw observation, "delta": of changes over one step read from changes of z}. A quantity

@@ -1,4 +1,4 @@
-"""Ridge regression in closed form; its strength is chosen by cross-validation that leaves whole episodes out."""
+"""Ridge regression in closed form; its strength is cross-validated over whole episodes."""
 
 from __future__ import annotations
 

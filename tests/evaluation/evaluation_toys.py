@@ -1,4 +1,4 @@
-"""Toys of known worth: a linear world and its stream, and encoders and models whose figures are known beforehand."""
+"""Toys of known worth: a linear world, its stream, and models whose figures are known beforehand."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class StillModel(PerfectModel):
 
 
 class MixedModel(PerfectModel):
-    """The perfect model behind a rotation and a scale: as good, in other coordinates, with an honest doubt."""
+    """The perfect model behind a rotation and a scale: as good, in other coordinates."""
 
     def __init__(self, seed: int = 0):
         self.turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(4, 4)))[0] * 3.0

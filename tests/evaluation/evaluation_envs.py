@@ -1,0 +1,143 @@
+"""Toy envs of known worth: one whose successes are short, and a point that can be put anywhere."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+
+class ShortSuccess(gym.Env):
+    """Half of the episodes succeed after 2 steps, half fail after 30. Reward 1 a step."""
+
+    observation_space = spaces.Box(0, 100, (1,), np.float32)
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.lucky, self.count = bool(self.np_random.random() < 0.5), 0
+        return np.zeros(1, np.float32), {"is_success": False}
+
+    def step(self, action):
+        self.count += 1
+        end = self.count == (2 if self.lucky else 30)
+        info = {"is_success": end and self.lucky}
+        return np.full(1, self.count, np.float32), 1.0, end and self.lucky, end and not self.lucky, info
+
+
+class Wordless(ShortSuccess):
+    """The same, without a word about success."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], {}
+
+    def step(self, action):
+        return *super().step(action)[:4], {}
+
+
+class ConstantPolicy:
+    """One action for all, and a note of which lanes were told that an episode begins."""
+
+    def __init__(self, action: np.ndarray, lanes: int):
+        self.action, self.begun = np.tile(action, (lanes, 1)), np.zeros(lanes, int)
+
+    def act(self, observation, explore=True):
+        return self.action
+
+    def reset(self, mask=None):
+        self.begun += 1 if mask is None else mask
+
+
+class RandomPolicy:
+    """Uniform actions."""
+
+    def __init__(self, lanes: int, seed: int = 0):
+        self.random, self.lanes = np.random.default_rng(seed), lanes
+
+    def act(self, observation, explore=True):
+        return self.random.uniform(-1, 1, (self.lanes, 2)).astype(np.float32)
+
+    def reset(self, mask=None):
+        pass
+
+
+class Straight:
+    """Goes straight to the goal."""
+
+    def act(self, observation, explore=True):
+        way = observation["desired_goal"] - observation["achieved_goal"]
+        return np.clip(way / PointGoal.STRIDE, -1, 1).astype(np.float32)
+
+    def reset(self, mask=None):
+        pass
+
+
+class PointGoal(VectorEnv):
+    """A point that moves by a tenth of the action; there is success within 5 cm of the goal."""
+
+    STRIDE, NEAR = 0.1, 0.05  # [m]
+
+    def __init__(self, num_envs: int = 16, limit: int = 10_000, end_on_success: bool = False):
+        self.num_envs, self.limit, self.end_on_success = num_envs, limit, end_on_success
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+        box = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        self.single_observation_space = spaces.Dict(observation=box, achieved_goal=box, desired_goal=box)
+        self.single_action_space = spaces.Box(-1, 1, (2,), np.float32)
+        self.action_space = gym.vector.utils.batch_space(self.single_action_space, num_envs)
+        self.position, self.goal = np.zeros((num_envs, 2)), np.ones((num_envs, 2))
+        self.elapsed, self.ended = np.zeros(num_envs, int), np.zeros(num_envs, bool)
+
+    def reset(self, *, seed=None, options=None):
+        self.position[:], self.goal[:], self.elapsed[:], self.ended[:] = 0, 1, 0, False
+        return self.observe(), {"is_success": self.near()}
+
+    def restore(self, physics, ids=None, goal=None):
+        ids = np.arange(self.num_envs) if ids is None else ids
+        self.position[ids], self.elapsed[ids], self.ended[ids] = physics, 0, False
+        if goal is not None:
+            self.goal[ids] = goal
+        return self.observe()
+
+    def step(self, actions):
+        again = self.ended.copy()
+        self.position += self.STRIDE * np.clip(actions, -1, 1)
+        self.position[again], self.elapsed[again] = 0.0, -1
+        self.elapsed += 1
+        terminated = self.near() & ~again & self.end_on_success
+        truncated = (self.elapsed >= self.limit) & ~again
+        self.ended = terminated | truncated
+        return self.observe(), np.zeros(self.num_envs), terminated, truncated, {"is_success": self.near()}
+
+    def near(self):
+        return np.linalg.norm(self.position - self.goal, axis=1) < self.NEAR
+
+    def observe(self):
+        position = self.position.astype(np.float32)
+        return {
+            "observation": position,
+            "achieved_goal": position,
+            "desired_goal": self.goal.astype(np.float32),
+        }
+
+
+class PointStream:
+    """Episodes of the point: half of them walk, half of them stay where they are."""
+
+    def __init__(self, episodes: int = 20, steps: int = 50, seed: int = 0):
+        from evaluation_toys import Episode
+
+        random = np.random.default_rng(seed)
+        self.observation_space = PointGoal(1).single_observation_space
+        self.tracks = []
+        for k in range(episodes):
+            stride = random.uniform(-1, 1, (steps, 2)) * PointGoal.STRIDE * (k % 2)
+            self.tracks.append(np.cumsum(np.concatenate([random.normal(size=(1, 2)), stride]), 0))
+        self.rows = [Episode(k, 0, steps + 1, k) for k in range(episodes)]
+
+    def episodes(self, split=None):
+        return self.rows if split in (None, "test") else []
+
+    def read(self, lane, start, stop, fields=None):
+        track = self.tracks[lane][start:stop]
+        return {"physics": track, "observation.achieved_goal": track.astype(np.float32)}
