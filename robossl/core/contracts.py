@@ -92,6 +92,9 @@ class Progress(Protocol):
     def stop(self) -> None:
         """The phase is over."""
 
+    def note(self, text: str) -> None:
+        """Something worth a line of its own, said once."""
+
 
 class Silent:
     """Progress that says nothing."""
@@ -103,4 +106,7 @@ class Silent:
         """Says nothing."""
 
     def stop(self) -> None:
+        """Says nothing."""
+
+    def note(self, text: str) -> None:
         """Says nothing."""
