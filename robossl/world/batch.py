@@ -1,0 +1,76 @@
+"""A batch of windows as the objectives see it: encoded, rolled out once, masked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from robossl.world.tensors import tensor
+
+if TYPE_CHECKING:
+    from robossl.world.model import WorldModel
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows of T steps. Step t leads from row t to row t+1; where `mask` is 0 nothing may be learned."""
+
+    model: WorldModel
+    z: Tensor  # [B, T+1, Z]
+    vector: Tensor  # [B, T+1, D] normalised vector observation
+    code: Tensor  # [B, T, A] actions as the networks see them
+    mask: Tensor  # [B, T] 1.0 up to the first step that is not a real transition, 0.0 from there on
+    random: torch.Generator  # on the CPU; for objectives that draw
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """[B, T+1] 1.0 for rows that real transitions connect with the first."""
+        return torch.cat([torch.ones_like(self.mask[:, :1]), self.mask], 1)
+
+    @cached_property
+    def share(self) -> int:
+        """Windows each head of the ensemble learns from."""
+        return self.z.shape[0] // self.model.predictor.heads
+
+    @cached_property
+    def open_loop(self) -> Tensor:
+        """[N, T+1, Z]: from the first row on, each head's predictions fed back to it.
+
+        Each head sees its own share of the windows: N = E * share, and row n belongs to window n.
+        """
+        predictor = self.model.predictor
+        heads, count, steps = predictor.heads, predictor.heads * self.share, self.code.shape[1]
+        code = self.code[:count].reshape(heads, self.share, steps, -1)
+        path = [self.z[:count, 0].reshape(heads, self.share, -1)]
+        for t in range(steps):
+            path.append(predictor(path[-1], code[:, :, t]))
+        return torch.stack(path, 2).reshape(count, steps + 1, -1)
+
+
+def encode(model: WorldModel, window: Any, random: torch.Generator) -> Batch:
+    """Encode a stream's window. Where there are images its first row is only the frame before the second."""
+    parts = model.observations.parts(window.observation)
+    action, valid = window.action, tensor(window.valid, model.device)
+    if model.observations.images:
+        before = {path: value[:, :-1] for path, value in parts.items()}
+        parts = {path: value[:, 1:] for path, value in parts.items()}
+        mask = valid.float().cumprod(1)[:, 1:]
+        z = model.encode({p: tensor(v, model.device) for p, v in parts.items()}, before)
+        action = action[:, 1:]
+    else:
+        mask = valid.float().cumprod(1)
+        z = model.encode({p: tensor(v, model.device) for p, v in parts.items()})
+    if model.observations.vectors:
+        vector = model.observations.vector(parts)
+    else:
+        vector = z.new_zeros(*z.shape[:2], 0)
+    return Batch(model, z, vector, model.actions(action), mask, random)
+
+
+def masked_mean(error: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `error` where `mask` (same shape) is 1; everything else gets exactly no gradient."""
+    return torch.where(mask > 0, error, torch.zeros_like(error)).sum() / mask.sum().clamp_min(1.0)

@@ -1,0 +1,87 @@
+"""What a world model is made of and how it learns; everything here is written into the model's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from robossl.core.errors import RequestError, unknown
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Sizes, objectives and optimiser of a world model.
+
+    An objective is a name, or `name:weight` to weigh it differently from its own default
+    (`inverse:2`); the names are looked up by `robossl.world.objectives.objective`.
+    """
+
+    latent: int = 64  # Z, up to about 4x the observation, at most 256
+    encoder: tuple[int, ...] = (256, 256)  # hidden widths
+    predictor: tuple[int, ...] = (256, 256)  # of each head
+    inverse: tuple[int, ...] = (256, 256)
+    decoder: tuple[int, ...] = (256,)
+    ensemble: int = 5  # heads of the predictor, each learning from its own share of every batch
+    image: int = 64  # [pixels] images are resized to this edge
+    objectives: tuple[str, ...] = ("forward", "inverse", "observation")
+    rollout: int = 5  # [steps] predictions fed back while learning
+    batch: int = 256  # windows an update
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-5
+    clip: float = 1.0  # largest norm of the gradient
+
+    def __post_init__(self) -> None:
+        """`RequestError` for a value no model can be made of."""
+        for name in ("latent", "ensemble", "image", "rollout", "batch"):
+            _positive(name, getattr(self, name), int)
+        for name in ("learning_rate", "clip"):
+            _positive(name, getattr(self, name), float)
+        if self.weight_decay < 0:
+            raise RequestError(f"world.weight_decay is {self.weight_decay}; expected 0 or more")
+        for name in ("encoder", "predictor", "inverse", "decoder"):
+            for width in getattr(self, name):
+                _positive(f"{name} width", width, int)
+        if not self.encoder or not self.predictor:
+            raise RequestError("world.encoder and world.predictor need at least one hidden layer")
+        if self.batch < self.ensemble:
+            raise RequestError(
+                f"world.batch is {self.batch}; each of the {self.ensemble} heads needs a window of its own"
+            )
+        if not self.objectives:
+            raise RequestError("world.objectives is empty; a world model needs something to learn")
+        self.weights()
+
+    def weights(self) -> dict[str, float | None]:
+        """The objectives asked for, with the weight asked for (None: the objective's own)."""
+        found: dict[str, float | None] = {}
+        for entry in self.objectives:
+            name, colon, weight = entry.partition(":")
+            if name in found:
+                raise RequestError(f"objective {name!r} is named twice in world.objectives")
+            try:
+                found[name] = float(weight) if colon else None
+            except ValueError:
+                raise RequestError(
+                    f"objective {entry!r}: {weight!r} is no weight; expected a number"
+                ) from None
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> WorldConfig:
+        """The inverse of `to_json`; an unknown key is answered with the known ones."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in value:
+            if name not in known:
+                raise unknown("world setting", name, known)
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+
+
+def _positive(name: str, value: Any, kind: type) -> None:
+    number = isinstance(value, int) or (kind is float and isinstance(value, float))
+    if not number or isinstance(value, bool) or not value > 0:
+        raise RequestError(f"world.{name} is {value!r}; expected a positive {kind.__name__}")

@@ -1,0 +1,145 @@
+"""What makes a world model better: windows of the stream in, gradient steps, versions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from robossl.core.contracts import Progress, Silent
+from robossl.core.errors import RequestError, WorkError
+from robossl.core.seeding import derive, generator, generator_state, restore_generator
+from robossl.world import files, health, normaliser
+from robossl.world.balance import Balance
+from robossl.world.batch import encode
+from robossl.world.config import WorldConfig
+from robossl.world.device import resolve
+from robossl.world.model import WorldModel
+from robossl.world.objectives import objective
+
+_PAUSE = 10  # [updates] between two words to the progress
+
+
+class WorldLearner:
+    """Trains `model` on the train split of `stream`: on observations, actions and `valid`, never on a reward.
+
+    Everything random comes from `seed`. On the CPU, the same seed and stream give the same bits, and
+    so does a learner that was checkpointed and restored on the way.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        stream: Any,
+        seed: int = 0,
+        config: WorldConfig | None = None,
+        device: str | torch.device = "auto",
+    ) -> None:
+        """`config` may differ from the model's in how to learn, not in what the model is made of."""
+        self.model = model.to(resolve(device))
+        self.stream, self.seed = stream, int(seed)
+        self.config = config or model.config
+        chosen = self.config.weights()
+        if lacking := sorted(name for name in chosen if objective(name).build and name not in model.heads):
+            raise RequestError(f"the model was made without the objectives {', '.join(lacking)}")
+        self.objectives = {name: objective(name) for name in chosen}
+        weights = {n: self.objectives[n].weight if w is None else w for n, w in chosen.items()}
+        self.balance = Balance(self.objectives, weights, model.device)
+        self.optimiser = torch.optim.AdamW(
+            model.parameters(),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            fused=model.device.type in ("cpu", "cuda"),
+        )
+        self.sampler = generator(seed, "world", "windows")
+        self.random = torch.Generator().manual_seed(derive(seed, "world", "objectives"))
+        self.updates = 0
+        self.fitted = model.version > 0  # a published model keeps the statistics it was trained with
+
+    def update(self, n: int = 1) -> dict[str, float]:
+        """`n` gradient steps; the mean losses. `WorkError` where one stops being a number."""
+        if not self.fitted:
+            normaliser.fit(self.model.observations, self.stream, self.seed)
+            self.fitted = True
+        history = [self._step() for _ in range(n)]
+        means = torch.stack(history).mean(0).tolist() if history else []
+        if not np.all(np.isfinite(means)):
+            raise WorkError(
+                f"the world model's loss stopped being a number within {n} updates before {self.updates}"
+            )
+        return dict(zip(("loss", *self.objectives), means))
+
+    def _step(self) -> torch.Tensor:
+        """One gradient step; [1 + objectives] losses, still on the device."""
+        length = self.config.rollout + bool(self.model.observations.images)
+        window = self.stream.windows(self.config.batch, length, self.sampler, split="train")
+        batch = encode(self.model, window, self.random)
+        losses = {name: chosen.loss(batch) for name, chosen in self.objectives.items()}
+        total = self.balance.total(losses)
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.optimiser.step()
+        self.updates += 1
+        return torch.stack([total, *losses.values()]).detach()
+
+    def run(
+        self,
+        updates: int,
+        progress: Progress | None = None,
+        checkpoint: Callable[[], None] | None = None,
+    ) -> dict[str, float]:
+        """`updates` gradient steps; every few of them `progress` is told and `checkpoint` called."""
+        progress, losses = progress or Silent(), {}
+        for done in range(0, updates, _PAUSE):
+            count = min(_PAUSE, updates - done)
+            losses = self.update(count)
+            progress.advance(count, **losses)
+            if checkpoint is not None:
+                checkpoint()
+        return losses
+
+    def publish(self) -> WorldModel:
+        """The next version of the representation: a frozen copy of the model as it is now."""
+        self.model.version += 1
+        self.model.facts.update(updates=self.updates, transitions=int(self.stream.transitions))
+        return self.model.freeze()
+
+    def health(self) -> dict[str, Any]:
+        """Figures of `robossl.world.health.examine`; they also go on the model's card."""
+        found = health.examine(self.model, self.stream, self.seed)
+        self.model.facts.update(found, updates=self.updates)
+        return found
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        """Weights, optimiser, generators and counters, as a tree for `core.files.save_tree`."""
+        return {
+            "weights": {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
+            "optimiser": {
+                i: {k: v.detach().cpu().clone() for k, v in state.items()}
+                for i, state in self.optimiser.state_dict()["state"].items()
+            },
+            "unexplained": self.balance.unexplained.detach().cpu().clone(),
+            "sampler": generator_state(self.sampler),
+            "random": self.random.get_state(),
+            "updates": self.updates,
+            "fitted": self.fitted,
+            "version": self.model.version,
+            "facts": dict(self.model.facts),
+        }
+
+    def set_checkpoint(self, tree: dict[str, Any]) -> None:
+        """Go on where `get_checkpoint` was; `RequestError` where the tree belongs to another model."""
+        files.fill(self.model, {k: np.asarray(v) for k, v in tree["weights"].items()}, "the checkpoint")
+        state = {
+            i: {k: torch.tensor(np.asarray(v)) for k, v in s.items()} for i, s in tree["optimiser"].items()
+        }
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+        self.balance.unexplained = torch.tensor(np.asarray(tree["unexplained"])).to(self.model.device)
+        restore_generator(self.sampler, tree["sampler"])
+        self.random.set_state(torch.tensor(np.asarray(tree["random"]), dtype=torch.uint8))
+        self.updates, self.fitted = int(tree["updates"]), bool(tree["fitted"])
+        self.model.version, self.model.facts = int(tree["version"]), dict(tree["facts"])

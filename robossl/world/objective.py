@@ -1,0 +1,23 @@
+"""What an objective is: a pure function over a batch, its weight, and the network it may need of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from robossl.world.batch import Batch
+from robossl.world.config import WorldConfig
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`loss(batch)` is a scalar of order 1 at its baseline, whatever the env's units."""
+
+    loss: Callable[[Batch], Tensor]
+    weight: float = 1.0
+    grounds: bool = False  # ties latents to what is really seen or done: cannot be met by a constant latent
+    build: Callable[[WorldConfig, int], nn.Module] | None = (
+        None  # (config, action code size) -> model.heads[name]
+    )

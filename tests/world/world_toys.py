@@ -1,0 +1,87 @@
+"""Toy worlds held in memory: enough of a Stream for the learner, with a truth that is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+_SPLITS = ("train",) * 7 + ("validation", "probe", "test")
+
+
+@dataclass
+class ToyStream:
+    """E episodes of T actions, each T+1 rows, one after the other in one lane."""
+
+    observation_space: spaces.Space
+    action_space: spaces.Space
+    observation: Any  # (E, T+1, ...) or a dict of such
+    action: np.ndarray  # (E, T, ...)
+    reward: np.ndarray  # (E, T)
+
+    @property
+    def transitions(self) -> int:
+        return int(np.prod(self.action.shape[:2]))
+
+    def windows(self, batch: int, length: int, rng: np.random.Generator, split: str | None = "train") -> Any:
+        """Starts anywhere in an episode; steps past its end continue in the next one and are not valid."""
+        count, steps = self.action.shape[:2]
+        chosen = [e for e in range(count) if split is None or _SPLITS[e % 10] == split]
+        episode = rng.choice(chosen, batch)
+        start = rng.integers(steps, size=batch)
+        rows = start[:, None] + np.arange(length + 1)  # (B, T+1), counted in rows of this episode
+        lane = episode[:, None] + rows // (steps + 1)
+        row = rows % (steps + 1)
+        valid = row[:, :-1] < steps
+        lane %= count
+        observation = _pick(self.observation, lane, row)
+        action = self.action[lane[:, :-1], np.minimum(row[:, :-1], steps - 1)].copy()
+        action[~valid] = 0
+        return SimpleNamespace(
+            observation=observation,
+            action=action,
+            valid=valid,
+            reward=self.reward[lane[:, :-1], np.minimum(row[:, :-1], steps - 1)],
+        )
+
+
+def _pick(observation: Any, lane: np.ndarray, row: np.ndarray) -> Any:
+    if isinstance(observation, dict):
+        return {k: _pick(v, lane, row) for k, v in observation.items()}
+    return observation[lane, row]
+
+
+def linear(episodes: int = 100, steps: int = 20, seed: int = 0, discrete: bool = False) -> ToyStream:
+    """Four masses on a line of two: position += velocity, velocity decays and is pushed by the action."""
+    random = np.random.default_rng(seed)
+    action_space: spaces.Space = spaces.Discrete(5) if discrete else spaces.Box(-2.0, 2.0, (2,))
+    push = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], float)
+    if discrete:
+        action: np.ndarray = random.integers(5, size=(episodes, steps))
+        force = 2 * push[action]
+    else:
+        action = random.uniform(-2, 2, (episodes, steps, 2)).astype(np.float32)
+        force = action
+    position, velocity = np.zeros((2, episodes, steps + 1, 2))
+    position[:, 0], velocity[:, 0] = random.normal(size=(2, episodes, 2))
+    for t in range(steps):
+        velocity[:, t + 1] = 0.8 * velocity[:, t] + 0.5 * force[:, t]
+        position[:, t + 1] = position[:, t] + 0.5 * velocity[:, t + 1]
+    observation = np.concatenate([position, velocity], -1).astype(np.float32)
+    space = spaces.Box(-np.inf, np.inf, (4,))
+    return ToyStream(space, action_space, observation, action, random.normal(size=(episodes, steps)))
+
+
+def noise(episodes: int = 100, steps: int = 20, seed: int = 0) -> ToyStream:
+    """Nothing follows from anything."""
+    random = np.random.default_rng(seed)
+    return ToyStream(
+        spaces.Box(-np.inf, np.inf, (4,)),
+        spaces.Box(-1.0, 1.0, (2,)),
+        random.normal(size=(episodes, steps + 1, 4)).astype(np.float32),
+        random.uniform(-1, 1, (episodes, steps, 2)).astype(np.float32),
+        random.normal(size=(episodes, steps)),
+    )
