@@ -4,61 +4,51 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import mmap
 import os
-import struct
+import secrets
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from robossl.core.errors import DamagedFile, RequestError, WorkError
-
-_HEADER_LIMIT = 100 * 1024 * 1024  # [bytes] the limit the safetensors format sets for its JSON header
-_DTYPES = {
-    "BOOL": np.dtype(np.bool_),
-    "U8": np.dtype(np.uint8),
-    "I8": np.dtype(np.int8),
-    "U16": np.dtype("<u2"),
-    "I16": np.dtype("<i2"),
-    "U32": np.dtype("<u4"),
-    "I32": np.dtype("<i4"),
-    "U64": np.dtype("<u8"),
-    "I64": np.dtype("<i8"),
-    "F16": np.dtype("<f2"),
-    "F32": np.dtype("<f4"),
-    "F64": np.dtype("<f8"),
-}
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+from robossl.core.header import read_header, storable, write_header
+from robossl.core.skeleton import assemble, dismantle
 
 
 def inside(root: str | Path, relative: str | Path) -> Path:
     """`root / relative`, refused where it leads out of `root`."""
-    root = Path(root).resolve()
-    path = (root / relative).resolve()
+    try:
+        root = Path(root).resolve()
+        path = (root / relative).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a zero byte
+        raise RequestError(f"{str(relative)!r} is no path inside {root}: {error}") from error
     if not path.is_relative_to(root):
         raise RequestError(f"{str(relative)!r} leads out of {root}; expected a path inside it")
     return path
 
 
 def commit_bytes(path: str | Path, data: bytes | Iterable[Any]) -> None:
-    """Write a file so that it is there whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+    """Write a file so that it is there whole or not at all: temporary name, fsync, rename, fsync folder."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            for part in [data] if isinstance(data, bytes) else data:
+        with open(temporary, "xb") as file:
+            for part in [data] if isinstance(data, (bytes, bytearray, memoryview)) else data:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
+        raise WorkError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:  # whatever happened, an interrupt included, no half-written file stays
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise WorkError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -79,156 +69,93 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read JSON; `RequestError` where there is no such file, `DamagedFile` where it is not JSON."""
+    with _open(path) as file:
+        data = file.read()
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise RequestError(f"no file {path}") from None
+        return json.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DamagedFile(f"{path} is not text: {error.reason}") from error
-    try:
-        return json.loads(text)
     except json.JSONDecodeError as error:
         raise DamagedFile(
             f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, brackets 5000 deep
+        raise DamagedFile(f"{path} is not JSON that we write: {error}") from error
+
+
+def _open(path: str | Path) -> BinaryIO:
+    """A file to read; `RequestError` where there is none or it may not be read."""
+    try:
+        return open(path, "rb")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise RequestError(f"no file {path}") from None
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def write_tensors(
     path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named arrays as one safetensors file, with a crc32 of their bytes in its metadata."""
-    header: dict[str, Any] = {}
-    offset, checksum = 0, 0
-    parts = []
+    """Write named arrays as one safetensors file.
+
+    Its metadata carries two checksums, `crc32` of the arrays' bytes and `header_crc32` of the
+    header, so that no altered byte goes unnoticed.
+    """
+    kept = {name: storable(np.asarray(array), repr(name)) for name, array in arrays.items()}
     # widest elements first, so that every array starts at a multiple of its element size
-    for name in sorted(arrays, key=lambda n: (-np.asarray(arrays[n]).dtype.itemsize, n)):
-        array = np.asarray(arrays[name], order="C")
-        dtype = array.dtype.newbyteorder("<")
-        if dtype not in _NAMES:
-            raise RequestError(f"{name!r} has dtype {array.dtype}; a file can hold {', '.join(_DTYPES)}")
-        data = memoryview(np.ascontiguousarray(array, dtype=dtype).reshape(-1)).cast("B")
-        header[name] = {
-            "dtype": _NAMES[dtype],
-            "shape": list(array.shape),
-            "data_offsets": [offset, offset + data.nbytes],
-        }
-        offset += data.nbytes
-        checksum = zlib.crc32(data, checksum)
-        parts.append(data)
-    header["__metadata__"] = {**(metadata or {}), "crc32": f"{checksum:08x}"}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-(len(text) + 8) % 64)  # the data starts at a cache line
-    commit_bytes(path, [struct.pack("<Q", len(text)), text, *parts])
-
-
-def _header(path: Path, file: Any) -> tuple[dict[str, Any], int]:
-    """The JSON header of a safetensors file and where its data starts; checks that the sizes agree."""
-    size = os.fstat(file.fileno()).st_size
-    start = file.read(8)
-    length = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
-    if not 0 <= length <= min(size - 8, _HEADER_LIMIT):
-        raise DamagedFile(f"{path} is damaged: no safetensors header in its {size} bytes")
-    try:
-        header = json.loads(file.read(length))
-        end = max((entry["data_offsets"][1] for n, entry in header.items() if n != "__metadata__"), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise DamagedFile(f"{path} is damaged: its header is not readable ({error})") from error
-    if 8 + length + end != size:
-        raise DamagedFile(f"{path} is damaged: {size} bytes long, its header promises {8 + length + end}")
-    return header, 8 + length
+    kept = dict(sorted(kept.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
+    parts = [array.reshape(-1).view(np.uint8).data for array in kept.values()]
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    header = write_header(kept, {**(metadata or {}), "crc32": f"{checksum:08x}"})
+    commit_bytes(path, [header, *parts])
 
 
 def map_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of a safetensors file as read-only views of the mapped file, and its metadata. Copies nothing."""
-    path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            header, start = _header(path, file)
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (FileNotFoundError, NotADirectoryError):
-        raise RequestError(f"no file {path}") from None
-    metadata = header.pop("__metadata__", {})
+    """The arrays of a safetensors file as read-only views of the mapped file (no copy), and its metadata."""
+    with _open(path) as file:
+        header = read_header(path, file)
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     arrays = {}
-    for name, entry in header.items():
+    for name, (dtype, shape, begin) in header.places.items():
         try:
-            dtype = _DTYPES[entry["dtype"]]
-            shape = tuple(int(n) for n in entry["shape"])
-            begin, end = entry["data_offsets"]
-            count = int(np.prod(shape, dtype=np.int64))
-            if min((begin, *shape), default=0) < 0 or end - begin != count * dtype.itemsize:
-                raise ValueError(f"{name!r} of shape {shape} does not fill its {end - begin} bytes")
-            arrays[name] = np.frombuffer(data, dtype, count, start + begin).reshape(shape)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DamagedFile(f"{path} is damaged: {error}") from error
-    return arrays, metadata
+            arrays[name] = np.frombuffer(data, dtype, math.prod(shape), begin).reshape(shape)
+        except (ValueError, OverflowError) as error:  # (0, 2**70) fills its no bytes, and is no shape
+            raise DamagedFile(f"{path} is damaged: {name!r} of shape {shape}: {error}") from error
+    return arrays, header.metadata
 
 
 def check_tensors(path: str | Path) -> None:
-    """Compare a file written by `write_tensors` with its checksum; `DamagedFile` where it differs."""
-    path = Path(path)
-    with open(path, "rb") as file:
-        header, start = _header(path, file)
-        file.seek(start)
+    """Compare a file written by `write_tensors` with its checksums; `DamagedFile` where it differs."""
+    with _open(path) as file:
+        metadata = read_header(path, file).metadata
         checksum = 0
         while block := file.read(1 << 22):
             checksum = zlib.crc32(block, checksum)
-    expected = header.get("__metadata__", {}).get("crc32")
-    if expected is None:
+    if not {"crc32", "header_crc32"} <= metadata.keys():
         raise DamagedFile(f"{path} carries no checksum; it was not written by robossl")
-    if expected != f"{checksum:08x}":
+    if (expected := metadata["crc32"]) != f"{checksum:08x}":
         raise DamagedFile(f"{path} is damaged: its checksum is {checksum:08x}, it was written as {expected}")
 
 
 def save_tree(path: str | Path, tree: Any) -> None:
-    """Write nested dicts and lists of numbers, words, arrays and tensors as one safetensors file."""
+    """Write nested dicts and lists of numbers, words, arrays and tensors as one safetensors file.
+
+    Keys are words or whole numbers; tuples come back as lists, tensors as arrays.
+    """
     arrays: dict[str, np.ndarray] = {}
-    skeleton = _dismantle(tree, arrays, "tree")
+    skeleton = dismantle(tree, arrays, "tree")
     write_tensors(path, arrays, {"tree": json.dumps(skeleton)})
 
 
 def load_tree(path: str | Path) -> Any:
-    """Read what `save_tree` wrote, after checking its checksum; arrays and tensors come back as numpy arrays."""
-    if not Path(path).is_file():
-        raise RequestError(f"no file {path}")
+    """Read what `save_tree` wrote, after checking its checksums; arrays and tensors come back as arrays."""
     check_tensors(path)
     arrays, metadata = map_tensors(path)
     if "tree" not in metadata:
         raise DamagedFile(f"{path} holds arrays but no tree; it was not written by save_tree")
-    return _assemble(json.loads(metadata["tree"]), arrays)
-
-
-def _dismantle(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
-    """JSON with a reference in place of every array; the arrays are put aside."""
-    if isinstance(value, Mapping):
-        keys = [
-            k if isinstance(k, str) else {"int": int(k)} for k in value
-        ]  # optimisers number their parameters
-        return {"dict": [[k, _dismantle(v, arrays, where)] for k, v in zip(keys, value.values())]}
-    if isinstance(value, (list, tuple)):
-        return {"list": [_dismantle(v, arrays, where) for v in value]}
-    if value is None or isinstance(value, (bool, int, str)):
-        return {"value": value}
-    if isinstance(value, float):
-        return {"float": value.hex()}  # exact, and infinities too
-    if isinstance(value, np.generic):
-        return _dismantle(value.item(), arrays, where)
-    if isinstance(value, np.ndarray):
-        array = value
-    elif type(value).__module__.startswith("torch"):
-        array = value.detach().cpu().numpy()
-    else:
-        raise TypeError(f"a tree holds numbers, words, arrays and tensors; got {type(value).__name__}")
-    name = f"{len(arrays):06d}"
-    arrays[name] = np.array(array)
-    return {"array": name}
-
-
-def _assemble(node: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    (kind, content), *_ = node.items()
-    if kind == "dict":
-        return {(k["int"] if isinstance(k, dict) else k): _assemble(v, arrays) for k, v in content}
-    if kind == "list":
-        return [_assemble(v, arrays) for v in content]
-    if kind == "array":
-        return np.array(arrays[content])
-    return float.fromhex(content) if kind == "float" else content
+    try:
+        return assemble(json.loads(metadata["tree"]), arrays)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedFile(f"{path} is damaged: its tree is not readable ({error!r})") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import operator
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,9 @@ def derive(seed: int, *names: str | int) -> int:
     >>> derive(0, "explore") != derive(0, "learn")
     True
     """
-    text = "/".join([str(int(seed)), *(str(n) for n in names)])
+    # JSON keeps ("a", "b") apart from ("a/b",) and 1 from "1"
+    words = [name if isinstance(name, str) else operator.index(name) for name in names]
+    text = json.dumps([operator.index(seed), *words])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 

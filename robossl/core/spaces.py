@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,15 @@ _GOAL_KEYS = {"observation", "achieved_goal", "desired_goal"}
 
 
 def leaves(space: spaces.Space) -> dict[str, Leaf]:
-    """The plain spaces inside `space` by path: `{"": space}` for a plain one, `{"arm.joints": ...}` for nested ones."""
+    """The plain spaces inside `space` by path: `{"": space}` for a plain one, else `{"arm.joints": ...}`."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        found = {}
+        found: dict[str, Leaf] = {}
         for name, inner in _children(space):
             for path, leaf in leaves(inner).items():
-                found[f"{name}.{path}" if path else name] = leaf
+                full = f"{name}.{path}" if path else name
+                if full in found:
+                    raise RequestError(f"two parts of the space are called {full!r}; a path names one")
+                found[full] = leaf
         return found
     if isinstance(space, (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)):
         return {"": space}
@@ -31,7 +35,10 @@ def leaves(space: spaces.Space) -> dict[str, Leaf]:
 
 def _children(space: spaces.Dict | spaces.Tuple) -> list[tuple[str, spaces.Space]]:
     if isinstance(space, spaces.Dict):
-        return [(str(key), inner) for key, inner in space.spaces.items()]
+        for key in space.spaces:
+            if not isinstance(key, str):
+                raise RequestError(f"the keys of a Dict space are words; got {key!r}")
+        return list(space.spaces.items())
     return [(str(index), inner) for index, inner in enumerate(space.spaces)]
 
 
@@ -59,7 +66,7 @@ def join(space: spaces.Space, parts: dict[str, Any]) -> Any:
 
 
 def is_image(space: spaces.Space) -> bool:
-    """A uint8 Box of shape (height, width, channels)."""
+    """A uint8 Box of shape (height, width, channels), with at most 12 channels: four frames of three."""
     return (
         isinstance(space, spaces.Box)
         and space.dtype == np.uint8
@@ -69,12 +76,12 @@ def is_image(space: spaces.Space) -> bool:
 
 
 def is_goal_space(space: spaces.Space) -> bool:
-    """A goal env's observation: exactly observation, achieved_goal and desired_goal are there."""
+    """A goal env's observation: at least observation, achieved_goal and desired_goal are there."""
     return isinstance(space, spaces.Dict) and set(space.spaces) >= _GOAL_KEYS
 
 
 def encodable(space: spaces.Space) -> dict[str, Leaf]:
-    """The leaves a world model reads. Of a goal env only `observation`: a goal is a wish, not a part of the world."""
+    """The leaves a world model reads: of a goal env only `observation`, a goal being no part of the world."""
     found = leaves(space)
     if is_goal_space(space):
         found = {p: s for p, s in found.items() if p.split(".")[0] not in {"achieved_goal", "desired_goal"}}
@@ -84,53 +91,83 @@ def encodable(space: spaces.Space) -> dict[str, Leaf]:
 def to_json(space: spaces.Space) -> dict[str, Any]:
     """A space as plain JSON."""
     if isinstance(space, spaces.Dict):
-        return {"type": "Dict", "spaces": {k: to_json(s) for k, s in space.spaces.items()}}
+        return {"type": "Dict", "spaces": {name: to_json(inner) for name, inner in _children(space)}}
     if isinstance(space, spaces.Tuple):
-        return {"type": "Tuple", "spaces": [to_json(s) for s in space.spaces]}
+        return {"type": "Tuple", "spaces": [to_json(inner) for inner in space.spaces]}
     if isinstance(space, spaces.Box):
-        low, high = (_bound(b) for b in (space.low, space.high))
         return {
             "type": "Box",
             "shape": list(space.shape),
             "dtype": str(space.dtype),
-            "low": low,
-            "high": high,
+            "low": _bound(space.low, space.bounded_below, "-inf"),
+            "high": _bound(space.high, space.bounded_above, "inf"),
         }
     if isinstance(space, spaces.Discrete):
-        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start), **_dtype(space)}
     if isinstance(space, spaces.MultiBinary):
-        return {"type": "MultiBinary", "n": list(space.shape)}
+        return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
     if isinstance(space, spaces.MultiDiscrete):
-        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist()}
+        return {
+            "type": "MultiDiscrete",
+            "nvec": space.nvec.tolist(),
+            "start": space.start.tolist(),
+            "dtype": str(space.dtype),
+        }
     raise RequestError(f"a space of type {type(space).__name__} cannot be written down")
 
 
-def _bound(bound: np.ndarray) -> Any:
-    """A Box bound, as one number where all are equal; infinities as words, since JSON has none."""
-    flat = [str(float(b)) if not np.isfinite(b) else float(b) for b in bound.reshape(-1)]
-    return flat[0] if flat and all(b == flat[0] for b in flat) else flat
+def _dtype(space: spaces.Discrete) -> dict[str, str]:
+    """The dtype of a Discrete where it has one of its own, which Gymnasium 1.2 does not know of."""
+    return {} if space.dtype == np.int64 else {"dtype": str(space.dtype)}
+
+
+def _bound(bound: np.ndarray, bounded: np.ndarray, infinity: str) -> Any:
+    """A Box bound, as one value where all are equal; infinities as words, since JSON has none.
+
+    A Box of integers has no infinities; one that is unbounded throughout is written as if it had.
+    """
+    if bounded.size and not bounded.any():
+        return infinity
+    flat = [v if not isinstance(v, float) or math.isfinite(v) else str(v) for v in bound.reshape(-1).tolist()]
+    return flat[0] if flat and all(value == flat[0] for value in flat) else flat
 
 
 def from_json(value: dict[str, Any]) -> spaces.Space:
-    """The inverse of `to_json`."""
-    kind = value.get("type")
-    if kind == "Dict":
-        return spaces.Dict({k: from_json(s) for k, s in value["spaces"].items()})
+    """The inverse of `to_json`; `RequestError` for JSON that describes no space."""
+    try:
+        return _read(value)
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError, OverflowError) as error:
+        raise RequestError(f"no space is described by {value!r:.200} ({error})") from error
+
+
+def _read(value: dict[str, Any]) -> spaces.Space:
+    kind = value["type"]
+    if kind == "Dict":  # pairs, for they keep their order
+        return spaces.Dict([(name, _read(inner)) for name, inner in value["spaces"].items()])
     if kind == "Tuple":
-        return spaces.Tuple([from_json(s) for s in value["spaces"]])
+        return spaces.Tuple([_read(inner) for inner in value["spaces"]])
     if kind == "Box":
         shape, dtype = tuple(value["shape"]), np.dtype(value["dtype"])
-        low, high = (
-            np.asarray(value[side], np.float64).astype(dtype)
-            if np.ndim(value[side]) == 0
-            else np.asarray(value[side], np.float64).astype(dtype).reshape(shape)
-            for side in ("low", "high")
-        )
-        return spaces.Box(np.broadcast_to(low, shape), np.broadcast_to(high, shape), shape, dtype.type)
+        low, high = (_read_bound(value[side], shape, dtype) for side in ("low", "high"))
+        return spaces.Box(low, high, shape, dtype.type)
     if kind == "Discrete":
-        return spaces.Discrete(value["n"], start=value["start"])
+        own = {"dtype": np.dtype(value["dtype"]).type} if "dtype" in value else {}
+        return spaces.Discrete(value["n"], start=value["start"], **own)
     if kind == "MultiBinary":
-        return spaces.MultiBinary(value["n"] if len(value["n"]) > 1 else value["n"][0])
+        return spaces.MultiBinary(value["n"])
     if kind == "MultiDiscrete":
-        return spaces.MultiDiscrete(np.asarray(value["nvec"]))
-    raise RequestError(f"a space of type {kind!r} cannot be read")
+        nvec, start = (np.asarray(value[key]) for key in ("nvec", "start"))
+        return spaces.MultiDiscrete(nvec, dtype=np.dtype(value["dtype"]).type, start=start)
+    raise RequestError(
+        f"a space of type {kind!r} cannot be read; "
+        "there are: Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple"
+    )
+
+
+def _read_bound(bound: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """A bound as Gymnasium takes it: an infinity as a number, everything else as an array."""
+    if isinstance(bound, str):
+        return float(bound)
+    if dtype.kind == "f":
+        bound = np.asarray(bound, np.float64)
+    return np.broadcast_to(np.asarray(bound, dtype).reshape(np.shape(bound) and shape), shape)
