@@ -1,1 +1,1 @@
-"""MJCF models, one folder a body."""
+"""The bodies as MJCF, one folder a body; README.md tells where each figure comes from."""

@@ -1,0 +1,189 @@
+"""Reacher: a two-link torque-driven arm in the plane, asked to take a pose or to touch a small target."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .shaping import tolerance
+from .task import Body, GoalTask, Marker, Pose
+
+_LINK = 0.12  # [m] length of each link
+_REACH = 2 * _LINK  # [m] from the shoulder to the fingertip of the stretched arm
+_HEIGHT = 0.02  # [m] of the arm's plane above the table
+_ELBOW_LIMIT = math.radians(160)
+_SPEED = 5.0  # [rad/s] at which damping eats the full torque: 0.05 N m / 0.01 N m s/rad
+
+
+class ReacherArm(Body):
+    """The arm: shoulder turns freely, elbow within 160 degrees; 25 control steps a second.
+
+    Observation (8): cosines and sines of both joint angles, joint velocities / 5 rad/s, fingertip / reach.
+    """
+
+    model = "reacher/reacher.xml"
+    substeps = 2  # of 0.02 s
+    observation_bound = np.array([1, 1, 1, 1, 10, 10, 1, 1], np.float64)
+
+    def fingertip(self) -> np.ndarray:
+        """(n, 2) [m] in the plane, from the shoulder."""
+        return fingertip(self.qpos)
+
+    def angles(self) -> np.ndarray:
+        """(n, 4): cosines, then sines, of shoulder and elbow."""
+        return np.concatenate([np.cos(self.qpos), np.sin(self.qpos)], axis=1)
+
+    def observation(self) -> np.ndarray:
+        """(n, 8)."""
+        return np.concatenate([self.angles(), self.qvel / _SPEED, self.fingertip() / _REACH], axis=1)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Joint angles [rad], joint velocities [rad/s], fingertip [m]."""
+        return {
+            "joint_position": self.qpos.copy(),
+            "joint_velocity": self.qvel.copy(),
+            "fingertip": self.fingertip(),
+        }
+
+
+def fingertip(joints: np.ndarray) -> np.ndarray:
+    """Fingertip (..., 2) [m] of joint angles (..., 2) [rad]."""
+    shoulder = joints[..., 0]
+    both = shoulder + joints[..., 1]
+    x = np.cos(shoulder) + np.cos(both)
+    y = np.sin(shoulder) + np.sin(both)
+    return _LINK * np.stack([x, y], axis=-1)
+
+
+def _anywhere(random: np.random.Generator) -> np.ndarray:
+    """Joint angles (2,) [rad], uniform over what the joints allow."""
+    return random.uniform([-math.pi, -_ELBOW_LIMIT], [math.pi, _ELBOW_LIMIT])
+
+
+class Reacher(GoalTask):
+    """Take a pose: both joints within 0.1 rad of the goal's, angles compared around the circle.
+
+    Goal (4): cosines and sines of both target angles, drawn over all the joints allow. A random pose is a
+    success once in 900; a hand that holds still within 5.7 degrees of the goal keeps it.
+    """
+
+    body = ReacherArm
+    max_episode_steps = 200  # 8 s
+    goal_bound = np.ones(4)
+
+    _TOLERANCE = 0.1  # [rad] each joint
+    _FULL = 0.05  # [rad] error of both joints together that earns the full reward
+    _MARGIN = 2.0  # [rad] beyond it, where 0.1 is left
+
+    def start(self, random: np.random.Generator) -> Pose:
+        """Anywhere, at rest."""
+        return _anywhere(random), np.zeros(2)
+
+    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+        """(4,) of a pose anywhere."""
+        joints = _anywhere(random)
+        return np.concatenate([np.cos(joints), np.sin(joints)])
+
+    def achieved(self, body: Any) -> np.ndarray:
+        """(n, 4)."""
+        return body.angles()
+
+    def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        """1 within 0.05 rad, falling with the distance in joint space."""
+        error = joint_error(achieved, desired)
+        distance = np.sqrt(error[..., 0] ** 2 + error[..., 1] ** 2)
+        return tolerance(distance, upper=self._FULL, margin=self._MARGIN)
+
+    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        """Both joints are within the tolerance."""
+        error = np.abs(joint_error(achieved, desired))
+        return (error[..., 0] <= self._TOLERANCE) & (error[..., 1] <= self._TOLERANCE)
+
+    def pose_at(self, goal: np.ndarray) -> np.ndarray:
+        """(m, 2): the goal's own joint angles."""
+        goal = np.asarray(goal, np.float64)
+        return np.arctan2(goal[:, 2:], goal[:, :2])
+
+    def markers(self, goal: np.ndarray) -> list[Marker]:
+        """The arm in the goal pose."""
+        joints = self.pose_at(goal[None])[0]
+        shoulder = np.array([0.0, 0.0, _HEIGHT])
+        elbow = shoulder + [_LINK * math.cos(joints[0]), _LINK * math.sin(joints[0]), 0.0]
+        tip = np.append(fingertip(joints), _HEIGHT)
+        return [
+            Marker.rod(shoulder, elbow, 0.01),
+            Marker.rod(elbow, tip, 0.009),
+            Marker("sphere", tip, (0.014,)),
+        ]
+
+
+def joint_error(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    """Signed angles (..., 2) in [-pi, pi] between goals (..., 4), the short way around the circle [rad]."""
+    achieved, desired = np.asarray(achieved, np.float64), np.asarray(desired, np.float64)
+    cosine, sine = achieved[..., :2], achieved[..., 2:]
+    wanted_cosine, wanted_sine = desired[..., :2], desired[..., 2:]
+    return np.arctan2(
+        wanted_sine * cosine - wanted_cosine * sine, wanted_cosine * cosine + wanted_sine * sine
+    )
+
+
+class ReacherHard(GoalTask):
+    """Touch a small target: the fingertip within 15 mm of it, in any pose.
+
+    Goal (2): the target in units of the arm's reach, drawn evenly over the ring the fingertip can get to.
+    """
+
+    body = ReacherArm
+    max_episode_steps = 200  # 8 s
+    goal_bound = np.ones(2)
+
+    _TOLERANCE = 0.015  # [m]
+    _MARGIN = 0.2  # [m]
+    _RING = (0.05, 0.22)  # [m] from the shoulder; nearer the elbow's limit forbids, farther the arm's length
+
+    def start(self, random: np.random.Generator) -> Pose:
+        """Anywhere, at rest."""
+        return _anywhere(random), np.zeros(2)
+
+    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+        """(2,) on the ring, every square millimetre as likely."""
+        inner, outer = self._RING
+        radius = math.sqrt(random.uniform(inner**2, outer**2))
+        angle = random.uniform(-math.pi, math.pi)
+        return np.array([radius * math.cos(angle), radius * math.sin(angle)]) / _REACH
+
+    def achieved(self, body: Any) -> np.ndarray:
+        """(n, 2)."""
+        return body.fingertip() / _REACH
+
+    def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        """1 at the target, falling with the fingertip's distance from it."""
+        return tolerance(_distance(achieved, desired), upper=self._TOLERANCE / 2, margin=self._MARGIN)
+
+    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        """The fingertip is at the target."""
+        return _distance(achieved, desired) <= self._TOLERANCE
+
+    def pose_at(self, goal: np.ndarray) -> np.ndarray:
+        """(m, 2): the pose with the elbow bent to the left."""
+        goal = np.asarray(goal, np.float64) * _REACH  # (m, 2) [m]
+        square = goal[:, 0] ** 2 + goal[:, 1] ** 2
+        elbow = np.arccos(np.clip(square / (2 * _LINK**2) - 1, -1, 1))
+        elbow = np.minimum(elbow, _ELBOW_LIMIT)
+        return np.stack([np.arctan2(goal[:, 1], goal[:, 0]) - elbow / 2, elbow], axis=1)
+
+    def markers(self, goal: np.ndarray) -> list[Marker]:
+        """A ball at the target."""
+        position = np.append(np.asarray(goal, np.float64) * _REACH, _HEIGHT)
+        return [Marker("sphere", position, (self._TOLERANCE,))]
+
+
+def _distance(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    """(...,) [m] between fingertip goals (..., 2)."""
+    between = (np.asarray(achieved, np.float64) - np.asarray(desired, np.float64)) * _REACH
+    return np.sqrt(between[..., 0] ** 2 + between[..., 1] ** 2)
+
+
+TASKS = {"Reacher": Reacher, "ReacherHard": ReacherHard}

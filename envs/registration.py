@@ -1,0 +1,61 @@
+"""Names for the tasks: every body module of this folder puts its TASKS into Gymnasium's registry."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+
+import gymnasium
+
+from robossl.core.errors import RequestError, unknown
+
+from .task import Task
+
+NAMESPACE = "robossl"
+
+
+def register() -> list[str]:
+    """Register `robossl/<Name>-v0` for every task there is; the ids. May be called again."""
+    ids = []
+    for module in _bodies():
+        for name, task in module.TASKS.items():
+            ids.append(f"{NAMESPACE}/{name}-v0")
+            if ids[-1] not in gymnasium.registry:
+                _register_one(ids[-1], f"{module.__name__}:{task.__name__}", task)
+    return sorted(ids)
+
+
+def _register_one(env_id: str, where: str, task: type[Task]) -> None:
+    gymnasium.register(
+        env_id,
+        entry_point=f"{__package__}.single_env:MujocoEnv",
+        vector_entry_point=f"{__package__}.vector_env:MujocoVectorEnv",
+        max_episode_steps=task.max_episode_steps,
+        kwargs={"task": where},
+    )
+
+
+def _bodies() -> Iterator[ModuleType]:
+    """The modules of this folder that define TASKS; a file is a plug-in."""
+    folder = importlib.import_module(str(__package__)).__path__
+    for found in sorted(m.name for m in pkgutil.iter_modules(folder)):
+        module = importlib.import_module(f"{__package__}.{found}")
+        if hasattr(module, "TASKS"):
+            yield module
+
+
+def resolve(task: Task | type[Task] | str) -> Task:
+    """A task from itself, its class, or "module:Name"."""
+    if isinstance(task, str):
+        module_name, _, name = task.partition(":")
+        module = importlib.import_module(module_name)
+        if not hasattr(module, name):
+            raise unknown("task", name, (n for n, v in vars(module).items() if isinstance(v, type)))
+        task = getattr(module, name)
+    if isinstance(task, type) and issubclass(task, Task):
+        task = task()
+    if not isinstance(task, Task):
+        raise RequestError(f"expected a Task, a subclass of it or 'module:Name', got {task!r}")
+    return task

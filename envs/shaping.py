@@ -1,0 +1,21 @@
+"""The one shaping function of every reward: 1 where all is well, falling smoothly to 0 away from there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_VALUE_AT_MARGIN = 0.1
+
+
+def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin: float = 0.0) -> np.ndarray:
+    """1 inside [lower, upper]; outside it falls with the distance, to 0.1 one `margin` [same unit] away.
+
+    The fall has a long tail, 1 / (1 + 9 (distance / margin)^2), so that there is a way up from anywhere.
+    Without a margin it is 0 outside. Any shape in, the same shape out, float64 in [0, 1].
+    """
+    value = np.asarray(value, np.float64)
+    distance = np.maximum(np.maximum(lower - value, value - upper), 0.0)
+    if margin == 0.0:
+        return (distance == 0.0).astype(np.float64)
+    scaled = distance / margin
+    return 1.0 / (1.0 + (1.0 / _VALUE_AT_MARGIN - 1.0) * scaled * scaled)

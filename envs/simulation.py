@@ -1,0 +1,265 @@
+"""A task on a batch of simulations: reset, step, observe, save, restore; all physics runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import seeding
+
+from robossl.core.errors import RequestError
+from robossl.core.seeding import generator_state, restore_generator
+
+from .native import load_model, load_mujoco
+from .task import GoalTask, Task
+
+Observation = Any  # (n, D) float32, or a dict of such arrays for a goal task
+_UNSTABLE = slice(3, 6)  # MuJoCo's warnings of a bad qpos, qvel and qacc
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step brought, lane by lane."""
+
+    reward: np.ndarray  # (n,) float64
+    terminated: np.ndarray  # (n,) bool
+    success: np.ndarray  # (n,) bool
+    failure: np.ndarray  # (n,) bool: the physics broke; the lane stands where it was before the step
+
+
+class Simulation:
+    """`task` on `num_envs` lanes, each with its own random generator; `nthread` = 0 takes all CPUs."""
+
+    def __init__(self, task: Task, num_envs: int, nthread: int = 0) -> None:
+        mujoco = load_mujoco()
+        from mujoco.batch import Batch, SimulationError
+
+        if num_envs < 1 or nthread < 0:
+            raise RequestError(f"expected num_envs >= 1 and nthread >= 0, got {num_envs} and {nthread}")
+        self.task = task
+        self.num_envs = num_envs
+        self.model = load_model(task.body.model)
+        self.batch = Batch(self.model, num_envs, nthread)
+        self.body = task.body(self.batch)
+        self.control_step = task.body.substeps * self.model.opt.timestep  # [s]
+        self.generators: list[np.random.Generator | None] = [None] * num_envs
+
+        stages = {"none": "mjSTAGE_NONE", "position": "mjSTAGE_POS", "velocity": "mjSTAGE_VEL"}
+        self._stage = int(getattr(mujoco.mjtStage, stages[task.body.stage]))
+        self._simulation_error = SimulationError
+        self._control = self.batch.bind("ctrl")  # (n, nu)
+        low, high = self.model.actuator_ctrlrange.T
+        self._middle, self._half = (low + high) / 2, (high - low) / 2  # (nu,)
+        self._before = self.batch.state.copy()  # (n, P)
+        self._bound = task.body.observation_bound
+        self._goal: np.ndarray | None = None  # (n, G) float32
+        if isinstance(task, GoalTask):
+            self._goal = np.zeros((num_envs, len(task.goal_bound)), np.float32)
+
+    # --- spaces
+
+    def observation_space(self) -> spaces.Space:
+        """Of one lane."""
+        plain = _box(self._bound)
+        if not isinstance(self.task, GoalTask):
+            return plain
+        goal = self.task.goal_bound
+        return spaces.Dict({"observation": plain, "achieved_goal": _box(goal), "desired_goal": _box(goal)})
+
+    def action_space(self) -> spaces.Box:
+        """Of one lane: [-1, 1] for every actuator, stretched to its control range."""
+        return _box(np.ones(self.model.nu))
+
+    # --- life
+
+    def seed(self, lane: int, seed: int) -> None:
+        """A fresh generator for a lane; any non-negative integer."""
+        self.generators[lane] = seeding.np_random(seed)[0]
+
+    def generator(self, lane: int) -> np.random.Generator:
+        """The lane's own generator, seeded by chance if nobody has seeded it."""
+        random = self.generators[lane]
+        if random is None:
+            random = self.generators[lane] = seeding.np_random()[0]
+        return random
+
+    def reset(self, ids: np.ndarray) -> None:
+        """Begin a new life in lanes `ids` (sorted)."""
+        self.batch.reset(ids, stage=0)
+        for lane in ids:
+            random = self.generator(lane)
+            self.body.qpos[lane], self.body.qvel[lane] = self.task.start(random)
+            if self._goal is not None:
+                self._goal[lane] = self.task.draw_goal(random)  # type: ignore[attr-defined]
+        self._settle(ids)
+
+    def _settle(self, ids: np.ndarray) -> None:
+        """Make what the body reads agree with state rows just written."""
+        if self._stage:
+            self.batch.forward(ids, self._stage)
+
+    def step(self, action: np.ndarray, ids: np.ndarray | None = None) -> Outcome:
+        """Advance lanes `ids` (all without) by one control step; `action` is (n, nu), checked and float."""
+        action = np.minimum(np.maximum(action, -1.0), 1.0)
+        control = self._middle + self._half * action
+        if ids is None:
+            self._control[:] = control
+        else:
+            self._control[ids] = control[ids]
+        failure = self._advance(ids)
+        return self._judge(action, failure)
+
+    def _advance(self, ids: np.ndarray | None) -> np.ndarray:
+        """Step the physics; (n,) bool of the lanes that broke, put back to where they were."""
+        np.copyto(self._before, self.batch.state)
+        failure = np.zeros(self.num_envs, bool)
+        try:
+            self.batch.step(ids, self.task.body.substeps, self._stage)
+        except self._simulation_error as error:
+            failure[error.ids] = True
+        unstable = self.batch.warning[:, _UNSTABLE, 1]
+        if unstable.any():
+            failure |= unstable.any(axis=1)
+            self.batch.warning[failure] = 0
+        if not (np.isfinite(self.body.qpos).all() and np.isfinite(self.body.qvel).all()):
+            failure |= ~(np.isfinite(self.body.qpos).all(axis=1) & np.isfinite(self.body.qvel).all(axis=1))
+        if failure.any():
+            self.batch.state[failure] = self._before[failure]
+            self._settle(np.flatnonzero(failure))
+        return failure
+
+    def _judge(self, action: np.ndarray, failure: np.ndarray) -> Outcome:
+        if isinstance(self.task, GoalTask):
+            achieved = self._achieved(self.task)
+            reward = self.task.goal_reward(achieved, self._goal)  # type: ignore[arg-type]
+        else:
+            reward = self.task.reward(self.body, action)
+        return Outcome(reward, self.task.terminated(self.body) & ~failure, self.success(), failure)
+
+    def success(self) -> np.ndarray:
+        """(n,) bool: the wish is fulfilled right now."""
+        if isinstance(self.task, GoalTask):
+            return self.task.reached(self._achieved(self.task), self._goal)  # type: ignore[arg-type]
+        return self.task.success(self.body)
+
+    def _achieved(self, task: GoalTask) -> np.ndarray:
+        bound = task.goal_bound
+        return np.minimum(np.maximum(task.achieved(self.body), -bound), bound).astype(np.float32)
+
+    def observation(self) -> Observation:
+        """What the lanes observe now: fresh arrays."""
+        plain = np.minimum(np.maximum(self.body.observation(), -self._bound), self._bound)
+        plain = plain.astype(np.float32)
+        if not isinstance(self.task, GoalTask):
+            return plain
+        assert self._goal is not None
+        return {
+            "achieved_goal": self._achieved(self.task),
+            "desired_goal": self._goal.copy(),
+            "observation": plain,
+        }
+
+    def goal(self, lane: int) -> np.ndarray:
+        """The goal (G,) of a lane of a goal task."""
+        assert self._goal is not None
+        return self._goal[lane]
+
+    # --- truth
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Privileged quantities by name, (n, k) float64."""
+        return self.body.state()
+
+    def physics(self) -> np.ndarray:
+        """(n, P) float64: the complete physics of each lane."""
+        return self.batch.state.copy()
+
+    def restore(self, physics: np.ndarray, ids: Any = None, goal: np.ndarray | None = None) -> np.ndarray:
+        """Put lanes `ids` into physics rows (m, P), with goals (m, G) if given; the sorted ids (m,)."""
+        lanes = np.arange(self.num_envs) if ids is None else np.asarray(ids)
+        order = _checked_order(lanes, self.num_envs)
+        rows = np.asarray(physics, np.float64)
+        if rows.shape != (len(lanes), self.batch.nstate) or not np.isfinite(rows).all():
+            raise RequestError(
+                f"expected finite physics rows of shape {(len(lanes), self.batch.nstate)}, got {rows.shape}"
+            )
+        if goal is not None:
+            self._set_goal(lanes, goal)
+        self.batch.state[lanes] = rows
+        self.batch.warning[lanes] = 0
+        self._settle(lanes[order])
+        return lanes[order]
+
+    def _set_goal(self, lanes: np.ndarray, goal: np.ndarray) -> None:
+        if self._goal is None:
+            raise RequestError(f"the task {type(self.task).__name__} has no goals to set")
+        goals = np.asarray(goal, np.float32)
+        expected = (len(lanes), self._goal.shape[1])
+        if goals.shape != expected or not np.isfinite(goals).all():
+            raise RequestError(f"expected finite goals of shape {expected}, got {goals.shape}")
+        self._goal[lanes] = goals
+
+    def goal_observation(self, goal: np.ndarray) -> np.ndarray:
+        """(m, D) float32: what the robot observes when it rests at goals (m, G)."""
+        if not isinstance(self.task, GoalTask):
+            raise RequestError(f"the task {type(self.task).__name__} has no goals")
+        goals = np.asarray(goal, np.float64)
+        if goals.ndim != 2 or goals.shape[1] != len(self.task.goal_bound) or not np.isfinite(goals).all():
+            raise RequestError(
+                f"expected finite goals of shape (m, {len(self.task.goal_bound)}), got {goals.shape}"
+            )
+        from mujoco.batch import Batch
+
+        scratch = Batch(self.model, len(goals), 1)
+        body = self.task.body(scratch)
+        body.qpos[:] = self.task.pose_at(goals)
+        scratch.forward(stage=self._stage)
+        return np.clip(body.observation(), -self._bound, self._bound).astype(np.float32)
+
+    # --- being saved
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        """Everything that decides the future of the physics and the goals."""
+        return {
+            "physics": self.physics(),
+            "goal": None if self._goal is None else self._goal.copy(),
+            "generators": [generator_state(self.generator(lane)) for lane in range(self.num_envs)],
+        }
+
+    def set_checkpoint(self, tree: dict[str, Any]) -> None:
+        """Go on where `get_checkpoint` was."""
+        if len(tree["generators"]) != self.num_envs:
+            raise RequestError(
+                f"the checkpoint has {len(tree['generators'])} lanes, these envs {self.num_envs}"
+            )
+        self.restore(tree["physics"], goal=tree["goal"])
+        for lane, state in enumerate(tree["generators"]):
+            restore_generator(self.generator(lane), state)
+
+
+def _box(bound: np.ndarray) -> spaces.Box:
+    bound = bound.astype(np.float32)
+    return spaces.Box(-bound, bound, dtype=np.float32)
+
+
+def _checked_order(lanes: np.ndarray, num_envs: int) -> np.ndarray:
+    """The order that sorts distinct lane numbers (m,)."""
+    proper = lanes.ndim == 1 and lanes.size and np.issubdtype(lanes.dtype, np.integer)
+    if not proper or len(set(lanes.tolist())) < len(lanes) or lanes.min() < 0 or lanes.max() >= num_envs:
+        raise RequestError(f"expected distinct lanes from 0 to {num_envs - 1}, got {lanes.tolist()}")
+    return np.argsort(lanes)
+
+
+def checked_action(action: Any, shape: Sequence[int]) -> np.ndarray:
+    """Actions as an array of the expected shape, all finite."""
+    array = np.asarray(action)
+    if array.dtype.kind not in "fiu":
+        raise RequestError(f"expected actions that are numbers, got {array.dtype}")
+    if array.shape != tuple(shape):
+        raise RequestError(f"expected actions of shape {tuple(shape)}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise RequestError(f"expected finite actions, got {array[~np.isfinite(array)][0]}")
+    return array
