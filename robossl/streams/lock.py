@@ -1,0 +1,53 @@
+"""One writer at a time: a lock that dies with its process."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import weakref
+from pathlib import Path
+
+from robossl.core.errors import RequestError, WorkError
+
+_HELD: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+
+
+class WriterLock:
+    """The right to append to the stream in a folder. The operating system takes it back from the dead."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lock; `RequestError` naming the process that holds it."""
+        try:
+            self._file = open(folder / "writer.lock", "a+", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise WorkError(f"cannot write to {folder}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            holder = self._file.read(32).strip() or "unknown"
+            self._file.close()
+            whose = "this process" if holder == str(os.getpid()) else f"process {holder}"
+            raise RequestError(
+                f"{folder} already has a writer ({whose}); a stream has one writer at a time, any number of readers"
+            ) from None
+        with contextlib.suppress(OSError):  # the number is a courtesy; a full disk must not stop a reader
+            self._file.truncate(0)
+            self._file.write(str(os.getpid()))
+            self._file.flush()
+        _HELD.add(self)
+
+    def release(self) -> None:
+        """Let another writer in."""
+        self._file.close()
+
+
+def _forget() -> None:
+    """A forked child inherits the open file and would keep the lock alive after its parent's death."""
+    for lock in list(_HELD):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,117 @@
+"""Rows in memory: those that wait for a commit, and small fields kept at hand for sampling."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robossl.streams.archive import Archive
+from robossl.streams.ledger import MARKS
+from robossl.streams.schema import Field, Schema
+from robossl.streams.table import Table
+
+_SMALL = 16384  # [bytes] rows of wider fields are never kept
+
+
+class Memory:
+    """All fields but the episode marks. A field that was sampled once stays in memory while the budget lasts."""
+
+    def __init__(self, schema: Schema, lanes: int, budget: int, archive: Archive) -> None:
+        """`budget` [bytes] for the fields kept at hand; waiting rows come on top."""
+        self._schema, self._budget, self._archive = schema, budget, archive
+        self._waiting = Table(lanes)  # rows since the last commit
+        self._kept = Table(lanes)  # all rows
+        self._followed = 0  # chunks whose rows are in `_kept`
+        for field in schema.fields:
+            if field.name not in MARKS:
+                self._waiting.add(field)
+
+    @property
+    def kept(self) -> list[str]:
+        """The fields kept at hand."""
+        return list(self._kept.columns)
+
+    def append(self, lane: np.ndarray, position: np.ndarray, values: dict[str, np.ndarray]) -> None:
+        """Row `position` (k,) of each lane `lane` (k,)."""
+        for table in (self._waiting, self._kept):
+            if table.columns:
+                table.reserve(int((position - table.base[lane]).max()) + 1)
+                flat = table.flat(lane, position)
+                for name in table.columns:
+                    table.put(name, flat, values[name])
+
+    def waiting(self, name: str, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Rows (n,) that wait for a commit."""
+        table = self._kept if name in self._kept.columns else self._waiting
+        return table.take(name, table.flat(lane, position))
+
+    def follow(self) -> None:
+        """The archive has grown by rows that are new here."""
+        for index in range(self._followed, len(self._archive.chunks)):
+            for name in self._kept.columns:
+                self._keep(name, index)
+        self.committed()
+
+    def committed(self) -> None:
+        """The rows that were waiting are in the archive now."""
+        self._followed = len(self._archive.chunks)
+        self._waiting.base = self._archive.rows.copy()
+        while self._kept.columns and self._bytes() > self._budget:
+            widest = max((self._schema[name] for name in self._kept.columns), key=lambda f: f.row_bytes)
+            del self._kept.columns[widest.name]
+            self._waiting.add(widest)
+
+    def take(
+        self, names: list[str], lane: np.ndarray, position: np.ndarray, admit: bool
+    ) -> dict[str, np.ndarray]:
+        """Rows given by lane and position, both of any one shape (...): (..., *shape) by name.
+
+        With `admit`, small fields are kept at hand from now on.
+        """
+        for name in names if admit else ():
+            if name not in self._kept.columns and self._fits(self._schema[name]):
+                self._admit(self._schema[name])
+        found = {}
+        if any(name in self._kept.columns for name in names):
+            flat = self._kept.flat(lane, position)
+            found = {name: self._kept.take(name, flat) for name in names if name in self._kept.columns}
+        rest = [name for name in names if name not in found]
+        if rest:
+            lane_flat, position_flat = np.ravel(lane), np.ravel(position)
+            plan = self._archive.plan(lane_flat, position_flat)
+            for name in rest:
+                field = self._schema[name]
+                out = np.empty((lane_flat.size, *field.shape), np.dtype(field.dtype))
+                self._archive.take(name, plan, out)
+                for index, selection, _ in plan:
+                    if index == len(self._archive.chunks):
+                        flat = self._waiting.flat(lane_flat[selection], position_flat[selection])
+                        out[selection] = self._waiting.take(name, flat)
+                found[name] = out.reshape(*lane.shape, *field.shape)
+        return found
+
+    def _bytes(self) -> int:
+        """What the kept fields hold."""
+        rows = int(self._archive.rows.sum())
+        return rows * sum(self._schema[name].row_bytes for name in self._kept.columns)
+
+    def _fits(self, field: Field) -> bool:
+        rows = int(self._archive.rows.sum())
+        small = not field.is_image and field.row_bytes <= _SMALL
+        return small and self._bytes() + rows * field.row_bytes <= self._budget
+
+    def _admit(self, field: Field) -> None:
+        """Keep a field at hand: committed rows come from the chunks, waiting ones move."""
+        waiting = self._waiting.columns.pop(field.name)
+        rows = self._archive.rows
+        self._kept.add(field)
+        self._kept.reserve(int(rows.max()) + self._waiting.capacity)
+        for index in range(len(self._archive.chunks)):
+            self._keep(field.name, index)
+        for lane, begin in enumerate(rows):
+            self._kept.columns[field.name][lane, begin : begin + waiting.shape[1]] = waiting[lane]
+
+    def _keep(self, name: str, index: int) -> None:
+        """Copy the rows of a chunk."""
+        lane, position = self._archive.span(index)
+        self._kept.reserve(int(position.max(initial=-1)) + 1)
+        self._kept.put(name, self._kept.flat(lane, position), self._archive.arrays(index)[name])

@@ -1,0 +1,119 @@
+"""Where windows begin: any row of a split that begins a transition, uniformly or the recent ones first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from robossl.core.errors import RequestError
+from robossl.streams.ledger import NOTHING, Ledger
+from robossl.streams.splits import SPLITS, split_index
+
+_ROUNDS = 8  # of guessing, before all rows are looked through
+
+
+class Sampler(Protocol):
+    """Proposes rows; those that begin no transition of the split are thrown away."""
+
+    def propose(
+        self, rng: np.random.Generator, count: int, room: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lane and position (count,), `0 <= position < room[lane]`; `room` (L,) may hold zeros."""
+
+
+class Uniform:
+    """Every row alike."""
+
+    def propose(
+        self, rng: np.random.Generator, count: int, room: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lane and position (count,)."""
+        stop = np.cumsum(room)
+        flat = rng.integers(stop[-1], size=count)
+        lane = np.searchsorted(stop, flat, "right")
+        return lane, flat - (stop - room)[lane]
+
+
+@dataclass(frozen=True)
+class Recent:
+    """The newest rows first: half of the windows begin within the last `half_life` rows of a lane."""
+
+    half_life: float  # [rows]
+
+    def propose(
+        self, rng: np.random.Generator, count: int, room: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lane and position (count,)."""
+        filled = np.flatnonzero(room)
+        lane = filled[rng.integers(len(filled), size=count)]
+        age = np.floor(rng.exponential(self.half_life / np.log(2.0), size=count))
+        return lane, room[lane] - 1 - (np.minimum(age, 2.0**62).astype(np.int64) % room[lane])
+
+
+def draw(
+    ledger: Ledger,
+    batch: int,
+    length: int,
+    rng: np.random.Generator,
+    split: str | None,
+    sampler: Sampler,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lane and position (batch,) where windows of `length` actions begin; `RequestError` where there are none.
+
+    Proposals are accepted where the ledger says that the row begins a transition of the split. What comes
+    out depends on the rows and on `rng` alone, not on how often or when the stream was asked before.
+    """
+    code = None if split is None else split_index(split)
+    room = np.maximum(ledger.lengths - length, 0)  # (L,) a window needs one row more than actions
+    usable = int(ledger.counts.sum() if code is None else ledger.counts[code])
+    if usable == 0 or not room.any():
+        raise RequestError(_nothing(ledger, length, split, usable))
+    share = max(usable / int(ledger.lengths.sum()), 1e-3)
+    lanes, positions, found = [], [], 0
+    for _ in range(_ROUNDS):
+        lane, position = sampler.propose(rng, int(1.1 * (batch - found) / share) + 8, room)
+        mark = ledger.mark("split", lane, position)
+        keep = np.flatnonzero(mark != NOTHING if code is None else mark == code)[: batch - found]
+        lanes.append(lane[keep])
+        positions.append(position[keep])
+        found += len(keep)
+        if found == batch:
+            return np.concatenate(lanes), np.concatenate(positions)
+    return _enumerate(ledger, batch, length, rng, split, code, room)
+
+
+def _enumerate(
+    ledger: Ledger,
+    batch: int,
+    length: int,
+    rng: np.random.Generator,
+    split: str | None,
+    code: int | None,
+    room: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Look through all rows: for streams where hardly any row will do."""
+    lanes, positions = [], []
+    for lane in np.flatnonzero(room):
+        mark = ledger.column("split", int(lane))[: room[lane]]
+        position = np.flatnonzero(mark != NOTHING if code is None else mark == code)
+        lanes.append(np.full(len(position), lane))
+        positions.append(position)
+    lane_of, position_of = np.concatenate(lanes), np.concatenate(positions)
+    if len(lane_of) == 0:
+        raise RequestError(_nothing(ledger, length, split, 0))
+    chosen = rng.integers(len(lane_of), size=batch)
+    return lane_of[chosen], position_of[chosen]
+
+
+def _nothing(ledger: Ledger, length: int, split: str | None, usable: int) -> str:
+    """Why no window can be sampled."""
+    which = "" if split is None else f" in split {split!r}"
+    longest = int(ledger.lengths.max(initial=0))
+    if ledger.lengths.sum() == 0:
+        return "no window can be sampled: the stream is empty"
+    if usable and longest <= length:
+        return f"no window of {length} actions can be sampled: the longest lane has {longest} rows, it needs {length + 1}"
+    per_split = ", ".join(f"{name} {count}" for name, count in zip(SPLITS, ledger.counts.tolist()))
+    return f"no window of {length} actions can be sampled{which}; transitions there are: {per_split}"

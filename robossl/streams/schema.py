@@ -1,0 +1,137 @@
+"""What a stream holds: named fields with dtype, shape, role and unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import Space
+
+from robossl.core import spaces
+from robossl.core.errors import DamagedFile, RequestError, unknown
+
+FORMAT = 1  # what this version writes; later ones are refused with words
+ROLES = ("observation", "action", "reward", "flag", "state", "physics", "info")
+FLAGS = ("terminated", "truncated", "valid", "is_first", "is_last")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column of a stream: `shape` is that of one row."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    role: str
+    unit: str = ""
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of one row."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+    @property
+    def is_image(self) -> bool:
+        """A picture: always read from the file, never kept in memory."""
+        return self.dtype == "uint8" and len(self.shape) == 3
+
+
+@dataclass(frozen=True)
+class Schema:
+    """All fields of a stream and the spaces (of a single lane) they come from."""
+
+    observation_space: Space
+    action_space: Space
+    fields: tuple[Field, ...]
+
+    @classmethod
+    def of(
+        cls,
+        observation_space: Space,
+        action_space: Space,
+        state: Mapping[str, int] | None = None,
+        physics: int | None = None,
+        info: Sequence[str] = (),
+        units: Mapping[str, str] | None = None,
+    ) -> Schema:
+        """The schema for an env's single spaces, with the sizes of its `state` vectors and `physics` row.
+
+        `info` names are recorded as one float32 each; `units` gives units by field name.
+        """
+        fields = []
+        for path, leaf in spaces.leaves(observation_space).items():
+            dtype = str(np.dtype(leaf.dtype)) if leaf.dtype is not None else "int64"
+            fields.append(Field(observation_name(path), dtype, tuple(leaf.shape), "observation"))
+        action = spaces.leaves(action_space)
+        if set(action) != {""}:
+            raise RequestError(f"an action space {action_space} cannot be recorded; expected Box or Discrete")
+        floating = np.issubdtype(action[""].dtype, np.floating)
+        shape = tuple(action[""].shape)
+        fields.append(Field("action", "float32" if floating else "int64", shape, "action"))
+        fields.append(Field("reward", "float32", (), "reward"))
+        fields += [Field(name, "bool", (), "flag") for name in FLAGS]
+        fields += [Field(f"state.{name}", "float64", (k,), "state") for name, k in (state or {}).items()]
+        fields += [Field("physics", "float64", (physics,), "physics")] if physics is not None else []
+        fields += [Field(f"info.{name}", "float32", (), "info") for name in info]
+        units = units or {}
+        for name in units:
+            if name not in {f.name for f in fields}:
+                raise unknown("field", name, [f.name for f in fields])
+        fields = [Field(f.name, f.dtype, f.shape, f.role, units.get(f.name, "")) for f in fields]
+        return cls(observation_space, action_space, tuple(fields))
+
+    def __getitem__(self, name: str) -> Field:
+        """The field of that name; `RequestError` naming the ones there are."""
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise unknown("field", name, self.names)
+
+    @property
+    def names(self) -> list[str]:
+        """All field names in order."""
+        return [field.name for field in self.fields]
+
+    @property
+    def observations(self) -> list[str]:
+        """The names of the observation fields."""
+        return [field.name for field in self.fields if field.role == "observation"]
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of one row, all fields together."""
+        return sum(field.row_bytes for field in self.fields)
+
+    def join(self, parts: Mapping[str, Any]) -> Any:
+        """Observation arrays by field name become one observation: an array, or a dict for Dict spaces."""
+        leaves = {
+            name.removeprefix("observation").removeprefix("."): parts[name] for name in self.observations
+        }
+        return spaces.join(self.observation_space, leaves)
+
+    def to_json(self) -> dict[str, Any]:
+        """The schema as plain JSON."""
+        return {
+            "observation_space": spaces.to_json(self.observation_space),
+            "action_space": spaces.to_json(self.action_space),
+            "fields": [{**asdict(field), "shape": list(field.shape)} for field in self.fields],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Schema:
+        """The inverse of `to_json`; `DamagedFile` where something is missing."""
+        try:
+            fields = tuple(Field(**{**entry, "shape": tuple(entry["shape"])}) for entry in value["fields"])
+            for field in fields:
+                np.dtype(field.dtype)
+            observation, action = (spaces.from_json(value[f"{k}_space"]) for k in ("observation", "action"))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DamagedFile(f"stream.json does not describe a stream: {error}") from error
+        return cls(observation, action, fields)
+
+
+def observation_name(path: str) -> str:
+    """The field that holds the observation leaf at `path`: `observation`, or `observation.<path>`."""
+    return f"observation.{path}" if path else "observation"

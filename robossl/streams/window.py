@@ -1,0 +1,44 @@
+"""A batch of windows: contiguous pieces of lanes, as learners read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Window:
+    """B windows of T actions and T+1 observations. What comes after the first invalid step is another episode."""
+
+    observation: Any  # [B, T+1, ...]; a dict of arrays for Dict spaces
+    action: np.ndarray  # [B, T, ...]  action[t] leads from observation[t] to observation[t+1] where mask[t]
+    reward: np.ndarray  # [B, T] float32
+    terminated: np.ndarray  # [B, T] bool
+    truncated: np.ndarray  # [B, T] bool
+    valid: np.ndarray  # [B, T] bool
+    lane: np.ndarray  # [B] where the window was cut
+    start: np.ndarray  # [B] its first row
+    fields: dict[str, np.ndarray] = field(default_factory=dict)  # further fields, [B, T+1, ...]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """[B, T] bool: everything up to here is one episode."""
+        return np.logical_and.accumulate(self.valid, axis=1)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """[B, T+1] bool: observations that belong to the episode the window begins in."""
+        return np.concatenate([np.ones_like(self.valid[:, :1]), self.mask], axis=1)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Rows [start, stop) of a lane, the last row included; `ended` is False while it goes on."""
+
+    lane: int
+    start: int
+    stop: int
+    ordinal: int
+    ended: bool = True
