@@ -52,7 +52,7 @@ def write_header(folder: Path, schema: Schema, lanes: int, facts: dict[str, Any]
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """The header of the stream in `folder`; `RequestError` where there is none or it is from a later version."""
+    """The header of the stream in `folder`; `RequestError` where there is none or a later format."""
     if not (folder / HEADER).is_file():
         raise RequestError(f"no stream in {folder}; expected a folder with {HEADER}")
     header = read_json(folder / HEADER)

@@ -1,4 +1,4 @@
-"""What is known of every row in memory: four bytes a row that say what may be sampled and where episodes end."""
+"""What memory knows of every row, in four bytes: what may be sampled, where episodes begin and end."""
 
 from __future__ import annotations
 

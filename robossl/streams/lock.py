@@ -30,7 +30,7 @@ class WriterLock:
             self._file.close()
             whose = "this process" if holder == str(os.getpid()) else f"process {holder}"
             raise RequestError(
-                f"{folder} already has a writer ({whose}); a stream has one writer at a time, any number of readers"
+                f"{folder} already has a writer ({whose}); a stream has one writer, any number of readers"
             ) from None
         with contextlib.suppress(OSError):  # the number is a courtesy; a full disk must not stop a reader
             self._file.truncate(0)

@@ -13,7 +13,7 @@ _SMALL = 16384  # [bytes] rows of wider fields are never kept
 
 
 class Memory:
-    """All fields but the episode marks. A field that was sampled once stays in memory while the budget lasts."""
+    """All fields but the episode marks. Fields that were sampled once stay while the budget lasts."""
 
     def __init__(self, schema: Schema, lanes: int, budget: int, archive: Archive) -> None:
         """`budget` [bytes] for the fields kept at hand; waiting rows come on top."""

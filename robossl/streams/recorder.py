@@ -185,7 +185,7 @@ class Recorder(VectorWrapper):
             self._stop(broken, faults)
 
     def _end(self, lanes: np.ndarray) -> None:
-        """Episodes end in `lanes` (n,) bool: what waits there becomes their last row. One without steps is forgotten."""
+        """Episodes end in `lanes` (n,) bool: what waits becomes their last row, if they had a step."""
         nothing = np.zeros(self.num_envs, bool)
         action = self.stream.schema["action"] if self.stream is not None else None
         assert action is not None
@@ -229,7 +229,7 @@ class Recorder(VectorWrapper):
     # --- going on in another process
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """What waits for its row, and the envs' own checkpoint where they have one. Goes with `Stream.mark`."""
+        """What waits for its row, and the envs' own checkpoint if they have one. Goes with `Stream.mark`."""
         resumable = self._resumable()
         return {
             "pending": {name: value.copy() for name, value in self._pending.items()},

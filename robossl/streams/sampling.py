@@ -60,7 +60,7 @@ def draw(
     split: str | None,
     sampler: Sampler,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lane and position (batch,) where windows of `length` actions begin; `RequestError` where there are none.
+    """Lane and position (batch,) where windows of `length` actions begin; `RequestError` where none can.
 
     Proposals are accepted where the ledger says that the row begins a transition of the split. What comes
     out depends on the rows and on `rng` alone, not on how often or when the stream was asked before.
@@ -114,6 +114,9 @@ def _nothing(ledger: Ledger, length: int, split: str | None, usable: int) -> str
     if ledger.lengths.sum() == 0:
         return "no window can be sampled: the stream is empty"
     if usable and longest <= length:
-        return f"no window of {length} actions can be sampled: the longest lane has {longest} rows, it needs {length + 1}"
+        return (
+            f"no window of {length} actions can be sampled: it needs {length + 1} rows of a lane, "
+            f"the longest has {longest}"
+        )
     per_split = ", ".join(f"{name} {count}" for name, count in zip(SPLITS, ledger.counts.tolist()))
     return f"no window of {length} actions can be sampled{which}; transitions there are: {per_split}"

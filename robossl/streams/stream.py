@@ -163,7 +163,7 @@ class Stream:
             self.refresh()
 
     def append(self, rows: Mapping[str, np.ndarray], lanes: np.ndarray | None = None) -> None:
-        """One row (k, *shape) of every field for each of the `lanes` (k,), all different; all lanes without them.
+        """One row (k, *shape) of every field for each of `lanes` (k,), all different; without them, for all.
 
         `RequestError` where a field is missing, unknown or of another shape; then nothing is appended.
         """
@@ -180,7 +180,9 @@ class Stream:
                 raise RequestError(
                     f"{field.name!r} has shape {value.shape}; expected {(len(lane), *field.shape)}"
                 )
-            values[field.name] = value.astype(field.dtype, casting="same_kind", copy=False)
+            if not np.can_cast(value.dtype, field.dtype, "same_kind"):
+                raise RequestError(f"{field.name!r} is {value.dtype}; expected {field.dtype}")
+            values[field.name] = value.astype(field.dtype, copy=False)
         if len(rows) > len(values):
             raise unknown("field", next(name for name in rows if name not in values), self.schema.names)
         self._ledger.check(lane, values)

@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Window:
-    """B windows of T actions and T+1 observations. What comes after the first invalid step is another episode."""
+    """B windows of T actions and T+1 observations. After the first invalid step comes another episode."""
 
     observation: Any  # [B, T+1, ...]; a dict of arrays for Dict spaces
     action: np.ndarray  # [B, T, ...]  action[t] leads from observation[t] to observation[t+1] where mask[t]
