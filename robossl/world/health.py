@@ -15,6 +15,7 @@ from robossl.world.model import WorldModel
 
 HORIZONS = (1, 2, 5, 10, 25)  # [steps]
 _WINDOWS = 256
+_REFERENCE = 2048  # transitions of train that the linear guess from z alone is fitted to
 _STILL = 1e-2  # standard deviation below which a latent dimension is dead; one that lives has about 1
 _RIDGE = 1e-3  # share of the mean variance added to the diagonal
 
@@ -26,7 +27,10 @@ def examine(model: WorldModel, stream: Any, seed: int = 0) -> dict[str, Any]:
     Errors are mean squares in latent space; a skill is 1 - error / error of the floor beside it.
     """
     batch, split = _windows(model, stream, seed)
-    figures = {**_spread(batch), **_forward(batch, seed), **_inverse(batch)}
+    length = 1 + bool(model.observations.images)
+    drawn = generator(seed, "world", "health", "train")
+    reference = encode(model, stream.windows(_REFERENCE, length, drawn, split="train"), batch.random)
+    figures = {**_spread(batch), **_forward(batch, seed), **_inverse(batch, reference)}
     words = _verdict(figures, model)
     if split != "validation":
         words.append("there is no validation episode yet; these figures are of the training episodes")
@@ -94,18 +98,16 @@ def _roll(model: WorldModel, z: Tensor, code: Tensor) -> list[Tensor]:
     return path
 
 
-def _inverse(batch: Batch) -> dict[str, float]:
+def _inverse(batch: Batch, reference: Batch) -> dict[str, float]:
     """R2 of inferred actions (discrete: of their probabilities) beside what z_t alone tells."""
     model, real = batch.model, batch.mask > 0
     now, then, code = batch.z[:, :-1][real], batch.z[:, 1:][real], batch.code[real]  # [N, ...]
     guess = model.inverse(torch.cat([now, then - now], -1))
     if model.actions.discrete:
         guess = guess.softmax(-1)
-    half = len(code) // 2
-    if half < 2:
-        return {}
-    alone = _ridge(now[:half], code[:half], now[half:])
-    figures = {"inverse_r2_from_z": _r2(alone, code[half:])}
+    fitted = reference.mask[:, 0] > 0
+    alone = _ridge(reference.z[fitted, 0], reference.code[fitted, 0], now)
+    figures = {"inverse_r2_from_z": _r2(alone, code)}
     if "inverse" in model.config.weights():
         figures["inverse_r2"] = _r2(guess, code)
         figures["inverse_excess_r2"] = figures["inverse_r2"] - max(figures["inverse_r2_from_z"], 0.0)

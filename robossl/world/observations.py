@@ -40,7 +40,7 @@ class ObservationCoder(nn.Module):
         self.register_buffer("change", torch.ones(self.size))
 
     def parts(self, observation: Any) -> dict[str, Any]:
-        """The leaves a model reads, by path, of an observation (of a goal env: all of it or `observation`)."""
+        """The leaves a model reads, by path; a goal env's observation may come alone, without the goals."""
         return {path: self._part(observation, path) for path in (*self.vectors, *self.images)}
 
     def _part(self, observation: Any, path: str) -> Any:
@@ -54,9 +54,8 @@ class ObservationCoder(nn.Module):
             try:
                 value = value[int(step) if isinstance(value, (tuple, list)) else step]
             except (KeyError, IndexError, TypeError, ValueError):
-                raise RequestError(
-                    f"no {path!r} in the observation; this model reads {', '.join((*self.vectors, *self.images))}"
-                ) from None
+                known = ", ".join((*self.vectors, *self.images))
+                raise RequestError(f"no {path!r} in the observation; this model reads {known}") from None
         return value
 
     def vector(self, parts: dict[str, Any]) -> Tensor:

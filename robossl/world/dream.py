@@ -1,0 +1,200 @@
+"""The dream: a world model as a Gymnasium vector env that stops where it should no longer be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from robossl.core.errors import RequestError
+from robossl.core.seeding import generator, generator_state, restore_generator
+from robossl.core.spaces import join, leaves, split
+from robossl.world.batch import encode
+from robossl.world.model import WorldModel, disagreement
+
+Reward = Callable[[Any, np.ndarray, Any], np.ndarray]  # (observation, action, next observation) -> (n,)
+
+_STARTS = 4096  # rows of the stream an episode can start from
+_TRUSTED = 0.99  # share of held-out steps whose disagreement stays below the threshold
+_STEPS = 25  # [steps] of open loop the threshold is measured over
+
+
+class DreamEnv(VectorEnv):
+    """`num_envs` lanes of imagination. Observations are decoded latents, without images and goals.
+
+    An episode starts at a row of the stream and is truncated after `horizon` steps, or before,
+    where the heads of the ensemble disagree more than they do on 99 of 100 held-out steps
+    (`trust`). The model knows no ends and no reward: `terminated` is never set, and `reward` is the
+    caller's own function of observation, action and next observation (zero without one).
+    Infos: `disagreement` (n,) of the step just made, 0 at a reset.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        stream: Any,
+        num_envs: int,
+        horizon: int,
+        reward: Reward | None = None,
+        trust: float | None = None,
+        seed: int = 0,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    ) -> None:
+        """`RequestError` for sizes below 1; `trust=inf` never stops before the horizon."""
+        if num_envs < 1 or horizon < 1:
+            raise RequestError(
+                f"a dream of {num_envs} envs and {horizon} steps; expected at least one of each"
+            )
+        self.model, self.horizon, self.reward = model.freeze(), horizon, reward
+        self.num_envs, self.autoreset = num_envs, AutoresetMode(autoreset_mode)
+        self.metadata = {"autoreset_mode": self.autoreset, "render_modes": []}
+        self.single_action_space = model.action_space
+        self.single_observation_space = _seen(model)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.starts = _starts(self.model, stream, seed)  # [S, Z]
+        self.trust = _threshold(self.model, stream, min(horizon, _STEPS), seed) if trust is None else trust
+        self.randoms = [generator(seed, "dream", lane) for lane in range(num_envs)]
+        self.z = self.starts[:1].repeat(num_envs, 1)  # [n, Z]
+        self.elapsed = np.zeros(num_envs, np.int64)  # [steps]
+        self.ended = np.zeros(num_envs, bool)  # lanes whose next step is a reset
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin anew in all lanes, or in those of `options["reset_mask"]` (n,) bool."""
+        seeds = [seed + lane for lane in range(self.num_envs)] if isinstance(seed, int) else seed
+        for lane, number in enumerate(seeds or []):
+            if number is not None:
+                self.randoms[lane] = generator(number, "dream")
+        mask = (options or {}).get("reset_mask")
+        self._begin(np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool))
+        return self._observe(), self._infos(np.zeros(self.num_envs))
+
+    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """One imagined step in every lane; lanes that ended begin anew instead (NEXT_STEP)."""
+        if self.autoreset == AutoresetMode.DISABLED and self.ended.any():
+            raise RequestError(f"lanes {np.flatnonzero(self.ended).tolist()} have ended; reset them first")
+        before, fresh = self._observe() if self.reward else None, self.ended.copy()
+        with torch.no_grad():
+            fan = self.model.fan(self.z, self.model.actions(np.asarray(actions)))
+            self.z, spread = fan.mean(0), disagreement(fan).cpu().numpy()
+        self.elapsed += 1
+        self._begin(fresh)
+        spread = np.where(fresh, 0.0, spread)
+        observation = self._observe()
+        rewards = np.zeros(self.num_envs)
+        if self.reward:
+            rewards = np.where(fresh, 0.0, self.reward(before, actions, observation)).astype(np.float64)
+        self.ended = ~fresh & ((self.elapsed >= self.horizon) | (spread > self.trust))
+        truncated, infos = self.ended.copy(), self._infos(spread)
+        if self.autoreset == AutoresetMode.SAME_STEP and truncated.any():
+            infos |= self._final(observation, spread, truncated)
+            self._begin(truncated)
+            observation = self._observe()
+        return observation, rewards, np.zeros(self.num_envs, bool), truncated, infos
+
+    def _begin(self, mask: np.ndarray) -> None:
+        """Put the lanes of `mask` at starts that each draws from its own generator."""
+        if not mask.any():
+            return
+        lanes = np.flatnonzero(mask)
+        rows = torch.as_tensor([int(self.randoms[lane].integers(len(self.starts))) for lane in lanes])
+        self.z = self.z.index_copy(
+            0, torch.as_tensor(lanes, device=self.z.device), self.starts[rows.to(self.z.device)]
+        )
+        self.elapsed[mask], self.ended[mask] = 0, False
+
+    def _observe(self) -> Any:
+        """What the lanes see, as values of the observation space."""
+        if not self.model.observations.vectors:
+            return self.z.cpu().numpy().copy()
+        space = self.single_observation_space
+        with torch.no_grad():
+            parts = split(space, self.model.decode(self.z.cpu().numpy()))
+        return join(space, {path: _legal(leaf, parts[path]) for path, leaf in leaves(space).items()})
+
+    def _infos(self, spread: np.ndarray) -> dict[str, Any]:
+        return {"disagreement": spread, "_disagreement": np.ones(self.num_envs, bool)}
+
+    def _final(self, observation: Any, spread: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
+        """What SAME_STEP keeps of the step that ended an episode."""
+        final = np.full(self.num_envs, None, dtype=object)
+        parts = split(self.single_observation_space, observation)
+        for lane in np.flatnonzero(ended):
+            final[lane] = join(self.single_observation_space, {path: v[lane] for path, v in parts.items()})
+        return {
+            "final_obs": final,
+            "_final_obs": ended.copy(),
+            "final_info": {"disagreement": spread, "_disagreement": ended.copy()},
+            "_final_info": ended.copy(),
+        }
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        """Everything that decides the future, given the same model and stream."""
+        return {
+            "z": self.z.clone(),
+            "elapsed": self.elapsed.copy(),
+            "ended": self.ended.copy(),
+            "starts": self.starts.clone(),
+            "trust": float(self.trust),
+            "randoms": [generator_state(random) for random in self.randoms],
+        }
+
+    def set_checkpoint(self, tree: dict[str, Any]) -> None:
+        """Go on where `get_checkpoint` was."""
+        self.z, self.starts = (
+            torch.tensor(np.asarray(tree[k])).to(self.model.device) for k in ("z", "starts")
+        )
+        self.elapsed, self.ended = np.array(tree["elapsed"]), np.array(tree["ended"])
+        self.trust = float(tree["trust"])
+        for random, state in zip(self.randoms, tree["randoms"]):
+            restore_generator(random, state)
+
+
+def _seen(model: WorldModel) -> spaces.Space:
+    """What a lane shows: the decoded observation, or the latent where only images could be decoded."""
+    if model.observations.vectors:
+        return model.observations.decoded_space
+    return spaces.Box(-np.inf, np.inf, (model.latent,), np.float32)
+
+
+def _legal(leaf: spaces.Space, value: np.ndarray) -> np.ndarray:
+    """`value` within the bounds and of the dtype of `leaf`."""
+    if isinstance(leaf, spaces.Box):
+        if np.issubdtype(leaf.dtype, np.integer):
+            value = np.rint(value)
+        value = np.clip(value, leaf.low, leaf.high)
+    return value.astype(leaf.dtype)
+
+
+@torch.no_grad()
+def _starts(model: WorldModel, stream: Any, seed: int) -> Tensor:
+    """Latents [S, Z] of rows of the stream that an episode may start from."""
+    length = 1 + bool(model.observations.images)
+    window = stream.windows(_STARTS, length, generator(seed, "dream", "starts"), split="train")
+    return encode(model, window, torch.Generator()).z[:, 0]
+
+
+@torch.no_grad()
+def _threshold(model: WorldModel, stream: Any, steps: int, seed: int) -> float:
+    """The disagreement that 99 of 100 steps of held-out open loops stay below (of train where none is)."""
+    length = steps + bool(model.observations.images)
+    random = generator(seed, "dream", "trust")
+    try:
+        window = stream.windows(512, length, random, split="validation")
+    except RequestError:
+        window = stream.windows(512, length, random, split="train")
+    batch = encode(model, window, torch.Generator())
+    z, seen = batch.z[:, 0], []
+    for t in range(batch.code.shape[1]):
+        fan = model.fan(z, batch.code[:, t])
+        seen.append(disagreement(fan)[batch.mask[:, t] > 0])
+        z = fan.mean(0)
+    return float(torch.cat(seen).quantile(_TRUSTED))
