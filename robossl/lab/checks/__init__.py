@@ -1,0 +1,1 @@
+"""What is looked at, one file each: an environment's promises, and what this machine can draw."""
