@@ -129,13 +129,14 @@ def map_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
 def check_tensors(path: str | Path) -> None:
     """Compare a file written by `write_tensors` with its checksums; `DamagedFile` where it differs."""
     with _open(path) as file:
-        metadata = read_header(path, file).metadata
+        header = read_header(path, file)
         checksum = 0
         while block := file.read(1 << 22):
             checksum = zlib.crc32(block, checksum)
-    if not {"crc32", "header_crc32"} <= metadata.keys():
+    expected = header.metadata.get("crc32")
+    if not header.signed or expected is None:
         raise DamagedFile(f"{path} carries no checksum; it was not written by robossl")
-    if (expected := metadata["crc32"]) != f"{checksum:08x}":
+    if expected != f"{checksum:08x}":
         raise DamagedFile(f"{path} is damaged: its checksum is {checksum:08x}, it was written as {expected}")
 
 

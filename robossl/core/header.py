@@ -49,6 +49,7 @@ class Header(NamedTuple):
 
     places: dict[str, Place]
     metadata: dict[str, str]
+    signed: bool  # it carried a checksum of its own, and that was right
 
 
 def storable(array: np.ndarray, what: str) -> np.ndarray:
@@ -65,7 +66,8 @@ def write_header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) 
     The checksum is taken with its own eight digits as zeros.
     """
     # it stands first, so that nothing before it can be taken for it
-    header: dict[str, Any] = {"__metadata__": {"header_crc32": _BLANK.decode()} | dict(metadata)}
+    blank = {"header_crc32": _BLANK.decode()}
+    header: dict[str, Any] = {"__metadata__": blank | dict(metadata) | blank}
     if not all(isinstance(word, str) for pair in metadata.items() for word in pair):
         raise TypeError(f"the metadata of a file are words by words; got {dict(metadata)!r:.200}")
     offset = 0
@@ -114,7 +116,7 @@ def read_header(path: str | Path, file: BinaryIO) -> Header:
         raise DamagedFile(f"{path} is damaged: its header is not readable ({error})") from error
     if end != size:
         raise DamagedFile(f"{path} is damaged: {size} bytes long, its header promises {end}")
-    return Header(places, metadata)
+    return Header(places, metadata, signed is not None)
 
 
 def _place(name: str, entry: dict[str, Any], start: int, expected: int) -> tuple[Place, int]:
