@@ -1,11 +1,16 @@
 # robossl: `make run` and `make test` each set everything up by themselves.
-ROOT   := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
-PYTHON ?= python3
-VENV   := $(ROOT)/.venv
-BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
+# Paths are relative to this folder, whose name may hold spaces; from elsewhere: make -C FOLDER run.
+BIN   := .venv/bin
+READY := .venv/.ready
+SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: run test test-slow lint types wheel setup clean help
+# The first Python here that will do; `make PYTHON=...` takes another.
+ifndef PYTHON
+PYTHON = $(or $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+  if $$p -c '$(SUITS)' 2>/dev/null; then echo $$p; break; fi; done),python3)
+endif
+
+.PHONY: help setup run test test-slow lint types wheel clean
 
 help:
 	@echo "make run        set up, then the main job: robossl learn (about 5 minutes on 2 cores)"
@@ -14,36 +19,38 @@ help:
 	@echo "make lint       ruff"
 	@echo "make types      mypy"
 	@echo "make wheel      build the wheel, install it clean, use it from elsewhere"
+	@echo "make clean      remove .venv and what was built"
 
 setup: $(READY)
 
-$(READY): $(ROOT)/pyproject.toml $(ROOT)/constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "robossl needs Python 3.11 or later; $(PYTHON) is `$(PYTHON) --version`. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
-	$(PYTHON) -m venv "$(VENV)"
-	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c "$(ROOT)/constraints.txt" -e "$(ROOT)[dev]"
+$(READY): pyproject.toml constraints.txt
+	$(if $(shell "$(PYTHON)" -c '$(SUITS)' 2>&1 || echo no),$(error robossl needs Python 3.11 to 3.13, \
+	  found $(or $(shell "$(PYTHON)" --version 2>/dev/null),no $(PYTHON)); try: make PYTHON=python3.12))
+	"$(PYTHON)" -m venv .venv
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch "$(READY)"
 
 run: $(READY)
 	@"$(BIN)/robossl" learn
 
 test: $(READY)
-	@cd "$(ROOT)" && "$(BIN)/python" -m pytest
+	@"$(BIN)/python" -m pytest
 
 test-slow: $(READY)
-	@cd "$(ROOT)" && "$(BIN)/python" -m pytest -m slow
+	@"$(BIN)/python" -m pytest -m slow
 
 lint: $(READY)
-	@cd "$(ROOT)" && "$(BIN)/ruff" check . && "$(BIN)/ruff" format --check .
+	@"$(BIN)/ruff" check .
+	@"$(BIN)/ruff" format --check .
 
 # mypy cannot follow renamed package folders, so it reads a tree of links that looks like the installed package.
 types: $(READY)
-	@rm -rf "$(ROOT)/build/types" && mkdir -p "$(ROOT)/build/types/robossl"
-	@ln -s "$(ROOT)"/robossl/* "$(ROOT)/envs" "$(ROOT)/agents" "$(ROOT)/assets" "$(ROOT)/build/types/robossl/"
-	@cd "$(ROOT)/build/types" && "$(BIN)/mypy" --config-file "$(ROOT)/pyproject.toml" -p robossl
+	@rm -rf build/types && mkdir -p build/types/robossl
+	@ln -s "$(CURDIR)"/robossl/* "$(CURDIR)/envs" "$(CURDIR)/agents" "$(CURDIR)/assets" build/types/robossl/
+	@cd build/types && "$(CURDIR)/$(BIN)/mypy" --config-file "$(CURDIR)/pyproject.toml" --cache-dir "$(CURDIR)/.mypy_cache" -p robossl
 
 wheel: $(READY)
-	@cd "$(ROOT)" && "$(BIN)/python" -m pytest -m slow tests/test_wheel.py
+	@"$(BIN)/python" -m pytest -m "slow or not slow" tests/test_wheel.py
 
 clean:
-	rm -rf "$(VENV)" "$(ROOT)/build" "$(ROOT)/dist" "$(ROOT)"/*.egg-info
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
