@@ -151,3 +151,9 @@ CIRCLES = [
 def test_circles_are_found_and_nothing_else(texts, circle):
     packages = {name.rpartition(".")[0] for name in texts}
     assert bool(find_circle([Module(n, D + t, n in packages) for n, t in texts.items()])) == circle
+
+
+def test_the_version_is_the_same_everywhere():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f'__version__ = "{version}"' in (ROOT / "robossl" / "__init__.py").read_text(encoding="utf-8")
