@@ -13,7 +13,7 @@ from robossl.evaluation.ridge import fit_ridge, random_features
 from robossl.evaluation.statistics import Figure, bootstrap_ratio, rate
 
 _STEPS = 5000  # at most so many held-out steps
-_FEATURES = 256  # width of the fixed hidden layer of the small MLP
+_FEATURES = 128  # width of the fixed hidden layer of the small MLP
 
 
 def inverse_r2(model: Any, held: Held) -> Figure:
@@ -46,11 +46,12 @@ def inverse_accuracy(model: Any, held: Held) -> dict[str, Any]:
 def inverse_excess_r2(held: Held) -> float:
     """R2(a | z, z') - R2(a | z): what the change of z tells about the action beyond what z gave away.
 
-    Both by the same small network (a ridge on z, z' and 256 fixed ReLU features), fitted on "probe" and
-    judged on "test". For choices the share of right answers takes the place of R2.
+    Both by the same small network (a ridge on z, z' and 128 fixed ReLU features), fitted on "probe" and
+    judged on "test"; worse than the mean action counts as 0. For choices the share of right answers takes
+    the place of R2.
     """
-    both = _fitted(held, ahead=True)
-    return both - _fitted(held, ahead=False)
+    both, alone = (max(_fitted(held, ahead), 0.0) for ahead in (True, False))
+    return both - alone
 
 
 def _fitted(held: Held, ahead: bool) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from robossl.evaluation.rows import Rows
 
-_BLOCK = 2048  # rows a call
+_BLOCK = 1024  # rows a call
 
 
 def as_array(value: Any) -> np.ndarray:
@@ -20,8 +20,16 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def encode(model: Any, rows: Rows) -> np.ndarray:
-    """z (N, Z) of all rows."""
-    return _blocks(len(rows.valid), lambda block: model.encode(_take(rows.observation, block)))
+    """z (N, Z) of all rows. Images are seen beside the frame before them, as in training."""
+    if not rows.images:
+        return _blocks(len(rows.valid), lambda block: model.encode(_take(rows.observation, block)))
+    before = np.maximum(np.arange(len(rows.valid)) - 1, 0)
+    before[1:] += ~rows.valid[:-1]  # the first row of an episode stands beside itself
+
+    def ask(block: np.ndarray) -> Any:
+        return model.encode(_take(rows.observation, block), _take(rows.observation, before[block]))
+
+    return _blocks(len(rows.valid), ask)
 
 
 def imagine(model: Any, z: np.ndarray, actions: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from robossl.evaluation.statistics import Figure, bootstrap_median, bootstrap_ra
 HORIZONS = (1, 5, 10, 25)  # [steps]
 _SEGMENTS = 1000  # at most so many forecasts
 _FEWEST = 20  # and at least so many, or the horizon is not judged
-_TOLERANCE = 0.5  # a forecast is believed while its error is below this many spreads (root mean square)
+TOLERANCE = 0.5  # a forecast is believed while its error is below this many spreads (root mean square)
 _LONGEST = 100  # [steps] forecasts of the valid prediction time end here
 _BOUND = 1e6  # spreads; a linear baseline that runs away stops here
 
@@ -156,14 +156,15 @@ def valid_prediction_time(model: Any, held: Held, step_seconds: float | None) ->
         "n": len(times),
         "censored": float(censored.mean()),
         "horizon": length * unit,
+        "steps": length,
         "nothing_moves": float(np.median(still)),
-        "tolerance": _TOLERANCE,
+        "tolerance": TOLERANCE,
         "unit": "s" if step_seconds else "steps",
     }
 
 
 def _first_failure(errors: np.ndarray, width: int, unit: float) -> tuple[np.ndarray, np.ndarray]:
     """When errors (B, T) first exceed the tolerance, and which never do."""
-    failed = np.sqrt(errors / width) > _TOLERANCE
+    failed = np.sqrt(errors / width) > TOLERANCE
     censored = ~failed.any(1)
     return np.where(censored, errors.shape[1], failed.argmax(1) + 1) * unit, censored

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from robossl.core.errors import RequestError
 from robossl.core.seeding import generator
-from robossl.core.spaces import Leaf, encodable, is_image, join, leaves
+from robossl.core.spaces import Leaf, encodable, is_goal_space, is_image, join, leaves
 
 ROWS = 20_000  # a split gives at most so many rows
 IMAGE_ROWS = 4_000  # and so many where there are images
@@ -28,6 +28,8 @@ class Rows:
     valid: np.ndarray  # (N,) bool: the action leads from this row to the next one
     episode: np.ndarray  # (N,) int: which episode
     truth: dict[str, np.ndarray]  # name -> (N, k) float64: privileged state, where the stream has it
+    images: bool  # whether the world model reads any
+    physics: np.ndarray | None  # (N, P) float64: the complete physics, where the stream has it
 
     def pairs(self, gap: int) -> np.ndarray:
         """(M,) starts t for which the rows t .. t + gap follow each other in one episode."""
@@ -76,6 +78,8 @@ def gather(stream: Any, split: str, seed: int = 0, limit: int | None = None) -> 
             for name, values in fields.items()
             if name.startswith("state.")
         },
+        images=images,
+        physics=fields.get("physics"),
     )
 
 
@@ -101,6 +105,24 @@ def as_numbers(space: spaces.Space, fields: dict[str, np.ndarray]) -> tuple[np.n
         label = path.split(".")[-1] or "observation"
         names += [f"{label} {i}" for i in range(block.shape[1])]
     return np.concatenate(columns, 1), names
+
+
+def decoded_numbers(space: spaces.Space, value: Any) -> np.ndarray:
+    """What `model.decode` gave (..., leading axes flattened to N) as (N, D), in the order of `as_numbers`.
+
+    Images are not decoded and have no numbers here.
+    """
+    inner = space["observation"] if is_goal_space(space) and isinstance(space, spaces.Dict) else space
+    columns = []
+    for path, leaf in leaves(inner).items():
+        if is_image(leaf):
+            continue
+        part = value
+        for key in path.split(".") if path else []:
+            part = part[int(key) if isinstance(part, tuple) else key]
+        flat = np.asarray(part).reshape(-1, *(leaf.shape or ()))
+        columns.append(_leaf_numbers(leaf, flat))
+    return np.concatenate(columns, 1)
 
 
 def _leaf_numbers(leaf: Leaf, values: np.ndarray) -> np.ndarray:

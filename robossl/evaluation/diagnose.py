@@ -1,0 +1,111 @@
+"""All diagnostics of a world model on held-out episodes: the section "world" of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from robossl.core.contracts import Progress, Silent
+from robossl.core.errors import RequestError
+from robossl.evaluation.calibration import calibration
+from robossl.evaluation.collapse import dead_dimensions, effective_rank
+from robossl.evaluation.held import Held, hold_out
+from robossl.evaluation.inverse import inverse_accuracy, inverse_excess_r2, inverse_r2
+from robossl.evaluation.prediction import HORIZONS, forward_skill, valid_prediction_time
+from robossl.evaluation.probes import probe_r2
+from robossl.evaluation.report import WORLD_KEYS
+
+Section = dict[str, Any]
+
+
+def diagnose(
+    model: Any,
+    stream: Any,
+    step_seconds: float | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Section, dict[str, str]]:
+    """(section "world", what of it is absent and why), as `report.json` has it. Seconds, not minutes.
+
+    `step_seconds` is the length of one action in [s]; None where nobody knows. Readouts are fitted on the
+    split "probe", everything is judged on "test".
+    """
+    progress = progress or Silent()
+    try:
+        held = hold_out(model, stream, seed)
+    except RequestError as error:
+        return {}, {f"world.{key}": str(error) for key in WORLD_KEYS}
+    section: Section = {}
+    absent: dict[str, str] = {}
+    parts: list[Callable[[], Section]] = [
+        lambda: _forward(model, held, absent),
+        lambda: _inverse(model, held, absent),
+        lambda: _probes(held),
+        lambda: {"valid_prediction_time": valid_prediction_time(model, held, step_seconds)},
+        lambda: {"calibration": calibration(model, held)},
+        lambda: _spread(held, model),
+    ]
+    names = (
+        "forward_skill",
+        "inverse_r2",
+        "probe_r2",
+        "valid_prediction_time",
+        "calibration",
+        "effective_rank",
+    )
+    progress.start("diagnose", len(parts), "figures")
+    for name, part in zip(names, parts):
+        try:
+            section |= part()
+        except RequestError as error:
+            absent[f"world.{name}"] = str(error)
+        progress.advance(1)
+    progress.stop()
+    return section, absent
+
+
+def _forward(model: Any, held: Held, absent: dict[str, str]) -> Section:
+    found = forward_skill(model, held)
+    for h in map(str, HORIZONS):
+        if h not in found["skill"]:
+            absent[f"world.forward_skill.{h}"] = (
+                f"fewer than 20 starts lie {h} steps before the end of an episode"
+            )
+    return {
+        "forward_skill": {h: figure["mean"] for h, figure in found["skill"].items()},
+        "forward_interval": found["skill"],
+        "forward_ceiling": found["ceiling"],
+        "forward_shuffled": found["shuffled"],
+        "forward_linear": found["linear"],
+        "forward_curve": found["curve"],
+    }
+
+
+def _inverse(model: Any, held: Held, absent: dict[str, str]) -> Section:
+    section: Section = {"inverse_excess_r2": inverse_excess_r2(held)}
+    if held.actions.discrete:
+        absent["world.inverse_r2"] = "actions are choices: see world.inverse_accuracy"
+        absent["world.inverse_excess_r2"] = "actions are choices: see world.inverse_excess_accuracy"
+        return {
+            "inverse_excess_accuracy": section["inverse_excess_r2"],
+            "inverse_accuracy": inverse_accuracy(model, held),
+        }
+    figure = inverse_r2(model, held)
+    return section | {"inverse_r2": figure["mean"], "inverse_interval": figure}
+
+
+def _probes(held: Held) -> Section:
+    found = probe_r2(held)
+    return {
+        "probe_r2": {name: row["r2"] for name, row in found.items()},
+        "probes": found,
+        "probed": "physical state" if held.probe.truth else "observation",
+    }
+
+
+def _spread(held: Held, model: Any) -> Section:
+    return {
+        "effective_rank": effective_rank(held.test_z),
+        "dead_dimensions": dead_dimensions(held.test_z),
+        "latent": int(model.latent),
+    }
