@@ -16,8 +16,7 @@ _BACKENDS = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}  # in the order t
 
 def load_mujoco() -> ModuleType:
     """The mujoco module; no MUJOCO_LOG.TXT is written into the working directory from here on."""
-    if "mujoco" not in sys.modules:
-        _choose_backend()
+    choose_backend()
     import mujoco
 
     config = mujoco.MjLogConfig.get()
@@ -27,8 +26,10 @@ def load_mujoco() -> ModuleType:
     return mujoco
 
 
-def _choose_backend() -> None:
-    """On Linux without a screen: EGL, else OSMesa; what the user has chosen stays."""
+def choose_backend() -> None:
+    """On Linux without a screen EGL, else OSMesa, before MuJoCo is imported; what the user chose stays."""
+    if "mujoco" in sys.modules:
+        return
     headless = not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY")
     if not sys.platform.startswith("linux") or not headless or "MUJOCO_GL" in os.environ:
         return

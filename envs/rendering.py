@@ -104,4 +104,6 @@ def _add(scene: Any, marker: Marker) -> None:
     colour = np.asarray(marker.colour, np.float32)
     geom = scene.geoms[scene.ngeom]
     mujoco.mjv_initGeom(geom, shape, size, marker.position, rotation.reshape(-1), colour)
+    geom.transparent = 1
+    geom.castshadow = 0
     scene.ngeom += 1

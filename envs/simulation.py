@@ -56,6 +56,7 @@ class Simulation:
         self._before = self.batch.state.copy()  # (n, P)
         self._bound = task.body.observation_bound
         self._goal: np.ndarray | None = None  # (n, G) float32
+        self._reached: np.ndarray | None = None  # (n, G) float32 achieved goals, until the state changes
         if isinstance(task, GoalTask):
             self._goal = np.zeros((num_envs, len(task.goal_bound)), np.float32)
 
@@ -98,6 +99,7 @@ class Simulation:
 
     def _settle(self, ids: np.ndarray) -> None:
         """Make what the body reads agree with state rows just written."""
+        self._reached = None
         if self._stage:
             self.batch.forward(ids, self._stage)
 
@@ -115,6 +117,7 @@ class Simulation:
     def _advance(self, ids: np.ndarray | None) -> np.ndarray:
         """Step the physics; (n,) bool of the lanes that broke, put back to where they were."""
         np.copyto(self._before, self.batch.state)
+        self._reached = None
         failure = np.zeros(self.num_envs, bool)
         try:
             self.batch.step(ids, self.task.body.substeps, self._stage)
@@ -137,6 +140,8 @@ class Simulation:
             reward = self.task.goal_reward(achieved, self._goal)  # type: ignore[arg-type]
         else:
             reward = self.task.reward(self.body, action)
+        if failure.any():
+            reward = np.where(np.isfinite(reward), reward, 0.0)
         return Outcome(reward, self.task.terminated(self.body) & ~failure, self.success(), failure)
 
     def success(self) -> np.ndarray:
@@ -146,18 +151,18 @@ class Simulation:
         return self.task.success(self.body)
 
     def _achieved(self, task: GoalTask) -> np.ndarray:
-        bound = task.goal_bound
-        return np.minimum(np.maximum(task.achieved(self.body), -bound), bound).astype(np.float32)
+        if self._reached is None:
+            self._reached = _within(task.achieved(self.body), task.goal_bound)
+        return self._reached
 
     def observation(self) -> Observation:
         """What the lanes observe now: fresh arrays."""
-        plain = np.minimum(np.maximum(self.body.observation(), -self._bound), self._bound)
-        plain = plain.astype(np.float32)
+        plain = _within(self.body.observation(), self._bound)
         if not isinstance(self.task, GoalTask):
             return plain
         assert self._goal is not None
         return {
-            "achieved_goal": self._achieved(self.task),
+            "achieved_goal": self._achieved(self.task).copy(),
             "desired_goal": self._goal.copy(),
             "observation": plain,
         }
@@ -217,7 +222,7 @@ class Simulation:
         body = self.task.body(scratch)
         body.qpos[:] = self.task.pose_at(goals)
         scratch.forward(stage=self._stage)
-        return np.clip(body.observation(), -self._bound, self._bound).astype(np.float32)
+        return _within(body.observation(), self._bound)
 
     # --- being saved
 
@@ -240,6 +245,11 @@ class Simulation:
             restore_generator(self.generator(lane), state)
 
 
+def _within(values: np.ndarray, bound: np.ndarray) -> np.ndarray:
+    """Values (n, D) held in [-bound, bound], as float32; NaN, which only broken physics has, at the edge."""
+    return np.fmin(np.fmax(values, -bound), bound).astype(np.float32)
+
+
 def _box(bound: np.ndarray) -> spaces.Box:
     bound = bound.astype(np.float32)
     return spaces.Box(-bound, bound, dtype=np.float32)
@@ -253,13 +263,13 @@ def _checked_order(lanes: np.ndarray, num_envs: int) -> np.ndarray:
     return np.argsort(lanes)
 
 
-def checked_action(action: Any, shape: Sequence[int]) -> np.ndarray:
+def checked_action(action: Any, shape: Sequence[int] | None) -> np.ndarray:
     """Actions as an array of the expected shape, all finite."""
     array = np.asarray(action)
     if array.dtype.kind not in "fiu":
         raise RequestError(f"expected actions that are numbers, got {array.dtype}")
-    if array.shape != tuple(shape):
-        raise RequestError(f"expected actions of shape {tuple(shape)}, got {array.shape}")
+    if array.shape != shape:
+        raise RequestError(f"expected actions of shape {shape}, got {array.shape}")
     if not np.isfinite(array).all():
         raise RequestError(f"expected finite actions, got {array[~np.isfinite(array)][0]}")
     return array

@@ -24,7 +24,7 @@ class Marker:
     position: np.ndarray  # (3,) [m]
     size: tuple[float, ...]  # [m]
     rotation: np.ndarray | None = None  # (3, 3)
-    colour: tuple[float, float, float, float] = (0.25, 0.85, 0.45, 0.45)
+    colour: tuple[float, float, float, float] = (0.25, 0.85, 0.45, 0.3)
 
     @classmethod
     def rod(cls, start: np.ndarray, end: np.ndarray, radius: float) -> Marker:

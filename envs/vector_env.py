@@ -114,7 +114,7 @@ class MujocoVectorEnv(VectorEnv):
         if not ended.any():
             return self._returned(outcome, truncated, self._infos(None, outcome))
         final = self._infos(ended, outcome)
-        infos = {"final_obs": self._one_by_one(ended), "_final_obs": ended.copy()}
+        infos: dict[str, Any] = {"final_obs": self._one_by_one(ended), "_final_obs": ended.copy()}
         infos |= {"final_info": final, "_final_info": ended.copy()}
         self._restart(ended)
         alive = Outcome(
@@ -197,7 +197,7 @@ class MujocoVectorEnv(VectorEnv):
             )
         return mask.copy()
 
-    @property
+    @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """Every lane's own generator."""
         return tuple(self.simulation.generator(lane) for lane in range(self.num_envs))

@@ -1,0 +1,169 @@
+"""Other people's envs: any Gymnasium id as a vector env, vectorised as a short race says."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+
+from robossl.core.errors import RequestError
+
+from .native import choose_backend, load_mujoco
+
+_CHEAP = 1e-3  # [s] a step quicker than this is never worth a process of its own
+_PROBE = 32  # steps of one env that tell whether a race is worth while
+_RACE = 0.3  # [s] each way
+
+
+class ForeignVectorEnv(VectorWrapper):
+    """Gymnasium's own vectorisation of an id, with pictures lane by lane."""
+
+    def render_frame(self, lane: int) -> np.ndarray | None:
+        """(H, W, 3) uint8 of one lane; None where the env draws no pictures.
+
+        RequestError where the env says that a package for drawing is missing.
+        """
+        if self.render_mode != "rgb_array" or not isinstance(self.env, SyncVectorEnv):
+            return None
+        try:
+            return self.env.envs[lane].render()  # type: ignore[return-value]
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise RequestError(f"no pictures of this env: {_one_line(error)}") from error
+
+
+class _Maker:
+    """Makes one env, here or in another process, without MuJoCo's chatter about old models."""
+
+    def __init__(self, spec: EnvSpec, arguments: dict[str, Any]) -> None:
+        self.spec, self.arguments = spec, arguments
+
+    def __call__(self) -> gymnasium.Env:
+        with _quiet(self.spec):
+            return gymnasium.make(self.spec, **self.arguments)
+
+
+def make_foreign(
+    env_id: str,
+    num_envs: int = 1,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    vectorization: str = "auto",
+    **arguments: Any,
+) -> ForeignVectorEnv:
+    """`num_envs` lanes of any Gymnasium id ("id" or "module:id"), each with the time limit of its spec.
+
+    `vectorization` is "sync", "async" (a process a lane) or "auto": sync, unless the env is slow and a race
+    of a third of a second each shows async ahead. Pictures are drawn in this process only (a GL context does
+    not survive a fork): with a render_mode it is sync. `arguments` go to `gymnasium.make`.
+    """
+    if vectorization not in ("auto", "sync", "async"):
+        raise RequestError(f"unknown vectorization {vectorization!r}; there are: auto, sync, async")
+    if num_envs < 1:
+        raise RequestError(f"expected num_envs >= 1, got {num_envs}")
+    if arguments.get("render_mode") is not None:
+        if vectorization == "async":
+            raise RequestError("pictures need vectorization='sync'; got 'async' with a render_mode")
+        vectorization = "sync"
+    spec = _find(env_id)
+    maker = _Maker(spec, arguments)
+    mode = AutoresetMode(autoreset_mode)
+    try:
+        envs = _vectorized(maker, num_envs, mode, vectorization)
+    except (gymnasium.error.Error, ImportError, TypeError) as error:
+        raise RequestError(f"the env {env_id!r} cannot be made: {_one_line(error)}") from error
+    envs.spec = spec
+    return ForeignVectorEnv(envs)
+
+
+def _vectorized(maker: _Maker, num_envs: int, mode: AutoresetMode, vectorization: str) -> VectorEnv:
+    if vectorization == "async":
+        return AsyncVectorEnv([maker] * num_envs, autoreset_mode=mode)
+    if vectorization == "sync" or num_envs == 1 or _seconds_a_step(maker) < _CHEAP:
+        return SyncVectorEnv([maker] * num_envs, autoreset_mode=mode)
+    entrants = [kind([maker] * num_envs, autoreset_mode=mode) for kind in (SyncVectorEnv, AsyncVectorEnv)]
+    speeds = [_steps_a_second(envs) for envs in entrants]
+    winner = int(np.argmax(speeds))
+    entrants[1 - winner].close()
+    return entrants[winner]
+
+
+def _seconds_a_step(maker: _Maker) -> float:
+    """[s] a step of one env takes, resets included."""
+    env = maker()
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    began = time.perf_counter()
+    for _ in range(_PROBE):
+        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        if terminated or truncated:
+            env.reset()
+    taken = time.perf_counter() - began
+    env.close()
+    return taken / _PROBE
+
+
+def _steps_a_second(envs: VectorEnv) -> float:
+    """Vector steps a second, over a third of a second."""
+    envs.reset(seed=0)
+    envs.action_space.seed(0)
+    ended = np.zeros(envs.num_envs, bool)
+    steps, began = 0, time.perf_counter()
+    while time.perf_counter() - began < _RACE:
+        _, _, terminated, truncated, _ = envs.step(envs.action_space.sample())
+        ended = terminated | truncated
+        if envs.metadata["autoreset_mode"] == AutoresetMode.DISABLED and ended.any():
+            envs.reset(options={"reset_mask": ended})
+        steps += 1
+    return steps / (time.perf_counter() - began)
+
+
+def _find(env_id: str) -> EnvSpec:
+    """What Gymnasium knows of "id" or "module:id"."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise RequestError(
+                f"the module of env {env_id!r} cannot be imported: {_one_line(error)}"
+            ) from error
+    if name not in gymnasium.registry:
+        near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else "is the package that registers it imported?"
+        raise RequestError(f"no env {name!r} among the {len(gymnasium.registry)} Gymnasium knows; {hint}")
+    return gymnasium.registry[name]
+
+
+@contextmanager
+def _quiet(spec: EnvSpec) -> Iterator[None]:
+    """Silence MuJoCo's console while an env is made, and its log file for good.
+
+    Gymnasium's MuJoCo models are of an old dialect, of which MuJoCo complains at every compile.
+    """
+    choose_backend()
+    if isinstance(spec.entry_point, str):
+        load_env_creator(spec.entry_point)  # imports MuJoCo if the env is of that kind
+    if "mujoco" not in sys.modules:
+        yield
+        return
+    mujoco = load_mujoco()
+    config = mujoco.MjLogConfig.get()
+    spoken, config.logto_console = config.logto_console, False
+    mujoco.MjLogConfig.set(config)
+    try:
+        yield
+    finally:
+        config.logto_console = spoken
+        mujoco.MjLogConfig.set(config)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
