@@ -51,6 +51,12 @@ def write_header(folder: Path, schema: Schema, lanes: int, facts: dict[str, Any]
     return header
 
 
+def facts_of(header: dict[str, Any]) -> dict[str, Any]:
+    """What was said of a stream when it began, without what the stream itself is."""
+    own = {"format", "id", "lanes", "versions", "observation_space", "action_space", "fields", "lost"}
+    return {name: value for name, value in header.items() if name not in own}
+
+
 def read_header(folder: Path) -> dict[str, Any]:
     """The header of the stream in `folder`; `RequestError` where there is none or a later format."""
     if not (folder / HEADER).is_file():
@@ -69,4 +75,6 @@ def read_header(folder: Path) -> dict[str, Any]:
         or not isinstance(header.get("id"), str)
     ):
         raise DamagedFile(f"{folder / HEADER} names no lanes or no id")
+    if not isinstance(header.setdefault("lost", []), list):
+        raise DamagedFile(f"{folder / HEADER} says something unreadable about lost chunks")
     return header

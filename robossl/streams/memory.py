@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from robossl.streams.archive import Archive
-from robossl.streams.ledger import MARKS
-from robossl.streams.schema import Field, Schema
+from robossl.streams.schema import FLAGS, Field, Schema
 from robossl.streams.table import Table
 
 _SMALL = 16384  # [bytes] rows of wider fields are never kept
 
 
 class Memory:
-    """All fields but the episode marks. Fields that were sampled once stay while the budget lasts."""
+    """All fields but the flags. Fields that were sampled once stay while the budget lasts."""
 
     def __init__(self, schema: Schema, lanes: int, budget: int, archive: Archive) -> None:
         """`budget` [bytes] for the fields kept at hand; waiting rows come on top."""
@@ -22,7 +21,7 @@ class Memory:
         self._kept = Table(lanes)  # all rows
         self._followed = 0  # chunks whose rows are in `_kept`
         for field in schema.fields:
-            if field.name not in MARKS:
+            if field.name not in FLAGS:
                 self._waiting.add(field)
 
     @property
@@ -61,9 +60,9 @@ class Memory:
             self._waiting.add(widest)
 
     def take(
-        self, names: list[str], lane: np.ndarray, position: np.ndarray, admit: bool
+        self, names: list[str], lane: np.ndarray, position: np.ndarray, cut: set[str], admit: bool
     ) -> dict[str, np.ndarray]:
-        """Rows given by lane and position, both of any one shape (...): (..., *shape) by name.
+        """Rows given by lane and position (B, T): (B, T, *shape) by name, of fields `cut` one less.
 
         With `admit`, small fields are kept at hand from now on.
         """
@@ -73,7 +72,9 @@ class Memory:
         found = {}
         if any(name in self._kept.columns for name in names):
             flat = self._kept.flat(lane, position)
-            found = {name: self._kept.take(name, flat) for name in names if name in self._kept.columns}
+            short = np.ascontiguousarray(flat[:, :-1])
+            kept = (name for name in names if name in self._kept.columns)
+            found = {name: self._kept.take(name, short if name in cut else flat) for name in kept}
         rest = [name for name in names if name not in found]
         if rest:
             lane_flat, position_flat = np.ravel(lane), np.ravel(position)
@@ -86,7 +87,8 @@ class Memory:
                     if index == len(self._archive.chunks):
                         flat = self._waiting.flat(lane_flat[selection], position_flat[selection])
                         out[selection] = self._waiting.take(name, flat)
-                found[name] = out.reshape(*lane.shape, *field.shape)
+                out = out.reshape(*lane.shape, *field.shape)
+                found[name] = out[:, :-1] if name in cut else out
         return found
 
     def _bytes(self) -> int:

@@ -61,13 +61,15 @@ def schema_of(envs: VectorEnv, info: Sequence[str] = (), units: Mapping[str, str
     return Schema.of(envs.single_observation_space, envs.single_action_space, state, size, info, units)
 
 
-def check_fit(stream: Stream, envs: VectorEnv) -> None:
+def check_fit(stream: Stream, envs: VectorEnv, first_lane: int) -> None:
     """`RequestError` where the stream was not made for such envs."""
     made = stream.header.get("env")
     if made is not None and made != env_id(envs):
         raise RequestError(f"{stream.path} records {made}; these envs are {env_id(envs)}")
-    if stream.lanes != envs.num_envs:
-        raise RequestError(f"{stream.path} has {stream.lanes} lanes; these envs are {envs.num_envs}")
+    if not 0 <= first_lane <= stream.lanes - envs.num_envs:
+        raise RequestError(
+            f"{stream.path} has {stream.lanes} lanes; {envs.num_envs} envs from lane {first_lane} on do not fit"
+        )
     given = {f.name: f for f in schema_of(envs).fields}
     for field in stream.schema.fields:
         if field.role == "info":

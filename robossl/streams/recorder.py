@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
-from robossl.core import spaces
 from robossl.core.contracts import Resumable
 from robossl.core.errors import RequestError
+from robossl.streams.arrival import Arrival, Batch, anywhere, faults
 from robossl.streams.origin import autoreset_mode, check_fit, env_facts, env_id, physical, schema_of
-from robossl.streams.schema import observation_name
 from robossl.streams.stream import Stream
 
 
@@ -21,23 +20,25 @@ class Recorder(VectorWrapper):
     """A vector env that writes every step of its lanes into a stream, in any of the three autoreset modes.
 
     A row is written when its action has been taken: the observation before it waits here until then. When an
-    episode ends, its final observation becomes its last row. `reset` and `close` end the episodes going on
-    with the observation they have; that is neither a termination nor a truncation. Without a stream it
-    records nothing and changes nothing.
+    episode ends, its final observation becomes its last row. `reset`, `finish` and `close` end the episodes
+    going on with the observation they have; that is neither a termination nor a truncation. Without a
+    stream it records nothing and changes nothing.
     """
 
-    def __init__(self, envs: VectorEnv, stream: Stream | None) -> None:
-        """Record `envs` into `stream`, which must have been made for such envs."""
+    def __init__(self, envs: VectorEnv, stream: Stream | None, first_lane: int = 0) -> None:
+        """Record `envs` into the lanes from `first_lane` on of `stream`, which must be one of such envs."""
         super().__init__(envs)
         self.stream = stream
-        self._mode = autoreset_mode(envs)
-        self._truth = physical(envs)
+        self._lanes = first_lane + np.arange(envs.num_envs)  # (n,) where in the stream
         if stream is not None:
-            check_fit(stream, envs)
-        n = envs.num_envs
-        self._pending: dict[str, np.ndarray] = {}  # (n, ...) what the next row of each lane begins with
-        self._waiting = np.zeros(n, bool)  # (n,) lanes in the middle of an episode
-        self._steps = np.zeros(n, np.int64)  # (n,) actions taken in the episode going on
+            self._mode = autoreset_mode(envs)
+            check_fit(stream, envs, first_lane)
+            self._arrival = Arrival(
+                stream.schema, envs.single_observation_space, physical(envs), envs.num_envs
+            )
+        self._pending: Batch = {}  # (n, ...) what the next row of each lane begins with
+        self._waiting = np.zeros(envs.num_envs, bool)  # (n,) lanes in the middle of an episode
+        self._steps = np.zeros(envs.num_envs, np.int64)  # (n,) actions taken in the episode going on
 
     @classmethod
     def create(
@@ -46,17 +47,19 @@ class Recorder(VectorWrapper):
         path: str | Path,
         policy: str | None = None,
         seed: int | None = None,
+        lanes: int | None = None,
         info: Sequence[str] = (),
         units: Mapping[str, str] | None = None,
         **facts: Any,
     ) -> Recorder:
         """Begin a stream for `envs` in the new folder `path` and record into it.
 
-        `info` names scalar infos to record; `units` gives units by field name; `facts` go into the header.
+        `lanes` may leave room for other recorders, `info` names scalar infos to record, `units` gives units
+        by field name, `facts` go into the header.
         """
+        origin = {"env": env_id(envs), **env_facts(envs), "seed": seed, "policy": policy, **facts}
         schema = schema_of(envs, info, units)
-        origin = {"env": env_id(envs), **env_facts(envs), "seed": seed, "policy": policy}
-        return cls(envs, Stream.create(path, schema, envs.num_envs, **{**origin, **facts}))
+        return cls(envs, Stream.create(path, schema, lanes or envs.num_envs, **origin))
 
     # --- the env
 
@@ -68,11 +71,11 @@ class Recorder(VectorWrapper):
         observation, infos = self.env.reset(seed=seed, options=options)
         if self.stream is not None:
             self._end(chosen & self._waiting)
-            self._begin(chosen, self._arrive(observation, infos))
+            self._begin(chosen, self._arrival.batch(observation, infos))
         return observation, infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all lanes and record the ones that were in the middle of an episode."""
+        """Step all lanes and record those in the middle of an episode."""
         if self.stream is None:
             return self.env.step(actions)
         if not self._pending:
@@ -83,22 +86,28 @@ class Recorder(VectorWrapper):
                 f"the episode of lane {lane} is over and autoreset is disabled; reset it first: "
                 'reset(options={"reset_mask": mask})'
             )
+        given = np.array(actions)  # envs may write over theirs
         result = self.env.step(actions)
-        self._record(actions, *result)
+        self._record(given, *result)
         return result
 
-    def close(self, **kwargs: Any) -> None:
-        """End the episodes going on, commit, and close the envs."""
+    def finish(self) -> None:
+        """End the episodes going on and commit; the envs stay open and go on after a reset."""
         if self.stream is not None:
             self._end(self._waiting)
+            self._pending = {}
             self.stream.close()
+
+    def close(self, **kwargs: Any) -> None:
+        """Finish, and close the envs."""
+        self.finish()
         self.env.close(**kwargs)
 
     # --- the record
 
     def _record(
         self,
-        actions: Any,
+        actions: np.ndarray,
         observation: Any,
         reward: np.ndarray,
         terminated: np.ndarray,
@@ -106,18 +115,17 @@ class Recorder(VectorWrapper):
         infos: dict[str, Any],
     ) -> None:
         """Write the rows that this step completes and keep what the next ones begin with."""
-        assert self.stream is not None
+        same_step = self._mode is AutoresetMode.SAME_STEP
         lived = self._waiting.copy()  # in NEXT_STEP mode the other lanes were only reset
         terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
-        reward = np.asarray(reward, np.float64)
         ended = lived & (terminated | truncated)
-        arrived = self._arrive(observation, infos)
-        final = self._final(ended, arrived, infos) if self._mode is AutoresetMode.SAME_STEP else arrived
-        faults = _faults(final, reward)
-        broken = lived & np.logical_or.reduce(list(faults.values()))
+        arrived = self._arrival.batch(observation, infos)
+        final = self._arrival.final(np.flatnonzero(ended), arrived, infos) if same_step else arrived
+        found = faults(final, np.asarray(reward, np.float64))
+        broken = lived & anywhere(list(found.values()), self.num_envs)
         self._write(
             lived,
-            action=np.asarray(actions),
+            action=actions,
             reward=np.where(broken, 0.0, reward).astype(np.float32),
             terminated=terminated & ~broken,
             truncated=truncated & ~broken,
@@ -127,50 +135,15 @@ class Recorder(VectorWrapper):
         )
         self._steps[lived] += 1
         self._pending = final
-        self._waiting &= ~broken
+        self._waiting = lived & ~broken
         if broken.any():
-            self._stop(broken, faults)
+            self._stop(broken, found)
         self._end(ended)
         self._pending = arrived
         if self._mode is not AutoresetMode.DISABLED:
-            self._begin(ended if self._mode is AutoresetMode.SAME_STEP else ~lived, arrived)
+            self._begin(ended if same_step else ~lived, arrived)
 
-    def _arrive(self, observation: Any, infos: dict[str, Any]) -> dict[str, np.ndarray]:
-        """What the next rows begin with, (n, ...) by field name, copied: envs may write over theirs."""
-        assert self.stream is not None
-        parts = spaces.split(self.env.single_observation_space, observation)
-        given = {observation_name(path): value for path, value in parts.items()}
-        if self._truth is not None:
-            given.update({f"state.{name}": value for name, value in self._truth.state().items()})
-            given["physics"] = self._truth.physics()
-        given.update(_scalars(infos, self._roles("info"), self.num_envs))
-        fields = (f for f in self.stream.schema.fields if f.name in given)
-        return {f.name: np.array(given[f.name], f.dtype).reshape(self.num_envs, *f.shape) for f in fields}
-
-    def _final(
-        self, ended: np.ndarray, arrived: dict[str, np.ndarray], infos: dict[str, Any]
-    ) -> dict[str, np.ndarray]:
-        """`arrived`, with the final observations of the lanes that were reset within the step.
-
-        Their physical truth is gone by then: state and physics are NaN in these rows.
-        """
-        lanes = np.flatnonzero(ended)
-        if len(lanes) == 0:
-            return arrived
-        if "final_obs" not in infos:
-            raise RequestError(f"{env_id(self.env)} resets in the same step but gives no infos['final_obs']")
-        final = {name: value.copy() for name, value in arrived.items()}
-        for name in (*self._roles("state"), *self._roles("physics")):
-            final[name][lanes] = np.nan
-        for name, value in _scalars(infos.get("final_info", {}), self._roles("info"), self.num_envs).items():
-            final[name][lanes] = value[lanes]
-        for lane in lanes:
-            value = _of_lane(infos["final_obs"], int(lane))
-            for path, leaf in spaces.split(self.env.single_observation_space, value).items():
-                final[observation_name(path)][lane] = leaf
-        return final
-
-    def _begin(self, lanes: np.ndarray, arrived: dict[str, np.ndarray]) -> None:
+    def _begin(self, lanes: np.ndarray, arrived: Batch) -> None:
         """Episodes begin in `lanes` (n,) bool with what arrived there."""
         if not self._pending:
             self._pending = arrived
@@ -178,17 +151,19 @@ class Recorder(VectorWrapper):
             for name, value in arrived.items():
                 self._pending[name][lanes] = value[lanes]
         self._steps[lanes] = 0
-        faults = {name: fault & lanes for name, fault in _faults(arrived, None).items()}
-        broken = np.logical_or.reduce([np.zeros_like(lanes), *faults.values()])
-        self._waiting |= lanes & ~broken
+        found = {name: fault & lanes for name, fault in faults(arrived).items()}
+        broken = anywhere(list(found.values()), self.num_envs)
+        self._waiting = self._waiting | (lanes & ~broken)
         if broken.any():
-            self._stop(broken, faults)
+            self._stop(broken, found)
 
     def _end(self, lanes: np.ndarray) -> None:
         """Episodes end in `lanes` (n,) bool: what waits becomes their last row, if they had a step."""
+        if not lanes.any():
+            return
+        assert self.stream is not None
+        action = self.stream.schema["action"]
         nothing = np.zeros(self.num_envs, bool)
-        action = self.stream.schema["action"] if self.stream is not None else None
-        assert action is not None
         self._write(
             lanes & (self._steps > 0),
             action=np.zeros((self.num_envs, *action.shape), action.dtype),
@@ -204,26 +179,23 @@ class Recorder(VectorWrapper):
     def _write(self, lanes: np.ndarray, **row: np.ndarray) -> None:
         """One row in each of `lanes` (n,) bool: what waits there, and `row` (n, ...)."""
         assert self.stream is not None
-        chosen = np.flatnonzero(lanes)
-        self.stream.append({name: value[chosen] for name, value in {**self._pending, **row}.items()}, chosen)
+        rows = {**self._pending, **row}
+        if lanes.all():
+            self.stream.append(rows, self._lanes)
+        else:
+            self.stream.append({name: value[lanes] for name, value in rows.items()}, self._lanes[lanes])
 
-    def _stop(self, broken: np.ndarray, faults: dict[str, np.ndarray]) -> None:
+    def _stop(self, broken: np.ndarray, found: Batch) -> None:
         """Numbers that are none: keep everything, say where."""
         assert self.stream is not None
         lane = int(np.flatnonzero(broken)[0])
-        name = next(name for name, fault in faults.items() if fault[lane])
+        name = next(name for name, fault in found.items() if fault[lane])
         self._end(self._waiting)
         self._pending = {}
         self.stream.commit()
         raise RequestError(
             f"{env_id(self.env)} gave a {name} that is not finite in lane {lane} "
             f"at step {self._steps[lane]} of its episode; everything before it is kept in {self.stream.path}"
-        )
-
-    def _roles(self, role: str) -> list[str]:
-        """The names of the stream's fields of a role."""
-        return (
-            [f.name for f in self.stream.schema.fields if f.role == role] if self.stream is not None else []
         )
 
     # --- going on in another process
@@ -239,48 +211,21 @@ class Recorder(VectorWrapper):
         }
 
     def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
-        """Go on where `get_checkpoint` was; the stream must be truncated to the mark taken with it."""
+        """Go on where `get_checkpoint` was; the stream must be truncated to the mark taken with it.
+
+        Envs without a checkpoint of their own must have been brought there already.
+        """
+        if len(tree["waiting"]) != self.num_envs:
+            raise RequestError(f"the checkpoint has {len(tree['waiting'])} lanes; here are {self.num_envs}")
         resumable = self._resumable()
         if tree["envs"] is not None:
             if resumable is None:
-                raise RequestError(
-                    f"the checkpoint holds the state of envs; {env_id(self.env)} cannot be set"
-                )
+                raise RequestError(f"the checkpoint holds envs; {env_id(self.env)} cannot be set")
             resumable.set_checkpoint(tree["envs"])
-        if tree["waiting"].shape != (self.num_envs,):
-            raise RequestError(f"the checkpoint has {len(tree['waiting'])} lanes; here are {self.num_envs}")
         self._pending = {name: np.array(value) for name, value in tree["pending"].items()}
         self._waiting = np.array(tree["waiting"], bool)
         self._steps = np.array(tree["steps"], np.int64)
 
     def _resumable(self) -> Resumable | None:
         """The outermost envs below that can be saved."""
-        for envs in (self.env, self.env.unwrapped):
-            if isinstance(envs, Resumable):
-                return envs
-        return None
-
-
-def _faults(arrived: Mapping[str, np.ndarray], reward: np.ndarray | None) -> dict[str, np.ndarray]:
-    """By field, the lanes (n,) bool whose observation or reward is not finite."""
-    checked = {n: v for n, v in arrived.items() if n.startswith("observation") and v.dtype.kind == "f"}
-    if reward is not None:
-        checked["reward"] = reward
-    return {n: ~np.isfinite(v).reshape(len(v), -1).all(axis=1) for n, v in checked.items()}
-
-
-def _scalars(infos: Mapping[str, Any], names: Sequence[str], count: int) -> dict[str, np.ndarray]:
-    """Infos (n,) float32 by field name; NaN where an env gave none."""
-    found = {}
-    for name in names:
-        key = name.removeprefix("info.")
-        value = np.asarray(infos.get(key, np.full(count, np.nan)), np.float32)
-        found[name] = np.where(infos.get(f"_{key}", True), value, np.float32(np.nan))
-    return found
-
-
-def _of_lane(batch: Any, lane: int) -> Any:
-    """The value of one lane, from an array of values or a dict or tuple of arrays."""
-    if isinstance(batch, Mapping):
-        return {name: _of_lane(value, lane) for name, value in batch.items()}
-    return tuple(_of_lane(value, lane) for value in batch) if isinstance(batch, tuple) else batch[lane]
+        return next((e for e in (self.env, self.env.unwrapped) if isinstance(e, Resumable)), None)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from robossl.core.errors import RequestError
-from robossl.streams.ledger import NOTHING, Ledger
+from robossl.streams.ledger import Ledger
 from robossl.streams.splits import SPLITS, split_index
 
 _ROUNDS = 8  # of guessing, before all rows are looked through
@@ -74,8 +74,7 @@ def draw(
     lanes, positions, found = [], [], 0
     for _ in range(_ROUNDS):
         lane, position = sampler.propose(rng, int(1.1 * (batch - found) / share) + 8, room)
-        mark = ledger.mark("split", lane, position)
-        keep = np.flatnonzero(mark != NOTHING if code is None else mark == code)[: batch - found]
+        keep = np.flatnonzero(ledger.begins(code, ledger.bytes(lane, position)))[: batch - found]
         lanes.append(lane[keep])
         positions.append(position[keep])
         found += len(keep)
@@ -96,8 +95,7 @@ def _enumerate(
     """Look through all rows: for streams where hardly any row will do."""
     lanes, positions = [], []
     for lane in np.flatnonzero(room):
-        mark = ledger.column("split", int(lane))[: room[lane]]
-        position = np.flatnonzero(mark != NOTHING if code is None else mark == code)
+        position = np.flatnonzero(ledger.begins(code, ledger.lane_bytes(int(lane))[: room[lane]]))
         lanes.append(np.full(len(position), lane))
         positions.append(position)
     lane_of, position_of = np.concatenate(lanes), np.concatenate(positions)

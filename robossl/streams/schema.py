@@ -62,14 +62,12 @@ class Schema:
         """
         fields = []
         for path, leaf in spaces.leaves(observation_space).items():
-            dtype = str(np.dtype(leaf.dtype)) if leaf.dtype is not None else "int64"
-            fields.append(Field(observation_name(path), dtype, tuple(leaf.shape), "observation"))
+            fields.append(Field(observation_name(path), str(leaf.dtype), _shape(leaf), "observation"))
         action = spaces.leaves(action_space)
         if set(action) != {""}:
             raise RequestError(f"an action space {action_space} cannot be recorded; expected Box or Discrete")
         floating = np.issubdtype(action[""].dtype, np.floating)
-        shape = tuple(action[""].shape)
-        fields.append(Field("action", "float32" if floating else "int64", shape, "action"))
+        fields.append(Field("action", "float32" if floating else "int64", _shape(action[""]), "action"))
         fields.append(Field("reward", "float32", (), "reward"))
         fields += [Field(name, "bool", (), "flag") for name in FLAGS]
         fields += [Field(f"state.{name}", "float64", (k,), "state") for name, k in (state or {}).items()]
@@ -104,6 +102,24 @@ class Schema:
         """The bytes of one row, all fields together."""
         return sum(field.row_bytes for field in self.fields)
 
+    def check(self, rows: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
+        """`count` rows of every field in the schema's dtypes; `RequestError` naming what does not fit."""
+        values = {}
+        for field in self.fields:
+            if field.name not in rows:
+                raise RequestError(f"rows lack the field {field.name!r}; there are: {', '.join(rows)}")
+            value = np.asarray(rows[field.name])
+            if value.shape != (count, *field.shape):
+                raise RequestError(
+                    f"{field.name!r} has shape {value.shape}; expected {(count, *field.shape)}"
+                )
+            if not np.can_cast(value.dtype, field.dtype, "same_kind"):
+                raise RequestError(f"{field.name!r} is {value.dtype}; expected {field.dtype}")
+            values[field.name] = value.astype(field.dtype, copy=False)
+        if len(rows) > len(values):
+            raise unknown("field", next(name for name in rows if name not in values), self.names)
+        return values
+
     def join(self, parts: Mapping[str, Any]) -> Any:
         """Observation arrays by field name become one observation: an array, or a dict for Dict spaces."""
         leaves = {
@@ -124,8 +140,9 @@ class Schema:
         """The inverse of `to_json`; `DamagedFile` where something is missing."""
         try:
             fields = tuple(Field(**{**entry, "shape": tuple(entry["shape"])}) for entry in value["fields"])
-            for field in fields:
-                np.dtype(field.dtype)
+            for name in ("action", "reward", *FLAGS):
+                if not any(field.name == name for field in fields):
+                    raise KeyError(name)
             observation, action = (spaces.from_json(value[f"{k}_space"]) for k in ("observation", "action"))
         except (KeyError, TypeError, AttributeError) as error:
             raise DamagedFile(f"stream.json does not describe a stream: {error}") from error
@@ -135,3 +152,9 @@ class Schema:
 def observation_name(path: str) -> str:
     """The field that holds the observation leaf at `path`: `observation`, or `observation.<path>`."""
     return f"observation.{path}" if path else "observation"
+
+
+def _shape(leaf: Space) -> tuple[int, ...]:
+    """The shape of a plain space."""
+    assert leaf.shape is not None
+    return tuple(leaf.shape)

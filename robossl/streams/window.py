@@ -31,14 +31,3 @@ class Window:
     def seen(self) -> np.ndarray:
         """[B, T+1] bool: observations that belong to the episode the window begins in."""
         return np.concatenate([np.ones_like(self.valid[:, :1]), self.mask], axis=1)
-
-
-@dataclass(frozen=True)
-class Episode:
-    """Rows [start, stop) of a lane, the last row included; `ended` is False while it goes on."""
-
-    lane: int
-    start: int
-    stop: int
-    ordinal: int
-    ended: bool = True
