@@ -33,8 +33,9 @@ class ActionCoder(nn.Module):
             raise RequestError(f"actions of {space} cannot be predicted from; there are: float Box, Discrete")
         self.space: spaces.Box | spaces.Discrete = space
         bounded = np.isfinite(low) & np.isfinite(high) & (high > low)
-        self.register_buffer("centre", _buffer(np.where(bounded, (low + high) / 2, 0.0)), persistent=False)
-        self.register_buffer("reach", _buffer(np.where(bounded, (high - low) / 2, 1.0)), persistent=False)
+        low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
+        self.register_buffer("centre", _buffer((low + high) / 2), persistent=False)
+        self.register_buffer("reach", _buffer((high - low) / 2), persistent=False)
 
     def forward(self, action: Any) -> Tensor:
         """Codes [..., A] of env actions [..., *shape]."""

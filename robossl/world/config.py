@@ -78,7 +78,8 @@ class WorldConfig:
         for name in value:
             if name not in known:
                 raise unknown("world setting", name, known)
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return cls(**settings)
 
 
 def _positive(name: str, value: Any, kind: type) -> None:

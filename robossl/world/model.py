@@ -54,14 +54,18 @@ class WorldModel(nn.Module):
             self.actions = ActionCoder(action_space)
             self.encoder = Encoder(
                 self.observations.size,
-                {path: leaf.shape[-1] for path, leaf in self.observations.images.items()},
+                {path: shape[-1] for path, shape in self.observations.images.items()},
                 config.image,
                 config.encoder,
                 config.latent,
             )
             self.predictor = Ensemble(config.latent, self.actions.size, config.predictor, config.ensemble)
             self.inverse = Perceptron(2 * config.latent, config.inverse, self.actions.size)
-            self.decoder = Perceptron(config.latent, config.decoder, self.observations.size)
+            self.decoder = (
+                Perceptron(config.latent, config.decoder, self.observations.size)
+                if self.observations.vectors
+                else None  # images are not decoded
+            )
             built = {name: objective(name).build for name in config.weights()}
             self.heads = nn.ModuleDict(
                 {name: build(config, self.actions.size) for name, build in built.items() if build is not None}
@@ -149,7 +153,10 @@ class WorldModel(nn.Module):
 
     def decode(self, z: Any) -> Any:
         """The observation (its vector leaves; of a goal env its `observation`) that z [..., Z] stands for."""
-        return in_kind(z, compute=lambda: self.observations.restore(self.decoder(tensor(z, self.device))))
+        decoder = self.decoder
+        if decoder is None:
+            raise RequestError("this model reads images only; it has no vector observation to decode")
+        return in_kind(z, compute=lambda: self.observations.restore(decoder(tensor(z, self.device))))
 
     def freeze(self) -> WorldModel:
         """A copy of its own, without gradients, that stays as it is while this model learns on."""

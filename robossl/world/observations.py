@@ -31,7 +31,7 @@ class ObservationCoder(nn.Module):
         super().__init__()
         self.space = space
         found = encodable(space)
-        self.images = {path: leaf for path, leaf in found.items() if is_image(leaf)}
+        self.images = {path: leaf.shape or () for path, leaf in found.items() if is_image(leaf)}
         self.vectors = {path: leaf for path, leaf in found.items() if path not in self.images}
         self.sizes = {path: _size(leaf) for path, leaf in self.vectors.items()}
         self.size = sum(self.sizes.values())  # D
@@ -54,9 +54,14 @@ class ObservationCoder(nn.Module):
             try:
                 value = value[int(step) if isinstance(value, (tuple, list)) else step]
             except (KeyError, IndexError, TypeError, ValueError):
-                known = ", ".join((*self.vectors, *self.images))
-                raise RequestError(f"no {path!r} in the observation; this model reads {known}") from None
+                raise self._lacks(path) from None
+        if isinstance(value, dict):
+            raise self._lacks(path)
         return value
+
+    def _lacks(self, path: str) -> RequestError:
+        known = ", ".join(repr(path) for path in (*self.vectors, *self.images))
+        return RequestError(f"no {path!r} in the observation; this model reads {known}")
 
     def vector(self, parts: dict[str, Any]) -> Tensor:
         """Normalised vector [..., D] of the vector leaves."""
@@ -89,16 +94,14 @@ class ObservationCoder(nn.Module):
     def image(self, path: str, value: Any) -> Tensor:
         """An image leaf as uint8 [..., H, W, C] on the model's device."""
         given = tensor(value, self.mean.device)
-        if tuple(given.shape[-3:]) != self.images[path].shape:
+        if tuple(given.shape[-3:]) != self.images[path]:
             raise RequestError(
-                f"image {path!r} has shape {tuple(given.shape)}; expected (..., *{self.images[path].shape})"
+                f"image {path!r} has shape {tuple(given.shape)}; expected (..., *{self.images[path]})"
             )
         return given
 
     def restore(self, vector: Tensor) -> Any:
         """The observation (its vector leaves) that a normalised vector [..., D] stands for."""
-        if not self.vectors:
-            raise RequestError("this model reads images only; it has no vector observation to decode")
         pieces = torch.split(vector * self.scale + self.mean, list(self.sizes.values()), -1)
         values = {path: self._value(path, piece) for path, piece in zip(self.vectors, pieces)}
         if is_goal_space(self.space) and isinstance(self.space, spaces.Dict):

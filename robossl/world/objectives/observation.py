@@ -11,7 +11,7 @@ from robossl.world.objective import Objective
 def observation(batch: Batch) -> Tensor:
     """Error of the decoded rows, of the decoded open loop, and of the decoded change in its own units."""
     coder, decoder = batch.model.observations, batch.model.decoder
-    if not coder.vectors:
+    if decoder is None:
         return batch.z.sum() * 0.0  # images are not decoded
     seen = decoder(batch.z)  # [B, T+1, D]
     here = masked_mean((seen - batch.vector).square().mean(-1), batch.rows)

@@ -1,0 +1,113 @@
+"""Laws of the objectives: masked steps give no gradient, each falls on what is learnable and not on noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from world_toys import ToyStream, linear, noise
+
+from robossl.core.errors import RequestError
+from robossl.world import WorldConfig, WorldLearner, WorldModel
+from robossl.world.batch import encode
+from robossl.world.objective import Objective
+from robossl.world.objectives import extend, names, objective
+
+
+def small(*objectives: str) -> WorldConfig:
+    return WorldConfig(
+        latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), ensemble=3, batch=96,
+        rollout=4, objectives=objectives,
+    )  # fmt: skip
+
+
+def taught(stream: ToyStream, *objectives: str, updates: int = 0) -> WorldLearner:
+    model = WorldModel(small(*objectives), stream.observation_space, stream.action_space, seed=0)
+    learner = WorldLearner(model, stream, device="cpu")
+    learner.update(max(updates, 1))
+    return learner
+
+
+def held_out(learner: WorldLearner, name: str) -> float:
+    window = learner.stream.windows(600, 4, np.random.default_rng(5), split="test")
+    with torch.no_grad():
+        return float(objective(name).loss(encode(learner.model, window, torch.Generator().manual_seed(0))))
+
+
+@pytest.mark.parametrize("name", names())
+def test_masked_steps_give_no_gradient(name: str) -> None:
+    stream = linear()
+    learner = taught(stream, "forward", "inverse", *({name} - {"forward", "inverse"}))
+    window = stream.windows(96, 4, np.random.default_rng(0))
+    window.valid[:, :] = True
+    window.valid[::3, 2] = False
+    window.valid[1::3, 0] = False
+
+    def gradients() -> dict[str, torch.Tensor]:
+        learner.model.zero_grad(set_to_none=True)
+        objective(name).loss(encode(learner.model, window, torch.Generator().manual_seed(0))).backward()
+        return {n: p.grad for n, p in learner.model.named_parameters() if p.grad is not None}
+
+    before = gradients()
+    assert any(bool(g.abs().sum() > 0) for g in before.values())
+    window.observation[::3, 3:] = 7.0
+    window.observation[1::3, 1:] = -3.0
+    window.action[::3, 2:] = 1.5
+    window.action[1::3] = -1.5
+    after = gradients()
+    assert before.keys() == after.keys()
+    for parameter, gradient in before.items():
+        assert torch.equal(gradient, after[parameter]), parameter
+
+
+@pytest.mark.parametrize("name", names())
+def test_it_falls_on_a_learnable_world(name: str) -> None:
+    partners = [n for n in ("inverse", "observation") if n != name] if name == "forward" else []
+    stream = linear(episodes=300)
+    assert held_out(taught(stream, name, *partners, updates=300), name) < 0.5 * held_out(
+        taught(stream, name, *partners), name
+    )
+
+
+@pytest.mark.parametrize("name", ["inverse", "endpoint"])
+def test_actions_that_do_nothing_stay_a_riddle(name: str) -> None:
+    assert held_out(taught(noise(episodes=3000), name, updates=250), name) > 0.95  # 1 is a blind guess
+
+
+def test_the_observation_of_noise_cannot_be_foreseen() -> None:
+    assert held_out(taught(noise(episodes=3000), "observation", updates=250), "observation") > 0.25
+
+
+def test_variance_is_smallest_where_dimensions_are_independent() -> None:
+    stream = linear()
+    learner = taught(stream, "forward", "inverse")
+    batch = encode(learner.model, stream.windows(96, 4, np.random.default_rng(0)), torch.Generator())
+    spread = torch.randn(batch.z.shape, generator=torch.Generator().manual_seed(0))
+    loss = objective("variance").loss
+    constant, apart = (type(batch)(batch.model, z, batch.vector, batch.code, batch.mask, batch.random)
+                       for z in (torch.ones_like(spread), spread))  # fmt: skip
+    assert float(loss(constant)) > 0.95
+    assert float(loss(apart)) < 0.1
+
+
+def test_forward_waits_until_the_inverse_has_begun() -> None:
+    blind = taught(noise(episodes=3000), "forward", "inverse", updates=200)
+    seeing = taught(linear(), "forward", "inverse", updates=200)
+    assert float(blind.balance.unexplained) > 0.9
+    assert float(seeing.balance.unexplained) < 0.2
+    losses = {"forward": torch.tensor(1.0), "inverse": torch.tensor(0.0)}
+    assert float(blind.balance.total(losses)) < 0.3
+    assert float(seeing.balance.total(losses)) == pytest.approx(1.0)
+
+
+def test_foreign_objectives_are_found_by_name() -> None:
+    mine = Objective(lambda batch: batch.z.square().mean(), grounds=True)
+    extend({"test_only": mine})
+    extend({"test_only": mine})
+    assert objective("test_only") is mine
+    assert "test_only" in names()
+    with pytest.raises(RequestError, match="exists already"):
+        extend({"forward": mine})
+    with pytest.raises(RequestError, match="exists already"):
+        extend({"test_only": Objective(mine.loss)})
+    taught(linear(), "test_only:0.5", "inverse", updates=2)
