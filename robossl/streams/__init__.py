@@ -1,12 +1,14 @@
 """The record of interaction: what was lived through, in order, on disk; sampled while it grows."""
 
 from robossl.streams.chunks import DamagedStream
+from robossl.streams.describe import describe
 from robossl.streams.episodes import Episode
 from robossl.streams.recorder import Recorder
 from robossl.streams.sampling import Recent, Sampler, Uniform
 from robossl.streams.schema import Field, Schema
 from robossl.streams.splits import SPLITS
 from robossl.streams.stream import Stream
+from robossl.streams.validate import validate
 from robossl.streams.window import Window
 
 __all__ = [
@@ -21,4 +23,6 @@ __all__ = [
     "Stream",
     "Uniform",
     "Window",
+    "describe",
+    "validate",
 ]

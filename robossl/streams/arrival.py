@@ -17,10 +17,10 @@ Batch = dict[str, np.ndarray]  # by field name, (n, ...)
 
 
 class Arrival:
-    """Turns what envs of `count` lanes return into arrays by field name. They are copies: envs reuse theirs."""
+    """Turns what envs of `count` lanes return into arrays by field name. Copies: envs reuse theirs."""
 
     def __init__(self, schema: Schema, space: Space, truth: Physical | None, count: int) -> None:
-        """For envs of single observation `space`, whose `truth` is recorded where the schema has room for it."""
+        """For envs of single observation `space`, whose `truth` is recorded where the schema asks for it."""
         self._schema, self._space, self._truth, self._count = schema, space, truth, count
         self._infos = [f.name for f in schema.fields if f.role == "info"]
         self._hidden = [f.name for f in schema.fields if f.role in ("state", "physics")]
@@ -71,7 +71,7 @@ def faults(arrived: Batch, reward: np.ndarray | None = None) -> Batch:
     checked = {n: v for n, v in arrived.items() if n.startswith("observation") and v.dtype.kind == "f"}
     if reward is not None:
         checked["reward"] = reward
-    return {n: ~np.isfinite(v).reshape(len(v), -1).all(axis=1) for n, v in checked.items()}
+    return {n: np.any(~np.isfinite(v).reshape(len(v), -1), axis=1) for n, v in checked.items()}
 
 
 def anywhere(found: Sequence[np.ndarray], count: int) -> np.ndarray:

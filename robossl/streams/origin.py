@@ -68,7 +68,7 @@ def check_fit(stream: Stream, envs: VectorEnv, first_lane: int) -> None:
         raise RequestError(f"{stream.path} records {made}; these envs are {env_id(envs)}")
     if not 0 <= first_lane <= stream.lanes - envs.num_envs:
         raise RequestError(
-            f"{stream.path} has {stream.lanes} lanes; {envs.num_envs} envs from lane {first_lane} on do not fit"
+            f"{stream.path} has {stream.lanes} lanes; {envs.num_envs} from lane {first_lane} on do not fit"
         )
     given = {f.name: f for f in schema_of(envs).fields}
     for field in stream.schema.fields:

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from robossl.core.contracts import Resumable
-from robossl.core.errors import RequestError
+from robossl.core.errors import RequestError, WorkError
 from robossl.streams.arrival import Arrival, Batch, anywhere, faults
 from robossl.streams.origin import autoreset_mode, check_fit, env_facts, env_id, physical, schema_of
 from robossl.streams.stream import Stream
@@ -180,10 +180,14 @@ class Recorder(VectorWrapper):
         """One row in each of `lanes` (n,) bool: what waits there, and `row` (n, ...)."""
         assert self.stream is not None
         rows = {**self._pending, **row}
-        if lanes.all():
-            self.stream.append(rows, self._lanes)
-        else:
-            self.stream.append({name: value[lanes] for name, value in rows.items()}, self._lanes[lanes])
+        try:
+            if lanes.all():
+                self.stream.append(rows, self._lanes)
+            else:
+                self.stream.append({name: value[lanes] for name, value in rows.items()}, self._lanes[lanes])
+        except WorkError:  # the disk: the episodes going on break off here, a reset begins new ones
+            self._pending, self._waiting = {}, np.zeros(self.num_envs, bool)
+            raise
 
     def _stop(self, broken: np.ndarray, found: Batch) -> None:
         """Numbers that are none: keep everything, say where."""

@@ -51,8 +51,8 @@ class Store:
         self.lanes: int = self.header["lanes"]
         self.id: str = self.header["id"]
         self._ledger = Ledger(self.lanes, Splits(self.id))
-        self._archive = Archive(self.path, self.id, self.schema, self.lanes)
-        self._memory = Memory(self.schema, self.lanes, self._budget, self._archive)
+        self.archive = Archive(self.path, self.id, self.schema, self.lanes)
+        self._memory = Memory(self.schema, self.lanes, self._budget, self.archive)
         self._next = 0  # the number of the next chunk
         self._load_chunks()
 
@@ -79,7 +79,7 @@ class Store:
                 f"robossl stream validate --repair {self.path}"
             ) from error
         self._ledger.load(chunk, arrays)
-        self._archive.add(chunk)
+        self.archive.add(chunk)
 
     def _settle(self) -> None:
         """Remember what is committed."""
@@ -88,10 +88,10 @@ class Store:
 
     def _fingerprint(self) -> tuple[int, ...]:
         """What tells the newest chunk file from another of the same name."""
-        if not self._archive.chunks:
+        if not self.archive.chunks:
             return ()
         try:
-            status = (self.path / chunk_name(self._archive.chunks[-1].number)).stat()
+            status = (self.path / chunk_name(self.archive.chunks[-1].number)).stat()
         except FileNotFoundError:
             return (-1,)
         return status.st_ino, status.st_size, status.st_mtime_ns
@@ -102,6 +102,8 @@ class Store:
         """Become the writer; `RequestError` while there is another one."""
         if self._lock is None:
             self._lock = WriterLock(self.path)
+            for leftover in self.path.glob(".chunk-*.tmp"):  # of a writer that died
+                leftover.unlink()
             self.refresh()
 
     def append(self, rows: Mapping[str, np.ndarray], lanes: np.ndarray | None = None) -> None:
@@ -117,13 +119,13 @@ class Store:
         self._ledger.check(lane, values)
         self._memory.append(lane, self._ledger.lengths[lane], values)
         self._ledger.append(lane, values)
-        waiting = int(self._ledger.lengths.sum()) - int(self._archive.rows.sum())
+        waiting = int(self._ledger.lengths.sum()) - int(self.archive.rows.sum())
         if waiting >= self.commit_rows or waiting * self.schema.row_bytes >= self.commit_bytes:
             self.commit()
 
     def commit(self) -> None:
         """Write the waiting rows as one chunk. After this they survive anything but the disk."""
-        start = self._archive.rows
+        start = self.archive.rows
         count = self._ledger.lengths - start
         if not count.any():
             return
@@ -133,7 +135,7 @@ class Store:
         arrays |= {name: self._ledger.flag(name, rows) for name in FLAGS}
         chunk = Chunk(self._next, self._ledger.written - count, count, self._begun)
         write_chunk(self.path, self.id, chunk, arrays)
-        self._archive.add(chunk)
+        self.archive.add(chunk)
         self._next += 1
         self._memory.committed()
         self._settle()
@@ -171,7 +173,7 @@ class Store:
         if chunks > self._next or rows.shape != (self.lanes,):
             raise RequestError(f"the mark comes after {chunks} chunks; {self.path} has {self._next}")
         there = np.zeros(self.lanes, np.int64)
-        for chunk in self._archive.chunks:
+        for chunk in self.archive.chunks:
             if chunk.number < chunks:
                 there = np.where(chunk.rows > 0, chunk.start + chunk.rows, there)
         for entry in self.header["lost"]:
