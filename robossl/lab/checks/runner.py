@@ -1,0 +1,110 @@
+"""Tries the probes one after another: one that raises or hangs gets its finding, and the next one comes."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from gymnasium.envs.registration import EnvSpec
+
+from robossl.lab.checks.case import Case
+from robossl.lab.checks.finding import NOT_TRIED, Finding, bad, note
+from robossl.lab.checks.probes import PROBES, Probe
+from robossl.lab.checks.watch import Call, Fault, Watch, standing
+
+Say = Callable[[Finding], None]
+_LOOK = 0.05  # [s] between two looks at the clock
+
+
+def attempt(
+    probes: list[Probe], case: Case, failed: set[str], say: Say, begins: Callable[[str], None]
+) -> None:
+    """Try `probes` in this thread. `failed` holds the names of bad findings, and gains those found here."""
+
+    def tell(finding: Finding) -> None:
+        if finding.ok is False:
+            failed.add(finding.name)
+        say(finding)
+
+    for probe in probes:
+        begins(probe.name)
+        missing = [name for name in probe.needs if name in failed]
+        if missing:
+            tell(note(probe.name, f"{NOT_TRIED}{missing[0]!r} comes first"))
+            continue
+        try:
+            for finding in probe.run(case):
+                tell(finding)
+        except Fault as fault:
+            tell(raised(probe.name, fault))
+        except Exception as error:  # noqa: BLE001 - an env may return anything; what no probe foresaw is still told
+            words = f"what the env gave could not be looked at: {Fault('the probe', error).words}"
+            tell(bad(probe.name, words, "it is of a form that nothing here knows", "see the other findings"))
+
+
+def raised(name: str, fault: Fault) -> Finding:
+    """The finding of a call that raised."""
+    return bad(name, str(fault), "nothing that needs this can work", _mend(name, fault))
+
+
+def _mend(name: str, fault: Fault) -> str:
+    if name == "made" and "unexpected keyword argument 'render_mode'" in fault.words:
+        return "def __init__(self, render_mode=None):"
+    if fault.install:
+        return fault.install
+    if name == "made" and "No module named" in fault.words:
+        return "install what it needs, or correct entry_point=... where it is registered"
+    return "look at that line" if fault.where else "look at where it is raised"
+
+
+def hung(name: str, call: Call, where: str) -> Finding:
+    """The finding of a call that did not come back."""
+    at = f"; it stood at {where}" if where else ""
+    return bad(
+        name,
+        f"{call.name} had not come back after {call.seconds:g} s{at}",
+        "a run would wait there for ever",
+        "give what it waits for a limit, and end the episode or raise when it is over",
+    )
+
+
+def here(spec: EnvSpec, settings: dict[str, Any], seconds: float, say: Say) -> None:
+    """Try all probes in this process. A call that hangs is left behind in its thread."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one probe hears them and explains them
+        _here(spec, settings, seconds, say)
+
+
+def _here(spec: EnvSpec, settings: dict[str, Any], seconds: float, say: Say) -> None:
+    failed: set[str] = set()
+    rest = list(PROBES)
+    while rest:
+        watch = Watch(seconds)
+        reached = [rest[0].name]
+        thread = threading.Thread(
+            target=attempt,
+            args=(rest, Case(spec, settings, watch), failed, say, reached.append),
+            daemon=True,
+        )
+        thread.start()
+        late = _follow(thread, watch)
+        if late is None:
+            return
+        finding = hung(reached[-1], late, standing(thread.ident or 0))
+        watch.abandoned = True
+        failed.add(finding.name)
+        say(finding)
+        rest = rest[[probe.name for probe in rest].index(reached[-1]) + 1 :]
+
+
+def _follow(thread: threading.Thread, watch: Watch) -> Call | None:
+    """Wait for the thread; the call in it that takes too long, None where it ended."""
+    while thread.is_alive():
+        late = watch.overdue()
+        if late is not None:
+            return late
+        time.sleep(_LOOK)
+    return None

@@ -1,0 +1,122 @@
+"""Which call into an environment is going on, since when, what it raised, and at which of its lines."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import gymnasium
+import numpy
+
+_OURS = Path(__file__).resolve().parents[2]  # the folder robossl
+_GYMNASIUM = Path(gymnasium.__file__).resolve().parent
+_LIBRARIES = tuple(
+    str(folder) + os.sep
+    for folder in (_OURS / "lab", _OURS / "core", _GYMNASIUM, Path(numpy.__file__).resolve().parent)
+)
+_STANDARD = sysconfig.get_path("stdlib") + os.sep
+
+
+class Fault(Exception):
+    """A call into an environment raised: which call, what, and where in whose file."""
+
+    def __init__(self, call: str, error: BaseException) -> None:
+        self.call = call
+        self.kind = type(error).__name__
+        self.words = f"{self.kind}: {_first_line(error)}".rstrip(": ")
+        self.where = place(traceback.extract_tb(error.__traceback__))
+        missing = self.kind in ("DependencyNotInstalled", "ModuleNotFoundError")
+        told = re.findall(r"pip install [^`]+", self.words) if missing else []
+        self.install = " && ".join(told)  # what the env says is to be installed
+        super().__init__(f"{call} raised {self.words}{f' at {self.where}' if self.where else ''}")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else ""
+
+
+def place(frames: traceback.StackSummary) -> str:
+    """`my_env.py:31 (self.arm.move(action))`: the innermost line that is of the env, not of a library."""
+    for frame in reversed(frames):
+        if not of_library(frame.filename):
+            line = f" ({frame.line})" if frame.line else ""
+            return f"{short(frame.filename)}:{frame.lineno}{line}"
+    return ""
+
+
+def of_library(name: str) -> bool:
+    """Code that calls environments, or is called by them, and is none."""
+    path = os.path.abspath(name)
+    if name.startswith("<"):
+        return True
+    if path.startswith(str(_GYMNASIUM / "envs") + os.sep) and not path.endswith("registration.py"):
+        return False  # Gymnasium's own environments
+    return path.startswith(_LIBRARIES) or (path.startswith(_STANDARD) and "site-packages" not in path)
+
+
+def short(name: str) -> str:
+    """A path as it is read most easily from here."""
+    relative = os.path.relpath(name)
+    return name if relative.startswith("..") else relative
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call into an env that is going on."""
+
+    name: str
+    began: float  # [s]
+    seconds: float  # [s] it may take
+
+    @property
+    def overdue(self) -> bool:
+        """It has taken longer than it may."""
+        return time.monotonic() - self.began > self.seconds
+
+
+class Watch:
+    """Knows the call that is going on. Whoever watches asks for `overdue` from another thread."""
+
+    def __init__(self, seconds: float, entered: Callable[[str], None] = lambda name: None) -> None:
+        self.seconds = seconds  # [s] one call into the env may take
+        self._entered = entered
+        self._last = ""
+        self._current: Call | None = None
+        self.abandoned = False  # nobody waits any more: the thread ends when the call comes back
+
+    @contextmanager
+    def call(self, name: str, patience: float = 1.0) -> Iterator[None]:
+        """A call into the env; it may take `patience` times the limit; what it raises becomes a `Fault`."""
+        if name != self._last:
+            self._entered(name)
+            self._last = name
+        self._current = Call(name, time.monotonic(), self.seconds * patience)
+        try:
+            yield
+        except (Exception, SystemExit) as error:  # strangers' code may raise anything; it becomes a finding
+            raise Fault(name, error) from error
+        finally:
+            self._current = None
+            if self.abandoned:
+                sys.exit()
+
+    def overdue(self) -> Call | None:
+        """The call that has taken too long; None where none has."""
+        call = self._current
+        return call if call is not None and call.overdue else None
+
+
+def standing(thread: int) -> str:
+    """Where a thread stands now, in the env's own file."""
+    frame: FrameType | None = sys._current_frames().get(thread)
+    return place(traceback.extract_stack(frame)) if frame is not None else ""
