@@ -35,10 +35,12 @@ def inside(root: str | Path, relative: str | Path) -> Path:
 def commit_bytes(path: str | Path, data: bytes | Iterable[Any]) -> None:
     """Write a file so that it is there whole or not at all: temporary name, fsync, rename, fsync folder."""
     path = Path(path)
+    whole = isinstance(data, (bytes, bytearray, memoryview))
+    parts: Iterable[Any] = [data] if whole else data
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            for part in [data] if isinstance(data, (bytes, bytearray, memoryview)) else data:
+            for part in parts:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
