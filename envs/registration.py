@@ -11,7 +11,7 @@ import gymnasium
 
 from robossl.core.errors import RequestError, unknown
 
-from .task import Task
+from .task import GoalTask, Task
 
 NAMESPACE = "robossl"
 
@@ -28,9 +28,10 @@ def register() -> list[str]:
 
 
 def _register_one(env_id: str, where: str, task: type[Task]) -> None:
+    single = "MujocoGoalEnv" if issubclass(task, GoalTask) else "MujocoEnv"
     gymnasium.register(
         env_id,
-        entry_point=f"{__package__}.single_env:MujocoEnv",
+        entry_point=f"{__package__}.single_env:{single}",
         vector_entry_point=f"{__package__}.vector_env:MujocoVectorEnv",
         max_episode_steps=task.max_episode_steps,
         kwargs={"task": where},

@@ -51,11 +51,11 @@ class Renderer:
         model.vis.global_.offwidth, model.vis.global_.offheight = self._width, self._height
         try:
             return mujoco.Renderer(model, self._height, self._width)
-        except (AttributeError, ImportError, RuntimeError, mujoco.FatalError) as error:
+        except (AttributeError, ImportError, RuntimeError, Warning, mujoco.FatalError) as error:
             backend = os.environ.get("MUJOCO_GL", "unset")
             raise WorkError(
                 f"no picture can be drawn here: OpenGL did not start with MUJOCO_GL={backend} ({error}); "
-                "set MUJOCO_GL to egl, osmesa or glfw before Python starts, and install that library"
+                "set MUJOCO_GL to egl, osmesa or glfw before mujoco is imported, and install that library"
             ) from error
 
     def _lane_data(self, lane: int) -> Any:

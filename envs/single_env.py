@@ -81,10 +81,6 @@ class MujocoEnv(gymnasium.Env):
         batch = self.simulation.observation()
         return {k: v[0] for k, v in batch.items()} if isinstance(batch, dict) else batch[0]
 
-    def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any = None) -> Any:
-        """Rewards (...,) of achieved and desired goals (..., G), as hindsight replay asks for them."""
-        return compute_reward(self.simulation.task, achieved, desired)
-
     def __getstate__(self) -> dict[str, Any]:
         self.simulation.generators[0] = self.np_random
         checkpoint = self.simulation.get_checkpoint()
@@ -100,3 +96,11 @@ class MujocoEnv(gymnasium.Env):
         self.simulation.set_checkpoint(state["checkpoint"])
         self.np_random = self.simulation.generator(0)
         self._begun, self.spec = state["begun"], state["spec"]
+
+
+class MujocoGoalEnv(MujocoEnv):
+    """One lane of a task with goals; by its `compute_reward` others know it for a goal env."""
+
+    def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any = None) -> Any:
+        """Rewards (...,) of achieved and desired goals (..., G), as hindsight replay asks for them."""
+        return compute_reward(self.simulation.task, achieved, desired)
