@@ -238,6 +238,15 @@ class HangsInStep(Good):
         super().move(push)
 
 
+class HoldsTheInterpreter(Good):
+    """Waits in its tenth step inside a library that lets no other thread run."""
+
+    def move(self, push: float) -> None:
+        if self.count == 10:
+            ctypes.PyDLL(None).sleep(60)
+        super().move(push)
+
+
 class Raises(Good):
     """Raises in its fifth step."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -180,6 +181,13 @@ def test_a_crash_ends_its_process_and_no_other() -> None:
     assert "strangers.py:" in found["lives"].found
     assert found["renders"].ok, "the next process went on"
     assert "1 to mend" in checking.describe(list(found.values()))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no sleep in its C library")
+def test_a_library_that_lets_no_thread_run_is_ended() -> None:
+    found = {f.name: f for f in checking.check("strangers/HoldsTheInterpreter-v0", seconds_limit=1)}
+    assert "step(action): no sign of life for" in found["lives"].found
+    assert found["renders"].ok
 
 
 def test_a_hang_in_this_process_is_left_behind() -> None:

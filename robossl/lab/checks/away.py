@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -22,7 +23,8 @@ from robossl.lab.checks.trial import last_error, python_path, signal_name
 from robossl.lab.checks.watch import of_library, short
 
 _START = 60.0  # [s] a process may take to start and import
-_GRACE = 5.0  # [s] without a sign of life, beyond the limit of a call
+_GRACE = 4.0  # [s] without a sign of life, beyond the limit of a call
+_STARTING = "starting its process"
 _MODULE = "robossl.lab.checks.worker"
 
 Say = Callable[[Finding], None]
@@ -68,8 +70,9 @@ def _one(request: dict[str, Any], tell: Say) -> str | None:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it ended at once; listening tells why
+                process.stdin.write(json.dumps(request) + "\n")
+                process.stdin.close()
             return _listen(process, process.stdout, request, tell, errors)
         finally:
             process.kill()
@@ -82,7 +85,7 @@ def _listen(
 ) -> str | None:
     events: queue.Queue[dict[str, Any] | None] = queue.Queue()
     threading.Thread(target=_read, args=(stdout, events), daemon=True).start()
-    probe, call = request["probes"][0], "starting its process"
+    probe, call = request["probes"][0], _STARTING
     patience = _START
     while True:
         try:
@@ -90,15 +93,10 @@ def _listen(
         except queue.Empty:
             tell(_mute(probe, call, patience))
             return probe
-        patience = (
-            10 * request["seconds"] + _GRACE
-            if call == "starting its process"
-            else request["seconds"] + _GRACE
-        )
         if event is None:
             process.wait()
             tell(_dead(probe, call, process.returncode, errors))
-            return probe
+            return probe if call != _STARTING else None  # the next process would not start either
         if "absent" in event:
             raise Absent(request["id"])
         if "done" in event:
@@ -109,6 +107,8 @@ def _listen(
         if "finding" in event:
             tell(Finding(**event["finding"]))
         probe, call = event.get("probe", probe), event.get("call", call)
+        if "alive" not in event:  # that comes from another thread, as long as it can run
+            patience = event.get("seconds", request["seconds"]) + _GRACE
 
 
 def _read(stdout: IO[str], events: queue.Queue[dict[str, Any] | None]) -> None:
@@ -135,12 +135,14 @@ def _dead(probe: str, call: str, code: int, errors: IO[str]) -> Finding:
     errors.seek(0)
     text = errors.read()
     how = f"ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    line = _crash_line(text)
-    where = f", at {line}" if line else ""
-    said = "" if line or not last_error(text) else f"; it said: {last_error(text)}"
+    line, said = _crash_line(text), last_error(text)
+    where = f", at {line}" if line else f"; it said: {said}" if said else ""
+    if call == _STARTING:
+        words = f"the process of the check was {how}{where}"
+        return bad(probe, words, "nothing could be tried", "see robossl doctor; import robossl has to work")
     return bad(
         probe,
-        f"{call}: the process was {how}{where}{said}",
+        f"{call}: the process was {how}{where}",
         "a run would be gone, with everything since its last checkpoint",
         "look at that line, or at the library it calls; sys.exit and os._exit have no place in an env",
     )

@@ -87,7 +87,9 @@ class Call:
 class Watch:
     """Knows the call that is going on. Whoever watches asks for `overdue` from another thread."""
 
-    def __init__(self, seconds: float, entered: Callable[[str], None] = lambda name: None) -> None:
+    def __init__(
+        self, seconds: float, entered: Callable[[str, float], None] = lambda name, seconds: None
+    ) -> None:
         self.seconds = seconds  # [s] one call into the env may take
         self._entered = entered
         self._last = ""
@@ -98,7 +100,7 @@ class Watch:
     def call(self, name: str, patience: float = 1.0) -> Iterator[None]:
         """A call into the env; it may take `patience` times the limit; what it raises becomes a `Fault`."""
         if name != self._last:
-            self._entered(name)
+            self._entered(name, self.seconds * patience)
             self._last = name
         self._current = Call(name, time.monotonic(), self.seconds * patience)
         try:

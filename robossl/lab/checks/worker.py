@@ -1,6 +1,6 @@
 """The process that tries the probes: a request in JSON on stdin, events in JSON on stdout, one a line.
 
-Events: {"probe": name}, {"call": name}, {"finding": {...}}, {"hung": {...}}, {"alive": true},
+Events: {"probe": name}, {"call": name, "seconds": s}, {"finding": {...}}, {"hung": {...}}, {"alive": true},
 {"absent": true}, {"done": true}. What the env itself prints goes to stderr.
 """
 
@@ -57,7 +57,7 @@ def main() -> None:
     if spec is None:
         channel.say(absent=True)
         return
-    watch = Watch(request["seconds"], lambda name: channel.say(call=name))
+    watch = Watch(request["seconds"], lambda name, seconds: channel.say(call=name, seconds=seconds))
     reached = [request["probes"][0]]
 
     def begins(probe: str) -> None:
