@@ -46,12 +46,13 @@ print(json.dumps({"files": files, "models": models, "ids": ids}))
 """
 
 
-def shipped_files() -> set[str]:
-    """Every file of the shipped folders, under the name it has inside the wheel."""
+def shipped_files(wheel: Path) -> set[str]:
+    """Every file of the shipped folders the wheel was built from, under the name it has inside the wheel."""
+    source = wheel.parent / "source"
     return {
-        str(Path(*package.split(".")) / path.relative_to(ROOT / folder))
+        str(Path(*package.split(".")) / path.relative_to(source / folder))
         for package, folder in FOLDERS.items()
-        for path in (ROOT / folder).rglob("*")
+        for path in (source / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
     }
 
@@ -114,7 +115,7 @@ def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_what_the_checkout_holds(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
     metadata = {name for name in names if ".dist-info/" in name}
-    assert names - metadata == shipped_files()
+    assert names - metadata == shipped_files(wheel)
     assert any(name.endswith("licenses/LICENSE") for name in metadata)
 
 
@@ -130,17 +131,19 @@ def seen(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     return json.loads(run(clean, "-I", "-c", LOOK_AROUND, cwd=tmp_path_factory.mktemp("elsewhere")))
 
 
-def test_every_module_can_be_imported_from_the_wheel(seen, clean):
+def test_every_module_can_be_imported_from_the_wheel(seen, clean, wheel):
     home = clean.parent.parent
     assert {name: file for name, file in seen["files"].items() if home not in Path(file).parents} == {}
     modules = {
-        name.removesuffix(".py").removesuffix("/__init__") for name in shipped_files() if name.endswith(".py")
+        name.removesuffix(".py").removesuffix("/__init__")
+        for name in shipped_files(wheel)
+        if name.endswith(".py")
     }
     assert {name.replace(".", "/") for name in seen["files"]} == modules
 
 
-def test_every_model_compiles_from_the_wheel(seen):
-    inside = {name.removeprefix("robossl/assets/") for name in shipped_files() if name.endswith(".xml")}
+def test_every_model_compiles_from_the_wheel(seen, wheel):
+    inside = {name.removeprefix("robossl/assets/") for name in shipped_files(wheel) if name.endswith(".xml")}
     assert inside >= set(seen["models"]) != set()
     assert all(nq > 0 for nq in seen["models"].values())
 
