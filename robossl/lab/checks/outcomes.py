@@ -31,7 +31,7 @@ def untouched(life: Life) -> Finding:
             return bad(
                 "actions are left alone",
                 f"{moment.name}: the env wrote into the action it was given",
-                "the stream would record another action than the one that was chosen",
+                "whoever keeps actions for learning would keep another one than was chosen",
                 "work on a copy: action = gain * action, not action *= gain, nor np.clip(..., out=action)",
             )
     return good("actions are left alone", f"{len(life.steps)} actions are what they were")

@@ -15,7 +15,6 @@ _STEPS = (
     "lives",
     "observation shape",
     "observation finite",
-    "actions are left alone",
     "reward",
     "batch, as robossl makes it",
 )
