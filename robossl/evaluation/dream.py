@@ -32,23 +32,27 @@ def dream_video(
     steps: int = 100,
     render: Render | None = None,
     pose: Pose | None = None,
+    pictures: int = 50,
 ) -> dict[str, Any]:
     """Write the video; gives {"frames", "seconds", "error": the last one, "panels": what was drawn}.
 
     The episode is the first of the held-out rows, not the best. `render(physics)` draws a frame, or gives
     None where nothing can draw; `pose(observation)` gives the physics a decoded observation stands for.
-    Without `pose` the dream is drawn as the recorded row nearest to it; without `render` by traces only.
+    Without `pose` the dream is drawn as the recorded row nearest to it; without `render` by traces only. At
+    most `pictures` moments are rendered: software rendering takes 10 to 100 ms a frame.
     """
     rows = first_episode(held, steps)
     story, z = tell(model, stream, held, rows, step_seconds)
-    pictures = _pictures(stream, held, rows, z, model, render, pose)
+    every = -(-len(rows) // pictures)  # a picture stands for so many moments
+    drawn = _pictures(stream, held, rows[::every], z[::every], model, render, pose)
     rate = len(rows) / max(4.0, min(10.0, story.seconds[-1])) if step_seconds else 20.0
-    write_video(path, list(_frames(story, pictures)), rate)
+    words = "dream" if pose is not None or not drawn else "dream (nearest on record)"
+    write_video(path, list(_frames(story, drawn, every, words)), rate)
     return {
         "frames": len(rows),
         "seconds": float(story.seconds[-1]),
         "error": float(story.error[-1]),
-        "panels": "pictures and traces" if pictures else "traces",
+        "panels": "pictures and traces" if drawn else "traces",
     }
 
 
@@ -147,15 +151,15 @@ def _recorded(stream: Any, held: Held, rows: np.ndarray, z: np.ndarray) -> Pictu
     return pictures
 
 
-def _frames(story: Story, pictures: Pictures) -> Iterator[np.ndarray]:
-    words = [("reality", traces.REAL), ("dream", traces.DREAM)]
+def _frames(story: Story, pictures: Pictures, every: int, dream: str) -> Iterator[np.ndarray]:
+    words = [("reality", traces.REAL), (dream, traces.DREAM)]
     for moment, drawn in enumerate(traces.chart(story)):
         time = f"{story.seconds[moment]:.2f} s" if story.unit == "s" else f"step {moment}"
         head = traces.banner(traces.WIDTH, words if not pictures else [], time)
         if not pictures:
             yield np.concatenate([head, drawn])
             continue
-        panels = [resized(_three(p), *_PANEL) for p in pictures[moment]]
+        panels = [resized(_three(p), *_PANEL) for p in pictures[moment // every]]
         labels = [traces.banner(_PANEL[1], [w], "" if i == 0 else time) for i, w in enumerate(words)]
         gap = traces.WIDTH - 2 * _PANEL[1]
         yield np.concatenate([beside(labels, gap), beside(panels, gap), drawn])

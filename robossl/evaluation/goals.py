@@ -117,17 +117,16 @@ def _candidates(stream: Any, offset: int, limit: int, seed: int) -> Pairs:
 
 def _unsolved(envs: Any, candidates: Pairs, wanted: int, budget: int, seed: int) -> tuple[Pairs, int, int]:
     """The first `wanted` candidates that doing nothing does not solve; how many were tried and solved."""
-    kept: list[np.ndarray] = []
-    tried = solved = 0
-    while tried < len(candidates.goal) and sum(map(len, kept)) < wanted:
-        chunk = np.arange(tried, min(tried + envs.num_envs, len(candidates.goal)))
-        easy = _attempt(envs, Still(envs), candidates.take(chunk), budget, seed).reached["any"]
-        kept.append(chunk[~easy])
-        tried, solved = tried + len(chunk), solved + int(easy.sum())
-    index = np.concatenate(kept)[:wanted]
+    easy = np.zeros(0, bool)  # of the candidates tried so far
+    while len(easy) < len(candidates.goal) and (~easy).sum() < wanted:
+        chunk = np.arange(len(easy), min(len(easy) + envs.num_envs, len(candidates.goal)))
+        found = _attempt(envs, Still(envs), candidates.take(chunk), budget, seed)
+        easy = np.concatenate([easy, found.reached["any"]])
+    index = np.flatnonzero(~easy)[:wanted]
     if len(index) == 0:
-        raise RequestError(f"doing nothing solves all {tried} candidate pairs; choose a longer offset")
-    return candidates.take(index), tried, solved
+        raise RequestError(f"doing nothing solves all {len(easy)} candidate pairs; choose a longer offset")
+    tried = int(index[-1]) + 1
+    return candidates.take(index), tried, int(easy[:tried].sum())
 
 
 def _attempt_all(envs: Any, policy: Policy, pairs: Pairs, budget: int, seed: int) -> Attempts:
@@ -159,9 +158,14 @@ def _attempt(envs: Any, policy: Policy, pairs: Pairs, budget: int, seed: int) ->
         alive &= ~step.done
         if t + 1 == budget:
             break
-    held = np.lib.stride_tricks.sliding_window_view(history, min(HOLD, budget), axis=0).all(-1).any(0)
+    runs = np.lib.stride_tricks.sliding_window_view(history, min(HOLD, budget), axis=0)  # (., n, HOLD)
+    held = np.any(np.all(runs, axis=-1), axis=0)
     count = len(pairs.goal)
-    reached = {"any": history.any(0)[:count], "final": history[-1][:count], "held": held[:count]}
+    reached = {
+        "any": np.asarray(history.any(0))[:count],
+        "final": history[-1][:count],
+        "held": np.asarray(held)[:count],
+    }
     return Attempts(reached, 1000 * clock.seconds / (clock.decisions * envs.num_envs))
 
 

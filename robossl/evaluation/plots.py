@@ -21,7 +21,7 @@ _VARIABLES = {INK: "--ink", FAINT: "--faint", LINE: "--line"} | {
 }
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), "-", (0, (3, 2)))
 _WIDTH = 3.6  # [in] of 72 units each: about a phone's width, so that words keep their size there
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "robossl",
     "font.family": "sans-serif",

@@ -21,7 +21,7 @@ from robossl.evaluation.held import Held, draw
 from robossl.evaluation.latents import imagine
 from robossl.evaluation.ridge import Ridge, fit_ridge
 from robossl.evaluation.rows import Rows
-from robossl.evaluation.statistics import Figure, bootstrap_median, bootstrap_ratio
+from robossl.evaluation.statistics import bootstrap_median, bootstrap_ratio
 
 HORIZONS = (1, 5, 10, 25)  # [steps]
 _SEGMENTS = 1000  # at most so many forecasts
@@ -109,28 +109,29 @@ def forward_skill(model: Any, held: Held, horizons: tuple[int, ...] = HORIZONS) 
     """Skill against "nothing moves" by horizon, as in the module's words.
 
     Gives {"skill": {"1": Figure, ...}, "ceiling" | "shuffled" | "linear": {"1": float, ...},
-    "curve": {"steps": [...], "<row>": [...]}}. Horizons longer than the test episodes are left out.
+    "curve": {"steps": [...], "<row>": [...]}}. Every horizon is judged on all starts it has (where episodes
+    are short, the far ones have fewer), the curve on those of the farthest. Horizons longer than the test
+    episodes are left out.
     """
     judged = [h for h in horizons if len(held.test.pairs(h)) >= _FEWEST]
     if not judged:
         raise RequestError(f"the test episodes are too short or too few to look {min(horizons)} steps ahead")
-    parts = segments(model, held, max(judged))
-    moved = np.sum(parts.moved**2, -1)  # (B, T)
-    if not moved.sum():
-        raise RequestError("nothing moves in the test episodes, so there is nothing to predict")
-    curves = {row: 1 - parts.errors(row).sum(0) / np.maximum(moved.sum(0), 1e-12) for row in parts.forecast}
-    skill: dict[str, Figure] = {}
+    found: dict[str, Any] = {"skill": {}, "ceiling": {}, "shuffled": {}, "linear": {}, "curve": {}}
     for h in judged:
-        low, high = bootstrap_ratio(
-            parts.errors("model")[:, h - 1], moved[:, h - 1], parts.episode, seed=held.seed
-        )
-        mean = float(curves["model"][h - 1])
-        skill[str(h)] = {"mean": mean, "low": 1 - high, "high": 1 - low, "n": len(moved)}
-    found: dict[str, Any] = {"skill": skill}
-    for row in ("ceiling", "shuffled", "linear"):
-        found[row] = {str(h): float(curves[row][h - 1]) for h in judged}
-    found["curve"] = {"steps": list(range(1, max(judged) + 1))}
-    found["curve"] |= {row: [float(v) for v in curve] for row, curve in curves.items()}
+        parts = segments(model, held, h)
+        moved = np.sum(parts.moved**2, -1)  # (B, T)
+        if not moved.any():
+            raise RequestError("nothing moves in the test episodes, so there is nothing to predict")
+        curves = {
+            row: 1 - parts.errors(row).sum(0) / np.maximum(moved.sum(0), 1e-12) for row in parts.forecast
+        }
+        low, high = bootstrap_ratio(parts.errors("model")[:, -1], moved[:, -1], parts.episode, held.seed)
+        figure = {"mean": float(curves["model"][-1]), "low": 1 - high, "high": 1 - low, "n": len(moved)}
+        found["skill"][str(h)] = figure
+        for row in ("ceiling", "shuffled", "linear"):
+            found[row][str(h)] = float(curves[row][-1])
+        found["curve"] = {row: [float(v) for v in curve] for row, curve in curves.items()}
+    found["curve"]["steps"] = list(range(1, max(judged) + 1))
     return found
 
 
@@ -166,5 +167,6 @@ def valid_prediction_time(model: Any, held: Held, step_seconds: float | None) ->
 def _first_failure(errors: np.ndarray, width: int, unit: float) -> tuple[np.ndarray, np.ndarray]:
     """When errors (B, T) first exceed the tolerance, and which never do."""
     failed = np.sqrt(errors / width) > TOLERANCE
-    censored = ~failed.any(1)
-    return np.where(censored, errors.shape[1], failed.argmax(1) + 1) * unit, censored
+    censored = ~np.any(failed, axis=1)
+    times = np.where(censored, errors.shape[1], failed.argmax(1) + 1) * unit
+    return times, np.asarray(censored)

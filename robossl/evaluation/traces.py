@@ -46,7 +46,7 @@ def chart(story: Story) -> Iterator[np.ndarray]:
 
 
 def _draw(story: Story, height: int, curves: bool) -> np.ndarray:
-    style: dict[str, Any] = {"font.family": "DejaVu Sans", "font.size": 9.5, "axes.linewidth": 0.8}
+    style: Any = {"font.family": "DejaVu Sans", "font.size": 9.5, "axes.linewidth": 0.8}
     with mpl.rc_context(style):
         figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=100, facecolor=PAPER)
         top = height - 4

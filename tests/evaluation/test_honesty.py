@@ -155,3 +155,11 @@ def test_too_little_is_said_in_words():
         "1",
         "5",
     ]  # too few starts 10 steps before the end
+
+
+def test_every_horizon_is_judged_on_all_the_starts_it_has():
+    """Judging one step only where 25 follow would leave out what comes before an end."""
+    found = forward_skill(PerfectModel(), hold_out(PerfectModel(), ToyStream()))
+    starts = {horizon: figure["n"] for horizon, figure in found["skill"].items()}
+    assert starts == {str(h): 4 * (61 - h) for h in (1, 5, 10, 25)}
+    assert len(found["curve"]["model"]) == len(found["curve"]["steps"]) == 25
