@@ -10,7 +10,7 @@ from functools import cache
 from robossl.core.errors import RequestError, unknown
 from robossl.world.objective import Objective
 
-_FOREIGN: dict[str, Objective] = {}
+OBJECTIVES: dict[str, Objective] = {}  # of other packages; see `extend`
 
 
 @cache
@@ -24,12 +24,12 @@ def _own() -> dict[str, Objective]:
 
 def names() -> list[str]:
     """Every objective there is."""
-    return sorted({*_own(), *_FOREIGN})
+    return sorted({*_own(), *OBJECTIVES})
 
 
 def objective(name: str) -> Objective:
     """The objective of this name; a wrong name is answered with the near ones."""
-    found = {**_FOREIGN, **_own()}
+    found = {**OBJECTIVES, **_own()}
     if name not in found:
         raise unknown("objective", name, found)
     return found[name]
@@ -38,6 +38,6 @@ def objective(name: str) -> Objective:
 def extend(objectives: Mapping[str, Objective]) -> None:
     """Let another package's objectives be found by name; a name that is taken is refused."""
     for name, added in objectives.items():
-        if name in _own() or _FOREIGN.get(name, added) is not added:
+        if name in _own() or OBJECTIVES.get(name, added) is not added:
             raise RequestError(f"objective {name!r} exists already; give yours another name")
-        _FOREIGN[name] = added
+        OBJECTIVES[name] = added
