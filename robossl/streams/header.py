@@ -46,7 +46,10 @@ def write_header(folder: Path, schema: Schema, lanes: int, facts: dict[str, Any]
         **described,
         "lost": [],  # chunks that `robossl stream validate --repair` gave up
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"cannot make the folder {folder}: {error.strerror}") from error
     write_json(folder / HEADER, header)
     return header
 

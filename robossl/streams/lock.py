@@ -19,28 +19,27 @@ class WriterLock:
     def __init__(self, folder: Path) -> None:
         """Take the lock; `RequestError` naming the process that holds it."""
         try:
-            self._file = open(folder / "writer.lock", "a+", encoding="utf-8")  # noqa: SIM115
+            descriptor = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise WorkError(f"cannot write to {folder}: {error.strerror}") from error
+        self._close = weakref.finalize(self, os.close, descriptor)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._file.seek(0)
-            holder = self._file.read(32).strip() or "unknown"
-            self._file.close()
+            holder = os.read(descriptor, 32).decode(errors="replace") or "unknown"
+            self.release()
             whose = "this process" if holder == str(os.getpid()) else f"process {holder}"
             raise RequestError(
                 f"{folder} already has a writer ({whose}); a stream has one writer, any number of readers"
             ) from None
-        with contextlib.suppress(OSError):  # the number is a courtesy; a full disk must not stop a reader
-            self._file.truncate(0)
-            self._file.write(str(os.getpid()))
-            self._file.flush()
+        with contextlib.suppress(OSError):  # the number is a courtesy that a full disk may refuse
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
         _HELD.add(self)
 
     def release(self) -> None:
         """Let another writer in."""
-        self._file.close()
+        self._close()
 
 
 def _forget() -> None:

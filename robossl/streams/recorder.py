@@ -198,7 +198,7 @@ class Recorder(VectorWrapper):
         self._pending = {}
         self.stream.commit()
         raise RequestError(
-            f"{env_id(self.env)} gave a {name} that is not finite in lane {lane} "
+            f"{env_id(self.env)} gave numbers that are not finite as {name} in lane {lane} "
             f"at step {self._steps[lane]} of its episode; everything before it is kept in {self.stream.path}"
         )
 
