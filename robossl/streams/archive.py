@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from robossl.streams.chunks import Chunk, read_chunk
+from robossl.streams.chunks import Chunk, chunk_name
+from robossl.streams.mapping import map_fields
 from robossl.streams.schema import Schema
-from robossl.streams.table import ragged
-
-_MAPS = 256  # chunk files mapped at a time: each holds a file descriptor
 
 
 class Archive:
     """Chunk files in order. Row numbers here count the rows that are there; lost ones leave no hole."""
 
-    def __init__(self, folder: Path, stream: str, schema: Schema, lanes: int) -> None:
+    def __init__(self, folder: Path, schema: Schema, lanes: int) -> None:
         """An archive of no chunks yet."""
-        self._read: Callable = lambda number: read_chunk(folder, stream, schema, lanes, number)
+        self._folder, self._schema = folder, schema
         self.chunks: list[Chunk] = []
         self._first = np.zeros((16, lanes), np.int64)  # [c, lane] the first row of chunk c; grows
-        self._maps: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
+        self._maps: dict[int, dict[str, np.ndarray]] = {}  # chunks that were read once stay mapped
 
     @property
     def rows(self) -> np.ndarray:
@@ -39,20 +35,16 @@ class Archive:
         self.chunks.append(chunk)
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
-        """The arrays of the chunk at `index`, mapped; the least recently used map is closed."""
-        arrays = self._maps.get(index)
-        if arrays is None:
-            _, arrays = self._read(self.chunks[index].number)
-            self._maps[index] = arrays
-            if len(self._maps) > _MAPS:
-                self._maps.popitem(last=False)
-        else:
-            self._maps.move_to_end(index)
-        return arrays
+        """The arrays of the chunk at `index`, mapped."""
+        if index not in self._maps:
+            chunk = self.chunks[index]
+            path = self._folder / chunk_name(chunk.number)
+            self._maps[index] = map_fields(path, self._schema.fields, int(chunk.rows.sum()))
+        return self._maps[index]
 
-    def span(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lane and position (n,) of the rows of the chunk at `index`, in the order of its arrays."""
-        return ragged(self.chunks[index].rows, self._first[index])
+    def begins(self, index: int) -> np.ndarray:
+        """The first row of each lane in the chunk at `index`, (L,)."""
+        return self._first[index]
 
     def locate(self, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
         """The chunk index (n,) of each row; the number of chunks for rows not committed yet."""
@@ -77,12 +69,6 @@ class Archive:
                 local = local + self.chunks[index].offset[lane[selection]]
             groups.append((index, selection, local))
         return groups
-
-    def take(self, name: str, plan: Plan, out: np.ndarray) -> None:
-        """Copy the committed rows of a plan into `out` (n, *shape); rows not committed yet are left alone."""
-        for index, selection, local in plan:
-            if index < len(self.chunks):
-                out[selection] = self.arrays(index)[name][local]
 
 
 Plan = list[tuple[int, np.ndarray, np.ndarray]]  # chunk index, which rows, where in its arrays

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ class Chunk:
     rows: np.ndarray  # (L,) how many rows of each lane
     episodes: np.ndarray  # (L,) episodes begun in each lane before this chunk
 
-    @property
+    @cached_property
     def offset(self) -> np.ndarray:
         """Where each lane's rows begin in the arrays of the file, (L,)."""
         return np.cumsum(self.rows) - self.rows

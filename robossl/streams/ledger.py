@@ -51,8 +51,8 @@ class Ledger:
     # --- reading
 
     def bytes(self, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """The bytes of rows given by lane and position, of any one shape."""
-        return self._table.take("byte", self._table.flat(lane, position))
+        """The bytes of rows given by lane and position, of shapes that broadcast."""
+        return self._table.take("byte", lane * self._table.capacity + position)
 
     def lane_bytes(self, lane: int) -> np.ndarray:
         """The bytes of all rows of a lane, a view (T,)."""

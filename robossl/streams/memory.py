@@ -9,6 +9,7 @@ from robossl.streams.schema import FLAGS, Field, Schema
 from robossl.streams.table import Table
 
 _SMALL = 16384  # [bytes] rows of wider fields are never kept
+_WIDE = 1024  # [bytes] rows from which on a run of rows is worth a copy of its own
 
 
 class Memory:
@@ -60,35 +61,44 @@ class Memory:
             self._waiting.add(widest)
 
     def take(
-        self, names: list[str], lane: np.ndarray, position: np.ndarray, cut: set[str], admit: bool
+        self, names: list[str], lane: np.ndarray, start: np.ndarray, rows: int, cut: set[str], admit: bool
     ) -> dict[str, np.ndarray]:
-        """Rows given by lane and position (B, T): (B, T, *shape) by name, of fields `cut` one less.
+        """`rows` rows from `start` (B,) of `lane` (B,) on: (B, rows, *shape) by name; of `cut` a row less.
 
         With `admit`, small fields are kept at hand from now on.
         """
         for name in names if admit else ():
             if name not in self._kept.columns and self._fits(self._schema[name]):
                 self._admit(self._schema[name])
-        found = {}
-        if any(name in self._kept.columns for name in names):
-            flat = self._kept.flat(lane, position)
-            short = np.ascontiguousarray(flat[:, :-1])
-            kept = (name for name in names if name in self._kept.columns)
-            found = {name: self._kept.take(name, short if name in cut else flat) for name in kept}
-        rest = [name for name in names if name not in found]
+        flat = self._kept.flat(lane, start)[:, None] + np.arange(rows)
+        short = flat[:, :-1].copy()
+        found, rest = {}, []
+        for name in names:
+            if name in self._kept.columns:
+                found[name] = self._kept.take(name, short if name in cut else flat)
+            else:
+                rest.append(name)
         if rest:
-            lane_flat, position_flat = np.ravel(lane), np.ravel(position)
-            plan = self._archive.plan(lane_flat, position_flat)
+            position = start[:, None] + np.arange(rows)
+            found |= self._from_files(rest, np.repeat(lane, rows), position.ravel())
             for name in rest:
-                field = self._schema[name]
-                out = np.empty((lane_flat.size, *field.shape), np.dtype(field.dtype))
-                self._archive.take(name, plan, out)
-                for index, selection, _ in plan:
-                    if index == len(self._archive.chunks):
-                        flat = self._waiting.flat(lane_flat[selection], position_flat[selection])
-                        out[selection] = self._waiting.take(name, flat)
-                out = out.reshape(*lane.shape, *field.shape)
-                found[name] = out[:, :-1] if name in cut else out
+                whole = found[name].reshape(len(lane), rows, *self._schema[name].shape)
+                found[name] = whole[:, :-1] if name in cut else whole
+        return found
+
+    def _from_files(self, names: list[str], lane: np.ndarray, position: np.ndarray) -> dict[str, np.ndarray]:
+        """Rows (n,) given by lane and position: (n, *shape) by name, from the chunks or from what waits."""
+        plan = self._archive.plan(lane, position)
+        found = {}
+        for name in names:
+            field = self._schema[name]
+            out = np.empty((len(lane), *field.shape), np.dtype(field.dtype))
+            for index, selection, local in plan:
+                if index < len(self._archive.chunks):
+                    _copy(self._archive.arrays(index)[name], local, out, selection)
+                else:
+                    out[selection] = self.waiting(name, lane[selection], position[selection])
+            found[name] = out
         return found
 
     def _bytes(self) -> int:
@@ -114,6 +124,21 @@ class Memory:
 
     def _keep(self, name: str, index: int) -> None:
         """Copy the rows of a chunk."""
-        lane, position = self._archive.span(index)
-        self._kept.reserve(int(position.max(initial=-1)) + 1)
-        self._kept.put(name, self._kept.flat(lane, position), self._archive.arrays(index)[name])
+        source, chunk = self._archive.arrays(index)[name], self._archive.chunks[index]
+        begin = self._archive.begins(index)
+        self._kept.reserve(int((begin + chunk.rows).max()))
+        for lane in np.flatnonzero(chunk.rows).tolist():
+            target, origin, rows = begin[lane], chunk.offset[lane], chunk.rows[lane]
+            self._kept.columns[name][lane, target : target + rows] = source[origin : origin + rows]
+
+
+def _copy(source: np.ndarray, local: np.ndarray, out: np.ndarray, selection: np.ndarray) -> None:
+    """out[selection] = source[local], both (k,); wide rows run by run, without a copy in between."""
+    if source[:1].nbytes < _WIDE:
+        out[selection] = source.take(local, axis=0)
+        return
+    edges = np.flatnonzero((np.diff(selection) != 1) | (np.diff(local) != 1)) + 1
+    begins, ends = np.append(0, edges).tolist(), np.append(edges, len(local)).tolist()
+    for begin, end in zip(begins, ends):
+        target, origin, rows = int(selection[begin]), int(local[begin]), end - begin
+        out[target : target + rows] = source[origin : origin + rows]

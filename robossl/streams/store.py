@@ -51,7 +51,7 @@ class Store:
         self.lanes: int = self.header["lanes"]
         self.id: str = self.header["id"]
         self._ledger = Ledger(self.lanes, Splits(self.id))
-        self.archive = Archive(self.path, self.id, self.schema, self.lanes)
+        self.archive = Archive(self.path, self.schema, self.lanes)
         self._memory = Memory(self.schema, self.lanes, self._budget, self.archive)
         self._next = 0  # the number of the next chunk
         self._load_chunks()
@@ -197,17 +197,18 @@ class Store:
     def _fetch(
         self,
         lane: np.ndarray,
-        position: np.ndarray,
+        start: np.ndarray,
+        rows: int,
         names: Iterable[str],
         cut: Iterable[str] = (),
         admit: bool = False,
     ) -> dict[str, np.ndarray]:
-        """Rows given by lane and position (B, T): (B, T, *shape) by name, of `cut` all but the last."""
+        """`rows` rows from `start` (B,) of `lane` (B,) on: (B, rows, *shape) by name; of `cut` a row less."""
         wanted = [*names, *cut]
-        found = self._memory.take([n for n in wanted if n not in FLAGS], lane, position, set(cut), admit)
+        found = self._memory.take([n for n in wanted if n not in FLAGS], lane, start, rows, set(cut), admit)
         if len(found) < len(wanted):
-            rows = self._ledger.bytes(lane, position)
-            short = rows[:, :-1]
+            known = self._ledger.bytes(lane[:, None], start[:, None] + np.arange(rows))
+            short = known[:, :-1]
             for name in (n for n in wanted if n in FLAGS):
-                found[name] = self._ledger.flag(name, short if name in cut else rows)
+                found[name] = self._ledger.flag(name, short if name in cut else known)
         return found

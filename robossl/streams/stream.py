@@ -121,10 +121,8 @@ class Stream(Store):
             raise RequestError(f"windows({batch}, {length}) was asked for; both must be at least 1")
         extra = [self.schema[name].name for name in fields or ()]
         lane, start = draw(self._ledger, batch, length, rng, split, sampler or Uniform())
-        position = start[:, None] + np.arange(length + 1)
-        lanes = np.broadcast_to(lane[:, None], position.shape)
-        observed = [*self.schema.observations, *extra]
-        found = self._fetch(lanes, position, observed, [n for n in _STEP if n not in extra], admit=True)
+        observed, step = [*self.schema.observations, *extra], [n for n in _STEP if n not in extra]
+        found = self._fetch(lane, start, length + 1, observed, step, admit=True)
         action, reward, terminated, truncated, valid = (found[name][:, :length] for name in _STEP)
         return Window(
             self.schema.join(found),
@@ -148,8 +146,7 @@ class Stream(Store):
         if not 0 <= start <= stop <= length:
             raise RequestError(f"rows {start} to {stop} of lane {lane} were asked for; it has {length}")
         names = self.schema.names if fields is None else [self.schema[name].name for name in fields]
-        position = np.arange(start, stop)[None]
-        found = self._fetch(np.full_like(position, lane), position, names)
+        found = self._fetch(np.array([lane]), np.array([start]), stop - start, names)
         return {name: found[name][0] for name in names}
 
     def observation(self, parts: Mapping[str, np.ndarray]) -> Any:

@@ -1,0 +1,60 @@
+"""Files as arrays: mapped, read-only, holding no file descriptor, so that thousands can stay mapped."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import struct
+import sys
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from robossl.core.errors import WorkError
+from robossl.streams.schema import Field
+
+
+def map_fields(path: Path, fields: Iterable[Field], rows: int) -> dict[str, np.ndarray]:
+    """The arrays (rows, *shape) of a chunk file that `read_chunk` has found in order."""
+    data = _map(path)
+    length = struct.unpack("<Q", bytes(data[:8]))[0]
+    header = json.loads(bytes(data[8 : 8 + length]))
+    found = {}
+    for field in fields:
+        begin, end = header[field.name]["data_offsets"]
+        array = data[8 + length + begin : 8 + length + end]
+        found[field.name] = array.view(np.dtype(field.dtype)).reshape(rows, *field.shape)
+    return found
+
+
+def _map(path: Path) -> np.ndarray:
+    """The bytes (n,) uint8 of a file, mapped."""
+    with open(path, "rb") as file:
+        if sys.version_info >= (3, 13):
+            return np.frombuffer(
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False), np.uint8
+            )
+        return _map_by_libc(file.fileno())
+
+
+def _map_by_libc(descriptor: int) -> np.ndarray:
+    """Python's own mmap keeps a copy of the descriptor before 3.13; the C library's does not."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    library.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    size = os.fstat(descriptor).st_size
+    address = library.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+    if address in (None, ctypes.c_void_p(-1).value):
+        raise WorkError(f"cannot map {size} bytes: {os.strerror(ctypes.get_errno())}")
+    memory = (ctypes.c_ubyte * size).from_address(address)
+    weakref.finalize(
+        memory, library.munmap, address, size
+    ).atexit = False  # arrays may outlive the interpreter
+    data = np.frombuffer(memory, np.uint8)
+    data.flags.writeable = False
+    return data
