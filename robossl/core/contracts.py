@@ -43,6 +43,9 @@ class Agent(Policy, Protocol):
     def adopt(self, representation: Representation) -> None:
         """Go on with a newer version of the representation."""
 
+    def begin_episodes(self, envs: Any) -> None:
+        """The envs could not be taken up where they were: reset them before the next step."""
+
     def save(self, folder: str | Path) -> None:
         """Write the agent as JSON and safetensors."""
 

@@ -6,8 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 
-class RequestError(ValueError):
-    """The request was wrong. One line: what was given, what was expected, what there is. Exit code 2."""
+class RequestError(Exception):
+    """The request was wrong. One line: what was given, what was expected, what there is. Exit code 2.
+
+    Not a `ValueError`: parsers catch those and put their own words in place of ours.
+    """
 
 
 class WorkError(RuntimeError):

@@ -1,0 +1,112 @@
+"""A replay buffer of SB3 that holds nothing: it samples the stream that the recorder fills."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+
+from robossl.core import spaces
+from robossl.core.seeding import generator, generator_state, restore_generator
+from robossl.streams import Stream
+
+from .features import Features
+
+
+class StreamReplayBuffer(ReplayBuffer):
+    """Transitions of some lanes of a stream, encoded by today's representation when they are drawn.
+
+    Every step is already in the stream when SB3 hands it over, so `add` only counts. Observation and next
+    observation are encoded in one batch. A transition bootstraps unless it terminated; a time limit, an
+    interruption or the end of a round is no termination. Only the agent's own lanes are drawn from, so
+    that agents with different representations learn from the same amount of experience.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        device: torch.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
+        *,
+        stream: Stream,
+        features: Features,
+        first_lane: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            n_envs, observation_space, action_space, device, n_envs, False, handle_timeout_termination
+        )
+        self.stream, self.features = stream, features
+        self._lanes = _Lanes(first_lane, n_envs)
+        self._random = generator(seed, "replay")
+        self._added = 0
+
+    def add(self, obs: Any, next_obs: Any, action: Any, reward: Any, done: Any, infos: Any) -> None:
+        """Count the rows; they are in the stream."""
+        self._added += self.n_envs
+
+    def size(self) -> int:
+        """Transitions added so far."""
+        return self._added
+
+    def reset(self) -> None:
+        """A stream forgets nothing."""
+
+    def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
+        """(B, F) observations and next observations, (B, A) actions in [-1, 1] as SB3 stores them, (B, 1) the rest."""
+        window = self.stream.windows(batch_size, 1, self._random, split=None, sampler=self._lanes)
+        space = self.features.space
+        both = {
+            path: values.reshape(2 * batch_size, *values.shape[2:])
+            for path, values in spaces.split(space, window.observation).items()
+        }
+        seen = self.features(spaces.join(space, both)).reshape(batch_size, 2, -1)
+        samples = (
+            seen[:, 0],
+            self._stored(window.action[:, 0]),
+            seen[:, 1],
+            window.terminated.astype(np.float32),
+            self._normalize_reward(window.reward, env).astype(np.float32),
+        )
+        return ReplayBufferSamples(*(self.to_torch(part) for part in samples))
+
+    def _stored(self, action: np.ndarray) -> np.ndarray:
+        """Env actions as SB3 keeps them: boxes scaled to [-1, 1], choices as a column."""
+        if not isinstance(self.action_space, gym.spaces.Box):
+            return action.reshape(len(action), -1)
+        low, high = self.action_space.low, self.action_space.high
+        scaled = 2.0 * (action - low) / (high - low) - 1.0
+        return np.clip(scaled, -1.0, 1.0).reshape(len(action), -1).astype(np.float32)
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        """The generator and the count."""
+        return {"random": generator_state(self._random), "added": self._added}
+
+    def set_checkpoint(self, tree: dict[str, Any]) -> None:
+        """Go on where `get_checkpoint` was."""
+        restore_generator(self._random, tree["random"])
+        self._added = int(tree["added"])
+
+
+class _Lanes:
+    """Rows of some lanes alike."""
+
+    def __init__(self, first: int, count: int) -> None:
+        self._lanes = first + np.arange(count)
+
+    def propose(
+        self, rng: np.random.Generator, count: int, room: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lane and position (count,)."""
+        stop = np.cumsum(room[self._lanes])
+        flat = rng.integers(max(int(stop[-1]), 1), size=count)
+        index = np.minimum(np.searchsorted(stop, flat, "right"), len(stop) - 1)
+        return self._lanes[index], np.maximum(flat - (stop - room[self._lanes])[index], 0)

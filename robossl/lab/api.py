@@ -1,0 +1,190 @@
+"""The few functions that the verbs and a notebook share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from gymnasium.vector import AutoresetMode
+
+from robossl.core.contracts import Agent, Policy, Progress, Representation, Silent
+from robossl.lab import folders, minds, plugins
+from robossl.lab.actor import Actor
+from robossl.lab.config import check_count, thread_count
+from robossl.lab.gather import gather
+from robossl.streams import Recorder, Stream
+from robossl.world import WorldConfig, WorldLearner, WorldModel
+
+
+def make(env: str, num_envs: int = 1, threads: int = 0, **settings: Any) -> gym.vector.VectorEnv:
+    """A vector env of any Gymnasium id: `num_envs` lanes, ours on one native MuJoCo batch."""
+    return plugins.make_envs(env, num_envs, threads=thread_count(threads), **settings)
+
+
+def collect(
+    envs: gym.vector.VectorEnv | str,
+    policy: str | Policy = "pink",
+    steps: int = 50_000,
+    out: str | Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Stream:
+    """A stream of `steps` environment steps of a policy, all lanes together.
+
+    `policy` is a name (random, pink, zero), a run or agent folder, or an object with `act` and `reset`.
+    `envs` is a vector env, which stays open, or an id, of which 16 lanes are made.
+    """
+    check_count("steps", steps)
+    name = envs if isinstance(envs, str) else getattr(envs.spec, "id", type(envs).__name__)
+    if isinstance(envs, str):
+        plugins.env_spec(envs)
+    if isinstance(policy, str) and not Path(policy).is_dir():
+        plugins.policy(policy)  # a wrong name is told before anything is made
+    made = make(envs, 16) if isinstance(envs, str) else envs
+    acting = _policy(policy, made, seed)
+    folder = folders.fresh(out, f"streams/{folders.slug(name)}")
+    label = policy if isinstance(policy, str) else type(policy).__name__
+    recorder = Recorder.create(made, folder, policy=label, seed=seed)
+    folders.sign(folder, "stream", env=name, seed=seed, policy=label, steps=steps)
+    say = progress or Silent()
+    say.start("collect", steps, "steps")
+    try:
+        gather(recorder, acting, steps, seed, say)
+    finally:
+        say.stop()
+        if isinstance(envs, str):
+            recorder.close()
+        else:
+            recorder.finish()
+    return Stream.open(folder)
+
+
+def _policy(policy: str | Policy, envs: gym.vector.VectorEnv, seed: int) -> Policy:
+    if not isinstance(policy, str):
+        return policy
+    if Path(policy).is_dir():
+        return minds.load(policy, envs)
+    return plugins.policy(policy)(envs.single_action_space, envs.num_envs, seed=seed)
+
+
+def pretrain(
+    stream: Stream | str | Path,
+    updates: int = 2000,
+    config: WorldConfig | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> WorldModel:
+    """A world model from a stream, without reward; written to `out`."""
+    check_count("updates", updates)
+    source = stream if isinstance(stream, Stream) else Stream.open(stream)
+    model = WorldModel(config or WorldConfig(), source.observation_space, source.action_space, seed)
+    learner = WorldLearner(model, source, seed, device=device)
+    folder = folders.fresh(out, f"models/{folders.slug(source.header['env'])}")
+    say = progress or Silent()
+    say.start("learn the world", updates, "updates")
+    with torch_threads(threads):
+        learner.run(updates, say)
+    say.stop()
+    learner.publish()
+    health = learner.health()
+    for words in health["words"]:
+        say.note(words)
+    learner.model.save(folder)
+    folders.sign(
+        folder, "model", config=model.config, env=source.header["env"], seed=seed, updates=updates,
+        stream=str(source.path),
+    )  # fmt: skip
+    learner.model.facts["path"] = str(folder)
+    return learner.model
+
+
+def train(
+    env: str,
+    agent: str = "auto",
+    representation: Representation | str | Path | None = None,
+    mode: str = "frozen",
+    steps: int = 20_000,
+    num_envs: int = 8,
+    threads: int = 0,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+    export_zip: str | Path | None = None,
+    **settings: Any,
+) -> Agent:
+    """An agent that learned to act in `env` for `steps` steps, all lanes together; written to `out`.
+
+    `representation` is a world model, its folder, "raw" (or None) or "random" (an untrained encoder).
+    `settings` go to the agent: `updates_per_step`, `learning_starts`, and whatever SB3 takes.
+    """
+    check_count("steps", steps)
+    check_count("num_envs", num_envs)
+    envs = make(env, num_envs, threads, autoreset_mode=AutoresetMode.DISABLED)
+    name = minds.agent_for(agent, envs.single_action_space)
+    encoder = minds.seen(representation, envs, seed)
+    folder = folders.fresh(out, f"agents/{folders.slug(env)}")
+    with torch_threads(threads):
+        recorder = Recorder.create(envs, folder / "stream", policy=name, seed=seed)
+        actor = Actor(name, recorder, seed, encoder, mode=mode, device=device, **settings)
+        say = progress or Silent()
+        say.start(f"train {name}", steps, "steps")
+        try:
+            actor.learn(steps, say)
+        finally:
+            say.stop()
+            recorder.close()
+    actor.agent.save(folder / "agent")
+    if export_zip is not None:
+        actor.agent.export_zip(export_zip)  # type: ignore[attr-defined]
+    folders.sign(
+        folder, "agent", env=env, agent=name, seed=seed, steps=steps, mode=mode,
+        representation=encoder is not None,
+    )  # fmt: skip
+    return actor.agent
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """So many threads for networks inside; 0: all cores, at most 8."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(thread_count(threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def evaluate(
+    model: WorldModel | str | Path,
+    stream: Stream | str | Path | None = None,
+    env: str | None = None,
+    episodes: int = 20,
+    pairs: int = 100,
+    offset: int = 25,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The evaluation protocol, as report.json and report.html in `out`; returns the report and its "folder".
+
+    `model` is a world model or its folder (measured on `stream`), a run (its model on its stream, its
+    agents on held-out episodes) or an agent folder. Held-out episodes are those of the stream's own splits.
+    """
+    check_count("episodes", episodes)
+    from robossl.lab.evaluating import evaluate as carry_out
+
+    with torch_threads(threads):
+        return carry_out(
+            model, stream, env, episodes, pairs, offset, out, seed, device, thread_count(threads),
+            progress or Silent(),
+        )  # fmt: skip

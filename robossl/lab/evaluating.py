@@ -1,0 +1,113 @@
+"""The evaluation protocol by itself: of a run, a model on a stream, or an agent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from robossl.core.contracts import Progress
+from robossl.core.errors import RequestError
+from robossl.lab import folders, measure, minds, plugins
+from robossl.lab.measure import EVALUATION_SEED, Measures
+from robossl.streams import Stream
+from robossl.world import WorldModel
+
+
+def evaluate(
+    model: WorldModel | str | Path,
+    stream: Stream | str | Path | None,
+    env: str | None,
+    episodes: int,
+    pairs: int,
+    offset: int,
+    out: str | Path | None,
+    seed: int,
+    device: str,
+    threads: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """As `robossl.evaluate` says."""
+    path = None if isinstance(model, WorldModel) else Path(model)
+    kind = "model" if path is None else _kind(path)
+    source = _stream(path, kind, stream)
+    name = env or (minds.env_of(path) if path is not None and kind != "model" else None)
+    name = name or (source.header["env"] if source is not None else None)
+    if name is None:
+        raise RequestError("for which env? give env, or a stream that says so")
+    plugins.env_spec(name)
+    held = EVALUATION_SEED + seed
+    measures = Measures(name, seed, device=device)
+    world = model if isinstance(model, WorldModel) else None
+    if path is not None and kind != "agent":
+        world = minds.load_model(path)
+    if world is not None and source is not None:
+        _fits(world, source)
+    folder = folders.fresh(out, f"evaluations/{folders.slug(name)}")
+    agents = _agents(path, kind, name)
+    if world is not None and source is not None:
+        updates = int(world.facts.get("updates", 0))
+        measures.world, measures.absent = measure.world(world, source, name, held, updates, progress)
+        try:
+            measures.goals = measure.goals(name, world, source, offset, pairs, held, threads, progress)
+        except RequestError as error:
+            measures.absent["goals"] = str(error)
+        agent = agents.get("representation")
+        measures.films = measure.films(folder, name, world, source, agent, held, measures.absent)
+    else:
+        measures.absent |= dict.fromkeys(
+            ("world", "goals"), "an agent alone was evaluated; no model was given"
+        )
+    if agents:
+        rows = {row: measure.returns(name, agent, episodes, held, threads) for row, agent in agents.items()}
+        space = plugins.make_envs(name, 1).single_action_space
+        rows |= measure.chance(name, space, episodes, held, threads)
+        measures.control = {"steps": 0, "rows": rows}
+    else:
+        measures.absent["control"] = "a model alone was evaluated; no agent was given"
+    config = f'model = "{path or "in memory"}"\nepisodes = {episodes}\npairs = {pairs}\noffset = {offset}\n'
+    report = measure.write(folder, measures, config)
+    folders.sign(folder, "evaluation", env=name, seed=seed, of=str(path or "a model in memory"))
+    return {**report, "folder": str(folder)}
+
+
+def _kind(path: Path) -> str:
+    """run, model or agent."""
+    if (path / "model.safetensors").is_file():
+        return "model"
+    return folders.signature(path, "run", "model", "agent")["kind"]
+
+
+def _stream(path: Path | None, kind: str, stream: Stream | str | Path | None) -> Stream | None:
+    if isinstance(stream, Stream):
+        return stream
+    if stream is not None:
+        return Stream.open(stream)
+    if kind == "run" and path is not None:
+        return Stream.open(path / "stream")
+    if kind == "agent":
+        return None
+    raise RequestError("on which stream? a model is measured on held-out episodes: give a stream")
+
+
+def _fits(model: WorldModel, stream: Stream) -> None:
+    for what, ours, theirs in (
+        ("observations", model.observation_space, stream.observation_space),
+        ("actions", model.action_space, stream.action_space),
+    ):
+        if ours != theirs:
+            raise RequestError(
+                f"the model was made for {what} {ours}; the stream {stream.path} of {stream.header['env']} has {theirs}"
+            )
+
+
+def _agents(path: Path | None, kind: str, env: str) -> dict[str, Any]:
+    """The agents there are to judge, by row."""
+    if path is None or kind == "model":
+        return {}
+    found = {}
+    for row, name in (("representation", "agent"), ("raw", "raw-agent")):
+        if (path / name).is_dir():
+            found[row] = minds.load_from(path / name, plugins.make_envs(env, 1))
+    if kind == "agent" and folders.signature(path, "agent").get("representation") is False:
+        found = {"raw": found["representation"]}
+    return found

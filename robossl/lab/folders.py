@@ -1,0 +1,81 @@
+"""Folders that robossl writes: never over something else, and always with what reproduces them."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from robossl.core.errors import RequestError
+from robossl.core.files import commit_bytes, read_json, write_json
+from robossl.lab.config import to_toml
+from robossl.lab.machine import facts
+
+_MARK = "robossl.json"  # says what a folder is and how it was made
+
+
+def fresh(out: str | Path | None, default: str) -> Path:
+    """A folder to write to: `out` if it is empty or absent, else the first free of default, default-2, ..."""
+    if out is not None:
+        path = Path(out)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RequestError(f"{path} exists and is not empty; give another --out, or remove it first")
+        return _made(path)
+    for number in itertools.count(1):
+        path = Path(default if number == 1 else f"{default}-{number}")
+        if not path.exists():
+            return _made(path)
+    raise AssertionError("unreachable")
+
+
+def _made(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"cannot make the folder {path}: {error.strerror}") from error
+    return path
+
+
+def sign(folder: Path, kind: str, config: Any = None, **more: Any) -> None:
+    """Leave in a folder what reproduces it: config.toml, the command, versions, device, git revision."""
+    if config is not None:
+        commit_bytes(folder / "config.toml", to_toml(config).encode())
+    write_json(folder / _MARK, {"kind": kind, "format": 1, **facts(), **more})
+
+
+def signature(folder: str | Path, *kinds: str) -> dict[str, Any]:
+    """What `sign` left in a folder; `RequestError` where it is not one of `kinds`."""
+    folder = Path(folder)
+    expected = " or ".join(kinds)
+    if not folder.exists():
+        raise RequestError(f"no folder {folder}; expected a {expected} folder{_nearby(folder)}")
+    if not (folder / _MARK).is_file():
+        raise RequestError(f"{folder} is not a {expected} folder: it has no {_MARK}{_nearby(folder)}")
+    mark = read_json(folder / _MARK)
+    if not isinstance(mark, dict) or mark.get("kind") not in kinds:
+        kind = mark.get("kind") if isinstance(mark, dict) else None
+        raise RequestError(f"{folder} is a {kind} folder; expected a {expected} folder")
+    if mark.get("format") != 1:
+        raise RequestError(f"{folder} has format {mark.get('format')}; this robossl reads format 1")
+    return mark
+
+
+def kind_of(folder: str | Path) -> str | None:
+    """What kind of folder this is: run, stream, model, agent; None if it is none of ours."""
+    mark = Path(folder) / _MARK
+    return read_json(mark).get("kind") if mark.is_file() else None
+
+
+def _nearby(folder: Path) -> str:
+    """Folders of ours beside the one that was asked for."""
+    parent = folder.parent
+    if not parent.is_dir():
+        return ""
+    known = sorted(p.name for p in parent.iterdir() if (p / _MARK).is_file())
+    return f"; in {parent} there are: {', '.join(known)}" if known else ""
+
+
+def slug(env: str) -> str:
+    """A short folder name for an env id: robossl/CartPoleSwingUp-v0 -> cartpoleswingup."""
+    name = env.split(":")[-1].split("/")[-1]
+    return "".join(c for c in name.rsplit("-v", 1)[0].lower() if c.isalnum() or c in "-_") or "env"

@@ -1,0 +1,164 @@
+"""What is measured, of a run or by itself: goals reached, returns, the model, videos, the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from robossl.core.contracts import Physical, Policy, Progress
+from robossl.core.errors import RequestError, WorkError
+from robossl.core.spaces import is_goal_space
+from robossl.evaluation import control, diagnose, page
+from robossl.evaluation import goals as reaching
+from robossl.evaluation import report as reports
+from robossl.evaluation.films import Film
+from robossl.lab import plugins
+from robossl.lab.machine import facts
+from robossl.streams import Stream
+
+EVALUATION_SEED = 7_000_000  # plus the run's seed; training seeds are 63-bit hashes, so they do not meet
+_LANES = 16  # of the control table: its episodes are shared out among so many
+
+Section = dict[str, Any]
+
+
+@dataclass
+class Measures:
+    """What a report is made of; a section that does not apply has its reason in `absent`."""
+
+    env: str
+    seed: int
+    seconds: dict[str, float] = field(default_factory=dict)  # [s] by phase
+    world: Section = field(default_factory=dict)
+    goals: Section = field(default_factory=dict)
+    control: Section = field(default_factory=dict)
+    health: Section = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    films: list[Film] = field(default_factory=list)
+    device: str = "cpu"
+
+
+def goals(
+    env: str, model: Any, stream: Stream, offset: int, pairs: int, seed: int, threads: int, progress: Progress
+) -> Section:
+    """The section "goals": planning in the model, beside random and doing nothing. `RequestError` says why not."""
+    if pairs == 0:
+        raise RequestError("no pairs were asked for (goals.pairs is 0)")
+    if not is_goal_space(stream.observation_space):
+        raise RequestError("the env has no goals: its observation has no desired_goal")
+    envs = plugins.make_envs(env, pairs, threads=threads)
+    try:
+        if not isinstance(envs.unwrapped, Physical):
+            raise RequestError(
+                "the env cannot be put into a recorded state, so held-out starts cannot be taken up"
+            )
+        policies: dict[str, Policy] = {
+            "planner": plugins.agent("planner")(model.freeze(), envs, seed=seed),
+            "random": plugins.policy("random")(envs.single_action_space, envs.num_envs, seed=seed),
+        }
+        return reaching.reach_goals(envs, stream, policies, offset, pairs, seed, progress)
+    finally:
+        envs.close()
+
+
+def returns(env: str, policy: Policy, episodes: int, seed: int, threads: int) -> Section:
+    """{"return", "length", "success"} of a policy on held-out seeds, the same ones for every policy."""
+    envs = plugins.make_envs(env, min(episodes, _LANES), threads=threads)
+    try:
+        return dict(control.evaluate_returns(envs, policy, episodes, seed).summary(seed))
+    finally:
+        envs.close()
+
+
+def chance(env: str, space: gym.Space, episodes: int, seed: int, threads: int) -> Section:
+    """The rows of policies that know nothing."""
+    made = {"random": "random", "do_nothing": "zero"}
+    return {
+        row: returns(
+            env, plugins.policy(name)(space, min(episodes, _LANES), seed=seed), episodes, seed, threads
+        )
+        for row, name in made.items()
+    }
+
+
+def world(
+    model: Any, stream: Stream, env: str, seed: int, updates: int, progress: Progress
+) -> tuple[Section, dict[str, str]]:
+    """The section "world", and what of it is absent."""
+    section, absent = diagnose.diagnose(model, stream, step_seconds(env), seed, progress)
+    if section:
+        section |= {"updates": updates, "rows": stream.transitions, "latent": model.latent}
+    return section, absent
+
+
+def step_seconds(env: str) -> float | None:
+    """The length of one action [s]; None where nobody knows."""
+    envs = plugins.make_envs(env, 1)
+    try:
+        if envs.spec is not None and envs.spec.namespace == "robossl":
+            return 1.0 / envs.metadata["render_fps"]
+        inner = getattr(envs.unwrapped, "envs", [None])[0]
+        seconds = getattr(inner.unwrapped, "dt", None) if isinstance(inner, gym.Env) else None
+        return float(seconds) if isinstance(seconds, (int, float)) else None
+    finally:
+        envs.close()
+
+
+def write(folder: Path, measures: Measures, config: str) -> Section:
+    """report.json and report.html in `folder`; returns the report."""
+    machine = facts()
+    report = reports.build(
+        env=measures.env,
+        seed=measures.seed,
+        versions=machine["versions"],
+        device=measures.device,
+        seconds=measures.seconds,
+        world=measures.world or None,
+        goals=measures.goals or None,
+        control=measures.control or None,
+        health=measures.health or None,
+        made={**machine, "config": config},
+        absent=measures.absent,
+    )
+    reports.write(folder, report)
+    page.write(folder, [report], videos=measures.films)
+    return report
+
+
+def films(
+    folder: Path,
+    env: str,
+    model: Any,
+    stream: Stream,
+    agent: Policy | None,
+    seed: int,
+    absent: dict[str, str],
+) -> list[Film]:
+    """Videos in `folder`: the dream beside reality, the agent. What cannot be filmed has its reason in `absent`."""
+    from robossl.lab import watch
+
+    found = []
+    try:
+        path, drawn = watch.dream_film(folder / "dream.mp4", env, model, stream, seed)
+        found.append(
+            Film(
+                path,
+                "The dream beside reality",
+                "A held-out episode. The model sees its first moment and the actions, and imagines the rest: "
+                f"{drawn['frames'] - 1} steps. The curve below is its error.",
+            )
+        )
+    except (RequestError, WorkError) as error:
+        absent["videos.dream"] = str(error)
+    if agent is None:
+        absent["videos.agent"] = "no agent was trained"
+        return found
+    try:
+        path = watch.agent_film(folder / "agent.mp4", env, agent, seed)
+        found.append(Film(path, "The agent", "The agent's first held-out episodes, not its best ones."))
+    except (RequestError, WorkError) as error:
+        absent["videos.agent"] = str(error)
+    return found

@@ -1,0 +1,91 @@
+"""Which agent fits an environment, what it sees, and how it is brought back from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from robossl.core.contracts import Agent, Representation
+from robossl.core.errors import RequestError
+from robossl.core.files import read_json
+from robossl.core.seeding import derive
+from robossl.lab import folders, plugins
+from robossl.world import WorldConfig, WorldModel
+
+
+def agent_for(name: str, action_space: gym.Space) -> str:
+    """The agent asked for; `auto` means sac for continuous actions and dqn for discrete ones."""
+    if name != "auto":
+        plugins.agent(name)
+        return name
+    return "dqn" if isinstance(action_space, gym.spaces.Discrete) else "sac"
+
+
+def seen(
+    representation: Representation | str | Path | None, envs: gym.vector.VectorEnv, seed: int
+) -> Representation | None:
+    """What an agent sees: a frozen representation, or None for raw observations."""
+    if representation is None or representation == "raw":
+        return None
+    if representation == "random":  # the control group: the same network, never trained
+        space, action = envs.single_observation_space, envs.single_action_space
+        return WorldModel(WorldConfig(), space, action, derive(seed, "random representation")).freeze()
+    if isinstance(representation, (str, Path)):
+        model = load_model(representation)
+    elif isinstance(representation, WorldModel):
+        model = representation
+    else:
+        return representation
+    fits(model, envs)
+    return model.freeze()
+
+
+def fits(model: WorldModel, envs: gym.vector.VectorEnv) -> None:
+    """One line where a model was made for other observations or actions."""
+    for what, ours, theirs in (
+        ("observations", model.observation_space, envs.single_observation_space),
+        ("actions", model.action_space, envs.single_action_space),
+    ):
+        if ours != theirs:
+            raise RequestError(f"the model was made for {what} {ours}; this env has {theirs}")
+
+
+def load(path: str | Path, envs: gym.vector.VectorEnv) -> Agent:
+    """The agent of a run (the one on the representation) or of an agent folder, ready to act in `envs`."""
+    path = Path(path)
+    folders.signature(path, "run", "agent")
+    if not (path / "agent").is_dir():
+        raise RequestError(
+            f"{path} holds no agent yet; there are: {', '.join(sorted(p.name for p in path.iterdir()))}"
+        )
+    return load_from(path / "agent", envs)
+
+
+def load_from(folder: Path, envs: gym.vector.VectorEnv) -> Agent:
+    """The agent whose own files lie in `folder`."""
+    card = read_json(folder / "agent.json")
+    factory: Any = plugins.agent(str(card.get("agent") if isinstance(card, dict) else None))
+    return factory.load(folder, envs)
+
+
+def env_of(path: str | Path) -> str:
+    """The env that a folder of ours was made for."""
+    mark = folders.signature(path, "run", "agent", "model", "stream")
+    if "env" not in mark:
+        raise RequestError(f"{path} does not say for which env it was made")
+    return mark["env"]
+
+
+def load_model(path: str | Path) -> WorldModel:
+    """The world model of a model folder or a run."""
+    path = Path(path)
+    if not (path / "model.safetensors").is_file():
+        folders.signature(path, "run")
+        path = path / "model"
+        if not path.is_dir():
+            raise RequestError(
+                f"{path.parent} holds no model yet; it is written after the first phase of learning"
+            )
+    return WorldModel.load(path)

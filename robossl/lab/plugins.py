@@ -1,0 +1,124 @@
+"""Names to objects: the one place that knows where the leaves hang.
+
+A file in `envs/` or `agents/` is a plug-in. A stranger's package joins through the entry-point groups
+`robossl.envs` (a function that registers its environments with Gymnasium), `robossl.agents` (a table of
+agents or policies) and `robossl.objectives` (an objective).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import warnings
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import gymnasium
+
+from robossl.core.errors import RequestError, unknown
+
+_NAMESPACE = "robossl"
+
+
+def _joined(group: str) -> list[tuple[EntryPoint, Any]]:
+    """What strangers' packages offer in a group; a broken one is named and does not stop the others."""
+    found = []
+    for point in entry_points(group=group):
+        try:
+            found.append((point, point.load()))
+        except Exception as error:  # noqa: BLE001 - a stranger's import may raise anything; it is named, not hidden
+            warnings.warn(
+                f"plug-in {point.name!r} ({point.value}) of group {group} cannot be loaded: "
+                f"{type(error).__name__}: {error}",
+                stacklevel=3,
+            )
+    return found
+
+
+def register_envs() -> None:
+    """Register our environments, and those of plug-ins, with Gymnasium."""
+    importlib.import_module("robossl.envs").register()
+    for point, register in _joined("robossl.envs"):
+        try:
+            register()
+        except Exception as error:  # noqa: BLE001 - as above
+            warnings.warn(
+                f"plug-in {point.name!r} ({point.value}) cannot register its environments: "
+                f"{type(error).__name__}: {error}",
+                stacklevel=2,
+            )
+
+
+def env_ids(namespace: str | None = _NAMESPACE) -> list[str]:
+    """The ids registered with Gymnasium, of one namespace or of all."""
+    return sorted(i for i, spec in gymnasium.registry.items() if namespace in (None, spec.namespace))
+
+
+def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
+    """The spec of an env id; `package:id` imports the package first. `RequestError` with the near names."""
+    if ":" in env:
+        package, env = env.split(":", 1)
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            raise RequestError(f"no package {error.name!r} to import for env {package}:{env}") from error
+    if env not in gymnasium.registry:
+        raise _unknown_env(env)
+    return gymnasium.registry[env]
+
+
+def _unknown_env(env: str) -> RequestError:
+    """Near names among all ids; the list shows ours, since Gymnasium's own would fill the screen."""
+    near = unknown("env", env, gymnasium.registry)
+    hint = str(near).split(" there are:")[0]
+    return RequestError(
+        f"{hint} there are: {', '.join(env_ids())}, and {len(gymnasium.registry)} ids in all (robossl envs --all)"
+    )
+
+
+def make_envs(env: str, num_envs: int, threads: int = 1, **settings: Any) -> gymnasium.vector.VectorEnv:
+    """A vector env of any Gymnasium id: ours on one native batch, others by Gymnasium's own vectorisation."""
+    if num_envs < 1:
+        raise RequestError(f"num_envs is {num_envs}; expected 1 or more")
+    spec = env_spec(env)
+    if spec.namespace == _NAMESPACE:
+        return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
+    return importlib.import_module("robossl.envs.foreign").make_foreign(spec.id, num_envs, **settings)
+
+
+def _tables(name: str) -> dict[str, Any]:
+    """The tables called `name` (AGENTS, POLICIES) of every file in agents/, and of plug-ins, as one."""
+    package = importlib.import_module("robossl.agents")
+    table: dict[str, Any] = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        table |= getattr(importlib.import_module(f"robossl.agents.{module.name}"), name, {})
+    for point, offered in _joined("robossl.agents"):
+        if isinstance(offered, dict) and name == "AGENTS":
+            table |= offered
+        elif name == "AGENTS":
+            table[point.name] = offered
+    return table
+
+
+def agent(name: str) -> Callable[..., Any]:
+    """What makes an agent of that name."""
+    table = _tables("AGENTS")
+    if name not in table:
+        raise unknown("agent", name, table)
+    return table[name]
+
+
+def policy(name: str) -> Callable[..., Any]:
+    """What makes an exploration policy of that name."""
+    table = _tables("POLICIES")
+    if name not in table:
+        raise unknown("policy", name, table) if table else RequestError("there are no policies")
+    return table[name]
+
+
+def objectives() -> None:
+    """Let strangers' objectives join ours."""
+    registry = importlib.import_module("robossl.world.objectives")
+    for point, objective in _joined("robossl.objectives"):
+        registry.OBJECTIVES[point.name] = objective

@@ -1,0 +1,215 @@
+"""What each verb does: the Python functions, and words about what came of it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robossl.core.errors import RequestError
+from robossl.lab import config as configuration
+from robossl.lab import folders, plugins
+from robossl.lab.config import LearnConfig
+from robossl.lab.progress import progress
+from robossl.world.config import WorldConfig
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a verb answers: words for people, data for machines, an exit code."""
+
+    text: str = ""
+    data: Any = field(default_factory=dict)
+    code: int = 0
+
+
+_COMMON = {  # flags that mean the same everywhere -> keys of LearnConfig
+    "env": "env",
+    "seed": "seed",
+    "steps": "steps",
+    "threads": "threads",
+    "device": "device",
+    "num_envs": "explore.num_envs",
+    "updates": "pretrain.updates",
+}
+
+
+def config_help(verb: str) -> str:
+    """The keys that --config and --dotted.flags may set, with their defaults."""
+    known = {"learn": configuration.keys(LearnConfig), "pretrain": _world_keys()}[verb]
+    shown = {name: default for name, (_, default) in known.items() if verb != "learn" or "." in name}
+    lines = [f"  --{name} {_plain(default)}" for name, default in shown.items()]
+    return "settings and their defaults (also in --config FILE.toml):\n" + "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _world_keys() -> dict[str, Any]:
+    return {f"world.{name}": entry for name, entry in configuration.keys(WorldConfig).items()}
+
+
+def learn(options: Namespace) -> Result:
+    """`robossl learn`."""
+    say = progress(options.quiet)
+    if options.resume:
+        given = [
+            f"--{n.replace('_', '-')}" for n in (*_COMMON, "config", "out") if getattr(options, n) is not None
+        ]
+        if given or options.overrides:
+            raise RequestError(
+                f"--resume goes on with the run's own settings; it takes no {', '.join(given + options.overrides[:1])}"
+            )
+        layers: list[tuple[str, dict[str, Any]]] = []
+    else:
+        flags = {key: getattr(options, n) for n, key in _COMMON.items() if getattr(options, n) is not None}
+        layers = [("command line", flags | configuration.overrides(options.overrides, LearnConfig))]
+        if options.config:
+            layers.insert(0, (options.config, configuration.from_toml(options.config)))
+    settings = configuration.parse(LearnConfig, *layers)
+    if not options.resume:
+        plugins.env_spec(settings.env)
+    from robossl.lab.loop import learn as run
+
+    report = run(settings, out=options.out, resume=options.resume, progress=say)
+    return _reported(report)
+
+
+def _reported(report: dict[str, Any]) -> Result:
+    from robossl.evaluation.prose import summary
+
+    folder = Path(report["folder"])
+    return Result("\n".join([*summary(report), str((folder / "report.html").resolve())]), report)
+
+
+def envs(options: Namespace) -> Result:
+    """`robossl envs`."""
+    from robossl.lab.catalogue import rows, table
+
+    found = rows(plugins.env_ids(None if options.all else "robossl"), options.filter)
+    return Result(table(found), found)
+
+
+def check(options: Namespace) -> Result:
+    """`robossl check`."""
+    from robossl.lab import check as checking
+
+    spec = plugins.env_spec(options.env)
+    findings = checking.check(spec.id)
+    return Result(checking.describe(findings), checking.to_json(findings), int(checking.failed(findings)))
+
+
+def doctor(options: Namespace) -> Result:
+    """`robossl doctor`."""
+    from robossl.lab import doctor as examining
+
+    found = examining.diagnose()
+    return Result(examining.describe(found), found, int(bool(found["problems"])))
+
+
+def collect(options: Namespace) -> Result:
+    """`robossl collect`."""
+    plugins.env_spec(options.env)
+    from robossl.lab import api
+
+    made = api.make(options.env, options.num_envs or 16, options.threads or 0)
+    stream = api.collect(
+        made, options.policy, options.steps or 50_000, options.out, options.seed or 0, progress(options.quiet)
+    )
+    made.close()
+    text = f"{stream.rows:,} rows in {stream.lanes} lanes, {len(stream.episodes()):,} episodes\n{stream.path}"
+    return Result(text, {"path": str(stream.path), "rows": stream.rows, "lanes": stream.lanes})
+
+
+def pretrain(options: Namespace) -> Result:
+    """`robossl pretrain`."""
+    from robossl.lab import api
+
+    prefix = "world."
+    layers = []
+    if options.config:
+        layers.append((options.config, configuration.from_toml(options.config)))
+    layers.append(("command line", configuration.overrides(options.overrides, LearnConfig)))
+    for origin, given in layers:
+        for name in given:
+            if not name.startswith(prefix):
+                raise RequestError(f"{origin}: pretrain takes settings of the world only; got {name!r}")
+    world = configuration.parse(LearnConfig, *layers).world
+    model = api.pretrain(
+        options.stream, options.updates or 2000, world, options.out, options.seed or 0,
+        options.device or "auto", options.threads or 0, progress(options.quiet),
+    )  # fmt: skip
+    path = model.facts["path"]
+    return Result(f"latent of {model.latent}, version {model.version}\n{path}", {"path": path})
+
+
+def train(options: Namespace) -> Result:
+    """`robossl train`."""
+    plugins.env_spec(options.env)
+    from robossl.lab import api
+
+    folder = folders.fresh(options.out, f"agents/{folders.slug(options.env)}")
+    api.train(
+        options.env, options.agent, options.representation, options.mode, options.steps or 20_000,
+        options.num_envs or 8, options.threads or 0, folder, options.seed or 0,
+        options.device or "auto", progress(options.quiet), options.export_zip,
+    )  # fmt: skip
+    return Result(str(folder), {"path": str(folder)})
+
+
+def evaluate(options: Namespace) -> Result:
+    """`robossl evaluate`."""
+    from robossl.lab import api
+
+    report = api.evaluate(
+        options.path, options.stream, episodes=options.episodes or 20, pairs=options.pairs,
+        offset=options.offset, out=options.out, seed=options.seed or 0, device=options.device or "auto",
+        threads=options.threads or 0, progress=progress(options.quiet),
+    )  # fmt: skip
+    return _reported(report)
+
+
+def play(options: Namespace) -> Result:
+    """`robossl play`."""
+    from robossl.lab import watch
+
+    found = watch.play(
+        options.path, options.policy, options.video, options.viewer, options.episodes or 1, options.seed or 0
+    )
+    return Result(found["text"], found)
+
+
+def dream(options: Namespace) -> Result:
+    """`robossl dream`."""
+    from robossl.lab import watch
+
+    found = watch.dream(options.path, options.stream, options.video, options.length, options.seed or 0)
+    return Result(found["text"], found)
+
+
+def stream_show(options: Namespace) -> Result:
+    """`robossl stream show`."""
+    from robossl.lab.catalogue import stream_text
+    from robossl.streams import describe
+
+    found = describe(options.stream)
+    return Result(stream_text(found), found)
+
+
+def stream_validate(options: Namespace) -> Result:
+    """`robossl stream validate`."""
+    from robossl.lab.catalogue import validation_text
+    from robossl.streams import validate
+
+    found = validate(options.stream, repair=options.repair)
+    return Result(validation_text(found), found, 0 if found["ok"] else 1)
+
+
+def report(options: Namespace) -> Result:
+    """`robossl report`."""
+    from robossl.lab.watch import compare
+
+    found = compare([Path(r) for r in options.runs], options.out)
+    return Result(found["text"], found)

@@ -1,0 +1,140 @@
+"""Watching: a run or an env as a video or in a window, the dream beside reality, runs beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from robossl.core.contracts import Physical
+from robossl.core.errors import RequestError, WorkError
+from robossl.evaluation import page, video
+from robossl.evaluation import report as reports
+from robossl.evaluation.dream import dream_video
+from robossl.evaluation.held import hold_out
+from robossl.lab import folders, minds, plugins
+from robossl.lab.measure import step_seconds
+from robossl.streams import Stream
+
+FRAME = (480, 480)  # [pixels] height and width of a video of an env
+
+
+def play(path: str, policy: str, out: str | None, viewer: bool, episodes: int, seed: int) -> dict[str, Any]:
+    """Watch the agent of a run or agent folder, or a simple policy in an env."""
+    if out is None and not viewer:
+        raise RequestError("say how to watch: --video FILE.mp4 or --viewer")
+    folder = Path(path).is_dir() and not path.startswith("robossl/")
+    env = minds.env_of(path) if folder else plugins.env_spec(path).id
+    target = _video_file(out) if out else None
+    envs = viewable(env, "human" if viewer else "rgb_array")
+    acting: Any = (
+        minds.load(path, envs) if folder else plugins.policy(policy)(envs.single_action_space, 1, seed=seed)
+    )
+    limit = plugins.env_spec(env).max_episode_steps or 1000
+    try:
+        frames = video.agent_frames(envs, acting, lambda: frame_of(envs), episodes * limit, seed)
+    finally:
+        envs.close()
+    if target is None:
+        return {"text": "", "env": env}
+    if not frames:
+        raise RequestError(f"{env} cannot be rendered here; see robossl doctor")
+    video.write_video(target, frames, envs.metadata.get("render_fps", 30))
+    return {"text": str(target), "env": env, "video": str(target), "frames": len(frames)}
+
+
+def viewable(env: str, mode: str = "rgb_array") -> gym.vector.VectorEnv:
+    """One lane of an env that can be looked at."""
+    return plugins.make_envs(env, 1, render_mode=mode)
+
+
+def frame_of(envs: gym.vector.VectorEnv) -> np.ndarray | None:
+    """The frame (H, W, 3) of lane 0; None where there is none."""
+    frames = envs.render()
+    return None if not frames else np.asarray(frames[0], np.uint8)
+
+
+def _video_file(out: str | Path) -> Path:
+    path = Path(out)
+    if path.suffix.lower() != ".mp4":
+        raise RequestError(f"{path} is not an .mp4 file; expected a name like reacher.mp4")
+    if not path.parent.is_dir():
+        raise RequestError(f"no folder {path.parent} to write {path.name} to")
+    return path
+
+
+def compare(runs: list[Path], out: str | None) -> dict[str, Any]:
+    """One page for one run, or several beside each other."""
+    found = []
+    for run in runs:
+        folders.signature(run, "run", "evaluation")
+        if not (run / "report.json").is_file():
+            raise RequestError(f"{run} has no report yet; go on with: robossl learn --resume {run}")
+        found.append(reports.read(run))
+    if len(runs) == 1 and out is None:
+        folder = runs[0]
+    else:
+        folder = folders.fresh(out, "runs/compared")
+        folders.sign(folder, "comparison", runs=[str(r) for r in runs])
+    path = page.write(folder, found, names=[r.name for r in runs])
+    return {"text": str(path.resolve()), "page": str(path), "runs": [str(r) for r in runs]}
+
+
+def stream_of(path: str, stream: str | None) -> Stream:
+    """The stream of a run, or the one that was named."""
+    if stream is not None:
+        return Stream.open(stream)
+    folders.signature(path, "run")
+    return Stream.open(Path(path) / "stream")
+
+
+def dream_film(
+    path: Path, env: str, model: Any, stream: Stream, seed: int, length: int = 100
+) -> tuple[Path, dict]:
+    """The dream beside reality, with pictures where the env can be put into a recorded state and drawn."""
+    held = hold_out(model, stream, seed)
+    seconds = step_seconds(env)
+    envs = viewable(env) if "physics" in stream.schema.names else None
+    try:
+        if envs is None or not isinstance(envs.unwrapped, Physical):
+            return path, dream_video(path, model, stream, held, seconds, length)
+        inner = envs.unwrapped
+        envs.reset(seed=seed)
+
+        def render(physics: np.ndarray) -> np.ndarray | None:
+            inner.restore(physics[None])
+            return frame_of(envs)
+
+        try:
+            return path, dream_video(path, model, stream, held, seconds, length, render=render)
+        except WorkError:  # no OpenGL here: the traces tell it too
+            return path, dream_video(path, model, stream, held, seconds, length)
+    finally:
+        if envs is not None:
+            envs.close()
+
+
+def agent_film(path: Path, env: str, agent: Any, seed: int, seconds: float = 8.0) -> Path:
+    """The agent's first held-out episodes, for about `seconds` of video."""
+    envs = viewable(env)
+    try:
+        rate = envs.metadata.get("render_fps", 30)
+        frames = video.agent_frames(envs, agent, lambda: frame_of(envs), int(seconds * rate), seed)
+    finally:
+        envs.close()
+    if not frames:
+        raise RequestError(f"{env} cannot be drawn here; see robossl doctor")
+    return video.write_video(path, frames, rate)
+
+
+def dream(path: str, stream: str | None, out: str | None, length: int, seed: int) -> dict[str, Any]:
+    """The model of a run (or a model folder, with a stream) imagining a held-out episode, as a video."""
+    source = stream_of(path, stream)
+    model = minds.load_model(path)
+    target = _video_file(out) if out else Path(path) / "dream.mp4"
+    env = minds.env_of(path)
+    plugins.env_spec(env)
+    target, drawn = dream_film(target, env, model, source, seed, length)
+    return {"text": str(target), "video": str(target), **drawn}
