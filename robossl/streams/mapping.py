@@ -55,6 +55,6 @@ def _map_by_libc(descriptor: int) -> np.ndarray:
     weakref.finalize(
         memory, library.munmap, address, size
     ).atexit = False  # arrays may outlive the interpreter
-    data = np.frombuffer(memory, np.uint8)
+    data = np.frombuffer(memoryview(memory), np.uint8)
     data.flags.writeable = False
     return data

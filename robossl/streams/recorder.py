@@ -29,7 +29,7 @@ class Recorder(VectorWrapper):
         """Record `envs` into the lanes from `first_lane` on of `stream`, which must be one of such envs."""
         super().__init__(envs)
         self.stream = stream
-        self._lanes = first_lane + np.arange(envs.num_envs)  # (n,) where in the stream
+        self.lanes = first_lane + np.arange(envs.num_envs)  # (n,) where in the stream
         if stream is not None:
             self._mode = autoreset_mode(envs)
             check_fit(stream, envs, first_lane)
@@ -64,7 +64,7 @@ class Recorder(VectorWrapper):
     @property
     def lanes(self) -> np.ndarray:
         """Which lanes of the stream it writes, (n,)."""
-        return self._lanes.copy()
+        return self.lanes.copy()
 
     # --- the env
 
@@ -187,9 +187,9 @@ class Recorder(VectorWrapper):
         rows = {**self._pending, **row}
         try:
             if lanes.all():
-                self.stream.append(rows, self._lanes)
+                self.stream.append(rows, self.lanes)
             else:
-                self.stream.append({name: value[lanes] for name, value in rows.items()}, self._lanes[lanes])
+                self.stream.append({name: value[lanes] for name, value in rows.items()}, self.lanes[lanes])
         except WorkError:  # the disk: the episodes going on break off here, a reset begins new ones
             self._pending, self._waiting = {}, np.zeros(self.num_envs, bool)
             raise

@@ -185,6 +185,8 @@ def test_nothing_to_sample_says_what_there_is(tmp_path):
 
 def test_read_at_the_door(tmp_path):
     stream = lived(tmp_path / "s").stream
+    end = int(stream.lengths[0])
+    assert stream.read(0, end, end)["observation"].shape == (0, 4)
     with pytest.raises(RequestError, match="no lane 7; there are lanes 0 to 4"):
         stream.read(7, 0, 1)
     with pytest.raises(RequestError, match="rows 0 to 99999 of lane 0"):
