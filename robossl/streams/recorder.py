@@ -61,11 +61,6 @@ class Recorder(VectorWrapper):
         schema = schema_of(envs, info, units)
         return cls(envs, Stream.create(path, schema, lanes or envs.num_envs, **origin))
 
-    @property
-    def lanes(self) -> np.ndarray:
-        """Which lanes of the stream it writes, (n,)."""
-        return self.lanes.copy()
-
     # --- the env
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
