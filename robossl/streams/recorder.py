@@ -29,7 +29,7 @@ class Recorder(VectorWrapper):
         """Record `envs` into the lanes from `first_lane` on of `stream`, which must be one of such envs."""
         super().__init__(envs)
         self.stream = stream
-        self._lanes = first_lane + np.arange(envs.num_envs)  # (n,) where in the stream
+        self.lanes = first_lane + np.arange(envs.num_envs)  # (n,) where in the stream
         if stream is not None:
             self._mode = autoreset_mode(envs)
             check_fit(stream, envs, first_lane)
