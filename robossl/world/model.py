@@ -15,7 +15,7 @@ from robossl.core.seeding import derive
 from robossl.world import files
 from robossl.world.actions import ActionCoder
 from robossl.world.config import WorldConfig
-from robossl.world.networks import Encoder, Ensemble, Perceptron, initialise
+from robossl.world.networks import Encoder, Ensemble, Perceptron
 from robossl.world.objectives import objective
 from robossl.world.observations import ObservationCoder
 from robossl.world.tensors import in_kind, tensor
@@ -48,8 +48,8 @@ class WorldModel(nn.Module):
         self.latent = config.latent  # Z
         self.version = 0  # raised by WorldLearner.publish
         self.facts: dict[str, Any] = {}  # for the card: what it was trained on, its health
-        random = torch.Generator().manual_seed(derive(seed, "world", "weights"))
-        with torch.random.fork_rng(devices=[]):  # layers draw weights when made; ours are drawn after
+        with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global generator
+            torch.default_generator.manual_seed(derive(seed, "world", "weights"))
             self.observations = ObservationCoder(observation_space)
             self.actions = ActionCoder(action_space)
             self.encoder = Encoder(
@@ -70,7 +70,6 @@ class WorldModel(nn.Module):
             self.heads = nn.ModuleDict(
                 {name: build(config, self.actions.size) for name, build in built.items() if build is not None}
             )
-            initialise(self, random)
 
     @property
     def device(self) -> torch.device:

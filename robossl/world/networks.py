@@ -88,14 +88,11 @@ class Ensemble(nn.Module):
         self.heads = heads
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(heads, i, o)) for i, o in pairwise(sizes))
         self.biases = nn.ParameterList(nn.Parameter(torch.empty(heads, 1, o)) for o in sizes[1:])
-
-    def initialise(self, random: torch.Generator) -> None:
-        """As a Linear would be, the last layer ten times smaller: it begins near "nothing moves"."""
-        with torch.no_grad():
+        with torch.no_grad():  # as in a Linear; the last layer smaller: it begins near "nothing moves"
             for weight, bias in zip(self.weights, self.biases):
                 bound = (0.1 if weight is self.weights[-1] else 1.0) / math.sqrt(weight.shape[1])
-                weight.uniform_(-bound, bound, generator=random)
-                bias.uniform_(-bound, bound, generator=random)
+                weight.uniform_(-bound, bound)
+                bias.uniform_(-bound, bound)
 
     def forward(self, z: Tensor, action: Tensor, heads: slice = slice(None)) -> Tensor:
         """The next latent of each head; `heads` picks some of them."""
@@ -105,16 +102,3 @@ class Ensemble(nn.Module):
             x = torch.baddbmm(bias[heads], x, weight[heads])
             x = F.silu(F.layer_norm(x, x.shape[-1:]))
         return F.layer_norm(z + torch.baddbmm(last_bias[heads], x, last_weight[heads]), z.shape[-1:])
-
-
-def initialise(module: nn.Module, random: torch.Generator) -> None:
-    """Draw every weight of `module` anew from `random`, and from nothing else."""
-    for part in module.modules():
-        if isinstance(part, Ensemble):
-            part.initialise(random)
-        elif isinstance(part, (nn.Linear, nn.Conv2d)):
-            bound = 1 / math.sqrt(part.weight[0].numel())
-            with torch.no_grad():
-                part.weight.uniform_(-bound, bound, generator=random)
-                if part.bias is not None:
-                    part.bias.uniform_(-bound, bound, generator=random)

@@ -64,13 +64,13 @@ def test_masked_steps_give_no_gradient(name: str) -> None:
 def test_it_falls_on_a_learnable_world(name: str) -> None:
     partners = [n for n in ("inverse", "observation") if n != name] if name == "forward" else []
     stream = linear(episodes=300)
-    assert held_out(taught(stream, name, *partners, updates=300), name) < 0.5 * held_out(
+    assert held_out(taught(stream, name, *partners, updates=300), name) < 0.6 * held_out(
         taught(stream, name, *partners), name
     )
 
 
-@pytest.mark.parametrize("name", ["inverse", "endpoint"])
-def test_actions_that_do_nothing_stay_a_riddle(name: str) -> None:
+@pytest.mark.parametrize("name", ["inverse", "endpoint", "contrastive", "masked"])
+def test_noise_stays_a_riddle(name: str) -> None:
     assert held_out(taught(noise(episodes=3000), name, updates=250), name) > 0.95  # 1 is a blind guess
 
 
