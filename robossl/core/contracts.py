@@ -98,6 +98,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Something worth a line of its own, said once."""
 
+    def close(self) -> None:
+        """All phases are over."""
+
 
 class Silent:
     """Progress that says nothing."""
@@ -112,4 +115,7 @@ class Silent:
         """Says nothing."""
 
     def note(self, text: str) -> None:
+        """Says nothing."""
+
+    def close(self) -> None:
         """Says nothing."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
 from robossl.core import spaces
 from robossl.core.errors import RequestError
@@ -34,7 +34,7 @@ def _row(env: str) -> Row:
             "body": task.body.__name__,
             "goal": spaces.is_goal_space(made.single_observation_space),
             "observation": observed,
-            "action": int(np.prod(made.single_action_space.shape or (1,))),
+            "action": math.prod(made.single_action_space.shape or (1,)),
             "step_seconds": 1.0 / made.metadata["render_fps"],
             "max_episode_steps": spec.max_episode_steps,
             "about": (type(task).__doc__ or "").strip().split("\n")[0],
@@ -84,6 +84,12 @@ def stream_text(found: Row) -> str:
         shape = "x".join(map(str, entry["shape"])) or "1"
         lines.append(f"  {entry['name']:28} {entry['dtype']:8} {shape:>8}{unit}{span}")
     return "\n".join(lines)
+
+
+def validation_text(found: Row) -> str:
+    """What `stream validate` prints."""
+    words = found["words"]
+    return "\n".join(words) if isinstance(words, list) else str(words)
 
 
 def _short(value: Any) -> str:

@@ -31,7 +31,7 @@ class ExploreConfig:
 class PretrainConfig:
     """How long the world model learns, before and between the agent's rounds."""
 
-    updates: int = 2000  # gradient steps on what was explored
+    updates: int = 1200  # gradient steps on what was explored
     updates_per_round: int = 200  # gradient steps after each round of acting
 
 

@@ -82,8 +82,9 @@ class Run:
             self._streams[name] = stream
         return self._streams[name]
 
-    def add_stream(self, name: str, stream: Stream) -> None:
+    def add_stream(self, name: str, stream: Stream | None) -> None:
         """A stream that has just been made belongs to the run from here on."""
+        assert stream is not None
         self._streams[name] = stream
         self.mark(name)
 
