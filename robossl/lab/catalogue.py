@@ -26,9 +26,8 @@ def _row(env: str) -> Row:
     made = gym.make_vec(env, num_envs=1)
     try:
         task = made.unwrapped.simulation.task  # type: ignore[attr-defined]
-        observed = sum(
-            int(np.prod(s.shape)) for s in spaces.encodable(made.single_observation_space).values()
-        )
+        leaves = spaces.encodable(made.single_observation_space).values()
+        observed = sum(math.prod(leaf.shape or (1,)) for leaf in leaves)
         return {
             "id": env,
             "body": task.body.__name__,
