@@ -106,16 +106,19 @@ class Ledger:
         self.lengths[lane] += 1
         self.written[lane] += 1
 
+    def follows(self, chunk: Chunk) -> bool:
+        """Does the chunk begin where the rows end, as far as anybody knows?"""
+        return bool(((chunk.start == self.written) | self._torn).all())
+
     def load(self, chunk: Chunk, arrays: Mapping[str, np.ndarray]) -> None:
         """The rows of a chunk, whose flags are in `arrays`."""
         lane, position = ragged(chunk.rows, self.lengths)
         filled = np.flatnonzero(chunk.rows)
         begin = chunk.offset[filled]  # where each lane begins in the arrays
         recorded = arrays["is_first"]
-        torn = self._torn[filled] | (chunk.start[filled] != self.written[filled])
-        self._break(filled[self._open[filled] & (recorded[begin] | torn)])
+        self._break(filled[self._open[filled] & recorded[begin]])
         first = np.array(recorded)
-        first[begin] |= torn | (self.lengths[filled] == 0)
+        first[begin] |= self._torn[filled]
         count = np.cumsum(recorded, dtype=np.int64)
         before = chunk.episodes[filled] - count[begin] + recorded[begin]
         begun = count + np.repeat(before, chunk.rows[filled])  # episodes begun in the lane up to each row

@@ -73,6 +73,8 @@ class Store:
     def _load_chunk(self, number: int) -> None:
         try:
             chunk, arrays = read_chunk(self.path, self.id, self.schema, self.lanes, number)
+            if not self._ledger.follows(chunk):
+                raise DamagedFile(f"{chunk_name(number)} does not begin where the rows before it end")
         except DamagedFile as error:
             raise DamagedStream(
                 f"{self.path} is damaged: {error}; to set the chunk aside and keep the rest: "

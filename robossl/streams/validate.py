@@ -76,6 +76,7 @@ def _inspect(
     gaps: list[np.ndarray | None] = []
     run: list[Damage] = []  # damaged chunks next to each other
     position = np.zeros(lanes, np.int64)  # (L,) where the last whole chunk ended
+    unsure = False  # rows that nobody counted were given up since
 
     def close(end: np.ndarray | None) -> None:
         if run:
@@ -87,18 +88,21 @@ def _inspect(
     for number in range(last + 1):
         if number in known:
             close(None)
-            position = position if known[number] is None else np.array(known[number], np.int64)
+            unsure = known[number] is None
+            position = position if unsure else np.array(known[number], np.int64)
             continue
         try:
             chunk, arrays = read_chunk(folder, header["id"], schema, lanes, number)
             check_tensors(inside(folder, chunk_name(number)))
-            if (arrays["valid"] & arrays["is_last"]).any() or (chunk.start < position).any():
-                raise DamagedFile(f"{chunk_name(number)} contradicts itself or the chunks before it")
+            if (arrays["valid"] & arrays["is_last"]).any():
+                raise DamagedFile(f"{chunk_name(number)} holds last rows that are valid")
+            if (chunk.start < position).any() or not (run or unsure or np.array_equal(chunk.start, position)):
+                raise DamagedFile(f"{chunk_name(number)} does not begin where the rows before it end")
         except (DamagedFile, RequestError) as error:
             run.append(Damage(number, str(error)))
             continue
         close(chunk.start)
-        position = chunk.start + chunk.rows
+        position, unsure = chunk.start + chunk.rows, False
         whole.append(chunk)
     close(head if committed == last + 1 else None)
     return whole, damaged, gaps

@@ -79,6 +79,16 @@ def take_from_stranger(path: Path) -> None:
     shutil.copy(recorder.stream.path / path.name, path)
 
 
+def take_from_twin(path: Path) -> None:
+    """Put the chunk of a stream that has the same name but lived otherwise in its place."""
+    recorder = Recorder.create(CountingEnvs(5, MODE), path.parent.parent / "twin")
+    recorder.reset()
+    for part in range(CHUNKS):
+        live(recorder, 9 if part == 0 else 13, 13 * part)
+        recorder.stream.commit()
+    shutil.copy(recorder.stream.path / path.name, path)
+
+
 def remove(path: Path) -> None:
     """Lose it."""
     path.unlink()
@@ -312,3 +322,14 @@ def test_a_full_disk_loses_nothing_committed(tmp_path):
         del recorder, stream
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_chunk_of_a_stream_of_the_same_name_is_found_out(recorded):
+    take_from_twin(chunk(recorded, 2))
+    with pytest.raises(DamagedStream, match=r"chunk-000002\.safetensors does not begin where"):
+        Stream.open(recorded)
+    found = validate(recorded)
+    assert [d["chunk"] for d in found["damaged"]] == [2]
+    assert "does not begin where" in found["damaged"][0]["reason"]
+    validate(recorded, repair=True)
+    assert len(Stream.open(recorded).archive.chunks) == CHUNKS - 1
