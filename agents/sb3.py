@@ -23,6 +23,7 @@ from robossl.streams import Recorder
 
 from .bridge import SB3VecEnv
 from .features import Features
+from .hindsight import Hindsight, goal_reward
 from .randomness import Randomness
 from .stream_replay import StreamReplayBuffer
 
@@ -82,6 +83,7 @@ class Sb3Agent:
             raise RequestError(
                 f"{self.name} replays a stream; its envs must be a Recorder: Recorder.create(envs, path)"
             )
+        reward = goal_reward(envs)
         common |= {
             "learning_starts": max(learning_starts, 2 * count),  # a first row must be in the stream
             "train_freq": 1,
@@ -93,6 +95,7 @@ class Sb3Agent:
                 "features": self.features,
                 "first_lane": int(envs.lanes[0]),
                 "seed": self.seed,
+                "hindsight": None if reward is None else Hindsight(envs.stream, reward),
             },
         }
         if self.name == "td3":

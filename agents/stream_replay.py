@@ -15,6 +15,7 @@ from robossl.core.seeding import generator, generator_state, restore_generator
 from robossl.streams import Stream
 
 from .features import Features
+from .hindsight import Hindsight
 
 
 class StreamReplayBuffer(ReplayBuffer):
@@ -40,11 +41,12 @@ class StreamReplayBuffer(ReplayBuffer):
         features: Features,
         first_lane: int = 0,
         seed: int = 0,
+        hindsight: Hindsight | None = None,
     ) -> None:
         super().__init__(
             n_envs, observation_space, action_space, device, n_envs, False, handle_timeout_termination
         )
-        self.stream, self.features = stream, features
+        self.stream, self.features, self._hindsight = stream, features, hindsight
         self._lanes = _Lanes(first_lane, n_envs)
         self._random = generator(seed, "replay")
         self._added = 0
@@ -63,10 +65,13 @@ class StreamReplayBuffer(ReplayBuffer):
     def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
         """(B, F) observations and next observations, (B, A) actions in [-1, 1] as SB3 stores them, (B, 1) the rest."""
         window = self.stream.windows(batch_size, 1, self._random, split=None, sampler=self._lanes)
+        observation, reward = window.observation, window.reward
+        if self._hindsight is not None:
+            observation, reward = self._hindsight.relabel(window, self._random)
         space = self.features.space
         both = {
             path: values.reshape(2 * batch_size, *values.shape[2:])
-            for path, values in spaces.split(space, window.observation).items()
+            for path, values in spaces.split(space, observation).items()
         }
         seen = self.features(spaces.join(space, both)).reshape(batch_size, 2, -1)
         samples = (
@@ -74,7 +79,7 @@ class StreamReplayBuffer(ReplayBuffer):
             self._stored(window.action[:, 0]),
             seen[:, 1],
             window.terminated.astype(np.float32),
-            self._normalize_reward(window.reward, env).astype(np.float32),
+            self._normalize_reward(reward, env).astype(np.float32),
         )
         return ReplayBufferSamples(*(self.to_torch(part) for part in samples))
 

@@ -149,6 +149,22 @@ class Stream(Store):
         found = self._fetch(np.array([lane]), np.array([start]), stop - start, names)
         return {name: found[name][0] for name in names}
 
+    def take(self, lane: np.ndarray, position: np.ndarray, fields: Iterable[str]) -> dict[str, np.ndarray]:
+        """Single rows of `lane` (B,) at `position` (B,) by field name, (B, *shape) each."""
+        names = [self.schema[name].name for name in fields]
+        found = self._fetch(np.asarray(lane), np.asarray(position), 1, names)
+        return {name: found[name][:, 0] for name in names}
+
+    def ahead(self, lane: np.ndarray, position: np.ndarray, reach: int) -> np.ndarray:
+        """How many more rows each row's episode has so far, at most `reach`: (B,) int64."""
+        lane = np.asarray(lane)[:, None]
+        rows = np.asarray(position)[:, None] + np.arange(reach + 1)
+        here = rows < self._ledger.lengths[lane]  # (B, reach + 1)
+        flags = self._ledger.bytes(lane, np.minimum(rows, self._ledger.lengths[lane] - 1))
+        over = ~here | (np.cumsum(self._ledger.flag("is_last", flags), axis=1) > 0)  # last row reached
+        stop = np.where(over.any(1), over.argmax(1), reach)
+        return stop - ~here[np.arange(len(stop)), stop]  # a row beyond the lane is none
+
     def observation(self, parts: Mapping[str, np.ndarray]) -> Any:
         """Arrays by field name, as `read` gives them, become an observation batch of the env."""
         return self.schema.join(parts)
