@@ -8,6 +8,8 @@ from typing import Any
 
 from robossl.core.errors import RequestError, unknown
 
+SMALLEST_IMAGE = 44  # [pixels] that three convolutions leave something of
+
 
 @dataclass(frozen=True)
 class WorldConfig:
@@ -27,7 +29,7 @@ class WorldConfig:
     objectives: tuple[str, ...] = ("forward", "inverse", "observation")
     rollout: int = 5  # [steps] predictions fed back while learning
     batch: int = 256  # windows an update
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-5
     clip: float = 1.0  # largest norm of the gradient
 
@@ -35,6 +37,8 @@ class WorldConfig:
         """`RequestError` for a value no model can be made of."""
         for name in ("latent", "ensemble", "image", "rollout", "batch"):
             _positive(name, getattr(self, name), int)
+        if self.image < SMALLEST_IMAGE:
+            raise RequestError(f"world.image is {self.image}; expected at least {SMALLEST_IMAGE} pixels")
         for name in ("learning_rate", "clip"):
             _positive(name, getattr(self, name), float)
         if self.weight_decay < 0:

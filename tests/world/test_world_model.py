@@ -234,6 +234,7 @@ def test_wrong_shapes_are_answered_with_the_right_ones() -> None:
         ({"objectives": ("forward", "forward:2")}, "twice"),
         ({"objectives": ("forward:much",)}, "no weight"),
         ({"batch": 2}, "window of its own"),
+        ({"image": 32}, "at least 44 pixels"),
     ],
 )
 def test_a_config_of_nothing_is_refused(wrong: dict, words: str) -> None:

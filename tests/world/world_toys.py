@@ -75,6 +75,25 @@ def linear(episodes: int = 100, steps: int = 20, seed: int = 0, discrete: bool =
     return ToyStream(space, action_space, observation, action, random.normal(size=(episodes, steps)))
 
 
+def dots(episodes: int = 20, steps: int = 8, seed: int = 0) -> ToyStream:
+    """A bright square on a dark 64 x 64 image, moved by the action up to 6 pixels; and its speed beside it."""
+    random = np.random.default_rng(seed)
+    action = random.uniform(-1, 1, (episodes, steps, 2)).astype(np.float32)
+    place = np.full((episodes, steps + 1, 2), 32.0)
+    for t in range(steps):
+        place[:, t + 1] = np.clip(place[:, t] + 6 * action[:, t], 4, 60)
+    row = np.arange(64)
+    near = np.abs(row - place[..., None]) < 4  # (E, T+1, 2, 64)
+    lit = near[:, :, 0, :, None] & near[:, :, 1, None, :]
+    image = np.repeat((200 * lit).astype(np.uint8)[..., None], 3, -1)
+    speed = np.diff(place, axis=1, prepend=32.0).astype(np.float32)
+    space = spaces.Dict(
+        {"eye": spaces.Box(0, 255, (64, 64, 3), np.uint8), "speed": spaces.Box(-np.inf, np.inf, (2,))}
+    )
+    action_space = spaces.Box(-1.0, 1.0, (2,))
+    return ToyStream(space, action_space, {"eye": image, "speed": speed}, action, np.zeros((episodes, steps)))
+
+
 def noise(episodes: int = 100, steps: int = 20, seed: int = 0) -> ToyStream:
     """Nothing follows from anything."""
     random = np.random.default_rng(seed)
