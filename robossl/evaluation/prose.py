@@ -44,7 +44,9 @@ def interval(figure: dict[str, Any], share: bool = False) -> str:
 
 
 def _world(report: Report) -> str:
-    world = report.get("world", {})
+    world = report.get("world")
+    if not world:
+        return f"No world model was judged: {reason(report, 'world')}."
     learned = "robossl learned a world model"
     if world.get("rows") and world.get("updates"):
         learned = (
@@ -108,12 +110,15 @@ def _control(report: Report) -> str:
     rows = control["rows"]
     name = "representation" if "representation" in rows else next(iter(rows))
     ours = rows[name]["return"]
-    agent = str(control["agent"]).upper() if "agent" in control else "an agent"
-    text = (
-        f"After {control.get('steps', 0):,} steps with reward, {agent} on the {name} earns a return of "
-        f"{number(ours['mean'])} {interval(ours)} over {ours['n']} episodes"
+    agent = str(control.get("agent", "")).upper() or "same"
+    spent = (
+        f"After {control['steps']:,} steps with reward, {agent}"
+        if control.get("steps")
+        else f"The {agent} agent"
     )
-    if "raw" in rows:
+    seen = "raw observations" if name == "raw" else f"the {name}"
+    text = f"{spent} on {seen} earns a return of {number(ours['mean'])} {interval(ours)} over {ours['n']} episodes"
+    if "raw" in rows and name != "raw":
         raw = rows["raw"]["return"]
         text += f"; on raw observations it earns {number(raw['mean'])} {interval(raw)}, {_verdict(ours, raw)}"
     if "random" in rows:

@@ -7,6 +7,7 @@ from typing import Any
 
 from robossl.core.contracts import Progress
 from robossl.core.errors import RequestError
+from robossl.evaluation import report as reports
 from robossl.lab import folders, measure, minds, plugins
 from robossl.lab.measure import EVALUATION_SEED, Measures
 from robossl.streams import Stream
@@ -61,7 +62,7 @@ def evaluate(
         rows = {row: measure.returns(name, agent, episodes, held, threads) for row, agent in agents.items()}
         space = plugins.make_envs(name, 1).single_action_space
         rows |= measure.chance(name, space, episodes, held, threads)
-        measures.control = {"steps": 0, "rows": rows}
+        measures.control = {**_spent(path), "rows": rows}
     else:
         measures.absent["control"] = "a model alone was evaluated; no agent was given"
     config = f'model = "{path or "in memory"}"\nepisodes = {episodes}\npairs = {pairs}\noffset = {offset}\n'
@@ -98,6 +99,17 @@ def _fits(model: WorldModel, stream: Stream) -> None:
             raise RequestError(
                 f"the model was made for {what} {ours}; the stream {stream.path} of {stream.header['env']} has {theirs}"
             )
+
+
+def _spent(path: Path | None) -> dict[str, Any]:
+    """Which agent it is and how many steps it has learned for, as far as its folder says."""
+    if path is None:
+        return {}
+    mark = folders.signature(path, "run", "agent")
+    if mark["kind"] == "agent":
+        return {"agent": mark["agent"], "steps": mark["steps"]}
+    control = reports.read(path).get("control", {}) if (path / reports.NAME).is_file() else {}
+    return {name: control[name] for name in ("agent", "steps") if name in control}
 
 
 def _agents(path: Path | None, kind: str, env: str) -> dict[str, Any]:
