@@ -50,12 +50,18 @@ class Cartpole(Body):
         ]
         return np.stack(columns, axis=1)
 
+    @classmethod
+    def pose(cls, observation: np.ndarray) -> np.ndarray:
+        """(m, 2): where the cart is, and the angle whose cosine and sine are observed."""
+        return np.stack([observation[:, 0] * _RAIL, np.arctan2(observation[:, 2], observation[:, 1])], axis=1)
+
     def state(self) -> dict[str, np.ndarray]:
-        """Cart [m] and [m/s], pole [rad] within [-pi, pi] and [rad/s]."""
+        """Cart [m] and [m/s], pole as cosine and sine of its angle and [rad/s]."""
         return {
             "cart_position": self.qpos[:, :1].copy(),
             "cart_velocity": self.qvel[:, :1].copy(),
-            "pole_angle": np.arctan2(np.sin(self.qpos[:, 1:]), np.cos(self.qpos[:, 1:])),
+            "pole_angle_cos": np.cos(self.qpos[:, 1:]),
+            "pole_angle_sin": np.sin(self.qpos[:, 1:]),
             "pole_velocity": self.qvel[:, 1:].copy(),
         }
 

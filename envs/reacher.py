@@ -39,10 +39,16 @@ class ReacherArm(Body):
         """(n, 8)."""
         return np.concatenate([self.angles(), self.qvel / _SPEED, self.fingertip() / _REACH], axis=1)
 
+    @classmethod
+    def pose(cls, observation: np.ndarray) -> np.ndarray:
+        """(m, 2): the joint angles whose cosines and sines are observed."""
+        return np.arctan2(observation[:, 2:4], observation[:, :2])
+
     def state(self) -> dict[str, np.ndarray]:
-        """Joint angles [rad], joint velocities [rad/s], fingertip [m]."""
+        """Joint angles as cosines and sines, joint velocities [rad/s], fingertip [m]."""
         return {
-            "joint_position": self.qpos.copy(),
+            "joint_position_cos": np.cos(self.qpos),
+            "joint_position_sin": np.sin(self.qpos),
             "joint_velocity": self.qvel.copy(),
             "fingertip": self.fingertip(),
         }

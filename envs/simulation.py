@@ -216,13 +216,28 @@ class Simulation:
             raise RequestError(
                 f"expected finite goals of shape (m, {len(self.task.goal_bound)}), got {goals.shape}"
             )
-        from mujoco.batch import Batch
-
-        scratch = Batch(self.model, len(goals), 1)
+        scratch = self._at_rest(self.task.pose_at(goals))
         body = self.task.body(scratch)
-        body.qpos[:] = self.task.pose_at(goals)
         scratch.forward(stage=self._stage)
         return _within(body.observation(), self._bound)
+
+    def posed(self, observation: np.ndarray) -> np.ndarray | None:
+        """(m, P): the physics of a body at rest in the poses that observations (m, D) tell; None if they do not."""
+        seen = np.asarray(observation, np.float64)
+        if seen.ndim != 2 or seen.shape[1] != len(self._bound) or not np.isfinite(seen).all():
+            raise RequestError(
+                f"expected finite observations of shape (m, {len(self._bound)}), got {seen.shape}"
+            )
+        pose = self.task.body.pose(seen)
+        return None if pose is None else self._at_rest(pose).state.copy()
+
+    def _at_rest(self, pose: np.ndarray) -> Any:
+        """A batch of its own, of simulations at rest in poses (m, nq)."""
+        from mujoco.batch import Batch
+
+        scratch = Batch(self.model, len(pose), 1)
+        scratch.bind("qpos")[:] = pose
+        return scratch
 
     # --- being saved
 

@@ -60,7 +60,15 @@ class Body(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, np.ndarray]:
-        """Physical truth by name, each (n, k) in SI units; for probes, never shown to a model."""
+        """Physical truth by name, each (n, k) in SI units, angles as cosine and sine; never shown to a model."""
+
+    @classmethod
+    def pose(cls, observation: np.ndarray) -> np.ndarray | None:
+        """(m, nq) float64: the pose that observations (m, D) tell; None where they do not tell it.
+
+        Also for observations that a model imagined: a cosine and a sine need not lie on the unit circle.
+        """
+        return None
 
 
 class Task(ABC):

@@ -247,6 +247,17 @@ class MujocoVectorEnv(VectorEnv):
         """(m, D): what the robot observes when it rests at goals (m, G)."""
         return self.simulation.goal_observation(goal)
 
+    def posed(self, observation: np.ndarray) -> np.ndarray | None:
+        """(m, P): physics rows at rest in the poses that observations (m, D) tell, for `restore`.
+
+        The observations may be imagined ones. None for a body whose observation does not tell its pose.
+        """
+        return self.simulation.posed(observation)
+
+    def success(self) -> np.ndarray:
+        """(n,) bool: the wish is fulfilled right now, also after `restore`."""
+        return self.simulation.success()
+
     def get_checkpoint(self) -> dict[str, Any]:
         """Everything that decides the future: arrays and plain JSON."""
         return {

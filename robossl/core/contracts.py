@@ -83,6 +83,14 @@ class Physical(Protocol):
         """Put lanes `ids` into recorded `physics` rows (m, P), with goals (m, G) where the task has them."""
 
 
+@runtime_checkable
+class Posable(Protocol):
+    """A vector env that can take the pose an observation tells: what a model imagined can then be drawn."""
+
+    def posed(self, observation: np.ndarray) -> np.ndarray | None:
+        """(m, P) `physics` rows at rest in the poses that observations (m, D) tell; None if they tell none."""
+
+
 class Progress(Protocol):
     """Where long work says how far it is."""
 

@@ -8,11 +8,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from robossl.core.contracts import Physical
+from robossl.core.contracts import Physical, Posable
 from robossl.core.errors import RequestError, WorkError
 from robossl.evaluation import page, video
 from robossl.evaluation import report as reports
-from robossl.evaluation.dream import dream_video
+from robossl.evaluation.dream import Pose, dream_video
 from robossl.evaluation.held import hold_out
 from robossl.lab import folders, minds, plugins
 from robossl.lab.measure import step_seconds
@@ -107,13 +107,26 @@ def dream_film(
             inner.restore(physics[None])
             return frame_of(envs)
 
+        pose = None if held.test.images else _pose_of(inner, held.test.numbers[:1])
         try:
-            return path, dream_video(path, model, stream, held, seconds, length, render=render)
+            return path, dream_video(path, model, stream, held, seconds, length, render=render, pose=pose)
         except WorkError:  # no OpenGL here: the traces tell it too
             return path, dream_video(path, model, stream, held, seconds, length)
     finally:
         if envs is not None:
             envs.close()
+
+
+def _pose_of(envs: Any, example: np.ndarray) -> Pose | None:
+    """What tells the physics of an observation, where these envs can: tried on `example` (1, D)."""
+    if not isinstance(envs, Posable) or envs.posed(example) is None:
+        return None
+
+    def pose(observation: np.ndarray) -> np.ndarray | None:
+        rows = envs.posed(observation[None])
+        return None if rows is None else rows[0]
+
+    return pose
 
 
 def agent_film(path: Path, env: str, agent: Any, seed: int, seconds: float = 8.0) -> Path:

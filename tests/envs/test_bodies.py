@@ -55,7 +55,7 @@ def test_the_shoulder_turns_freely_and_the_elbow_does_not() -> None:
     angles = []
     for _ in range(150):
         envs.step(np.array([[1.0, 1.0]]))
-        angles.append(envs.state()["joint_position"][0])
+        angles.append(envs.simulation.body.qpos[0].copy())
     assert np.max(angles, axis=0)[0] > 2 * math.pi
     assert math.radians(140) < np.max(angles, axis=0)[1] < math.radians(170)
 
@@ -76,10 +76,10 @@ def test_a_goal_can_be_got_to_and_held(env_id) -> None:
     target = envs.simulation.task.pose_at(goal)
     held = np.zeros((200, 32), bool)
     for t in range(199):
-        state = envs.state()
-        error = target - state["joint_position"]
+        body = envs.simulation.body
+        error = target - body.qpos
         error[:, 0] = np.arctan2(np.sin(error[:, 0]), np.cos(error[:, 0]))
-        held[t] = envs.step(2.0 * error - 0.15 * state["joint_velocity"])[4]["is_success"]
+        held[t] = envs.step(2.0 * error - 0.15 * body.qvel)[4]["is_success"]
     assert held[100:199].all()
 
 
