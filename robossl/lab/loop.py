@@ -126,7 +126,8 @@ def act(run: Run) -> None:
         run.progress.note(f"no agent is trained: {reason}")
         return
     config, rounds = run.config, run.config.agent.rounds
-    run.actors = cast_actors(run)
+    if run.state["round"] < rounds:
+        run.actors = cast_actors(run)
     while run.state["round"] < rounds:
         number = run.state["round"] + 1
         for name, actor in run.actors.items():
@@ -135,18 +136,17 @@ def act(run: Run) -> None:
                 actor.learn(config.round_steps, run.progress)
                 run.progress.stop()
         curve_point(run, number * config.round_steps)
+        if number == rounds:  # before the world is relearned: agents are judged with what they learned on
+            judge(run)
         with run.timed("relearn the world"):
             train_world(run, config.pretrain.updates + number * config.pretrain.updates_per_round)
             representation = run.learner.publish()
             save_model(run)
-        if number < rounds:  # after the last round the agent is judged as it learned
+        if number < rounds:
             run.actors["representation"].agent.adopt(representation)
         for name in ("stream", "raw"):
             run.mark(name)
         run.save(round=number)
-    run.results["control"] = control_section(run)
-    for name, actor in run.actors.items():
-        actor.agent.save(run.folder / ("agent" if name == "representation" else f"{name}-agent"))
 
 
 def why_no_control(run: Run) -> str | None:
@@ -204,6 +204,13 @@ def curve_point(run: Run, steps: int) -> None:
             found = measure.returns(run.config.env, actor.agent, episodes, run.evaluation_seed, run.threads)
             point = found["return"]
             curves.setdefault(name, []).append([steps, point["mean"], point["low"], point["high"]])
+
+
+def judge(run: Run) -> None:
+    """The agents as they are, in their folders and in the results."""
+    run.results["control"] = control_section(run)
+    for name, actor in run.actors.items():
+        actor.agent.save(run.folder / ("agent" if name == "representation" else f"{name}-agent"))
 
 
 def control_section(run: Run) -> dict[str, Any]:

@@ -134,7 +134,7 @@ class Run:
     def save(self, **state: Any) -> None:
         """A checkpoint of everything, with these changes to the state."""
         self.state |= state
-        tree: dict[str, Any] = {"state": self.state}
+        tree: dict[str, Any] = {**self.loaded, "state": self.state}  # what was not taken up stays as it was
         if self._learner is not None:
             tree["world"] = self._learner.get_checkpoint()
         if self.actors:
