@@ -1,0 +1,73 @@
+"""Cheetah: a planar runner with a long back and two three-jointed legs, asked to run forward or backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .planar import Limb, PlanarRunner, RunnerTask, Tip, pace, runner_bound
+from .task import Pose
+
+_RADIUS = 0.046  # [m] of every limb
+
+
+class CheetahBody(PlanarRunner):
+    """The cheetah: back and front leg, each with hip, knee and ankle."""
+
+    model = "cheetah/cheetah.xml"
+    substeps = 4  # of 0.01 s
+    observation_bound = runner_bound(6)
+    stature = 0.626
+    limbs = (
+        Limb(0, (0.0, 0.0)),
+        Limb(0, (-0.5, 0.0)),  # back thigh
+        Limb(1, (0.17, -0.25)),  # back shin
+        Limb(2, (-0.26, -0.15)),  # back foot
+        Limb(0, (0.5, 0.0)),  # front thigh
+        Limb(4, (-0.14, -0.24)),  # front shin
+        Limb(5, (0.14, -0.20)),  # front foot
+    )
+    tips = (
+        Tip(0, -0.5, 0.0, _RADIUS),
+        Tip(0, 0.5, 0.0, _RADIUS),
+        Tip(0, 0.72, 0.18, _RADIUS),  # the nose
+        Tip(1, 0.17, -0.25, _RADIUS),
+        Tip(2, -0.26, -0.15, _RADIUS),
+        Tip(3, 0.05, -0.18, _RADIUS),  # back toes
+        Tip(4, -0.14, -0.24, _RADIUS),
+        Tip(5, 0.14, -0.20, _RADIUS),
+        Tip(6, 0.08, -0.14, _RADIUS),  # front toes
+    )
+    feet = ((4, 5), (7, 8))
+    limits = np.radians([[-60, 30], [-45, 45], [-45, 25], [-40, 60], [-50, 70], [-30, 30]])
+
+
+class CheetahRun(RunnerTask):
+    """Run forward at 10 m/s, the back upward."""
+
+    body = CheetahBody
+    _SPEED = 10.0  # [m/s]
+    _DIRECTION = 1.0
+
+    def start(self, random: np.random.Generator) -> Pose:
+        """Standing."""
+        return self.standing(random)
+
+    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+        """The share of the wished speed, less so the farther from upright."""
+        return pace(self._DIRECTION * body.speed(), self._SPEED) * (1 + body.upright()) / 2
+
+    def success(self, body: Any) -> np.ndarray:
+        """The wished speed, not upside down."""
+        return (self._DIRECTION * body.speed() >= self._SPEED) & (body.upright() > 0)
+
+
+class CheetahBackward(CheetahRun):
+    """Run backward at 6 m/s, the back upward."""
+
+    _SPEED = 6.0  # [m/s]
+    _DIRECTION = -1.0
+
+
+TASKS = {"CheetahRun": CheetahRun, "CheetahBackward": CheetahBackward}
