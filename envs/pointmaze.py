@@ -1,0 +1,152 @@
+"""Pointmaze: a ball pushed through two rooms with one door between them, asked to roll to a place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .shaping import tolerance
+from .task import Body, GoalTask, Marker, Pose
+
+_HALF = 0.5  # [m] from the middle to the outer walls; the house is square
+_RADIUS = 0.0286  # [m] of the ball
+_WALL = 0.02  # [m] half the thickness of the wall between the rooms, which stands at x = 0
+_DOOR = (0.1, 0.3)  # [m] y of the door's posts
+_SPEED = 0.8  # [m/s] about the speed at which damping eats the full force: 0.5 N / 0.6 N s/m
+_TOUCH = 5e-4  # [m] between ball and wall within which they count as touching
+
+
+class Ball(Body):
+    """The ball, pushed along x and y by a force each; 25 control steps a second.
+
+    Observation (4): position / 0.5 m, velocity / 0.8 m/s. The walls are not observed: they stand still.
+    """
+
+    model = "pointmaze/pointmaze.xml"
+    substeps = 4  # of 0.01 s
+    observation_bound = np.array([1, 1, 5, 5], np.float64)
+
+    def position(self) -> np.ndarray:
+        """(n, 2) [m] of the ball's centre, from the middle of the house."""
+        return self.qpos
+
+    def observation(self) -> np.ndarray:
+        """(n, 4)."""
+        return np.concatenate([self.qpos / _HALF, self.qvel / _SPEED], axis=1)
+
+    @classmethod
+    def pose(cls, observation: np.ndarray) -> np.ndarray:
+        """(m, 2): where the ball is."""
+        return observation[:, :2] * _HALF
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Position [m], velocity [m/s], and whether the ball touches a wall (0, 1)."""
+        touching = wall_gap(self.qpos) <= _TOUCH
+        return {
+            "position": self.qpos.copy(),
+            "velocity": self.qvel.copy(),
+            "wall_contact": touching.astype(np.float64)[:, None],
+        }
+
+
+def wall_gap(position: np.ndarray) -> np.ndarray:
+    """(...,) [m] between a ball at (..., 2) and the nearest wall."""
+    x, y = np.abs(position[..., 0]), position[..., 1]
+    outer = _HALF - np.maximum(x, np.abs(y))
+    beside = np.maximum(x - _WALL, 0.0)
+    past = np.maximum(np.minimum(y - _DOOR[0], _DOOR[1] - y), 0.0)  # into the doorway, from the nearer post
+    return np.minimum(outer, np.sqrt(beside**2 + past**2)) - _RADIUS
+
+
+def way(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """(...,) [m] length of the shortest way between (..., 2) and (..., 2): straight, or through the door.
+
+    The wall is taken as thin: the way crosses x = 0 where the straight line does, or as near as the ball fits.
+    """
+    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    from_wall, to_wall = np.abs(start[..., 0]), np.abs(end[..., 0])
+    share = from_wall / np.maximum(from_wall + to_wall, 1e-12)
+    crossing = start[..., 1] + share * (end[..., 1] - start[..., 1])
+    crossing = np.minimum(np.maximum(crossing, _DOOR[0] + _RADIUS), _DOOR[1] - _RADIUS)
+    through = _length(from_wall, crossing - start[..., 1]) + _length(to_wall, end[..., 1] - crossing)
+    straight = _length(end[..., 0] - start[..., 0], end[..., 1] - start[..., 1])
+    return np.where(start[..., 0] * end[..., 0] < 0, through, straight)
+
+
+def _length(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.sqrt(x * x + y * y)
+
+
+def _in_room(random: np.random.Generator, side: float) -> np.ndarray:
+    """A place (2,) [m] in the west (side -1) or east room (1), a centimetre off the walls at least."""
+    near, far = _WALL + _RADIUS + 0.01, _HALF - _RADIUS - 0.01
+    return np.array([side * random.uniform(near, far), random.uniform(-far, far)])
+
+
+class PointMaze(GoalTask):
+    """Roll to a place: the ball's centre within 3 cm of it, from anywhere to anywhere in the house.
+
+    Goal (2): the place in units of 0.5 m. The reward falls with the length of the way there, through the door
+    where the place is in the other room.
+    """
+
+    body = Ball
+    max_episode_steps = 200  # 8 s; across the house and through the door takes 3 s at full force
+    goal_bound = np.ones(2)
+
+    _TOLERANCE = 0.03  # [m] about the ball's radius
+    _FULL = 0.01  # [m] of way left that earns the full reward
+    _MARGIN = 0.5  # [m] beyond it, where 0.1 is left
+
+    def start(self, random: np.random.Generator) -> Pose:
+        """In either room, at rest."""
+        return _in_room(random, _either(random)), np.zeros(2)
+
+    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+        """(2,) in either room."""
+        return _in_room(random, _either(random)) / _HALF
+
+    def achieved(self, body: Any) -> np.ndarray:
+        """(n, 2)."""
+        return body.position() / _HALF
+
+    def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        """1 at the place, falling with the way that is left."""
+        left = way(np.asarray(achieved, np.float64) * _HALF, np.asarray(desired, np.float64) * _HALF)
+        return tolerance(left, upper=self._FULL, margin=self._MARGIN)
+
+    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        """The ball is at the place."""
+        left = way(np.asarray(achieved, np.float64) * _HALF, np.asarray(desired, np.float64) * _HALF)
+        return left <= self._TOLERANCE
+
+    def pose_at(self, goal: np.ndarray) -> np.ndarray:
+        """(m, 2): the ball at the place."""
+        return np.asarray(goal, np.float64) * _HALF
+
+    def markers(self, goal: np.ndarray) -> list[Marker]:
+        """A ball at the place."""
+        return [
+            Marker("sphere", np.append(np.asarray(goal, np.float64) * _HALF, _RADIUS), (self._TOLERANCE,))
+        ]
+
+
+def _either(random: np.random.Generator) -> float:
+    """-1 or 1."""
+    return float(random.integers(2) * 2 - 1)
+
+
+class TwoRoom(PointMaze):
+    """Roll from the west room through the door to a place in the east room."""
+
+    def start(self, random: np.random.Generator) -> Pose:
+        """In the west room, at rest."""
+        return _in_room(random, -1.0), np.zeros(2)
+
+    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+        """(2,) in the east room."""
+        return _in_room(random, 1.0) / _HALF
+
+
+TASKS = {"TwoRoom": TwoRoom, "PointMaze": PointMaze}
