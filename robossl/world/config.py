@@ -29,7 +29,7 @@ class WorldConfig:
     objectives: tuple[str, ...] = ("forward", "inverse", "observation")
     rollout: int = 5  # [steps] predictions fed back while learning
     batch: int = 256  # windows an update
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-4
     weight_decay: float = 1e-5
     clip: float = 1.0  # largest norm of the gradient
 

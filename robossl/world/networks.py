@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_STEP = 0.1  # how far a latent of unit variance moves in one step, about: what a head's output of 1 means
 _IMAGE_FEATURES = 256  # numbers an image is summed up in before it meets the rest
 
 
@@ -88,9 +89,9 @@ class Ensemble(nn.Module):
         self.heads = heads
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(heads, i, o)) for i, o in pairwise(sizes))
         self.biases = nn.ParameterList(nn.Parameter(torch.empty(heads, 1, o)) for o in sizes[1:])
-        with torch.no_grad():  # as in a Linear; the last layer smaller: it begins near "nothing moves"
+        with torch.no_grad():  # as in a Linear
             for weight, bias in zip(self.weights, self.biases):
-                bound = (0.1 if weight is self.weights[-1] else 1.0) / math.sqrt(weight.shape[1])
+                bound = 1 / math.sqrt(weight.shape[1])
                 weight.uniform_(-bound, bound)
                 bias.uniform_(-bound, bound)
 
@@ -101,4 +102,5 @@ class Ensemble(nn.Module):
         for weight, bias in hidden:
             x = torch.baddbmm(bias[heads], x, weight[heads])
             x = F.silu(F.layer_norm(x, x.shape[-1:]))
-        return F.layer_norm(z + torch.baddbmm(last_bias[heads], x, last_weight[heads]), z.shape[-1:])
+        moved = _STEP * torch.baddbmm(last_bias[heads], x, last_weight[heads])
+        return F.layer_norm(z + moved, z.shape[-1:])

@@ -64,9 +64,11 @@ def test_masked_steps_give_no_gradient(name: str) -> None:
 def test_it_falls_on_a_learnable_world(name: str) -> None:
     partners = [n for n in ("inverse", "observation") if n != name] if name == "forward" else []
     stream = linear(episodes=300)
-    assert held_out(taught(stream, name, *partners, updates=300), name) < 0.6 * held_out(
-        taught(stream, name, *partners), name
-    )
+    share = (
+        0.75 if name == "contrastive" else 0.5
+    )  # near neighbours are hard to tell apart, however well foreseen
+    before = held_out(taught(stream, name, *partners), name)
+    assert held_out(taught(stream, name, *partners, updates=300), name) < share * before
 
 
 @pytest.mark.parametrize("name", ["inverse", "endpoint", "contrastive", "masked"])
