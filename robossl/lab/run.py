@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robossl.core.contracts import Progress
+from robossl.core.errors import WorkError
 from robossl.core.seeding import derive
 from robossl.lab import config as configuration
 from robossl.lab import folders, plugins
@@ -16,7 +17,7 @@ from robossl.lab.checkpoints import Checkpoints
 from robossl.lab.config import LearnConfig
 from robossl.lab.measure import EVALUATION_SEED
 from robossl.lab.minds import load
-from robossl.streams import Stream
+from robossl.streams import Stream, validate
 from robossl.world import WorldLearner, WorldModel
 
 PHASES = ("explore", "pretrain", "goals", "act", "evaluate", "done")
@@ -75,11 +76,15 @@ class Run:
         return derive(self.config.seed, *names)
 
     def stream(self, name: str = "stream") -> Stream:
-        """A stream of the run, cut back to what the newest checkpoint knows."""
+        """A stream of the run, cut back to what the newest checkpoint knows; `WorkError` where it is damaged."""
         if name not in self._streams:
-            stream = Stream.open(self.folder / name)
+            self._streams[name] = stream = Stream.open(self.folder / name)
             stream.truncate(self.state["marks"][name])
-            self._streams[name] = stream
+            for damage in validate(stream.path)["damaged"]:
+                raise WorkError(
+                    f"{stream.path} is damaged: {damage['reason']}; to set the chunk aside and keep the rest: "
+                    f"robossl stream validate --repair {stream.path}"
+                )
         return self._streams[name]
 
     def add_stream(self, name: str, stream: Stream | None) -> None:

@@ -17,14 +17,14 @@ from robossl.lab.config import LearnConfig
 TINY: dict[str, Any] = {
     "threads": 1,
     "device": "cpu",
-    "steps": 2100,
+    "steps": 2000,
     "explore.num_envs": 8,
-    "explore.share": 0.8,
+    "explore.share": 0.84,
     "pretrain.updates": 20,
     "pretrain.updates_per_round": 5,
     "agent.num_envs": 4,
     "agent.rounds": 2,
-    "agent.learning_starts": 150,
+    "agent.learning_starts": 100,
     "goals.pairs": 2,
     "goals.offset": 10,
     "evaluate.episodes": 2,
@@ -82,14 +82,16 @@ class Moment:
     phase: str  # how its name begins, or "checkpoint"
     after: int = 0  # advances since the phase began; of checkpoints, how many were written before
     renamed: bool = False  # of a checkpoint: after its rename, not before
-    by: int = signal.SIGKILL
+
+
+_NEVER = Moment("never")
 
 
 class _Doom(Silent):
     """Ends its own process at a moment."""
 
-    def __init__(self, moment: Moment) -> None:
-        self._moment, self._open, self._words = moment, False, 0
+    def __init__(self, moment: Moment, notes: Path) -> None:
+        self._moment, self._notes, self._open, self._words = moment, notes, False, 0
 
     def start(self, phase: str, total: int, unit: str) -> None:
         self._open, self._words = phase.startswith(self._moment.phase), 0
@@ -99,9 +101,13 @@ class _Doom(Silent):
         self._words += 1
         self._look()
 
+    def note(self, text: str) -> None:
+        with open(self._notes, "a") as file:
+            file.write(f"{text}\n")
+
     def _look(self) -> None:
         if self._open and self._words == self._moment.after:
-            os.kill(os.getpid(), self._moment.by)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _guard_checkpoints(moment: Moment) -> None:
@@ -111,10 +117,10 @@ def _guard_checkpoints(moment: Moment) -> None:
     def replace(source: Any, target: Any) -> None:
         checkpoint = Path(target).name.startswith("checkpoint-")
         if checkpoint and len(written) == moment.after and not moment.renamed:
-            os.kill(os.getpid(), moment.by)
+            os.kill(os.getpid(), signal.SIGKILL)
         rename(source, target)
         if checkpoint and len(written) == moment.after:
-            os.kill(os.getpid(), moment.by)
+            os.kill(os.getpid(), signal.SIGKILL)
         written.extend([target] * checkpoint)
 
     os.replace = replace
@@ -129,21 +135,29 @@ def _live(folder: Path, config: LearnConfig | None, moment: Moment | None, every
     run._EVERY, loop._SLICE = every, 7  # [s] between checkpoints inside a phase, [updates]
     if moment is not None and moment.phase == "checkpoint":
         _guard_checkpoints(moment)
-    doom = Silent() if moment is None else _Doom(moment)
-    where: dict[str, Any] = {"resume": folder} if config is None else {"config": config, "out": folder}
-    try:
-        loop.learn(**where, progress=doom)
-    except KeyboardInterrupt as interrupt:
-        (folder / "said.txt").write_text(str(interrupt))
-        raise SystemExit(130) from None
+    doom = _Doom(moment or _NEVER, notes(folder))
+    if config is None:
+        loop.learn(resume=folder, progress=doom)
+    else:
+        loop.learn(config, folder, progress=doom)
+
+
+def notes(folder: Path) -> Path:
+    """The file of what the runs in a folder noted."""
+    return folder.with_name(f"{folder.name}-notes.txt")
 
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["robossl.lab.loop", "robossl.agents.sb3", "robossl.agents.planner"])
 
 
-def live(folder: Path, config: LearnConfig | None = None, end: Moment | None = None, every: float = 1e9) -> int:
-    """Begin a run, or without a config go on with the one in `folder`, in a process of its own; its exit code."""
+def live(
+    folder: Path, config: LearnConfig | None = None, end: Moment | None = None, every: float = 1e9
+) -> int:
+    """Begin a run, or without a config go on with the one in `folder`, in a process of its own; its exit code.
+
+    `every` [s] a checkpoint is written inside a phase.
+    """
     process = _PROCESSES.Process(target=_live, args=(folder, config, end, every))
     process.start()
     process.join()
