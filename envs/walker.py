@@ -1,0 +1,127 @@
+"""Walker: a planar biped with a torso on two legs, asked to stand up, walk, run or turn somersaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .planar import Limb, PlanarRunner, RunnerTask, Tip, pace, runner_bound, standing_share
+from .shaping import tolerance
+from .task import Pose
+
+_TALL = 1.2  # [m] torso height from which it counts as standing; with straight legs it is 1.3 m
+_MARGIN = 0.6  # [m] below that, where 0.1 of the reward is left
+_UPRIGHT = 0.9  # cosine of 26 degrees
+
+
+def _leg_limbs(first: int) -> tuple[Limb, Limb, Limb]:
+    """Thigh, shin and foot; the thigh is limb `first`."""
+    return Limb(0, (0.0, -0.3)), Limb(first, (0.0, -0.45)), Limb(first + 1, (0.0, -0.5))
+
+
+def _leg_tips(first: int) -> tuple[Tip, ...]:
+    """Hip, both sides of the knee, ankle, heel and toes."""
+    return (
+        Tip(first, 0.0, 0.0, 0.05),
+        Tip(first, 0.0, -0.45, 0.05),
+        Tip(first + 1, 0.0, 0.0, 0.04),
+        Tip(first + 1, 0.0, -0.5, 0.04),
+        Tip(first + 2, -0.05, 0.0, 0.05),
+        Tip(first + 2, 0.15, 0.0, 0.05),
+    )
+
+
+class WalkerBody(PlanarRunner):
+    """The walker: right leg, then left leg, each with hip, knee and ankle."""
+
+    model = "walker/walker.xml"
+    substeps = 8  # of 0.005 s
+    observation_bound = runner_bound(6)
+    stature = 1.3
+    limbs = (Limb(0, (0.0, 0.0)), *_leg_limbs(1), *_leg_limbs(4))
+    tips = (Tip(0, 0.0, -0.3, 0.07), Tip(0, 0.0, 0.3, 0.07), *_leg_tips(1), *_leg_tips(4))
+    feet = ((6, 7), (12, 13))
+    limits = np.radians([[-20, 100], [-150, 0], [-45, 45]] * 2)
+
+    def standing(self) -> np.ndarray:
+        """(n,) in [0, 1]: how much it stands."""
+        return standing_share(self, _TALL, _MARGIN)
+
+    def stands(self) -> np.ndarray:
+        """(n,) bool: the torso is up high and upright."""
+        return (self.torso_height() >= _TALL) & (self.upright() >= _UPRIGHT)
+
+
+class WalkerStand(RunnerTask):
+    """Get up from anywhere and stand: the torso upright at 1.2 m or above."""
+
+    body = WalkerBody
+
+    def start(self, random: np.random.Generator) -> Pose:
+        """Dropped on the floor any way round."""
+        return self.fallen(random)
+
+    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+        """How much it stands."""
+        return body.standing()
+
+    def success(self, body: Any) -> np.ndarray:
+        """It stands."""
+        return body.stands()
+
+
+class WalkerWalk(RunnerTask):
+    """Walk forward at 1 m/s, upright."""
+
+    body = WalkerBody
+    _SPEED = 1.0  # [m/s]
+
+    def start(self, random: np.random.Generator) -> Pose:
+        """Standing."""
+        return self.standing(random)
+
+    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+        """Standing is worth a sixth, the speed the rest."""
+        return body.standing() * (1 + 5 * pace(body.speed(), self._SPEED)) / 6
+
+    def success(self, body: Any) -> np.ndarray:
+        """It stands, and moves at the wished speed."""
+        return body.stands() & (body.speed() >= self._SPEED)
+
+
+class WalkerRun(WalkerWalk):
+    """Run forward at 8 m/s, upright."""
+
+    _SPEED = 8.0  # [m/s]
+
+
+class WalkerFlip(RunnerTask):
+    """Turn over forward again and again, at 5 rad/s: a somersault every 1.3 s."""
+
+    body = WalkerBody
+    _SPIN = 5.0  # [rad/s]
+    _CLEAR = 0.6  # [m] torso height at which it may turn without the head on the floor, and
+    _MARGIN = 0.4  # [m] below that, where 0.1 is left: rolling on the floor pays little
+
+    def start(self, random: np.random.Generator) -> Pose:
+        """Standing."""
+        return self.standing(random)
+
+    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+        """The share of the wished spin, clear of the floor; upside down counts thrice, lest bowing to and fro pay."""
+        clear = tolerance(body.torso_height(), self._CLEAR, np.inf, self._MARGIN)
+        return pace(body.spin(), self._SPIN) * clear * (2 - body.upright()) / 3
+
+    def success(self, body: Any) -> np.ndarray:
+        """The wished spin, upside down, clear of the floor."""
+        turns = (body.spin() >= self._SPIN) & (body.upright() < 0)
+        return turns & (body.torso_height() >= self._CLEAR)
+
+
+TASKS = {
+    "WalkerStand": WalkerStand,
+    "WalkerWalk": WalkerWalk,
+    "WalkerRun": WalkerRun,
+    "WalkerFlip": WalkerFlip,
+}
