@@ -150,6 +150,8 @@ def _quiet(spec: EnvSpec) -> Iterator[None]:
     """
     choose_backend()
     if isinstance(spec.entry_point, str):
+        if "mujoco" in spec.entry_point:
+            load_mujoco()  # whose import fails with clear words
         load_env_creator(spec.entry_point)  # imports MuJoCo if the env is of that kind
     if "mujoco" not in sys.modules:
         yield

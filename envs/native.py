@@ -9,7 +9,7 @@ from importlib import resources
 from types import ModuleType
 from typing import Any
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import RequestError, WorkError
 
 _BACKENDS = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}  # in the order they are tried
 
@@ -17,7 +17,16 @@ _BACKENDS = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}  # in the order t
 def load_mujoco() -> ModuleType:
     """The mujoco module; no MUJOCO_LOG.TXT is written into the working directory from here on."""
     choose_backend()
-    import mujoco
+    try:
+        import mujoco
+    except (AttributeError, ImportError, OSError, RuntimeError) as error:
+        chosen = os.environ.get("MUJOCO_GL")
+        if chosen is None:
+            raise
+        raise WorkError(
+            f"mujoco cannot be imported with MUJOCO_GL={chosen} ({error}); install that library, or set "
+            "MUJOCO_GL to another one (egl, osmesa, glfw) or to off, which draws no pictures"
+        ) from error
 
     config = mujoco.MjLogConfig.get()
     if config.logto_file:
@@ -28,18 +37,31 @@ def load_mujoco() -> ModuleType:
 
 def choose_backend() -> None:
     """On Linux without a screen EGL, else OSMesa, before MuJoCo is imported; what the user chose stays."""
-    if "mujoco" in sys.modules:
-        return
-    headless = not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY")
-    if not sys.platform.startswith("linux") or not headless or "MUJOCO_GL" in os.environ:
-        return
-    for name, library in _BACKENDS.items():
-        try:
-            ctypes.CDLL(library)
-        except OSError:
-            continue
-        os.environ["MUJOCO_GL"] = name
-        return
+    if "mujoco" not in sys.modules and "MUJOCO_GL" not in os.environ:
+        name = backend()
+        if name in _BACKENDS:
+            os.environ["MUJOCO_GL"] = name
+
+
+def backend() -> str:
+    """What draws here: MUJOCO_GL where it is set; without a screen the first that is installed; or windows."""
+    chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
+    if chosen:
+        return chosen
+    if headless():
+        for name, library in _BACKENDS.items():
+            try:
+                ctypes.CDLL(library)
+            except OSError:
+                continue
+            return name
+    return "cgl" if sys.platform == "darwin" else "glfw"
+
+
+def headless() -> bool:
+    """Linux without a screen."""
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return sys.platform.startswith("linux") and not screen
 
 
 def load_model(path: str) -> Any:

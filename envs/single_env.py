@@ -10,10 +10,10 @@ import numpy as np
 from robossl.core.errors import RequestError
 
 from .registration import resolve
-from .rendering import Renderer
 from .simulation import Observation, Simulation, checked_action
 from .task import Task
 from .vector_env import compute_reward
+from .viewing import Show
 
 
 class MujocoEnv(gymnasium.Env):
@@ -38,7 +38,7 @@ class MujocoEnv(gymnasium.Env):
         self.metadata = {**self.metadata, "render_fps": round(1 / self.simulation.control_step)}
         self.observation_space = self.simulation.observation_space()
         self.action_space = self.simulation.action_space()
-        self._renderer = Renderer(self.simulation, render_mode, camera, render_size)
+        self._show = Show(self.simulation, render_mode, camera, render_size)
         self._begun = False
 
     def reset(
@@ -51,7 +51,7 @@ class MujocoEnv(gymnasium.Env):
         self.simulation.generators[0] = self.np_random
         self.simulation.reset(np.zeros(1, np.int64))
         self._begun = True
-        self._show()
+        self._show.update()
         return self.observation(), {"is_success": bool(self.simulation.success()[0]), "failure": False}
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -61,20 +61,16 @@ class MujocoEnv(gymnasium.Env):
         outcome = self.simulation.step(checked_action(action, self.action_space.shape)[None])
         failure = bool(outcome.failure[0])
         info = {"is_success": bool(outcome.success[0]), "failure": failure}
-        self._show()
+        self._show.update()
         return self.observation(), float(outcome.reward[0]), bool(outcome.terminated[0]), failure, info
-
-    def _show(self) -> None:
-        if self.render_mode == "human":
-            self._renderer.show(0)
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """A frame (H, W, 3) uint8; None unless render_mode is "rgb_array"."""
-        return self._renderer.frame(0) if self.render_mode == "rgb_array" else None
+        return self._show.frame(0)
 
     def close(self) -> None:
         """Free the renderer."""
-        self._renderer.close()
+        self._show.close()
 
     def observation(self) -> Observation:
         """What the robot observes now, as reset and step return it."""

@@ -11,9 +11,9 @@ from gymnasium.vector.utils import batch_space
 from robossl.core.errors import RequestError
 
 from .registration import resolve
-from .rendering import Renderer
 from .simulation import Observation, Outcome, Simulation, checked_action
 from .task import GoalTask, Task
+from .viewing import Show
 
 _FORMAT = 1
 
@@ -56,7 +56,7 @@ class MujocoVectorEnv(VectorEnv):
         self.single_action_space = self.simulation.action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._renderer = Renderer(self.simulation, render_mode, camera, render_size)
+        self._show = Show(self.simulation, render_mode, camera, render_size)
         self._limit = max_episode_steps if max_episode_steps and max_episode_steps > 0 else None
         self._elapsed = np.zeros(num_envs, np.int64)  # (n,) steps of the running episode
         self._over = np.zeros(num_envs, bool)  # (n,) the episode has ended and is to be reset
@@ -144,8 +144,7 @@ class MujocoVectorEnv(VectorEnv):
         return outcome, truncated
 
     def _returned(self, outcome: Outcome, truncated: np.ndarray, infos: dict[str, Any]) -> Any:
-        if self.render_mode == "human":
-            self._renderer.show(0)
+        self._show.update()
         return self.observation(), outcome.reward, outcome.terminated, truncated, infos
 
     def _restart(self, chosen: np.ndarray) -> None:
@@ -206,11 +205,11 @@ class MujocoVectorEnv(VectorEnv):
         """A frame (H, W, 3) uint8 of every lane; None unless render_mode is "rgb_array"."""
         if self.render_mode != "rgb_array":
             return None
-        return tuple(self._renderer.frame(lane) for lane in range(self.num_envs))
+        return tuple(self._show.frame(lane) for lane in range(self.num_envs))  # type: ignore[misc]
 
     def close_extras(self, **kwargs: Any) -> None:
         """Free the renderer."""
-        self._renderer.close()
+        self._show.close()
 
     # --- the truth, and being saved
 

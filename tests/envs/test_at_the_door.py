@@ -1,6 +1,5 @@
 """Names, light imports, and what is said to a wrong request."""
 
-import os
 import subprocess
 import sys
 
@@ -97,22 +96,6 @@ def test_wrong_resets_are_answered() -> None:
     envs.step(np.zeros((3, 2)))
     with pytest.raises(RequestError, match=r"lanes \[0, 1, 2\] have ended"):
         envs.step(np.zeros((3, 2)))
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a way to draw")
-def test_without_opengl_the_answer_says_what_to_set() -> None:
-    words = (
-        "import gymnasium as g, robossl.core.errors as e\n"
-        "env = g.make('robossl:robossl/Reacher-v0', render_mode='rgb_array'); env.reset(seed=0)\n"
-        "try: env.render()\n"
-        "except e.WorkError as error: print(error)"
-    )
-    hidden = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    said = subprocess.run(
-        [sys.executable, "-c", words], capture_output=True, text=True, env=hidden | {"MUJOCO_GL": "glfw"}
-    )
-    assert "no picture can be drawn here" in said.stdout, said
-    assert "set MUJOCO_GL to egl" in said.stdout
 
 
 def test_huge_actions_are_held_at_the_limit() -> None:

@@ -1,0 +1,158 @@
+"""OpenGL for this process: one context a thread for all that is drawn, its first picture under a watchdog."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import sys
+import threading
+from typing import Any
+
+from robossl.core.errors import WorkError
+
+from .native import backend, load_mujoco
+from .watchdog import named, watched
+
+_PATIENCE = 5.0  # [s] after which a silent driver is named
+_LIMIT = 60.0  # [s] after which it is given up
+_SOFTWARE = ("llvmpipe", "softpipe", "swrast", "swiftshader")  # drivers that draw on the CPU
+_FAULTS = (AttributeError, ImportError, OSError, RuntimeError, Warning)  # how a missing OpenGL shows
+_mine = threading.local()  # .opengl: the one of this thread
+_process: list[int] = []  # the process that opened OpenGL first
+_opened: list[OpenGL] = []  # kept to the end: an MjrContext freed in another's context would destroy that one
+_given_up: list[str] = []  # why no picture can be drawn in this process any more
+
+
+class OpenGL:
+    """The GL context of a thread, for every thread needs its own."""
+
+    def __init__(self) -> None:
+        self.driver = ""  # such as "llvmpipe (LLVM 15.0.6, 256 bits)"; known after the first picture
+        self.backend = backend()
+        self._context: Any = None
+        self._drawings: list[Any] = []  # MjrContexts in use
+        self._discarded: list[Any] = []  # and those to be freed when the GL context is current
+
+    @classmethod
+    def here(cls) -> OpenGL:
+        """The context of this thread; WorkError in a fork of a process that has drawn."""
+        if _process and _process[0] != os.getpid():
+            raise WorkError(
+                "no picture can be drawn here: OpenGL does not survive a fork, and this process was forked from "
+                "one that has drawn; start it with the method 'spawn', or before the first picture"
+            )
+        found = getattr(_mine, "opengl", None)
+        if found is None:
+            found = _mine.opengl = cls()
+        return found
+
+    @property
+    def name(self) -> str:
+        """Who draws: the backend, and the driver where it says who it is."""
+        return f"{self.backend}: {self.driver}" if self.driver else self.backend
+
+    @property
+    def software(self) -> bool:
+        """Pictures are drawn on the CPU: soft shadows and smooth edges would cost ten times the rest."""
+        return any(word in self.driver.lower() for word in _SOFTWARE)
+
+    def current(self) -> None:
+        """Make the context current, opened if need be; WorkError where OpenGL does not start."""
+        if self._context is None:
+            self._open()
+        self._context.make_current()
+        while self._discarded:
+            self._discarded.pop().free()
+
+    def prepare(self, model: Any) -> Any:
+        """An MjrContext of a model, to be given to `discard` in the end."""
+        mujoco = load_mujoco()
+        self.current()
+        drawing = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+        self._drawings.append(drawing)
+        return drawing
+
+    def discard(self, drawing: Any) -> None:
+        """Free an MjrContext the next time the GL context is current; may be called from any thread."""
+        if drawing in self._drawings:
+            self._drawings.remove(drawing)
+            self._discarded.append(drawing)
+
+    def close(self) -> None:
+        """Free everything; pictures can be drawn again afterwards."""
+        if self._context is None:
+            return
+        self._discarded += self._drawings
+        self._drawings = []
+        self.current()
+        self._context.free()
+        self._context = None
+
+    def _open(self) -> None:
+        if _given_up:
+            raise WorkError(_given_up[0])
+        mujoco = load_mujoco()
+        _process[:] = [os.getpid()]
+        try:
+            self.driver = self._first_picture(mujoco)
+            self._context = _context(self.backend)
+        except WorkError as error:
+            _given_up.append(f"no picture can be drawn here: {error}")
+            raise WorkError(_given_up[0]) from error
+        except (*_FAULTS, mujoco.FatalError) as error:
+            raise WorkError(
+                f"no picture can be drawn here: OpenGL did not start with MUJOCO_GL={self.backend} ({error}); "
+                "set MUJOCO_GL to egl, osmesa or glfw before mujoco is imported, and install that library"
+            ) from error
+        _opened.append(self)
+        if len(_opened) == 1:
+            atexit.register(_close)  # what is registered last comes first: before MuJoCo ends the display
+
+    def _first_picture(self, mujoco: Any) -> str:
+        """The name of the driver, having drawn under the watchdog; where there are windows, in this thread."""
+        what, hint = f"a first picture with MUJOCO_GL={self.backend}", "egl and osmesa need no display"
+        if self.backend in ("egl", "osmesa"):
+            return watched(lambda: _try(mujoco, self.backend), what, hint, _PATIENCE, _LIMIT)
+        return named(lambda: _try(mujoco, self.backend), what, hint, _PATIENCE)
+
+
+def _close() -> None:
+    """Free what this thread opened, unless it is a fork's."""
+    if _process == [os.getpid()] and hasattr(_mine, "opengl"):
+        _mine.opengl.close()
+
+
+def _context(backend: str) -> Any:
+    """A new GL context; MuJoCo's own choice is of no use where it was imported before anybody chose."""
+    if backend in ("off", "disable", "disabled", "false", "0"):
+        raise RuntimeError("it is switched off")
+    name = backend if backend in ("egl", "osmesa", "cgl") else "glfw"
+    return importlib.import_module(f"mujoco.{name}").GLContext(64, 64)
+
+
+def _try(mujoco: Any, backend: str) -> str:
+    """Draw a first picture with a context of its own, for it may hang; the name of the driver."""
+    context = _context(backend)
+    context.make_current()
+    try:
+        model = mujoco.MjModel.from_xml_string("<mujoco/>")
+        model.vis.global_.offwidth = model.vis.global_.offheight = 8
+        drawing = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, drawing)
+        mujoco.mjr_render(mujoco.MjrRect(0, 0, 8, 8), mujoco.MjvScene(model, 10), drawing)
+        mujoco.mjr_finish()
+        drawing.free()
+        return _driver()
+    finally:
+        context.free()
+
+
+def _driver() -> str:
+    """What OpenGL calls itself; empty where MuJoCo does not draw through PyOpenGL."""
+    if not sys.platform.startswith("linux"):
+        return ""
+    from OpenGL import GL
+
+    name = GL.glGetString(GL.GL_RENDERER)
+    return name.decode(errors="replace") if name else ""
