@@ -132,7 +132,7 @@ def _joints(runner: type[PlanarRunner]) -> int:
 
 def runner_bound(joints: int) -> np.ndarray:
     """The observation bound of a runner with so many joints."""
-    return np.concatenate([[4.0, 1.0, 1.0], np.full(joints, np.pi), np.full(3 + joints, 10.0)])
+    return np.concatenate([[4.0, 1.0, 1.0], np.full(joints, 4.0), np.full(3 + joints, 10.0)])
 
 
 class RunnerTask(Task):

@@ -178,10 +178,26 @@ def test_the_walker_is_rewarded_for_turning_over_in_the_air() -> None:
     assert envs.simulation.task.success(envs.simulation.body).tolist() == [True, False, False, False, False]
 
 
+def test_the_hopper_is_rewarded_for_standing() -> None:
+    envs = made("robossl/HopperStand-v0", 4)
+    put(envs, pitch=[0, np.pi / 2, 0, np.pi], height=[0.84, 0.07, 0.2, 0.84])
+    np.testing.assert_allclose(reward(envs), [1, 0.03, 0.1, 0], atol=0.01)
+    assert envs.simulation.task.success(envs.simulation.body).tolist() == [True, False, False, False]
+
+
+def test_the_hopper_is_rewarded_for_speed_while_it_stands() -> None:
+    envs = made("robossl/HopperHop-v0", 4)
+    put(envs, speed=[0, 2, 1, 2], pitch=[0, 0, 0, np.pi / 2], height=[0.84, 0.84, 0.84, 0.07])
+    np.testing.assert_allclose(reward(envs), [1 / 6, 1, 0.57, 0.03], atol=0.01)
+    assert envs.simulation.task.success(envs.simulation.body).tolist() == [False, True, False, False]
+
+
 # What an open-loop burst found by a few rounds of search brings at least: (steps, reward per step)
 WITHIN_REACH = {
     "CheetahRun": (50, 0.15),
     "CheetahBackward": (50, 0.2),
+    "HopperStand": (50, 0.35),
+    "HopperHop": (50, 0.25),
     "WalkerStand": (50, 0.4),
     "WalkerWalk": (50, 0.7),
     "WalkerRun": (50, 0.2),
