@@ -30,7 +30,7 @@ class Renderer:
     _drawing: Any = None
 
     def __init__(self, model: Any, camera: str | None, size: Sequence[int], soft: bool | None = None) -> None:
-        self._height, self._width = checked_size(size)
+        self.size = self._height, self._width = checked_size(size)
         self._camera = camera_number(model, camera)
         self._original = model
         self._soft = soft

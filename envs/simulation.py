@@ -14,9 +14,9 @@ from robossl.core.errors import RequestError
 from robossl.core.seeding import generator_state, restore_generator
 
 from .native import load_model, load_mujoco
+from .senses import Observation, Senses, box, within
 from .task import GoalTask, Task
 
-Observation = Any  # (n, D) float32, or a dict of such arrays for a goal task
 _UNSTABLE = slice(3, 6)  # MuJoCo's warnings of a bad qpos, qvel and qacc
 
 
@@ -33,7 +33,15 @@ class Outcome:
 class Simulation:
     """`task` on `num_envs` lanes, each with its own random generator; `nthread` = 0 takes all CPUs."""
 
-    def __init__(self, task: Task, num_envs: int, nthread: int = 0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        num_envs: int,
+        nthread: int = 0,
+        pixels: Sequence[int] | None = None,
+        proprioception: bool = False,
+        camera: str | None = None,
+    ) -> None:
         mujoco = load_mujoco()
         from mujoco.batch import Batch, SimulationError
 
@@ -54,7 +62,7 @@ class Simulation:
         low, high = self.model.actuator_ctrlrange.T
         self._middle, self._half = (low + high) / 2, (high - low) / 2  # (nu,)
         self._before = self.batch.state.copy()  # (n, P)
-        self._bound = task.body.observation_bound
+        self.senses = Senses(task, self.model, pixels, proprioception, camera)
         self._goal: np.ndarray | None = None  # (n, G) float32
         self._reached: np.ndarray | None = None  # (n, G) float32 achieved goals, until the state changes
         if isinstance(task, GoalTask):
@@ -64,15 +72,11 @@ class Simulation:
 
     def observation_space(self) -> spaces.Space:
         """Of one lane."""
-        plain = _box(self._bound)
-        if not isinstance(self.task, GoalTask):
-            return plain
-        goal = self.task.goal_bound
-        return spaces.Dict({"observation": plain, "achieved_goal": _box(goal), "desired_goal": _box(goal)})
+        return self.senses.space()
 
     def action_space(self) -> spaces.Box:
         """Of one lane: [-1, 1] for every actuator, stretched to its control range."""
-        return _box(np.ones(self.model.nu))
+        return box(np.ones(self.model.nu))
 
     # --- life
 
@@ -152,20 +156,20 @@ class Simulation:
 
     def _achieved(self, task: GoalTask) -> np.ndarray:
         if self._reached is None:
-            self._reached = _within(task.achieved(self.body), task.goal_bound)
+            self._reached = within(task.achieved(self.body), task.goal_bound)
         return self._reached
 
-    def observation(self) -> Observation:
-        """What the lanes observe now: fresh arrays."""
-        plain = _within(self.body.observation(), self._bound)
-        if not isinstance(self.task, GoalTask):
-            return plain
-        assert self._goal is not None
-        return {
-            "achieved_goal": self._achieved(self.task).copy(),
-            "desired_goal": self._goal.copy(),
-            "observation": plain,
-        }
+    def observation(self, lanes: np.ndarray | None = None) -> Observation:
+        """What the lanes (all without) observe now: fresh arrays."""
+        numbers, rows = self.body.observation(), self.batch.state
+        goals = None
+        if isinstance(self.task, GoalTask):
+            assert self._goal is not None
+            goals = self._achieved(self.task).copy(), self._goal.copy()
+        if lanes is not None:
+            numbers, rows = numbers[lanes], rows[lanes]
+            goals = None if goals is None else (goals[0][lanes], goals[1][lanes])
+        return self.senses.observe(numbers, rows, goals)
 
     def goal(self, lane: int) -> np.ndarray:
         """The goal (G,) of a lane of a goal task."""
@@ -207,8 +211,8 @@ class Simulation:
             raise RequestError(f"expected finite goals of shape {expected}, got {goals.shape}")
         self._goal[lanes] = goals
 
-    def goal_observation(self, goal: np.ndarray) -> np.ndarray:
-        """(m, D) float32: what the robot observes when it rests at goals (m, G)."""
+    def goal_observation(self, goal: np.ndarray) -> Observation:
+        """What the robot observes, but for goals, when it rests at goals (m, G)."""
         if not isinstance(self.task, GoalTask):
             raise RequestError(f"the task {type(self.task).__name__} has no goals")
         goals = np.asarray(goal, np.float64)
@@ -219,14 +223,14 @@ class Simulation:
         scratch = self._at_rest(self.task.pose_at(goals))
         body = self.task.body(scratch)
         scratch.forward(stage=self._stage)
-        return _within(body.observation(), self._bound)
+        return self.senses.observe(body.observation(), scratch.state, None)
 
     def posed(self, observation: np.ndarray) -> np.ndarray | None:
         """(m, P): the physics of a body at rest in the poses that observations (m, D) tell; None if they do not."""
         seen = np.asarray(observation, np.float64)
-        if seen.ndim != 2 or seen.shape[1] != len(self._bound) or not np.isfinite(seen).all():
+        if seen.ndim != 2 or seen.shape[1] != len(self.senses.bound) or not np.isfinite(seen).all():
             raise RequestError(
-                f"expected finite observations of shape (m, {len(self._bound)}), got {seen.shape}"
+                f"expected finite observations of shape (m, {len(self.senses.bound)}), got {seen.shape}"
             )
         pose = self.task.body.pose(seen)
         return None if pose is None else self._at_rest(pose).state.copy()
@@ -258,16 +262,6 @@ class Simulation:
         self.restore(tree["physics"], goal=tree["goal"])
         for lane, state in enumerate(tree["generators"]):
             restore_generator(self.generator(lane), state)
-
-
-def _within(values: np.ndarray, bound: np.ndarray) -> np.ndarray:
-    """Values (n, D) held in [-bound, bound], as float32; NaN, which only broken physics has, at the edge."""
-    return np.fmin(np.fmax(values, -bound), bound).astype(np.float32)
-
-
-def _box(bound: np.ndarray) -> spaces.Box:
-    bound = bound.astype(np.float32)
-    return spaces.Box(-bound, bound, dtype=np.float32)
 
 
 def _checked_order(lanes: np.ndarray, num_envs: int) -> np.ndarray:

@@ -10,7 +10,8 @@ import numpy as np
 from robossl.core.errors import RequestError
 
 from .registration import resolve
-from .simulation import Observation, Simulation, checked_action
+from .senses import Observation
+from .simulation import Simulation, checked_action
 from .task import Task
 from .vector_env import compute_reward
 from .viewing import Show
@@ -31,11 +32,19 @@ class MujocoEnv(gymnasium.Env):
         render_mode: str | None = None,
         camera: str | None = None,
         render_size: tuple[int, int] = (480, 480),
+        pixels: tuple[int, int] | None = None,
+        proprioception: bool = False,
     ) -> None:
         self._arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
-        self.simulation = Simulation(resolve(task), num_envs=1, nthread=1)
+        self.simulation = Simulation(
+            resolve(task), num_envs=1, nthread=1, pixels=pixels, proprioception=proprioception, camera=camera
+        )
         self.render_mode = render_mode
-        self.metadata = {**self.metadata, "render_fps": round(1 / self.simulation.control_step)}
+        self.metadata = {
+            **self.metadata,
+            "render_fps": round(1 / self.simulation.control_step),
+            "render_backend": self.simulation.senses.backend,
+        }
         self.observation_space = self.simulation.observation_space()
         self.action_space = self.simulation.action_space()
         self._show = Show(self.simulation, render_mode, camera, render_size)
@@ -69,8 +78,9 @@ class MujocoEnv(gymnasium.Env):
         return self._show.frame(0)
 
     def close(self) -> None:
-        """Free the renderer."""
+        """Free the renderers."""
         self._show.close()
+        self.simulation.senses.close()
 
     def observation(self) -> Observation:
         """What the robot observes now, as reset and step return it."""

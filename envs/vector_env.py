@@ -11,7 +11,8 @@ from gymnasium.vector.utils import batch_space
 from robossl.core.errors import RequestError
 
 from .registration import resolve
-from .simulation import Observation, Outcome, Simulation, checked_action
+from .senses import Observation
+from .simulation import Outcome, Simulation, checked_action
 from .task import GoalTask, Task
 from .viewing import Show
 
@@ -23,7 +24,8 @@ class MujocoVectorEnv(VectorEnv):
 
     `task` is a Task, a subclass of it, or "module:Name". An episode is truncated after `max_episode_steps`
     (None: never) and when the physics of its lane breaks, which `infos["failure"]` tells. Autoreset,
-    rewards, infos and seeds are those of `SyncVectorEnv` over the single env, to the bit.
+    rewards, infos and seeds are those of `SyncVectorEnv` over the single env, to the bit. With `pixels` =
+    (H, W) the observation is a picture, with `proprioception` also the numbers; see `Senses`.
     """
 
     metadata = {  # noqa: RUF012
@@ -41,15 +43,20 @@ class MujocoVectorEnv(VectorEnv):
         render_mode: str | None = None,
         camera: str | None = None,
         render_size: tuple[int, int] = (480, 480),
+        pixels: tuple[int, int] | None = None,
+        proprioception: bool = False,
     ) -> None:
         self._arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
-        self.simulation = Simulation(resolve(task), num_envs, nthread)
+        self.simulation = Simulation(
+            resolve(task), num_envs, nthread, pixels=pixels, proprioception=proprioception, camera=camera
+        )
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.render_mode = render_mode
         self.metadata = {
             **self.metadata,
             "render_fps": round(1 / self.simulation.control_step),
+            "render_backend": self.simulation.senses.backend,
             "autoreset_mode": self.autoreset_mode,
         }
         self.single_observation_space = self.simulation.observation_space()
@@ -166,10 +173,11 @@ class MujocoVectorEnv(VectorEnv):
 
     def _one_by_one(self, chosen: np.ndarray) -> np.ndarray:
         """(n,) objects: the observation of each chosen lane by itself, None elsewhere."""
-        batch = self.observation()
+        lanes = np.flatnonzero(chosen)
+        batch = self.simulation.observation(lanes)
         single = np.full(self.num_envs, None, object)
-        for lane in np.flatnonzero(chosen):
-            single[lane] = {k: v[lane] for k, v in batch.items()} if isinstance(batch, dict) else batch[lane]
+        for row, lane in enumerate(lanes):
+            single[lane] = {k: v[row] for k, v in batch.items()} if isinstance(batch, dict) else batch[row]
         return single
 
     def _seeds(self, seed: Any) -> list[int | None]:
@@ -208,8 +216,9 @@ class MujocoVectorEnv(VectorEnv):
         return tuple(self._show.frame(lane) for lane in range(self.num_envs))  # type: ignore[misc]
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Free the renderer."""
+        """Free the renderers."""
         self._show.close()
+        self.simulation.senses.close()
 
     # --- the truth, and being saved
 
@@ -242,8 +251,8 @@ class MujocoVectorEnv(VectorEnv):
         self._begun = True
         return self.observation()
 
-    def goal_observation(self, goal: np.ndarray) -> np.ndarray:
-        """(m, D): what the robot observes when it rests at goals (m, G)."""
+    def goal_observation(self, goal: np.ndarray) -> Observation:
+        """What the robot observes, but for goals, when it rests at goals (m, G): (m, D), or as `pixels` says."""
         return self.simulation.goal_observation(goal)
 
     def posed(self, observation: np.ndarray) -> np.ndarray | None:

@@ -20,12 +20,16 @@ def env_id(envs: VectorEnv) -> str:
 
 
 def env_facts(envs: VectorEnv) -> dict[str, Any]:
-    """What else the header says of the envs: keyword arguments, time limit, render mode."""
+    """What else the header says of the envs: keyword arguments, time limit, reset mode, and who draws.
+
+    `backend` is the metadata "render_backend" of envs that observe pictures: two of them draw two worlds.
+    """
     spec = envs.spec
     kwargs = {} if spec is None else {k: _plain(v) for k, v in (spec.kwargs or {}).items()}
     limit = None if spec is None else spec.max_episode_steps
     mode = autoreset_mode(envs).name
-    return {"env_kwargs": kwargs, "max_episode_steps": limit, "autoreset_mode": mode}
+    backend = envs.metadata.get("render_backend")
+    return {"env_kwargs": kwargs, "max_episode_steps": limit, "autoreset_mode": mode, "backend": backend}
 
 
 def _plain(value: Any) -> Any:
