@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import robossl.envs
 from robossl.envs.pointmaze import PointMaze, TwoRoom, wall_gap, way
+from robossl.envs.pusht import PushT, block_gap, pose_error
 
 robossl.envs.register()
 MAZES = ["robossl/TwoRoom-v0", "robossl/PointMaze-v0"]
-HALF, DOOR, RADIUS = 0.5, (0.1, 0.3), 0.0286  # [m] as the model has them
+HALF, DOOR, RADIUS = 0.5, (0.1, 0.3), 0.0286  # [m] as the model of the house has them
+TABLE, PUSHER, UNIT = 0.2, 0.015, 0.03  # [m] as the model of the table has them
 
 
 def shortest(start: np.ndarray, end: np.ndarray) -> float:
@@ -99,3 +101,164 @@ def test_a_place_behind_the_wall_is_far() -> None:
     assert task.goal_reward(near_wall / HALF, (near_wall - [0.1, 0]) / HALF) > 0.7
     assert not task.reached(np.array([-0.014, -0.4]) / HALF, np.array([0.014, -0.4]) / HALF)
     assert isinstance(task, PointMaze)
+
+
+def made(lanes: int):
+    envs = gym.make_vec("robossl/PushT-v0", num_envs=lanes, max_episode_steps=10_000)
+    envs.reset(seed=0)
+    return envs
+
+
+def points_of_the_block() -> np.ndarray:
+    """(p, 2) [m] evenly over the T, from its centre of mass: bar 4 x 1 units, stem 3 x 1."""
+    grid = (np.arange(40) + 0.5) / 10
+    bar = np.stack(np.meshgrid(grid - 2, grid[:10] - 0.5), axis=-1).reshape(-1, 2)
+    stem = np.stack(np.meshgrid(grid[:10] - 0.5, grid[:30] - 3.5), axis=-1).reshape(-1, 2)
+    points = np.concatenate([bar, stem]) * UNIT
+    return points - points.mean(axis=0)
+
+
+def turned(points: np.ndarray, angle: float) -> np.ndarray:
+    cosine, sine = np.cos(angle), np.sin(angle)
+    x, y = points.T
+    return np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=1)
+
+
+def test_the_block_is_balanced_where_its_place_is_told() -> None:
+    model = made(1).simulation.model
+    np.testing.assert_allclose(model.body("block").ipos, 0, atol=1e-6)
+    mass, inertia = model.body("block").mass[0], model.body_inertia[model.body("block").id].max()
+    points = points_of_the_block()
+    assert inertia / mass == pytest.approx((points**2).sum(axis=1).mean(), rel=0.01)
+    friction = model.dof_damping[model.joint("block_angle").dofadr[0]] / model.dof_damping[2]
+    assert friction == pytest.approx((points**2).sum(axis=1).mean(), rel=0.01), (
+        "even friction under the block"
+    )
+
+
+def test_the_reward_is_that_of_the_way_its_points_have_to_go() -> None:
+    task, random, points = PushT(), np.random.default_rng(0), points_of_the_block()
+    for _ in range(50):
+        here, there = task.draw_goal(random), task.draw_goal(random)
+        placed = [turned(points, np.arctan2(g[3], g[2])) + g[:2] * TABLE for g in (here, there)]
+        distance = np.sqrt(((placed[0] - placed[1]) ** 2).sum(axis=1).mean())
+        expected = 1 / (1 + 9 * (max(distance - 0.005, 0) / 0.12) ** 2)
+        assert task.goal_reward(here, there) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_pose_is_reached_within_two_centimetres_and_twenty_degrees() -> None:
+    def goal(x: float, degrees: float) -> np.ndarray:
+        return np.array([x / TABLE, 0.1, np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+
+    task = PushT()
+    for x, degrees, reached in [
+        (0.019, 175, True),
+        (0.021, 175, False),
+        (0.0, -166, True),
+        (0.0, -164, False),
+    ]:
+        assert task.reached(goal(x, degrees), goal(0.0, 175)) == reached, (x, degrees)
+    distance, cosine = pose_error(goal(0.03, 60), goal(0.0, 0))
+    assert (distance, cosine) == (pytest.approx(0.03), pytest.approx(0.5))
+
+
+def test_the_block_is_felt_where_mujoco_says() -> None:
+    envs = made(4000)
+    body, batch, random = envs.simulation.body, envs.simulation.batch, np.random.default_rng(0)
+    body.qpos[:, 2:4] = random.uniform(-0.05, 0.05, (4000, 2))
+    body.qpos[:, :2] = body.qpos[:, 2:4] + random.uniform(-0.11, 0.11, (4000, 2))
+    body.qpos[:, 4] = random.uniform(-7, 7, 4000)
+    contacts = batch.bind("ncon")
+    batch.forward()
+    gap = block_gap(body.qpos[:, :2], body.block_pose()) - PUSHER
+    clear = np.abs(gap) > 1e-6
+    assert 500 < (gap < 0).sum() < 3000
+    assert np.array_equal((contacts > 0)[clear], (gap < 0)[clear])
+
+
+def test_a_block_moves_only_while_it_is_pushed() -> None:
+    envs = made(64)
+    random, body = np.random.default_rng(1), envs.simulation.body
+    action, pushed, moved = np.zeros((64, 2)), np.zeros(64, bool), 0.0
+    for _ in range(150):
+        before, touched = body.qpos[:, 2:].copy(), envs.state()["block_contact"][:, 0] > 0
+        action = 0.95 * action + 0.4 * random.normal(size=(64, 2))
+        envs.step(action)
+        still = (
+            ~touched
+            & ~(envs.state()["block_contact"][:, 0] > 0)
+            & (np.abs(body.qvel[:, 2:]).max(axis=1) < 1e-3)
+        )
+        step = np.abs(body.qpos[:, 2:] - before).max(axis=1)
+        pushed |= touched
+        moved += step[touched].sum()
+        assert step[still].max(initial=0.0) < 5e-3
+        assert step[~pushed & still].max(initial=0.0) == 0.0
+    assert pushed.mean() > 0.3
+    assert moved > 1.0
+    for _ in range(10):
+        envs.step(-np.sign(body.qpos[:, 2:4] - body.qpos[:, :2]))  # away from the block
+    assert np.abs(body.qvel[:, 2:]).max() < 0.05, "let go, it stops"
+
+
+def test_everything_stays_on_the_table() -> None:
+    envs = made(64)
+    body = envs.simulation.body
+    for turn in np.linspace(0, 8 * np.pi, 400):
+        towards = body.qpos[:, 2:4] - body.qpos[:, :2]
+        envs.step(np.where(np.cos(turn) > 0, 1, -1) * np.sign(towards))
+        assert np.abs(body.qpos[:, :4]).max() < TABLE
+        assert np.abs(body.qvel).max() < 20
+
+
+def test_lives_and_goals_leave_room_to_push() -> None:
+    envs = made(256)
+    body = envs.simulation.body
+    assert (block_gap(body.qpos[:, :2], body.block_pose()) > PUSHER + 0.004).all()
+    assert np.abs(body.qpos[:, :2]).max() < TABLE - PUSHER
+    goal = envs.observation()["desired_goal"].astype(np.float64)
+    body.qpos[:] = envs.simulation.task.pose_at(goal)
+    assert (block_gap(body.qpos[:, :2], body.block_pose()) > PUSHER + 0.004).all()
+    for place in (goal[:, :2], body.block_pose()[:, :2] / TABLE):
+        assert np.abs(place).max() <= 0.5 + 1e-6
+    envs.step(np.zeros((256, 2)))
+    assert envs.success().all()
+
+
+def test_pushing_brings_the_block_to_a_goal_ahead() -> None:
+    """The pusher behind the middle of the bar drives straight on; the block follows without turning much."""
+    envs = made(8)
+    body = envs.simulation.body
+    body.qpos[:] = [0.0, 0.08, 0.0, 0.03, 0.0]
+    body.qvel[:] = 0
+    goal = np.tile([0.0, -0.06 / TABLE, 1.0, 0.0], (8, 1))
+    envs.restore(envs.physics(), goal=goal)
+    first = envs.step(np.zeros((8, 2)))[1]
+    best = np.max([envs.step(np.tile([0.0, -0.5], (8, 1)))[1] for _ in range(25)], axis=0)
+    assert (first < 0.25).all()
+    assert (best > 0.9).all()
+
+
+@pytest.mark.slow
+def test_a_goal_pose_is_within_reach_of_planning() -> None:
+    """Sampling plans on the true physics brings the block into its pose and keeps it there."""
+    env, plans, random = made(1), made(128), np.random.default_rng(0)
+    row_goal = env.reset(seed=1)[0]["desired_goal"]
+    goals, mean, rewards = np.repeat(row_goal, 128, axis=0), np.zeros((5, 2)), []
+    for step in range(120):
+        if step % 5 == 0:
+            spread = np.full((5, 2), 0.8)
+            for _ in range(2):
+                drawn = np.clip(mean + spread * random.normal(size=(128, 5, 2)), -1, 1)
+                plans.restore(np.repeat(env.physics(), 128, axis=0), goal=goals)
+                ahead = [plans.step(drawn[:, t // 6])[1] for t in range(30)]
+                pusher, block = plans.simulation.body.qpos[:, :2], plans.simulation.body.qpos[:, 2:4]
+                away = np.maximum(np.hypot(*(pusher - block).T) - 0.06, 0) / 0.1
+                best = np.argsort(-(np.sum(ahead, axis=0) + 30 * ahead[-1] - 1.5 * away))[:12]
+                mean, spread = drawn[best].mean(axis=0), drawn[best].std(axis=0) + 0.1
+            action = drawn[best[0], :1]
+            mean = np.concatenate([mean[1:], mean[-1:]])
+        _, reward, *_, infos = env.step(action)
+        rewards.append(reward[0])
+    assert infos["is_success"].all()
+    assert np.mean(rewards[60:]) > 0.9
