@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,9 +10,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from robossl.core import spaces
+from robossl.core.errors import RequestError
+
+from .lanes import Lanes, by_lane
 
 
 class SB3VecEnv(VecEnv):
@@ -20,10 +25,11 @@ class SB3VecEnv(VecEnv):
     SB3 wants the observation of the new episode in the very step that ended the old one, and no other lane
     disturbed. In SAME_STEP mode the env does that; otherwise the lanes that ended are reset here through
     `options["reset_mask"]`, so that a dummy step never happens. The infos of a lane's last step hold
-    `terminal_observation`, `TimeLimit.truncated` and `episode` (r: return, l: steps, t: seconds).
+    `terminal_observation` and `episode` (r: return, l: steps, t: seconds); those of every step
+    `TimeLimit.truncated`. Discrete actions count from 0, as SB3 counts.
 
     `transform` turns observations into what SB3 is to see, of space `space`; without it, nested
-    observations become a flat Dict.
+    observations become a flat Dict whose keys have slashes, "arm/joints".
     """
 
     def __init__(
@@ -32,105 +38,106 @@ class SB3VecEnv(VecEnv):
         transform: Callable[[Any], Any] | None = None,
         space: gym.Space | None = None,
     ) -> None:
+        """`transform` and `space` go together."""
+        assert (transform is None) == (space is None)
         self.envs = envs
+        self.observation: Any = None  # (n, ...) as the env returned it last
         self._mode = AutoresetMode(envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
+        self._lanes = Lanes(envs)
         self._transform = transform or self._flat
-        self.render_mode = envs.render_mode
+        action_space = envs.single_action_space
+        self._first = int(action_space.start) if isinstance(action_space, gym.spaces.Discrete) else 0
         super().__init__(
             envs.num_envs,
             space or _flat_space(envs.single_observation_space),
-            envs.single_action_space,
+            # a space of its own: SB3 seeds it and draws from it
+            gym.spaces.Discrete(int(action_space.n))  # type: ignore[attr-defined]
+            if self._first
+            else copy.deepcopy(action_space),
         )
         self._actions: np.ndarray | None = None
         self._seed: int | None = None
         self._start = time.perf_counter()
         self._return = np.zeros(self.num_envs)
         self._length = np.zeros(self.num_envs, np.int64)
-        self.observation: Any = None  # as the env returned it last
 
-    def _flat(self, observation: Any) -> Any:
-        parts = spaces.split(self.envs.single_observation_space, observation)
-        return parts[""] if set(parts) == {""} else parts
+    # --- observations and actions
 
     def present(self) -> Any:
         """The latest observation, transformed anew: what a newer representation makes of it."""
         return self._transform(self.observation)
 
-    def running(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return (n,) and length (n,) so far of the episodes going on."""
-        return self._return.copy(), self._length.copy()
+    def native(self, actions: np.ndarray) -> np.ndarray:
+        """SB3's actions as the env counts them."""
+        return actions + self._first if self._first else actions
 
-    def go_on(self, observation: Any, returns: np.ndarray, lengths: np.ndarray) -> None:
-        """Be where another bridge was: its latest observation, and its running episodes."""
-        self.observation = observation
-        self._return[:], self._length[:] = returns, lengths
+    def _flat(self, observation: Any) -> Any:
+        parts = spaces.split(self.envs.single_observation_space, observation)
+        if set(parts) == {""}:
+            return parts[""].copy()
+        return {_key(path): values.copy() for path, values in parts.items()}
+
+    # --- the life of a VecEnv
 
     def reset(self) -> Any:
         """Reset all lanes; with the seed given last, if there is one."""
-        self.observation, infos = self.envs.reset(seed=self._seed)
+        options = self._options[0] or None
+        if any((given or None) != options for given in self._options):
+            raise RequestError("a vector env resets all lanes with the same options; got different ones")
+        self.observation, infos = self.envs.reset(seed=self._seed, options=options)
         self._seed = None
+        self._reset_options()
         self._return[:], self._length[:] = 0.0, 0
-        self.reset_infos = _by_lane(infos, self.num_envs)
+        self.reset_infos = by_lane(infos, self.num_envs)
         return self.present()
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Lane i gets seed + i at the next reset."""
+        """Lane i gets seed + i at the next reset; without a seed every lane's generator goes on."""
         self._seed = None if seed is None else int(seed)
         return [None if seed is None else seed + lane for lane in range(self.num_envs)]
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Keep the actions (n, A) for `step_wait`."""
-        self._actions = actions
+        """Keep the actions (n, *A) for `step_wait`."""
+        self._actions = self.native(np.asarray(actions))
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """Observations, rewards (n,) float32, dones (n,) bool, infos of each lane."""
-        assert self._actions is not None
+        """Observations (n, ...), rewards (n,) float32, dones (n,) bool, infos of each lane."""
+        assert self._actions is not None, "step_async comes first"
         observation, reward, terminated, truncated, vector = self.envs.step(self._actions)
-        done = np.logical_or(terminated, truncated)
+        terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
         self._return += reward
         self._length += 1
-        infos = _by_lane(vector, self.num_envs)
+        infos = by_lane(vector, self.num_envs)
+        done = terminated | truncated
         if done.any():
-            final = self._final(observation, vector, done)
-            observation = self._finish(observation, final, done, terminated, truncated, vector, infos)
+            observation = self._finish(done, observation, vector, infos)
+        for lane, info in enumerate(infos):
+            info["TimeLimit.truncated"] = bool(truncated[lane] and not terminated[lane])
         self.observation = observation
-        return self.present(), np.asarray(reward, np.float32), done, infos
+        return self.present(), np.array(reward, np.float32), done, infos
 
     def _finish(
-        self,
-        observation: Any,
-        final: Any,
-        done: np.ndarray,
-        terminated: np.ndarray,
-        truncated: np.ndarray,
-        vector: dict[str, Any],
-        infos: list[dict[str, Any]],
+        self, done: np.ndarray, observation: Any, vector: dict[str, Any], infos: list[dict[str, Any]]
     ) -> Any:
-        """Complete the infos of lanes that ended, reset them, and return what all lanes see next."""
-        shown = self._transform(final)
-        last = _by_lane(vector.get("final_info", {}), self.num_envs)
-        for lane in np.flatnonzero(done):
-            infos[lane] |= last[lane]
-            infos[lane]["terminal_observation"] = _lane(shown, lane)
-            infos[lane]["TimeLimit.truncated"] = bool(truncated[lane] and not terminated[lane])
+        """Complete the infos of lanes `done` (n,), begin new episodes there; what all lanes see next."""
+        same_step = self._mode is AutoresetMode.SAME_STEP
+        last = self._last(observation, vector, done) if same_step else observation
+        shown = self._transform(last)
+        final = by_lane(vector.get("final_info", {}), self.num_envs)
+        for lane in np.flatnonzero(done).tolist():
+            if same_step:  # so far they tell of the reset
+                self.reset_infos[lane], infos[lane] = infos[lane], final[lane]
+            infos[lane]["terminal_observation"] = _one(shown, lane)
             infos[lane]["episode"] = {
                 "r": float(self._return[lane]),
                 "l": int(self._length[lane]),
                 "t": round(time.perf_counter() - self._start, 6),
             }
         self._return[done], self._length[done] = 0.0, 0
-        if self._mode is AutoresetMode.SAME_STEP:
-            return observation
-        begun, fresh = self.envs.reset(options={"reset_mask": done.copy()})
-        for lane, info in enumerate(_by_lane(fresh, self.num_envs)):
-            if done[lane]:
-                self.reset_infos[lane] = info
-        return begun
+        return observation if same_step else self._begin(done, observation)
 
-    def _final(self, observation: Any, vector: dict[str, Any], done: np.ndarray) -> Any:
-        """The batch of observations with the last ones of the episodes that ended."""
-        if self._mode is not AutoresetMode.SAME_STEP:
-            return observation
+    def _last(self, observation: Any, vector: dict[str, Any], done: np.ndarray) -> Any:
+        """The batch of observations, with the last ones of the episodes that ended in place of the first."""
         space = self.envs.single_observation_space
         parts = {path: np.array(values) for path, values in spaces.split(space, observation).items()}
         for lane in np.flatnonzero(done):
@@ -138,74 +145,88 @@ class SB3VecEnv(VecEnv):
                 parts[path][lane] = value
         return spaces.join(space, parts)
 
+    def _begin(self, done: np.ndarray, observation: Any) -> Any:
+        """Reset the lanes `done` (n,) and no other; the observation of all."""
+        space = self.envs.single_observation_space
+        before = {path: np.array(values) for path, values in spaces.split(space, observation).items()}
+        begun, vector = self.envs.reset(options={"reset_mask": done.copy()})
+        if not done.all():
+            for path, values in spaces.split(space, begun).items():
+                if not _equal(before[path][~done], np.asarray(values)[~done]):
+                    raise RequestError(
+                        f"{self.envs} does not heed reset_mask: a reset disturbed lanes it was not meant for; "
+                        "SB3 needs an env that does, or one made with autoreset_mode SAME_STEP"
+                    )
+        for lane, info in enumerate(by_lane(vector, self.num_envs)):
+            if done[lane]:
+                self.reset_infos[lane] = info
+        return begun
+
     def close(self) -> None:
         """Close the vector env."""
         self.envs.close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """A frame of each lane, where the env renders."""
-        frames = self.envs.render()
+        frames: Any = self.envs.render()
         return [None] * self.num_envs if frames is None else list(frames)
 
+    # --- going on in another process
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        """The latest observation, and what the running episodes brought so far. The envs are saved by others."""
+        return {
+            "observation": spaces.split(self.envs.single_observation_space, self.observation),
+            "return": self._return.copy(),
+            "length": self._length.copy(),
+        }
+
+    def set_checkpoint(self, tree: dict[str, Any]) -> None:
+        """Be where `get_checkpoint` was."""
+        parts = {path: np.array(values) for path, values in tree["observation"].items()}
+        self.observation = spaces.join(self.envs.single_observation_space, parts)
+        self._return[:], self._length[:] = tree["return"], tree["length"]
+
+    # --- asking the lanes
+
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of the vector env, once for each lane asked for; of the lanes themselves if they have it."""
-        lanes = list(self._get_indices(indices))
-        inner = getattr(self.envs.unwrapped, "envs", None)
-        if attr_name != "render_mode" and inner is not None:
-            return [inner[lane].get_wrapper_attr(attr_name) for lane in lanes]
-        return [getattr(self.envs, attr_name)] * len(lanes)
+        """An attribute of each lane; of the vector env, where lanes are no objects of their own."""
+        return self._lanes.get(attr_name, list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set an attribute of the lanes, or of the vector env they all share."""
-        inner = getattr(self.envs.unwrapped, "envs", None)
-        if inner is None:
-            setattr(self.envs.unwrapped, attr_name, value)
-            return
-        for lane in self._get_indices(indices):
-            inner[lane].set_wrapper_attr(attr_name, value)
+        self._lanes.set(attr_name, value, list(self._get_indices(indices)))
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Call a method of each lane; of the vector env, once, where lanes are no objects of their own."""
-        lanes = list(self._get_indices(indices))
-        inner = getattr(self.envs.unwrapped, "envs", None)
-        if inner is not None:
-            return [inner[lane].get_wrapper_attr(method_name)(*args, **kwargs) for lane in lanes]
-        return [getattr(self.envs, method_name)(*args, **kwargs)] * len(lanes)
+        """Call a method of each lane; once, of the vector env, where lanes are no objects of their own."""
+        return self._lanes.call(method_name, list(self._get_indices(indices)), *args, **kwargs)
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
-        """Whether each lane is wrapped so; of `Monitor` always true, its statistics are in the infos."""
-        monitored = wrapper_class.__name__ == "Monitor"
-        return [monitored for _ in self._get_indices(indices)]
+        """Whether each lane is wrapped so; by `Monitor` always, for its statistics are in the infos."""
+        lanes = list(self._get_indices(indices))
+        return (
+            [True] * len(lanes)
+            if issubclass(wrapper_class, Monitor)
+            else self._lanes.wrapped(wrapper_class, lanes)
+        )
+
+
+def _key(path: str) -> str:
+    return path.replace(".", "/")  # no name of a torch module may have a dot
 
 
 def _flat_space(space: gym.Space) -> gym.Space:
     leaves = spaces.leaves(space)
-    return leaves[""] if set(leaves) == {""} else gym.spaces.Dict(leaves)
+    return leaves[""] if set(leaves) == {""} else gym.spaces.Dict({_key(p): s for p, s in leaves.items()})
 
 
-def _lane(batch: Any, lane: int) -> Any:
+def _one(batch: Any, lane: int) -> Any:
+    """A lane's own copy of its part of a batch, an array or a flat dict of arrays."""
     if isinstance(batch, dict):
-        return {name: _lane(values, lane) for name, values in batch.items()}
-    return batch[lane]
+        return {name: _one(values, lane) for name, values in batch.items()}
+    return np.array(batch[lane])
 
 
-def _by_lane(vector: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """Gymnasium's infos of arrays with their masks, as a dict for each lane."""
-    infos: list[dict[str, Any]] = [{} for _ in range(count)]
-    for name, values in vector.items():
-        if name.startswith("_") or name in ("final_obs", "final_info"):
-            continue
-        if isinstance(values, dict):
-            mask = vector.get(f"_{name}")
-            nested = _by_lane(values, count)
-            for lane in range(count):
-                if mask is None or mask[lane]:
-                    infos[lane][name] = nested[lane]
-            continue
-        mask = vector.get(f"_{name}", np.ones(count, bool))
-        for lane in range(count):
-            if mask[lane]:
-                infos[lane][name] = (
-                    values[lane].item() if isinstance(values[lane], np.generic) else values[lane]
-                )
-    return infos
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    """To the bit; NaN is NaN."""
+    return one.tobytes() == other.astype(one.dtype).tobytes()

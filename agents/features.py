@@ -11,14 +11,16 @@ from robossl.core import spaces
 from robossl.core.contracts import Representation
 from robossl.core.errors import RequestError
 
+_LENGTH = 0.25  # of a latent beside the numbers it was made from
+
 
 class Features:
     """Observations (n, ...) of an env -> features (n, F) float32: concat(z, vector leaves, goals).
 
-    Without a representation the vector leaves alone (raw observation): what the frozen encoder cannot see
-    is still seen, and the control group sees everything but z. Images reach an agent through z only.
-    The representation is held, not copied: whoever adopts a newer one changes it here, for acting and
-    for replay alike.
+    The latent is scaled, see `latent_scale`. What the encoder does not see is still seen, and the control
+    group, without a representation, sees everything but z. Images reach an agent through z only. The
+    representation is held, not copied: whoever adopts a newer one changes it here, for acting and for
+    replay alike.
     """
 
     def __init__(self, space: gym.Space, representation: Representation | None = None) -> None:
@@ -27,7 +29,8 @@ class Features:
         self.representation = representation
         self._vectors = {p: s for p, s in spaces.leaves(space).items() if not spaces.is_image(s)}
         self.latent = representation.latent if representation is not None else 0
-        self.size = self.latent + sum(map(_width, self._vectors.values()))
+        self.size = self.latent + sum(width(leaf) for leaf in self._vectors.values())
+        self._scale = np.float32(latent_scale(space, self.latent))
         if self.size == 0:
             raise RequestError(
                 "the observation has images only, and an agent on raw observations sees numbers only; "
@@ -40,7 +43,8 @@ class Features:
         parts = spaces.split(self.space, observation)
         columns = [_columns(leaf, parts[path]) for path, leaf in self._vectors.items()]
         if self.representation is not None:
-            columns.insert(0, np.asarray(self.representation.encode(observation), np.float32))
+            z = np.asarray(self.representation.encode(observation), np.float32)  # (n, Z) of unit variance
+            columns.insert(0, z * self._scale)
         return np.concatenate(columns, axis=1)
 
     def adopt(self, representation: Representation) -> None:
@@ -54,21 +58,41 @@ class Features:
         self.representation = representation
 
 
-def _width(leaf: gym.Space) -> int:
+def latent_scale(space: gym.Space, latent: int) -> float:
+    """What z [..., Z], of unit variance, is multiplied by before an agent sees it.
+
+    Beside the numbers it was made from, it is shortened to a length of about 0.25. An optimiser that
+    moves every weight by the same amount a step (Adam) lets many coordinates of unit variance drown the few
+    of the observation: on the Reacher, SAC then learned at half the pace that it has on raw observations.
+    Where the encoder reads images, z keeps its unit variance: there it says what nothing else does.
+    """
+    seeing = any(spaces.is_image(leaf) for leaf in spaces.encodable(space).values())
+    return 1.0 if seeing or latent == 0 else _LENGTH / float(np.sqrt(latent))
+
+
+def width(leaf: gym.Space) -> int:
+    """How many numbers a leaf of an observation is: its values, or one for each category."""
     if isinstance(leaf, gym.spaces.Discrete):
         return int(leaf.n)
     if isinstance(leaf, gym.spaces.MultiDiscrete):
         return int(leaf.nvec.sum())
-    return int(np.prod(leaf.shape or (1,)))
+    return int(np.prod(leaf.shape or (), dtype=int))
 
 
 def _columns(leaf: gym.Space, values: np.ndarray) -> np.ndarray:
     """(n, width) float32: boxes as they are, categories one-hot."""
-    count = len(values)
+    flat = np.asarray(values).reshape(len(values), -1)
     if isinstance(leaf, gym.spaces.Discrete):
-        return np.eye(int(leaf.n), dtype=np.float32)[values.reshape(-1).astype(np.int64) - int(leaf.start)]
+        return _one_hot(flat[:, 0] - leaf.start, int(leaf.n))
     if isinstance(leaf, gym.spaces.MultiDiscrete):
-        flat = values.reshape(count, -1).astype(np.int64) - leaf.start.reshape(-1)
-        blocks = [np.eye(int(n), dtype=np.float32)[flat[:, i]] for i, n in enumerate(leaf.nvec.reshape(-1))]
+        digits = flat - leaf.start.reshape(-1)
+        blocks = [_one_hot(digits[:, i], int(n)) for i, n in enumerate(leaf.nvec.reshape(-1))]
         return np.concatenate(blocks, axis=1)
-    return np.asarray(values, np.float32).reshape(count, -1)
+    return flat.astype(np.float32, copy=False)
+
+
+def _one_hot(index: np.ndarray, count: int) -> np.ndarray:
+    """(n, count) float32 of whole numbers (n,) from 0."""
+    columns = np.zeros((len(index), count), np.float32)
+    columns[np.arange(len(index)), index.astype(np.int64)] = 1.0
+    return columns

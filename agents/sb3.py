@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-import torch
-from stable_baselines3 import DQN, PPO, SAC, TD3
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from robossl.core import spaces
 from robossl.core.contracts import Progress, Representation, Silent
 from robossl.core.errors import RequestError, unknown
-from robossl.core.files import load_tree, read_json, save_tree, write_json
-from robossl.core.seeding import generator_state, restore_generator
+from robossl.core.seeding import derive, generator_state, restore_generator
 from robossl.streams import Recorder
 
+from . import sb3_files
 from .bridge import SB3VecEnv
 from .features import Features
 from .hindsight import Hindsight, goal_reward
 from .randomness import Randomness
+from .sb3_algorithms import ALGORITHMS, check, device_for, make
+from .sb3_learned import get_learned, set_learned
 from .stream_replay import StreamReplayBuffer
 
-_ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"sac": SAC, "td3": TD3, "ppo": PPO, "dqn": DQN}
-_FITS = {"sac": "Box", "td3": "Box", "ppo": "Box or Discrete", "dqn": "Discrete"}
-_FORMAT = 1
+_MODES = ("frozen", "raw", "random")
 
 
 class Sb3Agent:
     """One of SB3's algorithms, with a frozen representation (or raw observations) in front of it.
 
     SB3 sees one flat vector: concat(z, the observation's numbers, goals), see `Features`. Off-policy
-    algorithms replay the stream that `envs`, a `Recorder`, writes. Everything SB3 draws from the global
-    random generators is kept apart from the rest of the process.
+    algorithms replay the stream that `envs`, a `Recorder`, writes; in other envs they can only act.
+    Everything SB3 draws from the global random generators is kept apart from the rest of the process.
+    The algorithm itself is `algorithm`.
     """
 
     def __init__(
@@ -49,243 +45,167 @@ class Sb3Agent:
         device: str = "auto",
         updates_per_step: float = 0.25,
         learning_starts: int = 500,
+        hindsight: float = 0.8,
         mode: str = "frozen",
         **settings: Any,
     ) -> None:
-        """`updates_per_step` is the number of gradient steps for each environment step, whatever `num_envs` is
-        (ppo has its own rhythm); `settings` go to SB3 as they are."""
-        if name not in _ALGORITHMS:
-            raise unknown("SB3 agent", name, _ALGORITHMS)
-        _check_actions(name, envs.single_action_space)
-        if mode not in ("frozen", "raw", "random"):
-            raise unknown("mode", mode, ("frozen", "raw", "random"))
+        """The algorithm called `name` (sac, td3, ppo, dqn), to act and learn in `envs`.
+
+        `updates_per_step`: gradient steps for each environment step, whatever `num_envs` is (ppo has its own
+        rhythm); `learning_starts`: environment steps before the first; `hindsight`: the share of replayed
+        transitions of a goal env that get another goal; `mode` names what `representation` is. `settings`
+        go to SB3, as plain numbers, words, lists and dicts; `RequestError` says which there are.
+        """
+        check(name, envs.single_action_space, settings)
+        if mode not in _MODES:
+            raise unknown("mode", mode, _MODES)
+        if mode == "raw" and representation is not None:
+            raise RequestError("mode is raw, and a representation was given; expected none")
+        if not 0 <= hindsight <= 1 or updates_per_step <= 0:
+            raise RequestError(
+                f"hindsight is {hindsight}, expected 0 to 1; "
+                f"updates_per_step is {updates_per_step}, expected more than 0"
+            )
         self.name, self.seed = name, int(seed)
-        self._settings = {
-            "updates_per_step": updates_per_step,
-            "learning_starts": learning_starts,
-            **settings,
-        }
+        pace: dict[str, Any] = {"updates_per_step": updates_per_step, "learning_starts": learning_starts}
+        self.settings: dict[str, Any] = {**pace, "hindsight": hindsight, **settings}
         self.features = Features(envs.single_observation_space, representation)
         self._envs = SB3VecEnv(envs, self.features, self.features.box)
-        self._randomness = Randomness(self.seed)
+        self._asked = 0  # environment steps to have learned for, in all
+        replay = None if name == "ppo" else self._replay(envs, hindsight)
+        where = device_for(name, device)
+        self._randomness = Randomness(self.seed, where)
         with self._randomness.lent():
-            self.algorithm = self._build(envs, device, updates_per_step, learning_starts, settings)
+            given = copy.deepcopy(settings)  # SB3 writes into its policy_kwargs
+            self.algorithm = make(name, self._envs, given, self.seed, where, replay=replay, **pace)
 
-    def _build(
-        self, envs: Any, device: str, updates_per_step: float, learning_starts: int, settings: dict[str, Any]
-    ) -> BaseAlgorithm:
-        count = envs.num_envs
-        common: dict[str, Any] = {"seed": self.seed % 2**31, "device": device, **settings}
-        if self.name == "ppo":
-            common.setdefault("n_steps", max(2048 // count, 16))
-            return PPO("MlpPolicy", self._envs, **common)
+    def _replay(self, envs: Any, hindsight: float) -> dict[str, Any] | None:
+        """What the replay is made with: the lanes that `envs` records into; None where it records nothing."""
         if not isinstance(envs, Recorder) or envs.stream is None:
-            raise RequestError(
-                f"{self.name} replays a stream; its envs must be a Recorder: Recorder.create(envs, path)"
-            )
-        reward = goal_reward(envs)
-        common |= {
-            "learning_starts": max(learning_starts, 2 * count),  # a first row must be in the stream
-            "train_freq": 1,
-            "gradient_steps": max(round(updates_per_step * count), 1),
-            "buffer_size": count,
-            "replay_buffer_class": StreamReplayBuffer,
-            "replay_buffer_kwargs": {
-                "stream": envs.stream,
-                "features": self.features,
-                "first_lane": int(envs.lanes[0]),
-                "seed": self.seed,
-                "hindsight": None if reward is None else Hindsight(envs.stream, reward),
-            },
+            return None
+        reward = goal_reward(envs) if hindsight else None
+        return {
+            "stream": envs.stream,
+            "features": self.features,
+            "first_lane": int(envs.lanes[0]),
+            "seed": self.seed,
+            "hindsight": None if reward is None else Hindsight(envs.stream, reward, hindsight),
         }
-        if self.name == "td3":
-            width = int(np.prod(envs.single_action_space.shape))
-            common.setdefault("action_noise", NormalActionNoise(np.zeros(width), np.full(width, 0.1)))
-        if self.name == "dqn":  # an exploration that does not depend on how long a round is
-            common |= {"exploration_initial_eps": 0.1, "exploration_final_eps": 0.1}
-        return _ALGORITHMS[self.name]("MlpPolicy", self._envs, **common)
 
     # --- the contract of an agent
 
     def act(self, observation: Any, explore: bool = True) -> np.ndarray:
-        """Actions (n, A) or (n,) for observations as the vector env returned them."""
+        """Actions (n, *A) or (n,) for observations as the vector env returned them."""
+        seen = self.features(observation)
+        if not explore:  # nothing is drawn
+            return self._envs.native(self.algorithm.predict(seen, deterministic=True)[0])
         with self._randomness.lent():
-            action, _ = self.algorithm.predict(self.features(observation), deterministic=not explore)
-        return action
+            return self._envs.native(self.algorithm.predict(seen)[0])
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """It remembers nothing from step to step."""
 
-    def learn(self, envs: Any, steps: int, progress: Progress | None = None) -> None:
-        """SB3's own `learn` for `steps` more environment steps, all lanes together, in the envs it was made with."""
+    def learn(
+        self, envs: Any, steps: int, progress: Progress | None = None, callback: BaseCallback | None = None
+    ) -> None:
+        """SB3's own `learn` for `steps` more environment steps, all lanes together, in the envs it was made with.
+
+        Steps come num_envs at a time, those of ppo a rollout at a time; what a call takes too many, the next
+        ones take less, so that learning for N and then for M is learning for N + M.
+        """
         if envs is not self._envs.envs:
             raise RequestError("an SB3 agent learns in the envs it was made with")
+        if isinstance(self.algorithm, OffPolicyAlgorithm):
+            if self._buffer is None:
+                raise RequestError(
+                    f"{self.name} replays a stream; its envs must be a Recorder: Recorder.create(envs, path)"
+                )
+            if self._buffer.empty:  # at the start, in another stream, or in one that lost rows
+                least = self.algorithm.num_timesteps + 2 * envs.num_envs
+                self.algorithm.learning_starts = max(self.algorithm.learning_starts, least)
+        self._asked += steps
+        remaining = self._asked - self.algorithm.num_timesteps
+        if remaining <= 0:
+            return
+        told: list[BaseCallback] = [_Told(progress or Silent()), *([] if callback is None else [callback])]
         with self._randomness.lent():
-            self.algorithm.learn(
-                steps, callback=_Told(progress or Silent()), reset_num_timesteps=False, log_interval=None
-            )
+            self.algorithm.learn(remaining, callback=CallbackList(told), reset_num_timesteps=False)
 
     def adopt(self, representation: Representation) -> None:
         """Go on with a newer version: the next action and the next batch are encoded by it."""
         self.features.adopt(representation)
-        if self._envs.observation is not None:
+        if self.algorithm._last_obs is not None:
             self.algorithm._last_obs = self._envs.present()
 
     def begin_episodes(self, envs: Any) -> None:
-        """Reset the envs before the next step."""
+        """Reset the envs before the next step, to episodes that were not lived before."""
         self.algorithm._last_obs = None
+        self._envs.seed(derive(self.seed, "begin again", self.algorithm.num_timesteps) % 2**31)
 
     # --- going on after an end
 
+    @property
+    def _buffer(self) -> StreamReplayBuffer | None:
+        buffer = getattr(self.algorithm, "replay_buffer", None)
+        return buffer if isinstance(buffer, StreamReplayBuffer) else None
+
     def get_checkpoint(self) -> dict[str, Any]:
-        """Weights, optimisers, counters, the latest observation and all randomness."""
-        algorithm = self.algorithm
-        tree: dict[str, Any] = {
-            "policy": dict(algorithm.policy.state_dict()),
-            "optimisers": {n: o.state_dict()["state"] for n, o in self._optimisers().items()},
-            "steps": algorithm.num_timesteps,
-            "updates": algorithm._n_updates,
-            "episodes": algorithm._episode_num,
+        """Everything that decides its future, but for envs and stream; of ppo at the end of a `learn` only."""
+        algorithm, running = self.algorithm, self.algorithm._last_obs is not None
+        return {
+            "learned": get_learned(algorithm),
+            "asked": self._asked,
             "randomness": self._randomness.get_checkpoint(),
             "actions": generator_state(algorithm.action_space.np_random),
-            "observation": None,
+            "replay": None if self._buffer is None else self._buffer.get_checkpoint(),
+            "envs": self._envs.get_checkpoint() if running else None,
+            "starts": np.array(algorithm._last_episode_starts) if running else None,
         }
-        if algorithm._last_obs is not None:
-            tree["observation"] = spaces.split(self.features.space, self._envs.observation)
-            tree["starts"] = np.asarray(algorithm._last_episode_starts)
-            tree["returns"], tree["lengths"] = self._envs.running()
-        if hasattr(algorithm, "log_ent_coef"):
-            tree["log_entropy"] = algorithm.log_ent_coef
-        if hasattr(algorithm, "_n_calls"):
-            tree["calls"] = algorithm._n_calls
-        if isinstance(algorithm, OffPolicyAlgorithm):
-            assert isinstance(algorithm.replay_buffer, StreamReplayBuffer)
-            tree["replay"] = algorithm.replay_buffer.get_checkpoint()
-        return tree
 
     def set_checkpoint(self, tree: dict[str, Any]) -> None:
-        """Go on where `get_checkpoint` was; the envs must have been brought there as well."""
-        self._set_learned(tree)
+        """Go on where `get_checkpoint` was; envs and stream must have been brought there as well."""
         algorithm = self.algorithm
+        set_learned(algorithm, tree["learned"])
+        self._asked = int(tree["asked"])
         self._randomness.set_checkpoint(tree["randomness"])
         restore_generator(algorithm.action_space.np_random, tree["actions"])
-        if isinstance(algorithm, OffPolicyAlgorithm):
-            assert isinstance(algorithm.replay_buffer, StreamReplayBuffer)
-            algorithm.replay_buffer.set_checkpoint(tree["replay"])
-        if tree["observation"] is not None:
-            self._envs.go_on(
-                spaces.join(self.features.space, tree["observation"]), tree["returns"], tree["lengths"]
-            )
+        if self._buffer is not None:
+            self._buffer.set_checkpoint(tree["replay"])
+        algorithm._last_obs = None
+        if tree["envs"] is not None:
+            self._envs.set_checkpoint(tree["envs"])
             algorithm._last_obs = self._envs.present()
-            algorithm._last_episode_starts = np.asarray(tree["starts"], bool)
-            algorithm.ep_info_buffer, algorithm.ep_success_buffer = None, None
-
-    def _set_learned(self, tree: dict[str, Any]) -> None:
-        """Weights, optimisers and counters."""
-        algorithm = self.algorithm
-        policy = {n: torch.from_numpy(np.array(v)) for n, v in tree["policy"].items()}
-        ours = algorithm.policy.state_dict()
-        if {n: tuple(v.shape) for n, v in policy.items()} != {n: tuple(v.shape) for n, v in ours.items()}:
-            raise RequestError(
-                f"the saved {self.name} has other weights than this one; it was made for other observations "
-                "or actions, or with other settings"
-            )
-        algorithm.policy.load_state_dict(policy)
-        if "log_entropy" in tree:
-            with torch.no_grad():
-                algorithm.log_ent_coef.copy_(torch.from_numpy(np.array(tree["log_entropy"])))
-        for name, optimiser in self._optimisers().items():
-            state = {
-                i: {k: torch.from_numpy(np.array(v)) for k, v in entry.items()}
-                for i, entry in tree["optimisers"][name].items()
-            }
-            optimiser.load_state_dict(
-                {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
-            )
-        algorithm.num_timesteps, algorithm._n_updates = int(tree["steps"]), int(tree["updates"])
-        algorithm._episode_num = int(tree["episodes"])
-        if "calls" in tree:
-            algorithm._n_calls = int(tree["calls"])
-
-    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """All optimisers of the algorithm by where they hang."""
-        algorithm = self.algorithm
-        found = {
-            "policy": getattr(algorithm.policy, "optimizer", None),
-            "actor": getattr(getattr(algorithm, "actor", None), "optimizer", None),
-            "critic": getattr(getattr(algorithm, "critic", None), "optimizer", None),
-            "entropy": getattr(algorithm, "ent_coef_optimizer", None),
-        }
-        return {name: optimiser for name, optimiser in found.items() if optimiser is not None}
+            algorithm._last_episode_starts = np.array(tree["starts"], bool)
+        algorithm.ep_info_buffer, algorithm.ep_success_buffer = None, None  # figures of the last episodes
 
     # --- files
 
     def save(self, folder: str | Path) -> None:
         """Write agent.json, agent.safetensors and, with a world model in front, its folder `representation`."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        representation = self.features.representation
-        write_json(
-            folder / "agent.json",
-            {
-                "format": _FORMAT,
-                "agent": self.name,
-                "seed": self.seed,
-                "settings": self._settings,
-                "representation": None if representation is None else "representation",
-                "observation_space": spaces.to_json(self.features.space),
-                "action_space": spaces.to_json(self._envs.envs.single_action_space),
-            },
+        sb3_files.save(
+            folder, self.name, self.seed, self.settings, self.features, self._envs.envs, self.algorithm
         )
-        save_tree(folder / "agent.safetensors", self.get_checkpoint())
-        if representation is not None:
-            representation.save(folder / "representation")  # type: ignore[attr-defined]
 
     @classmethod
     def load(cls, folder: str | Path, envs: Any, device: str = "auto") -> Sb3Agent:
-        """The agent in a folder, ready to act in `envs`, a vector env of the same spaces."""
-        from robossl.world import WorldModel
+        """The agent in a folder, ready to act in `envs`, a vector env of the same spaces.
 
-        folder = Path(folder)
-        card = read_json(folder / "agent.json")
-        if not isinstance(card, dict) or card.get("format") != _FORMAT:
-            raise RequestError(f"{folder / 'agent.json'} does not describe an agent of format {_FORMAT}")
-        for what, space in (
-            ("observation", envs.single_observation_space),
-            ("action", envs.single_action_space),
-        ):
-            theirs = spaces.from_json(card[f"{what}_space"])
-            if theirs != space:
-                raise RequestError(
-                    f"the agent in {folder} was made for {what}s {theirs}; this env has {space}"
-                )
-        model = WorldModel.load(folder / "representation").freeze() if card["representation"] else None
-        agent = cls.acting(card["agent"], envs, model, card["seed"], device, card["settings"])
-        agent._set_learned(load_tree(folder / "agent.safetensors"))
-        return agent
-
-    @classmethod
-    def acting(
-        cls, name: str, envs: Any, model: Any, seed: int, device: str, settings: dict[str, Any]
-    ) -> Sb3Agent:
-        """An agent that acts in `envs` without recording; it cannot learn off-policy there."""
-        agent = cls.__new__(cls)
-        agent.name, agent.seed, agent._settings = name, seed, dict(settings)
-        agent.features = Features(envs.single_observation_space, model)
-        agent._envs = SB3VecEnv(envs, agent.features, agent.features.box)
-        agent._randomness = Randomness(seed)
-        rest = {k: v for k, v in settings.items() if k not in ("updates_per_step", "learning_starts")}
-        if name != "ppo":
-            rest["buffer_size"] = 1
-        with agent._randomness.lent():
-            agent.algorithm = _ALGORITHMS[name](
-                "MlpPolicy", agent._envs, seed=seed % 2**31, device=device, **rest
-            )
+        In a `Recorder` it can go on learning, from what it lives there.
+        """
+        card, representation = sb3_files.read(folder, envs, device)
+        agent = cls(card["agent"], envs, representation, card["seed"], device, **card["settings"])
+        set_learned(agent.algorithm, sb3_files.read_learned(folder))
+        agent._asked = agent.algorithm.num_timesteps
         return agent
 
     def export_zip(self, path: str | Path) -> None:
-        """SB3's own zip, for other tools. robossl never reads one."""
-        self.algorithm.save(path, exclude=["replay_buffer", "env", "replay_buffer_kwargs"])
+        """SB3's own zip, for other tools: an agent that acts on `features`. robossl never reads one."""
+        algorithm = copy.copy(self.algorithm)
+        algorithm._last_obs = algorithm._last_episode_starts = None
+        left_out = ["ep_info_buffer", "ep_success_buffer", "_last_original_obs"]
+        if isinstance(algorithm, OffPolicyAlgorithm):
+            left_out += ["replay_buffer_class", "replay_buffer_kwargs", "buffer_size"]
+        algorithm.save(path, exclude=left_out)
 
 
 class _Told(BaseCallback):
@@ -294,23 +214,15 @@ class _Told(BaseCallback):
     def __init__(self, progress: Progress) -> None:
         super().__init__()
         self._progress = progress
+        self._ended = True  # an episode, at the last step
+        self._figures: dict[str, float] = {}
 
     def _on_step(self) -> bool:
-        figures = {}
-        if self.model.ep_info_buffer:
-            figures["return"] = float(np.mean([e["r"] for e in self.model.ep_info_buffer]))
-        self._progress.advance(self.training_env.num_envs, **figures)
+        if self._ended and self.model.ep_info_buffer:  # which SB3 fills after this
+            self._figures = {"return": float(np.mean([e["r"] for e in self.model.ep_info_buffer]))}
+        self._ended = bool(np.any(self.locals["dones"]))
+        self._progress.advance(self.training_env.num_envs, **self._figures)
         return True
 
 
-def _check_actions(name: str, space: gym.Space) -> None:
-    kind = type(space).__name__
-    if kind not in _FITS[name]:
-        fitting = [n for n, kinds in _FITS.items() if kind in kinds]
-        raise RequestError(
-            f"{name} needs {_FITS[name]} actions; this env has {space}; "
-            f"what fits: {', '.join(fitting) or 'nothing'}"
-        )
-
-
-AGENTS = dict.fromkeys(_ALGORITHMS, Sb3Agent)
+AGENTS = dict.fromkeys(ALGORITHMS, Sb3Agent)

@@ -11,6 +11,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from robossl.core import spaces
+from robossl.core.errors import RequestError
 from robossl.core.seeding import generator, generator_state, restore_generator
 from robossl.streams import Stream
 
@@ -55,6 +56,11 @@ class StreamReplayBuffer(ReplayBuffer):
         """Count the rows; they are in the stream."""
         self._added += self.n_envs
 
+    @property
+    def empty(self) -> bool:
+        """Whether the agent's lanes hold no transition yet: of a lane's first row nobody knows where it led."""
+        return not self._lanes.room(self.stream.lengths - 1).any()
+
     def size(self) -> int:
         """Transitions added so far."""
         return self._added
@@ -65,6 +71,7 @@ class StreamReplayBuffer(ReplayBuffer):
     def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
         """(B, F) observations and next observations, (B, A) actions in [-1, 1] as SB3 stores them, (B, 1) the rest."""
         window = self.stream.windows(batch_size, 1, self._random, split=None, sampler=self._lanes)
+        assert self._lanes.hold(window.lane), "another agent's lane was drawn from"
         observation, reward = window.observation, window.reward
         if self._hindsight is not None:
             observation, reward = self._hindsight.relabel(window, self._random)
@@ -84,9 +91,10 @@ class StreamReplayBuffer(ReplayBuffer):
         return ReplayBufferSamples(*(self.to_torch(part) for part in samples))
 
     def _stored(self, action: np.ndarray) -> np.ndarray:
-        """Env actions as SB3 keeps them: boxes scaled to [-1, 1], choices as a column."""
-        if not isinstance(self.action_space, gym.spaces.Box):
-            return action.reshape(len(action), -1)
+        """Env actions as SB3 keeps them: boxes scaled to [-1, 1], choices as a column and counted from 0."""
+        if isinstance(self.stream.action_space, gym.spaces.Discrete):
+            return action.reshape(len(action), 1) - int(self.stream.action_space.start)
+        assert isinstance(self.action_space, gym.spaces.Box)
         low, high = self.action_space.low, self.action_space.high
         scaled = 2.0 * (action - low) / (high - low) - 1.0
         return np.clip(scaled, -1.0, 1.0).reshape(len(action), -1).astype(np.float32)
@@ -102,16 +110,27 @@ class StreamReplayBuffer(ReplayBuffer):
 
 
 class _Lanes:
-    """Rows of some lanes alike."""
+    """Samples the rows of some lanes alike, and no others."""
 
     def __init__(self, first: int, count: int) -> None:
-        self._lanes = first + np.arange(count)
+        self._own = first + np.arange(count)
 
     def propose(
         self, rng: np.random.Generator, count: int, room: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Lane and position (count,)."""
-        stop = np.cumsum(room[self._lanes])
-        flat = rng.integers(max(int(stop[-1]), 1), size=count)
-        index = np.minimum(np.searchsorted(stop, flat, "right"), len(stop) - 1)
-        return self._lanes[index], np.maximum(flat - (stop - room[self._lanes])[index], 0)
+        own = self.room(room)
+        if not own.any():
+            raise RequestError("the agent's own lanes of the stream hold no transition to learn from yet")
+        stop = np.cumsum(own)
+        flat = rng.integers(stop[-1], size=count)
+        index = np.searchsorted(stop, flat, "right")
+        return self._own[index], flat - (stop - own)[index]
+
+    def room(self, room: np.ndarray) -> np.ndarray:
+        """What of `room` (L,) rows is in them, (n,)."""
+        return np.maximum(room[self._own], 0)
+
+    def hold(self, lane: np.ndarray) -> bool:
+        """Whether all of `lane` (B,) are among them."""
+        return bool(np.isin(lane, self._own).all())
