@@ -1,7 +1,8 @@
-"""Planning to goals in a latent world model: improved CEM, every lane with randomness of its own. No reward."""
+"""Planning to goals in a latent world model: improved cross-entropy search, no reward needed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,10 @@ from torch import Tensor
 from robossl.core.errors import RequestError, unknown
 from robossl.core.seeding import generator, generator_state, restore_generator
 
-_ROWS = 1024  # rollouts of one network call: always as many, so that no result depends on how many lanes plan
+from .costs import Cost, GoalDistance, Imagined
+
+_ROWS = 1024  # rollouts of one call of the network, about; always as many, see `Planner`
+_ENCODED = 16  # observations of one call of the encoder, likewise
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,37 @@ class PlannerConfig:
 
     samples: int = 64  # action sequences of one iteration
     iterations: int = 4
-    elites: int = 10  # the best ones, which the next iteration is drawn around
-    keep: float = 0.3  # of the elites, the share that takes part in the next iteration as it is
+    elites: int = 10  # the best ones; the next iteration is drawn around them
+    keep: float = (
+        0.3  # share of the elites that takes part in the next iteration, and the next plan, as it is
+    )
     horizon: int = 12  # [steps] planned ahead
-    block: int = 2  # [steps] that one decision lasts; then it is planned anew
-    colour: float = 1.0  # exponent of the noise along the plan: 0 white, 2 red
+    block: int = 2  # [steps] that one action is held; then it is planned anew
+    colour: float = 1.0  # exponent of the noise along a plan: 0 white, 2 red
     spread: float = 0.6  # standard deviation of the first iteration, in halves of the action range
-    momentum: float = 0.1  # how much of the old mean stays
-    patience: float = 1.0  # weight of the last steps over the first ones: holding counts more than touching
+    momentum: float = 0.1  # how much of the old mean and deviation stays
+
+    def __post_init__(self) -> None:
+        """`RequestError` for numbers that make no search."""
+        for name in ("samples", "iterations", "elites", "horizon", "block"):
+            if getattr(self, name) < 1:
+                raise RequestError(f"planner.{name} is {getattr(self, name)}; expected 1 or more")
+        if self.horizon % self.block:
+            raise RequestError(f"horizon {self.horizon} is no multiple of block {self.block}")
+        if self.elites > self.samples:
+            raise RequestError(
+                f"{self.elites} elites of {self.samples} samples; expected no more than samples"
+            )
+
+    @property
+    def decisions(self) -> int:
+        """H: actions in a plan."""
+        return self.horizon // self.block
+
+    @property
+    def kept(self) -> int:
+        """K: elites that live on."""
+        return int(self.keep * self.elites)
 
 
 PRESETS = {
@@ -39,156 +66,228 @@ PRESETS = {
 
 
 class Planner:
-    """Plans for n lanes at once: from latents towards goal latents, over the model's own dynamics."""
+    """Plans for n lanes at once, over the dynamics of a model.
+
+    Every lane has a generator of its own, and the network is always called with equally many rows, a lane's
+    plans side by side. So what is planned for a lane does not depend on how many are planned with it.
+    """
 
     def __init__(
-        self, model: Any, config: PlannerConfig, action_space: gym.Space, num_envs: int, seed: int
+        self,
+        model: Any,
+        config: PlannerConfig,
+        action_space: gym.Space,
+        num_envs: int = 1,
+        seed: int = 0,
+        costs: Sequence[Cost] = (GoalDistance(),),
     ) -> None:
-        """`model` imagines: `imagine(z [N, Z], actions [N, T, A], heads=...) -> [N, T + 1, Z]`."""
+        """`model` imagines: `imagine(z [N, Z], actions [N, T, *A], heads="first") -> [N, T + 1, Z]`."""
         if not isinstance(action_space, gym.spaces.Box):
             raise RequestError(f"the planner searches continuous actions; this env has {action_space}")
-        if config.horizon % config.block:
-            raise RequestError(f"horizon {config.horizon} is no multiple of block {config.block}")
-        self.model, self.config, self.num_envs = model, config, num_envs
         low = np.where(np.isfinite(action_space.low), action_space.low, -1.0).astype(np.float32)
         high = np.where(np.isfinite(action_space.high), action_space.high, 1.0).astype(np.float32)
+        self.model, self.config, self.num_envs, self.costs = model, config, num_envs, tuple(costs)
         self._shape = action_space.shape
-        self._middle = torch.from_numpy((low + high).reshape(-1) / 2)  # (A,)
-        self._half = torch.from_numpy((high - low).reshape(-1) / 2)  # (A,)
+        self._middle = torch.from_numpy(((low + high) / 2).reshape(-1))  # (A,)
+        self._half = torch.from_numpy(((high - low) / 2).reshape(-1))  # (A,)
         self._random = [generator(seed, "planner", lane) for lane in range(num_envs)]
-        blocks, width = config.horizon // config.block, self._middle.numel()
-        self._mean = torch.zeros(num_envs, blocks, width)  # (n, H, A) the plan of each lane, in [-1, 1]
-        self._scale = _colour_scale(blocks, config.colour)
+        self._colour = _colouring(config.decisions, config.colour)
+        width = self._middle.numel()
+        self._mean = torch.zeros(num_envs, config.decisions, width)  # (n, H, A) last plan, one decision on
+        self._kept = torch.zeros(num_envs, config.kept, config.decisions, width)  # (n, K, H, A) likewise
+        self._warm = torch.zeros(num_envs, dtype=torch.bool)  # (n,) there is a last plan
 
-    def reset(self, lanes: np.ndarray) -> None:
-        """Forget the plans of `lanes` (m,)."""
-        self._mean[torch.from_numpy(np.asarray(lanes))] = 0.0
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        """Forget the plans of the lanes of `mask` (n,) bool, of all without one."""
+        chosen = slice(None) if mask is None else torch.from_numpy(np.asarray(mask, bool))
+        self._mean[chosen] = 0.0
+        self._warm[chosen] = False
 
     @torch.inference_mode()
-    def plan(self, z: Tensor, goal: Tensor, lanes: np.ndarray) -> np.ndarray:
-        """The next block of actions (m, block, *A) of `lanes` (m,), from z (m, Z) towards goal (m, Z)."""
-        config, index = self.config, torch.from_numpy(np.asarray(lanes))
-        mean = self._mean[index]  # (m, H, A), warm from the last plan
+    def plan(self, z: Tensor, goal: Tensor, lanes: np.ndarray | None = None) -> np.ndarray:
+        """The next action (m, *A) of `lanes` (m,), all without, from z (m, Z) towards goal (m, Z); held for a block."""
+        chosen = np.arange(self.num_envs) if lanes is None else np.asarray(lanes)
+        found = torch.cat(
+            [
+                self._search(z[part], goal[part], chosen[part])
+                for part in _slices(len(chosen), self._lanes_per_call)
+            ]
+        )
+        action = (self._middle + found * self._half).clamp(
+            self._middle - self._half, self._middle + self._half
+        )
+        return action.reshape(len(chosen), *self._shape).numpy()
+
+    @property
+    def _lanes_per_call(self) -> int:
+        return max(_ROWS // self.config.samples, 1)
+
+    def _search(self, z: Tensor, goal: Tensor, lanes: np.ndarray) -> Tensor:
+        """(m, A): the first action of the best plan of each lane, in [-1, 1]."""
+        config, index = self.config, torch.from_numpy(lanes)
+        mean = self._mean[index]  # (m, H, A)
         deviation = torch.full_like(mean, config.spread)
-        kept = mean[:, None][:, :0]  # (m, 0, H, A) elites of the iteration before
-        best, least = mean.clone(), torch.full((len(mean),), torch.inf)
+        kept, fresh = self._kept[index], ~self._warm[index]
         for _ in range(config.iterations):
-            drawn = mean[:, None] + deviation[:, None] * self._noise(lanes, config.samples - kept.shape[1])
-            drawn = drawn.clamp(-1, 1)
-            drawn[:, 0] = mean  # the mean itself is always among those compared
-            drawn = torch.cat([drawn, kept], 1)  # (m, S, H, A)
-            cost = self._cost(z, goal, drawn)  # (m, S)
-            order = cost.topk(config.elites, dim=1, largest=False)
-            elite = torch.take_along_dim(drawn, order.indices[:, :, None, None], 1)
-            better = order.values[:, 0] < least
-            best[better], least[better] = elite[better, 0], order.values[better, 0]
+            plans = (mean[:, None] + deviation[:, None] * self._noise(lanes)).clamp(-1, 1)  # (m, S, H, A)
+            plans[:, 0] = mean  # is always among those compared
+            old = torch.where(fresh[:, None, None, None], plans[:, 1 : 1 + config.kept], kept)
+            plans[:, 1 : 1 + config.kept] = old
+            order = self._cost(z, goal, plans).topk(config.elites, dim=1, largest=False).indices
+            elite = torch.take_along_dim(plans, order[:, :, None, None], 1)  # (m, E, H, A) best first
             mean = config.momentum * mean + (1 - config.momentum) * elite.mean(1)
             deviation = config.momentum * deviation + (1 - config.momentum) * elite.std(1, correction=0)
-            kept = elite[:, : int(config.keep * config.elites)]
-        self._mean[index] = torch.cat([mean[:, 1:], mean[:, -1:]], 1)  # one block on
-        action = (self._middle + best[:, 0] * self._half).reshape(len(lanes), 1, *self._shape)
-        return action.expand(-1, config.block, *self._shape).numpy().copy()
+            kept, fresh = elite[:, : config.kept], torch.zeros_like(fresh)
+        self._mean[index] = torch.cat([mean[:, 1:], mean[:, -1:]], 1)
+        self._kept[index] = torch.cat([kept[:, :, 1:], kept[:, :, -1:]], 2)
+        self._warm[index] = True
+        return elite[:, 0, 0]
 
-    def _noise(self, lanes: np.ndarray, count: int) -> Tensor:
-        """(m, count, H, A) of unit variance, coloured along H, from each lane's own generator."""
-        blocks, width = self._mean.shape[1:]
-        white = np.stack(
-            [self._random[lane].standard_normal((count, blocks, width), np.float32) for lane in lanes]
-        )
-        if self.config.colour == 0 or blocks < 3:
-            return torch.from_numpy(white)
-        spectrum = np.fft.rfft(white, axis=2) * self._scale[None, None, :, None]
-        return torch.from_numpy(np.fft.irfft(spectrum, blocks, axis=2).astype(np.float32))
+    def _noise(self, lanes: np.ndarray) -> Tensor:
+        """(m, S, H, A) of unit variance, coloured along H, each lane's from its own generator."""
+        decisions, width = self._mean.shape[1:]
+        shape = (self.config.samples, decisions, width)
+        white = np.stack([self._random[lane].standard_normal(shape, np.float32) for lane in lanes])
+        return torch.from_numpy(np.einsum("th,mshw->mstw", self._colour, white))
 
     def _cost(self, z: Tensor, goal: Tensor, plans: Tensor) -> Tensor:
-        """(m, S): weighted sum of squared latent distances to the goal along each plan (m, S, H, A)."""
-        m, count = plans.shape[:2]
-        weight = torch.linspace(1.0, 1.0 + self.config.patience, self.config.horizon)
-        actions = (self._middle + plans * self._half).repeat_interleave(self.config.block, 2)
-        starts = z[:, None].expand(-1, count, -1).reshape(m * count, -1)
-        goals = goal[:, None].expand(-1, count, -1).reshape(m * count, -1)
-        actions = actions.reshape(m * count, self.config.horizon, *self._shape)
-        costs = []
-        for first in range(0, m * count, _ROWS):
-            part = slice(first, first + _ROWS)
-            path = self._imagine(starts[part], actions[part])  # (rows, T, Z)
-            distance = (path - goals[part, None]).square().mean(-1)  # (rows, T)
-            costs.append((distance * weight).sum(-1))
-        return torch.cat(costs).reshape(m, count)
-
-    def _imagine(self, start: Tensor, actions: Tensor) -> Tensor:
-        """(rows, T, Z) without the start, in a call of always the same shape."""
-        rows = len(start)
-        if rows < _ROWS:
-            start = torch.cat([start, start.new_zeros(_ROWS - rows, *start.shape[1:])])
-            actions = torch.cat([actions, actions.new_zeros(_ROWS - rows, *actions.shape[1:])])
-        return self.model.imagine(start, actions, heads="first")[:rows, 1:]
+        """(m, S) of plans (m, S, H, A); spare lanes fill the call up to its size."""
+        m, samples = plans.shape[:2]
+        spare = self._lanes_per_call - m
+        z, goal, plans = (
+            torch.cat([part, part.new_zeros(spare, *part.shape[1:])]) for part in (z, goal, plans)
+        )
+        steps = plans.repeat_interleave(self.config.block, 2).flatten(0, 1)  # (N, T, A) in [-1, 1]
+        actions = (self._middle + steps * self._half).reshape(*steps.shape[:2], *self._shape)
+        path = self.model.imagine(z.repeat_interleave(samples, 0), actions, heads="first")[:, 1:]
+        imagined = Imagined(path, steps, goal.repeat_interleave(samples, 0))
+        total = sum((cost(imagined) for cost in self.costs), torch.zeros(steps.shape[:2]))  # (N, T)
+        return total.sum(-1).reshape(-1, samples)[:m]
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Generators and warm plans."""
-        return {"random": [generator_state(r) for r in self._random], "mean": self._mean.numpy().copy()}
+        return {
+            "random": [generator_state(random) for random in self._random],
+            "mean": self._mean.numpy().copy(),
+            "kept": self._kept.numpy().copy(),
+            "warm": self._warm.numpy().copy(),
+        }
 
-    def set_checkpoint(self, tree: dict[str, Any]) -> None:
-        """Go on where `get_checkpoint` was."""
-        for random, state in zip(self._random, tree["random"], strict=True):
+    def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
+        """Go on where `get_checkpoint` was, to the same bits."""
+        if len(tree["random"]) != self.num_envs:
+            raise RequestError(f"the checkpoint has {len(tree['random'])} lanes; here are {self.num_envs}")
+        for random, state in zip(self._random, tree["random"]):
             restore_generator(random, state)
-        self._mean = torch.from_numpy(np.array(tree["mean"], np.float32))
+        self._mean, self._kept, self._warm = (
+            torch.from_numpy(np.array(tree[name])) for name in ("mean", "kept", "warm")
+        )
 
 
-def _colour_scale(length: int, exponent: float) -> np.ndarray:
-    """(length // 2 + 1,) factors that colour white noise of that length and keep its mean variance."""
-    frequency = np.fft.rfftfreq(length)
-    frequency[0] = frequency[1] if length > 1 else 1.0
-    scale = frequency ** (-exponent / 2)
-    power = scale**2
-    weight = np.full(
-        len(power), 2.0
-    )  # each frequency stands for two, but the first and, for even lengths, the last
-    weight[0] = 1.0
-    if length % 2 == 0:
-        weight[-1] = 1.0
-    return scale / np.sqrt((weight * power).sum() / length)
+def _colouring(length: int, exponent: float) -> np.ndarray:
+    """(H, H) float32: a matrix that turns white noise into noise of power 1 / f^exponent and unit variance."""
+    frequency = np.fft.rfftfreq(
+        8 * length
+    )  # finer than a plan is long, so that its end knows nothing of its start
+    frequency[0] = frequency[1]
+    covariance = np.fft.irfft(frequency**-exponent)[:length]
+    lag = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+    return np.linalg.cholesky(covariance[lag] / covariance[0]).astype(np.float32)
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 class GoalPlanner:
-    """A policy that plans towards each lane's desired goal. Needs a goal env that can say how a goal looks."""
+    """A policy that plans towards goals: each lane's own `desired_goal`, or one observation to bring about."""
 
     def __init__(
-        self, model: Any, envs: Any, seed: int = 0, preset: str = "cpu", config: PlannerConfig | None = None
+        self,
+        model: Any,
+        envs: gym.vector.VectorEnv,
+        seed: int = 0,
+        preset: str = "cpu",
+        config: PlannerConfig | None = None,
+        costs: Sequence[Cost] = (GoalDistance(),),
+        goal_observation: np.ndarray | None = None,
     ) -> None:
-        """`model` encodes and imagines; `envs` is a vector env with `goal_observation(goal (m, G)) -> (m, D)`."""
+        """`model` encodes and imagines.
+
+        `goal_observation` (D,) or (n, D) is where to go. Without one, the env must be a goal env that says how
+        a goal looks: `goal_observation(goals (m, G)) -> (m, D)`. `RequestError` where it cannot.
+        """
         if config is None and preset not in PRESETS:
             raise unknown("planner preset", preset, PRESETS)
-        self._envs = envs.unwrapped
-        if not hasattr(self._envs, "goal_observation"):
-            raise RequestError(
-                "planning to goals needs an env that can say how a goal looks (goal_observation)"
-            )
-        self.model = model
-        self.planner = Planner(
-            model, config or PRESETS[preset], envs.single_action_space, envs.num_envs, seed
-        )
-        self._queue: list[list[np.ndarray]] = [[] for _ in range(envs.num_envs)]
+        settings = config or PRESETS[preset]
+        self.model, self.num_envs = model, envs.num_envs
+        self._look: Callable[[np.ndarray], np.ndarray] | None = None
+        self._goal: np.ndarray | None = None
+        if goal_observation is None:
+            self._look = getattr(envs.unwrapped, "goal_observation", None)
+            if self._look is None:
+                raise RequestError(
+                    f"{type(envs.unwrapped).__name__} cannot say how a goal looks (goal_observation); "
+                    "give the planner an observation to bring about"
+                )
+        else:
+            goal = np.asarray(goal_observation)
+            self._goal = np.broadcast_to(goal, (self.num_envs, goal.shape[-1]))
+        self.planner = Planner(model, settings, envs.single_action_space, self.num_envs, seed, costs)
+        self._action = np.zeros((self.num_envs, *(envs.single_action_space.shape or ())), np.float32)
+        self._left = np.zeros(self.num_envs, np.int64)  # (n,) for how many more steps it is held
 
     def act(self, observation: Any, explore: bool = True) -> np.ndarray:
-        """(n, A): the next action of every lane's plan; lanes whose block is used up plan anew."""
-        lanes = np.array([lane for lane, queue in enumerate(self._queue) if not queue], np.int64)
+        """(n, *A); the lanes whose action was held for a block plan anew."""
+        lanes = np.flatnonzero(self._left == 0)
         if len(lanes):
-            seen = np.asarray(observation["observation"])[lanes]
-            wanted = self._envs.goal_observation(np.asarray(observation["desired_goal"])[lanes])
-            with torch.inference_mode():
-                z = torch.as_tensor(self.model.encode(seen))
-                goal = torch.as_tensor(self.model.encode(np.asarray(wanted, seen.dtype)))
-            for lane, block in zip(lanes, self.planner.plan(z, goal, lanes)):
-                self._queue[lane] = list(block)
-        return np.stack([queue.pop(0) for queue in self._queue]).astype(np.float32)
+            seen = observation["observation"] if isinstance(observation, dict) else observation
+            seen = np.asarray(seen)[lanes]
+            goal = self._goals(observation, lanes).astype(seen.dtype)
+            self._action[lanes] = self.planner.plan(self._encode(seen), self._encode(goal), lanes)
+            self._left[lanes] = self.planner.config.block
+        self._left -= 1
+        return self._action.copy()
+
+    def _goals(self, observation: Any, lanes: np.ndarray) -> np.ndarray:
+        """(m, D): what the lanes would observe at their goals."""
+        if self._goal is not None:
+            return self._goal[lanes]
+        assert self._look is not None
+        return np.asarray(self._look(np.asarray(observation["desired_goal"])[lanes]))
+
+    def _encode(self, seen: np.ndarray) -> Tensor:
+        """z (m, Z) of observations (m, D), in calls of always the same size."""
+        found = []
+        with torch.inference_mode():
+            for part in _slices(len(seen), _ENCODED):
+                rows = seen[part]
+                filled = np.concatenate([rows, np.repeat(rows[:1], _ENCODED - len(rows), 0)])
+                found.append(torch.as_tensor(self.model.encode(filled))[: len(rows)])
+        return torch.cat(found)
 
     def reset(self, mask: np.ndarray | None = None) -> None:
-        """New episodes: what was planned for those lanes is forgotten."""
-        lanes = np.arange(len(self._queue)) if mask is None else np.flatnonzero(mask)
-        for lane in lanes:
-            self._queue[lane] = []
-        self.planner.reset(lanes)
+        """New episodes in the lanes of `mask` (n,) bool, in all without one: their plans are forgotten."""
+        self._left[slice(None) if mask is None else np.asarray(mask, bool)] = 0
+        self.planner.reset(mask)
+
+    def adopt(self, representation: Any) -> None:
+        """Go on in a newer version of the model: old plans are of no use there."""
+        self.model = self.planner.model = representation
+        self.reset()
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        """The planner's state, and the actions being held."""
+        return {
+            "planner": self.planner.get_checkpoint(),
+            "action": self._action.copy(),
+            "left": self._left.copy(),
+        }
+
+    def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
+        """Go on where `get_checkpoint` was, to the same bits."""
+        self.planner.set_checkpoint(tree["planner"])
+        self._action[...], self._left[...] = tree["action"], tree["left"]
 
 
 AGENTS = {"planner": GoalPlanner}

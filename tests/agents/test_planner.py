@@ -1,0 +1,148 @@
+"""The planner reaches goals in a model it can trust, and no lane's plan depends on another's."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from agent_toys import SMALL, Line, PointMasses, PointModel, model_of
+from gymnasium.spaces import Box
+from robossl.agents import GoalPlanner, Planner, PlannerConfig, noise
+from robossl.agents.planner import PRESETS
+
+import robossl
+from robossl.core.errors import RequestError
+from robossl.core.files import load_tree, save_tree
+
+QUICK = PlannerConfig(samples=16, iterations=2, elites=4, horizon=6, block=2)
+
+
+def attempt(envs: PointMasses, policy, seed: int, steps: int = 45, hold: int = 10) -> np.ndarray:
+    """(n,) whether the goals are reached and held for the last `hold` steps."""
+    observation, _ = envs.reset(seed=seed)
+    policy.reset()
+    held = []
+    for _ in range(steps):
+        observation, *_ = envs.step(policy.act(observation))
+        held.append(envs.reached())
+    return np.all(held[-hold:], axis=0)
+
+
+def test_every_goal_is_reached_in_a_world_that_is_known():
+    envs = PointMasses(12)
+    assert attempt(envs, GoalPlanner(PointModel(), envs), seed=0).all()
+    assert attempt(envs, noise.RandomPolicy(envs.single_action_space, 12), seed=0).mean() < 0.2
+
+
+@pytest.mark.parametrize("config", [PRESETS["cpu"], dataclasses.replace(QUICK, colour=0.0, keep=0.0)])
+def test_lanes_planned_together_are_planned_as_if_alone(config):
+    envs = robossl.make("robossl/Reacher-v0", 8, 1)
+    model = model_of(envs)
+    random = np.random.default_rng(0)
+    together, alone = (Planner(model, config, envs.single_action_space, 8, seed=3) for _ in range(2))
+    for _ in range(3):
+        z, goal = (torch.from_numpy(random.normal(size=(8, 8)).astype(np.float32)) for _ in range(2))
+        actions = together.plan(z, goal, np.arange(8))
+        for lane in reversed(range(8)):
+            one = alone.plan(z[[lane]], goal[[lane]], np.array([lane]))
+            assert one.tobytes() == actions[[lane]].tobytes()
+
+
+def test_the_policy_of_a_lane_does_not_depend_on_how_many_there_are():
+    lives = []
+    for lanes in (1, 3, 8):
+        envs = robossl.make("robossl/Reacher-v0", lanes, 1)
+        policy = GoalPlanner(model_of(envs), envs, seed=1, config=QUICK)
+        observation, _ = envs.reset(seed=4)
+        life = []
+        for _ in range(5):
+            life.append(policy.act(observation))
+            observation, *_ = envs.step(life[-1])
+        lives.append(np.stack(life))
+    for other in lives[1:]:
+        assert other[:, :1].tobytes() == lives[0].tobytes()
+    assert (lives[2][:, 0] != lives[2][:, 1]).any()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Box(np.array([0, -4], np.float32), np.array([8, 9], np.float32)),
+        Box(-np.inf, np.inf, (2,), np.float32),
+    ],
+)
+def test_plans_are_clipped_to_the_bounds(space):
+    class Eager(PointModel):
+        def imagine(self, z, actions, heads="mean"):  # the farther the better
+            return torch.cat([z[:, None], -actions.square().sum(-1, keepdim=True).expand(-1, -1, 4)], 1)
+
+    planner = Planner(Eager(), PRESETS["cpu"], space, 3, 0)
+    actions = planner.plan(torch.zeros(3, 4), torch.full((3, 4), -1e6), np.arange(3))
+    assert all(space.contains(action) for action in actions.reshape(-1, 2))
+    far = np.array([8.0, 9.0]) if space.is_bounded() else np.ones(2)
+    assert (np.abs(actions).mean((0, 1)) > 0.6 * far).all(), "and nearly reach them"
+
+
+def test_blocks_are_acted_out_before_planning_anew():
+    envs = PointMasses(2)
+    policy = GoalPlanner(PointModel(), envs, config=QUICK)
+    observation, _ = envs.reset(seed=0)
+    first, second, third = (policy.act(observation) for _ in range(3))
+    np.testing.assert_array_equal(first, second)
+    assert (second != third).any()
+    policy.reset(np.array([True, False]))
+    fourth = policy.act(observation)
+    assert (fourth[0] != third[0]).any(), "a new episode plans anew"
+    np.testing.assert_array_equal(fourth[1], third[1])
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_planner_goes_on_to_the_bit(tmp_path, steps):
+    envs = PointMasses(3)
+    policy, fresh = (GoalPlanner(PointModel(), envs, seed, config=QUICK) for seed in (0, 9))
+    observation, _ = envs.reset(seed=0)
+    for _ in range(steps):
+        policy.act(observation)
+    save_tree(tmp_path / "planner", policy.get_checkpoint())
+    fresh.set_checkpoint(load_tree(tmp_path / "planner"))
+    for _ in range(4):
+        np.testing.assert_array_equal(policy.act(observation), fresh.act(observation))
+    with pytest.raises(RequestError, match="has 3 lanes; here are 2"):
+        GoalPlanner(PointModel(), PointMasses(2)).set_checkpoint(policy.get_checkpoint())
+
+
+def test_a_planner_of_a_model_that_knows_nothing_still_answers():
+    envs = PointMasses(2)
+
+    class Broken(PointModel):
+        def imagine(self, z, actions, heads="mean"):
+            return torch.full((len(z), actions.shape[1] + 1, 4), torch.nan)
+
+    observation, _ = envs.reset(seed=0)
+    assert np.isfinite(GoalPlanner(Broken(), envs, config=QUICK).act(observation)).all()
+
+
+def test_what_cannot_be_planned_is_refused_in_words():
+    with pytest.raises(RequestError, match="searches continuous actions; this env has Discrete"):
+        Planner(None, QUICK, Line(1, discrete=True).single_action_space, 1, 0)
+    with pytest.raises(RequestError, match="how a goal looks"):
+        GoalPlanner(model_of(Line(1)), Line(1))
+    with pytest.raises(RequestError, match=r"no 'papre'.*paper"):
+        GoalPlanner(None, PointMasses(1), preset="papre")
+    with pytest.raises(RequestError, match="horizon 7 is no multiple of block 2"):
+        PlannerConfig(horizon=7)
+    with pytest.raises(RequestError, match="no more than samples"):
+        PlannerConfig(samples=5)
+    with pytest.raises(RequestError, match="expected 1 or more"):
+        PlannerConfig(iterations=0)
+
+
+def test_a_padded_call_of_the_encoder_is_what_the_model_says():
+    envs = robossl.make("robossl/Reacher-v0", 2, 1)
+    observation, _ = envs.reset(seed=0)
+    model = model_of(envs, config=SMALL)
+    policy = GoalPlanner(model, envs)
+    z = policy._encode(observation["observation"])
+    np.testing.assert_allclose(z, model.encode(observation), atol=1e-5)
