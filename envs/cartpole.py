@@ -24,6 +24,7 @@ class Cartpole(Body):
 
     model = "cartpole/cartpole.xml"
     substeps = 2  # of 0.01 s
+    parts = {"pole": ("pole",)}  # noqa: RUF012
     observation_bound = np.array([2, 1, 1, 10, 10], np.float64)
 
     def cart_position(self) -> np.ndarray:

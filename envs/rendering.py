@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from robossl.core.errors import RequestError, unknown
 
+from .looks import Look, Wardrobe
 from .native import load_mujoco
 from .opengl import OpenGL
 from .task import Marker
@@ -35,15 +37,19 @@ class Renderer:
         self._original = model
         self._soft = soft
 
-    def frame(self, row: np.ndarray, markers: Sequence[Marker] = ()) -> np.ndarray:
-        """(H, W, 3) uint8 of a physics row (P,), with `markers`."""
+    def frame(
+        self, row: np.ndarray, markers: Sequence[Marker] = (), look: Look = MappingProxyType({})
+    ) -> np.ndarray:
+        """(H, W, 3) uint8 of a physics row (P,), with `markers`, in a world that looks like `look`."""
         mujoco = load_mujoco()
         opengl = self.open()
         opengl.current()
+        self._wardrobe.wear(look)
         self._pose(mujoco, row)
         mujoco.mjv_updateScene(
             self._model, self._data, self._option, self._perturb, self._view, _ALL, self._scene
         )
+        self._wardrobe.hold(self._scene)
         for marker in markers:
             add_marker(self._scene, marker)
         picture = np.empty((self._height, self._width, 3), np.uint8)
@@ -67,6 +73,7 @@ class Renderer:
         if not (self._soft if self._soft is not None else not opengl.software):
             model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
             model.mat_reflectance[:] = 0
+        self._wardrobe = Wardrobe(model)
         self._data = mujoco.MjData(model)
         self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
         self._option, self._perturb = mujoco.MjvOption(), mujoco.MjvPerturb()

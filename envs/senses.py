@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from robossl.core.errors import RequestError
 
+from .looks import Look
 from .rendering import Renderer
 from .task import GoalTask, Task
 
@@ -44,9 +45,13 @@ class Senses:
         space = self._compose(numbers, pictures, goals)
         return spaces.Dict(space) if isinstance(space, dict) else space
 
-    def observe(self, numbers: np.ndarray, rows: Iterable[np.ndarray], goals: Goals | None) -> Observation:
-        """What is observed: numbers (n, D) as the body gives them, pictures of the physics rows, goals."""
-        pictures = None if self._eye is None else np.stack([self._eye.frame(row) for row in rows])
+    def observe(
+        self, numbers: np.ndarray, rows: Iterable[np.ndarray], looks: Iterable[Look], goals: Goals | None
+    ) -> Observation:
+        """What is observed: numbers (n, D) as the body gives them, pictures of physics rows in looks, goals."""
+        pictures = None
+        if self._eye is not None:
+            pictures = np.stack([self._eye.frame(row, look=look) for row, look in zip(rows, looks)])
         return self._compose(within(numbers, self.bound), pictures, goals)
 
     def _compose(self, numbers: Any, pictures: Any, goals: tuple[Any, Any] | None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from robossl.core.seeding import generator_state, restore_generator
 from .native import load_model, load_mujoco
 from .senses import Observation, Senses, box, within
 from .task import GoalTask, Task
+from .variations import Variations
 
 _UNSTABLE = slice(3, 6)  # MuJoCo's warnings of a bad qpos, qvel and qacc
 
@@ -41,6 +43,7 @@ class Simulation:
         pixels: Sequence[int] | None = None,
         proprioception: bool = False,
         camera: str | None = None,
+        variations: Any = None,
     ) -> None:
         mujoco = load_mujoco()
         from mujoco.batch import Batch, SimulationError
@@ -52,6 +55,7 @@ class Simulation:
         self.model = load_model(task.body.model)
         self.batch = Batch(self.model, num_envs, nthread)
         self.body = task.body(self.batch)
+        self.variations = Variations(task.body, self.model, self.batch, variations)
         self.control_step = task.body.substeps * self.model.opt.timestep  # [s]
         self.generators: list[np.random.Generator | None] = [None] * num_envs
 
@@ -96,10 +100,14 @@ class Simulation:
         self.batch.reset(ids, stage=0)
         for lane in ids:
             random = self.generator(lane)
+            if self.variations.active:
+                self.variations.begin(lane, random)
             self.body.qpos[lane], self.body.qvel[lane] = self.task.start(random)
             if self._goal is not None:
                 self._goal[lane] = self.task.draw_goal(random)  # type: ignore[attr-defined]
         self._settle(ids)
+        if self.variations.active:
+            self.variations.sense(ids)
 
     def _settle(self, ids: np.ndarray) -> None:
         """Make what the body reads agree with state rows just written."""
@@ -109,13 +117,17 @@ class Simulation:
 
     def step(self, action: np.ndarray, ids: np.ndarray | None = None) -> Outcome:
         """Advance lanes `ids` (all without) by one control step; `action` is (n, nu), checked and float."""
-        action = np.minimum(np.maximum(action, -1.0), 1.0)
+        action = np.minimum(np.maximum(np.asarray(action, np.float64), -1.0), 1.0)
+        if self.variations.active:
+            action = self.variations.acted(action, ids)
         control = self._middle + self._half * action
         if ids is None:
             self._control[:] = control
         else:
             self._control[ids] = control[ids]
         failure = self._advance(ids)
+        if self.variations.active:
+            self.variations.sense(np.arange(self.num_envs) if ids is None else ids)
         return self._judge(action, failure)
 
     def _advance(self, ids: np.ndarray | None) -> np.ndarray:
@@ -162,6 +174,8 @@ class Simulation:
     def observation(self, lanes: np.ndarray | None = None) -> Observation:
         """What the lanes (all without) observe now: fresh arrays."""
         numbers, rows = self.body.observation(), self.batch.state
+        if self.variations.active:
+            numbers = self.variations.sensed(numbers)
         goals = None
         if isinstance(self.task, GoalTask):
             assert self._goal is not None
@@ -169,7 +183,7 @@ class Simulation:
         if lanes is not None:
             numbers, rows = numbers[lanes], rows[lanes]
             goals = None if goals is None else (goals[0][lanes], goals[1][lanes])
-        return self.senses.observe(numbers, rows, goals)
+        return self.senses.observe(numbers, rows, self.variations.looks(lanes), goals)
 
     def goal(self, lane: int) -> np.ndarray:
         """The goal (G,) of a lane of a goal task."""
@@ -199,6 +213,7 @@ class Simulation:
             self._set_goal(lanes, goal)
         self.batch.state[lanes] = rows
         self.batch.warning[lanes] = 0
+        self.variations.quiet(lanes)
         self._settle(lanes[order])
         return lanes[order]
 
@@ -211,8 +226,8 @@ class Simulation:
             raise RequestError(f"expected finite goals of shape {expected}, got {goals.shape}")
         self._goal[lanes] = goals
 
-    def goal_observation(self, goal: np.ndarray) -> Observation:
-        """What the robot observes, but for goals, when it rests at goals (m, G)."""
+    def goal_observation(self, goal: np.ndarray, lanes: np.ndarray | None = None) -> Observation:
+        """What the robot observes, but for goals, when it rests at goals (m, G), in the looks of `lanes` (m,)."""
         if not isinstance(self.task, GoalTask):
             raise RequestError(f"the task {type(self.task).__name__} has no goals")
         goals = np.asarray(goal, np.float64)
@@ -223,7 +238,8 @@ class Simulation:
         scratch = self._at_rest(self.task.pose_at(goals))
         body = self.task.body(scratch)
         scratch.forward(stage=self._stage)
-        return self.senses.observe(body.observation(), scratch.state, None)
+        looks = repeat({}) if lanes is None else self.variations.looks(lanes)
+        return self.senses.observe(body.observation(), scratch.state, looks, None)
 
     def posed(self, observation: np.ndarray) -> np.ndarray | None:
         """(m, P): the physics of a body at rest in the poses that observations (m, D) tell; None if they do not."""
@@ -250,6 +266,7 @@ class Simulation:
         return {
             "physics": self.physics(),
             "goal": None if self._goal is None else self._goal.copy(),
+            "variations": self.variations.get_checkpoint(),
             "generators": [generator_state(self.generator(lane)) for lane in range(self.num_envs)],
         }
 
@@ -259,7 +276,9 @@ class Simulation:
             raise RequestError(
                 f"the checkpoint has {len(tree['generators'])} lanes, these envs {self.num_envs}"
             )
+        self.variations.become(tree["variations"])
         self.restore(tree["physics"], goal=tree["goal"])
+        self.variations.set_checkpoint(tree["variations"])
         for lane, state in enumerate(tree["generators"]):
             restore_generator(self.generator(lane), state)
 

@@ -34,10 +34,17 @@ class MujocoEnv(gymnasium.Env):
         render_size: tuple[int, int] = (480, 480),
         pixels: tuple[int, int] | None = None,
         proprioception: bool = False,
+        variations: Any = None,
     ) -> None:
         self._arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
         self.simulation = Simulation(
-            resolve(task), num_envs=1, nthread=1, pixels=pixels, proprioception=proprioception, camera=camera
+            resolve(task),
+            num_envs=1,
+            nthread=1,
+            pixels=pixels,
+            proprioception=proprioception,
+            camera=camera,
+            variations=variations,
         )
         self.render_mode = render_mode
         self.metadata = {
@@ -53,10 +60,13 @@ class MujocoEnv(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin a new episode."""
+        """Begin a new episode; `options["variations"]` is the new rule for this and all later ones."""
         super().reset(seed=seed)
-        if options:
-            raise RequestError(f"unknown reset options: {', '.join(sorted(options))}; there are none")
+        unknown = set(options or {}) - {"variations"}
+        if unknown:
+            raise RequestError(f"unknown reset options: {', '.join(sorted(unknown))}; there are: variations")
+        if "variations" in (options or {}):
+            self.simulation.variations.ask((options or {})["variations"], np.ones(1, bool))
         self.simulation.generators[0] = self.np_random
         self.simulation.reset(np.zeros(1, np.int64))
         self._begun = True

@@ -48,6 +48,7 @@ class Body(ABC):
     model: ClassVar[str]  # MJCF inside robossl.assets
     substeps: ClassVar[int]  # physics steps per control step
     stage: ClassVar[str] = "none"  # derived fields to be current after a step: "none", "position", "velocity"
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {}  # links by name, whose masses may vary by themselves
     observation_bound: ClassVar[np.ndarray]  # (D,) the observation lies in [-bound, bound]
 
     def __init__(self, batch: Any) -> None:

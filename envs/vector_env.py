@@ -10,6 +10,7 @@ from gymnasium.vector.utils import batch_space
 
 from robossl.core.errors import RequestError
 
+from .factors import Factor
 from .registration import resolve
 from .senses import Observation
 from .simulation import Outcome, Simulation, checked_action
@@ -25,7 +26,9 @@ class MujocoVectorEnv(VectorEnv):
     `task` is a Task, a subclass of it, or "module:Name". An episode is truncated after `max_episode_steps`
     (None: never) and when the physics of its lane breaks, which `infos["failure"]` tells. Autoreset,
     rewards, infos and seeds are those of `SyncVectorEnv` over the single env, to the bit. With `pixels` =
-    (H, W) the observation is a picture, with `proprioception` also the numbers; see `Senses`.
+    (H, W) the observation is a picture, with `proprioception` also the numbers; see `Senses`. `variations`
+    ("train", "test", or by factor a value, a span or one of these words; a list for each its own) says in
+    which worlds the lanes live; see `factors`.
     """
 
     metadata = {  # noqa: RUF012
@@ -45,10 +48,17 @@ class MujocoVectorEnv(VectorEnv):
         render_size: tuple[int, int] = (480, 480),
         pixels: tuple[int, int] | None = None,
         proprioception: bool = False,
+        variations: Any = None,
     ) -> None:
         self._arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
         self.simulation = Simulation(
-            resolve(task), num_envs, nthread, pixels=pixels, proprioception=proprioception, camera=camera
+            resolve(task),
+            num_envs,
+            nthread,
+            pixels=pixels,
+            proprioception=proprioception,
+            camera=camera,
+            variations=variations,
         )
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)
@@ -76,9 +86,12 @@ class MujocoVectorEnv(VectorEnv):
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin new episodes, in the lanes of `options["reset_mask"]` (n,) bool or in all.
 
+        `options["variations"]` is the new rule of those lanes, for this and all later episodes.
         An int seeds lane i with seed + i; a list seeds each lane; None lets every lane's generator go on.
         """
         chosen = self._reset_mask(options)
+        if "variations" in (options or {}):
+            self.simulation.variations.ask((options or {})["variations"], chosen)
         for lane, lane_seed in enumerate(self._seeds(seed)):
             if lane_seed is not None and chosen[lane]:
                 self.simulation.seed(lane, lane_seed)
@@ -191,9 +204,10 @@ class MujocoVectorEnv(VectorEnv):
         return seeds
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
-        unknown = set(options or {}) - {"reset_mask"}
+        unknown = set(options or {}) - {"reset_mask", "variations"}
         if unknown:
-            raise RequestError(f"unknown reset options: {', '.join(sorted(unknown))}; there are: reset_mask")
+            words = ", ".join(sorted(unknown))
+            raise RequestError(f"unknown reset options: {words}; there are: reset_mask, variations")
         mask = (options or {}).get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, bool)
@@ -251,9 +265,21 @@ class MujocoVectorEnv(VectorEnv):
         self._begun = True
         return self.observation()
 
-    def goal_observation(self, goal: np.ndarray) -> Observation:
-        """What the robot observes, but for goals, when it rests at goals (m, G): (m, D), or as `pixels` says."""
-        return self.simulation.goal_observation(goal)
+    def goal_observation(self, goal: np.ndarray, lanes: np.ndarray | None = None) -> Observation:
+        """What the robot observes, but for goals, when it rests at goals (m, G): (m, D), or as `pixels` says.
+
+        Pictures are drawn as the worlds of `lanes` (m,) look; without them as the nominal one.
+        """
+        return self.simulation.goal_observation(goal, lanes)
+
+    def variations(self) -> dict[str, np.ndarray]:
+        """(n,) by factor: in which world each lane lives; see `factors`."""
+        return self.simulation.variations.by_name()
+
+    @property
+    def factors(self) -> dict[str, Factor]:
+        """What may vary, by name: units, bounds, and the spans of "train" and "test"."""
+        return self.simulation.variations.factors
 
     def posed(self, observation: np.ndarray) -> np.ndarray | None:
         """(m, P): physics rows at rest in the poses that observations (m, D) tell, for `restore`.

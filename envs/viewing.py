@@ -37,7 +37,8 @@ class Show:
         """(H, W, 3) uint8; None unless the mode is "rgb_array"."""
         if self.mode != "rgb_array":
             return None
-        return self._renderer.frame(self._simulation.batch.state[lane], self._goal(lane))
+        look = next(iter(self._simulation.variations.looks([lane])))
+        return self._renderer.frame(self._simulation.batch.state[lane], self._goal(lane), look)
 
     def update(self, lane: int = 0) -> None:
         """Bring the viewer up to date where the mode is "human"; it opens on first use."""

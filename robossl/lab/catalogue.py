@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 
 from robossl.core import spaces
-from robossl.core.errors import RequestError
+from robossl.core.errors import RequestError, WorkError
 
 Row = dict[str, Any]
 
@@ -23,7 +23,10 @@ def rows(ids: list[str], containing: str | None) -> list[Row]:
 
 def _row(env: str) -> Row:
     spec = gym.spec(env)
-    made = gym.make_vec(env, num_envs=1)
+    try:
+        made = gym.make_vec(env, num_envs=1)
+    except (RequestError, WorkError) as error:
+        return {"id": env, "max_episode_steps": spec.max_episode_steps, "about": str(error)}
     try:
         task = made.unwrapped.simulation.task  # type: ignore[attr-defined]
         leaves = spaces.encodable(made.single_observation_space).values()
@@ -37,6 +40,7 @@ def _row(env: str) -> Row:
             "step_seconds": 1.0 / made.metadata["render_fps"],
             "max_episode_steps": spec.max_episode_steps,
             "about": (type(task).__doc__ or "").strip().split("\n")[0],
+            "variations": [factor.to_json() for factor in made.unwrapped.factors.values()],  # type: ignore[attr-defined]
         }
     finally:
         made.close()
