@@ -162,11 +162,11 @@ class Recorder(VectorWrapper):
         if not lanes.any():
             return
         assert self.stream is not None
-        action = self.stream.schema["action"]
+        idle = self.stream.schema.idle
         nothing = np.zeros(self.num_envs, bool)
         self._write(
             lanes & (self._steps > 0),
-            action=np.zeros((self.num_envs, *action.shape), action.dtype),
+            action=np.broadcast_to(idle, (self.num_envs, *idle.shape)),
             reward=np.zeros(self.num_envs, np.float32),
             terminated=nothing,
             truncated=nothing,

@@ -102,6 +102,12 @@ class Schema:
         """The bytes of one row, all fields together."""
         return sum(field.row_bytes for field in self.fields)
 
+    @property
+    def idle(self) -> np.ndarray:
+        """The action of a row where none was taken: zeros; of choices the first one."""
+        field, first = self["action"], getattr(self.action_space, "start", 0)
+        return np.broadcast_to(np.asarray(first, field.dtype), field.shape)
+
     def check(self, rows: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
         """`count` rows of every field in the schema's dtypes; `RequestError` naming what does not fit."""
         values = {}
