@@ -16,7 +16,7 @@ from robossl.core.seeding import generator, generator_state, restore_generator
 
 from .costs import Cost, GoalDistance, Imagined
 
-_ROWS = 1024  # rollouts of one call of the network, about; always as many, see `Planner`
+_ROWS = 256  # rollouts of one call of the network, about; always as many, see `Planner`
 _ENCODED = 16  # observations of one call of the encoder, likewise
 
 
