@@ -32,7 +32,7 @@ class PretrainConfig:
     """How long the world model learns, before and between the agent's rounds."""
 
     updates: int = 1200  # gradient steps on what was explored
-    updates_per_round: int = 200  # gradient steps after each round of acting
+    updates_per_round: int = 100  # gradient steps after each round of acting
 
 
 @dataclass(frozen=True)
