@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +17,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import RequestError, WorkError
 
 from .native import choose_backend, load_mujoco
 
@@ -25,7 +27,20 @@ _RACE = 0.3  # [s] each way
 
 
 class ForeignVectorEnv(VectorWrapper):
-    """Gymnasium's own vectorisation of an id, with pictures lane by lane."""
+    """Gymnasium's own vectorisation of an id, with pictures lane by lane.
+
+    Whatever the env raises becomes a `WorkError` of one line that names the env and where it stood.
+    """
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """All lanes, or those of `options["reset_mask"]`."""
+        with _named(self.spec, "reset"):
+            return self.env.reset(seed=seed, options=options)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """One step of all lanes."""
+        with _named(self.spec, "step"):
+            return self.env.step(actions)
 
     def render_frame(self, lane: int) -> np.ndarray | None:
         """(H, W, 3) uint8 of one lane; None where the env draws no pictures.
@@ -49,6 +64,22 @@ class _Maker:
     def __call__(self) -> gymnasium.Env:
         with _quiet(self.spec):
             return gymnasium.make(self.spec, **self.arguments)
+
+
+@contextmanager
+def _named(spec: EnvSpec | None, call: str) -> Iterator[None]:
+    """What a stranger's env raises, in one line: which env, in which call, what, and where in its code."""
+    try:
+        yield
+    except (RequestError, WorkError):
+        raise
+    except Exception as error:
+        name = spec.id if spec is not None else "the env"
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise WorkError(
+            f"{name} raised {type(error).__name__} in {call}: {_one_line(error)} "
+            f"({os.path.basename(frame.filename)}:{frame.lineno}); see robossl check {name}"
+        ) from error
 
 
 def make_foreign(
@@ -77,7 +108,9 @@ def make_foreign(
     mode = AutoresetMode(autoreset_mode)
     try:
         envs = _vectorized(maker, num_envs, mode, vectorization)
-    except (gymnasium.error.Error, ImportError, TypeError) as error:
+    except WorkError:
+        raise
+    except Exception as error:
         raise RequestError(f"the env {env_id!r} cannot be made: {_one_line(error)}") from error
     envs.spec = spec
     return ForeignVectorEnv(envs)
@@ -99,13 +132,14 @@ def _seconds_a_step(maker: _Maker) -> float:
     """[s] a step of one env takes, resets included."""
     env = maker()
     env.action_space.seed(0)
-    env.reset(seed=0)
-    began = time.perf_counter()
-    for _ in range(_PROBE):
-        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
-        if terminated or truncated:
-            env.reset()
-    taken = time.perf_counter() - began
+    with _named(maker.spec, "its first steps"):
+        env.reset(seed=0)
+        began = time.perf_counter()
+        for _ in range(_PROBE):
+            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            if terminated or truncated:
+                env.reset()
+        taken = time.perf_counter() - began
     env.close()
     return taken / _PROBE
 
