@@ -18,7 +18,10 @@ from robossl.world import WorldConfig, WorldModel
 def agent_for(name: str, action_space: gym.Space) -> str:
     """The agent asked for; `auto` means sac for continuous actions and dqn for discrete ones."""
     if name != "auto":
-        plugins.agent(name)
+        if not hasattr(plugins.agent(name), "learn"):
+            raise RequestError(
+                f"{name} does not learn; to see it reach goals with a model: robossl evaluate MODEL --stream STREAM"
+            )
         return name
     return "dqn" if isinstance(action_space, gym.spaces.Discrete) else "sac"
 
