@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from robossl.streams import Recorder
 from robossl.world import WorldConfig, WorldModel
 
 LANES, ENV = 8, "Pendulum-v1"
+Run = Callable[..., Any]
+Work = tuple[Callable[[], Any], int]  # what to do, and how many units it is
 STEPS, UPDATES, SAMPLES, ACTS = 400, 20, 40, 40  # of one turn
 
 
@@ -42,41 +45,37 @@ def main() -> None:
         kinds = make(Path(folder))
         report = {
             what: compare({name: row[what] for name, row in kinds.items()}, repeats)
-            for what in ("sample a batch", "update", "act", "step and learn")
+            for what in ("sample a batch", "update", "act", "explore", "step and learn")
         }
     report["plan"] = compare(planners(), max(repeats // 2, 1))
     machine = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
     print(json.dumps({"agents": report, "machine": {**machine, "repeats": repeats}}, indent=2))
 
 
-def make(folder: Path) -> dict[str, dict[str, tuple[Callable[[], Any], int]]]:
+def make(folder: Path) -> dict[str, dict[str, Work]]:
     """By row, by what is measured: the work, and how many units it is."""
     plain = SAC(
         "MlpPolicy", make_vec_env(ENV, LANES), gradient_steps=2, learning_starts=500, device="cpu", seed=0
     )
-    rows: dict[str, dict[str, Any]] = {"sb3": work(plain, plain.predict, lambda n: resume(plain, n))}
+    known = partial(plain.predict, deterministic=True)
+    rows = {"sb3": work(plain, known, plain.predict, partial(go_on, plain))}
     for name in ("raw", "representation"):
         envs = robossl.make(ENV, LANES, 1, autoreset_mode=AutoresetMode.DISABLED)
         recorder = Recorder.create(envs, folder / name)
         spaces = envs.single_observation_space, envs.single_action_space
         model = WorldModel(WorldConfig(), *spaces, 0).freeze() if name == "representation" else None
         agent = Sb3Agent("sac", recorder, model, updates_per_step=0.25, device="cpu")
-        rows[name] = work(
-            agent.algorithm,
-            agent.act,
-            lambda n, a=agent, r=recorder: a.learn(r, n),  # type: ignore[misc]
-        )
+        known = partial(agent.act, explore=False)
+        rows[name] = work(agent.algorithm, known, agent.act, partial(agent.learn, recorder))
     return rows
 
 
-def resume(algorithm: SAC, steps: int) -> None:
+def go_on(algorithm: SAC, steps: int) -> None:
     """SB3's own learning, as often as one likes."""
-    algorithm.learn(steps, reset_num_timesteps=False, log_interval=None)  # type: ignore[arg-type]
+    algorithm.learn(steps, reset_num_timesteps=False)
 
 
-def work(
-    algorithm: Any, act: Callable[..., Any], learn: Callable[[int], Any]
-) -> dict[str, tuple[Callable[[], Any], int]]:
+def work(algorithm: Any, act: Run, explore: Run, learn: Run) -> dict[str, Work]:
     """What one row does, after it has lived for a while."""
     learn(2000)
     seen = np.random.default_rng(0).normal(size=(LANES, 3)).astype(np.float32)
@@ -84,13 +83,14 @@ def work(
         "sample a batch": (lambda: [algorithm.replay_buffer.sample(256) for _ in range(SAMPLES)], SAMPLES),
         "update": (lambda: algorithm.train(UPDATES, 256), UPDATES),
         "act": (lambda: [act(seen) for _ in range(ACTS)], ACTS),
+        "explore": (lambda: [explore(seen) for _ in range(ACTS)], ACTS),
         "step and learn": (lambda: learn(STEPS), STEPS),
     }
 
 
-def planners() -> dict[str, tuple[Callable[[], Any], int]]:
+def planners() -> dict[str, Work]:
     """One decision of one lane, when one or sixteen lanes decide."""
-    rows: dict[str, tuple[Callable[[], Any], int]] = {}
+    rows: dict[str, Work] = {}
     for lanes in (1, 16):
         envs = robossl.make("robossl/Reacher-v0", lanes, 1)
         spaces = envs.single_observation_space, envs.single_action_space
@@ -104,7 +104,7 @@ def planners() -> dict[str, tuple[Callable[[], Any], int]]:
     return rows
 
 
-def compare(rows: dict[str, tuple[Callable[[], Any], int]], repeats: int) -> dict[str, dict[str, float]]:
+def compare(rows: dict[str, Work], repeats: int) -> dict[str, dict[str, float]]:
     """Median milliseconds of CPU a unit, and as a ratio to the first row."""
     times: dict[str, list[float]] = {name: [] for name in rows}
     for turn in range(repeats + 1):
