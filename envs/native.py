@@ -72,4 +72,8 @@ def load_model(path: str) -> Any:
         raise RequestError(
             f"no MJCF file {path!r}; expected a path inside robossl.assets or an absolute path"
         )
-    return mujoco.MjModel.from_xml_path(file)
+    try:
+        return mujoco.MjModel.from_xml_path(file)
+    except (ValueError, mujoco.FatalError) as error:
+        words = " ".join(str(error).split())
+        raise RequestError(f"{path} does not compile: {words}") from error

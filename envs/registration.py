@@ -17,14 +17,29 @@ NAMESPACE = "robossl"
 
 
 def register() -> list[str]:
-    """Register `robossl/<Name>-v0` for every task there is; the ids. May be called again."""
+    """Register `robossl/<Name>-v0` for every task there is; the ids. May be called again.
+
+    Beside them `robossl/Mjcf-v0`, which is none without a file.
+    """
     ids = []
     for module in _bodies():
         for name, task in module.TASKS.items():
             ids.append(f"{NAMESPACE}/{name}-v0")
             if ids[-1] not in gymnasium.registry:
                 _register_one(ids[-1], f"{module.__name__}:{task.__name__}", task)
+    _register_mjcf()
     return sorted(ids)
+
+
+def _register_mjcf() -> None:
+    env_id = f"{NAMESPACE}/Mjcf-v0"
+    if env_id not in gymnasium.registry:
+        gymnasium.register(
+            env_id,
+            entry_point=f"{__package__}.mjcf:make",
+            vector_entry_point=f"{__package__}.mjcf:make_vector",
+            max_episode_steps=500,
+        )
 
 
 def _register_one(env_id: str, where: str, task: type[Task]) -> None:

@@ -28,7 +28,7 @@ class Outcome:
 
     reward: np.ndarray  # (n,) float64
     terminated: np.ndarray  # (n,) bool
-    success: np.ndarray  # (n,) bool
+    success: np.ndarray | None  # (n,) bool, of a task that can succeed
     failure: np.ndarray  # (n,) bool: the physics broke; the lane stands where it was before the step
 
 
@@ -63,7 +63,8 @@ class Simulation:
         self._stage = int(getattr(mujoco.mjtStage, stages[task.body.stage]))
         self._simulation_error = SimulationError
         self._control = self.batch.bind("ctrl")  # (n, nu)
-        low, high = self.model.actuator_ctrlrange.T
+        limited = self.model.actuator_ctrllimited.astype(bool)
+        low, high = np.where(limited, self.model.actuator_ctrlrange.T, [[-1.0], [1.0]])
         self._middle, self._half = (low + high) / 2, (high - low) / 2  # (nu,)
         self._before = self.batch.state.copy()  # (n, P)
         self.senses = Senses(task, self.model, pixels, proprioception, camera)
@@ -79,7 +80,7 @@ class Simulation:
         return self.senses.space()
 
     def action_space(self) -> spaces.Box:
-        """Of one lane: [-1, 1] for every actuator, stretched to its control range."""
+        """Of one lane: [-1, 1] for every actuator, stretched to its control range if it has one."""
         return box(np.ones(self.model.nu))
 
     # --- life
@@ -160,8 +161,8 @@ class Simulation:
             reward = np.where(np.isfinite(reward), reward, 0.0)
         return Outcome(reward, self.task.terminated(self.body) & ~failure, self.success(), failure)
 
-    def success(self) -> np.ndarray:
-        """(n,) bool: the wish is fulfilled right now."""
+    def success(self) -> np.ndarray | None:
+        """(n,) bool: the wish is fulfilled right now; None where there is no wish."""
         if isinstance(self.task, GoalTask):
             return self.task.reached(self._achieved(self.task), self._goal)  # type: ignore[arg-type]
         return self.task.success(self.body)

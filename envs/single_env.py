@@ -71,7 +71,7 @@ class MujocoEnv(gymnasium.Env):
         self.simulation.reset(np.zeros(1, np.int64))
         self._begun = True
         self._show.update()
-        return self.observation(), {"is_success": bool(self.simulation.success()[0]), "failure": False}
+        return self.observation(), _info(self.simulation.success(), False)
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One control step; `action` is (A,) within [-1, 1]."""
@@ -79,9 +79,10 @@ class MujocoEnv(gymnasium.Env):
             raise RequestError("step() was called before reset()")
         outcome = self.simulation.step(checked_action(action, self.action_space.shape)[None])
         failure = bool(outcome.failure[0])
-        info = {"is_success": bool(outcome.success[0]), "failure": failure}
         self._show.update()
-        return self.observation(), float(outcome.reward[0]), bool(outcome.terminated[0]), failure, info
+        terminated = bool(outcome.terminated[0])
+        info = _info(outcome.success, failure)
+        return self.observation(), float(outcome.reward[0]), terminated, failure, info
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """A frame (H, W, 3) uint8; None unless render_mode is "rgb_array"."""
@@ -112,6 +113,11 @@ class MujocoEnv(gymnasium.Env):
         self.simulation.set_checkpoint(state["checkpoint"])
         self.np_random = self.simulation.generator(0)
         self._begun, self.spec = state["begun"], state["spec"]
+
+
+def _info(success: np.ndarray | None, failure: bool) -> dict[str, Any]:
+    known = {} if success is None else {"is_success": bool(success[0])}
+    return known | {"failure": failure}
 
 
 class MujocoGoalEnv(MujocoEnv):

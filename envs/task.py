@@ -87,8 +87,8 @@ class Task(ABC):
         """(n,) in [0, 1] for being where the body is now, having done action (n, A)."""
 
     @abstractmethod
-    def success(self, body: Any) -> np.ndarray:
-        """(n,) bool: the wish is fulfilled right now."""
+    def success(self, body: Any) -> np.ndarray | None:
+        """(n,) bool: the wish is fulfilled right now; None where there is no wish."""
 
     def terminated(self, body: Any) -> np.ndarray:
         """(n,) bool: a true ending, after which nothing follows; none unless a task says so."""

@@ -177,12 +177,8 @@ class MujocoVectorEnv(VectorEnv):
         mask = np.ones(self.num_envs, bool) if chosen is None else chosen
         success = self.simulation.success() if outcome is None else outcome.success
         failure = np.zeros(self.num_envs, bool) if outcome is None else outcome.failure
-        return {
-            "is_success": success & mask,
-            "_is_success": mask.copy(),
-            "failure": failure & mask,
-            "_failure": mask.copy(),
-        }
+        infos = {} if success is None else {"is_success": success & mask, "_is_success": mask.copy()}
+        return infos | {"failure": failure & mask, "_failure": mask.copy()}
 
     def _one_by_one(self, chosen: np.ndarray) -> np.ndarray:
         """(n,) objects: the observation of each chosen lane by itself, None elsewhere."""
@@ -288,8 +284,8 @@ class MujocoVectorEnv(VectorEnv):
         """
         return self.simulation.posed(observation)
 
-    def success(self) -> np.ndarray:
-        """(n,) bool: the wish is fulfilled right now, also after `restore`."""
+    def success(self) -> np.ndarray | None:
+        """(n,) bool: the wish is fulfilled right now, also after `restore`; None where there is no wish."""
         return self.simulation.success()
 
     def get_checkpoint(self) -> dict[str, Any]:

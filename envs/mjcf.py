@@ -1,0 +1,165 @@
+"""Any robot from its MJCF file alone: joints are observed, actuators act, nothing is wished."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from robossl.core.errors import RequestError
+
+from .native import load_model, load_mujoco
+from .single_env import MujocoEnv
+from .task import Body, Pose, Task
+from .vector_env import MujocoVectorEnv
+
+MAX_EPISODE_STEPS = 500
+_CONTROL_STEP = 0.02  # [s] unless the physics' own step is longer
+_FAR = 1000.0  # [m, m/s or rad/s] beyond which nothing is observed
+_JITTER = 0.05  # [rad or m] by which hinges and slides differ from the model's own pose at the start
+
+
+class Layout:
+    """Which columns of qpos are what: limited joints, free turns, and the rest; units of the observation."""
+
+    def __init__(self, model: Any) -> None:
+        mujoco = load_mujoco()
+        kinds = {int(getattr(mujoco.mjtJoint, f"mjJNT_{name.upper()}")): name for name in _WIDTH}
+        limited: list[int] = []
+        spans: list[np.ndarray] = []
+        turns: list[int] = []
+        rest: list[int] = []
+        quaternions: list[int] = []
+        for joint in range(model.njnt):
+            kind, first = kinds[int(model.jnt_type[joint])], int(model.jnt_qposadr[joint])
+            if kind in ("hinge", "slide") and model.jnt_limited[joint]:
+                limited.append(first)
+                spans.append(model.jnt_range[joint])
+            elif kind == "hinge":
+                turns.append(first)
+            else:
+                rest += range(first, first + _WIDTH[kind])
+                quaternions += {"ball": [first], "free": [first + 3]}.get(kind, [])
+        self.limited, self.turns, self.rest = (np.array(c, np.int64) for c in (limited, turns, rest))
+        self.quaternions = np.array(quaternions, np.int64)  # where each begins in qpos
+        low, high = np.array(spans).reshape(-1, 2).T
+        self.middle, self.half = (low + high) / 2, np.maximum((high - low) / 2, 1e-6)
+        self.neutral = np.array(model.qpos0)  # (nq,)
+        self.speeds = int(model.nv)
+        inside = [np.full(len(limited), 2.0), np.ones(2 * len(turns)), np.full(len(rest), _FAR)]
+        self.bound = np.concatenate([*inside, np.full(model.nv, _FAR)])  # (D,)
+
+
+_WIDTH = {"free": 7, "ball": 4, "slide": 1, "hinge": 1}  # columns of qpos
+
+
+class Joints(Body):
+    """The joints of any model.
+
+    Observation: limited joints in units of half their range from its middle, cosines and sines of hinges
+    without limits, other positions [m] and quaternions, then all joint velocities [rad/s, m/s].
+    """
+
+    layout: Layout
+
+    def observation(self) -> np.ndarray:
+        """(n, D)."""
+        layout = self.layout
+        turns = self.qpos[:, layout.turns]
+        limited = (self.qpos[:, layout.limited] - layout.middle) / layout.half
+        parts = [limited, np.cos(turns), np.sin(turns), self.qpos[:, layout.rest], self.qvel]
+        return np.concatenate(parts, axis=1)
+
+    @classmethod
+    def pose(cls, observation: np.ndarray) -> np.ndarray:
+        """(m, nq): the joint positions that are observed."""
+        layout = cls.layout
+        sizes = [len(layout.limited), len(layout.turns), len(layout.turns), len(layout.rest)]
+        limited, cosine, sine, rest = np.split(observation, np.cumsum(sizes), axis=1)[:4]
+        pose = np.tile(layout.neutral, (len(observation), 1))
+        pose[:, layout.limited] = limited * layout.half + layout.middle
+        pose[:, layout.turns] = np.arctan2(sine, cosine)
+        pose[:, layout.rest] = rest
+        for first in layout.quaternions:
+            turn = pose[:, first : first + 4]
+            length = np.sqrt((turn**2).sum(axis=1, keepdims=True))
+            pose[:, first : first + 4] = np.where(
+                length > 1e-6, turn / np.maximum(length, 1e-6), [1, 0, 0, 0]
+            )
+        return pose
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Limited joints [rad or m], other hinges as cosine and sine, the rest, velocities; what there is."""
+        layout = self.layout
+        turns = self.qpos[:, layout.turns]
+        found = {
+            "joint_position": self.qpos[:, layout.limited],
+            "joint_angle_cos": np.cos(turns),
+            "joint_angle_sin": np.sin(turns),
+            "body_pose": self.qpos[:, layout.rest],
+            "joint_velocity": self.qvel.copy(),
+        }
+        return {name: value for name, value in found.items() if value.shape[1]}
+
+
+class Mjcf(Task):
+    """A robot from its MJCF file: live and learn; there is no reward and nothing to succeed in."""
+
+    max_episode_steps = MAX_EPISODE_STEPS
+
+    def __init__(self, model: str | os.PathLike[str], substeps: int | None = None) -> None:
+        path = os.path.abspath(model)
+        compiled = load_model(path)
+        for count, what in ((compiled.nu, "actuator"), (compiled.njnt, "joint")):
+            if not count:
+                raise RequestError(f"{model} has no {what}s: a robot that learns needs one <{what}> or more")
+        if substeps is not None and substeps < 1:
+            raise RequestError(f"substeps is {substeps}; expected 1 or more physics steps a control step")
+        layout = Layout(compiled)
+        members = {
+            "model": path,
+            "substeps": substeps or max(1, round(_CONTROL_STEP / compiled.opt.timestep)),
+            "observation_bound": layout.bound,
+            "layout": layout,
+            "__doc__": Joints.__doc__,
+        }
+        self.body = type("Joints", (Joints,), members)  # type: ignore[misc]
+        self._start = np.array(compiled.key_qpos[0] if compiled.nkey else compiled.qpos0)
+        self._arguments = (path, substeps)
+
+    def __reduce__(self) -> tuple[type[Mjcf], tuple[str, int | None]]:
+        return Mjcf, self._arguments
+
+    def start(self, random: np.random.Generator) -> Pose:
+        """Near the first keyframe, or the pose the file is written in; at rest."""
+        layout = self.body.layout  # type: ignore[attr-defined]
+        pose = self._start.copy()
+        jitter = random.uniform(-_JITTER, _JITTER, len(pose))
+        low, high = layout.middle - layout.half, layout.middle + layout.half
+        pose[layout.turns] += jitter[layout.turns]
+        pose[layout.limited] = np.clip(pose[layout.limited] + jitter[layout.limited], low, high)
+        return pose, np.zeros(layout.speeds)
+
+    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+        """(n,) nothing."""
+        return np.zeros(len(body.qpos))
+
+    def success(self, body: Any) -> None:
+        """There is none."""
+
+
+def make(model: str | None = None, substeps: int | None = None, **settings: Any) -> MujocoEnv:
+    """The robot of an MJCF file as a single env; `settings` are MujocoEnv's."""
+    return MujocoEnv(Mjcf(_given(model), substeps), **settings)
+
+
+def make_vector(model: str | None = None, substeps: int | None = None, **settings: Any) -> MujocoVectorEnv:
+    """The robot of an MJCF file as a vector env; `settings` are MujocoVectorEnv's."""
+    return MujocoVectorEnv(Mjcf(_given(model), substeps), **settings)
+
+
+def _given(model: str | None) -> str:
+    if model is None:
+        raise RequestError("any robot from its MJCF file: give model='my_robot.xml'")
+    return model

@@ -1,0 +1,154 @@
+"""Any MJCF file is an env: joints observed, actuators acting, and clear words for a file that is none."""
+
+import pickle  # noqa: TID251 - to be sent away and received is what is tested here
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import robossl.envs
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+from robossl.core.errors import RequestError
+
+robossl.envs.register()
+ID = "robossl/Mjcf-v0"
+ROBOT = """<mujoco model="made up">
+  <option timestep="0.005"/>
+  <worldbody>
+    <geom type="plane" size="2 2 .1"/>
+    <body name="drone" pos="0 0 1"><freejoint/><geom size=".1"/>
+      <body name="arm" pos=".1 0 0"><joint name="bend" axis="0 1 0" range="-60 120" damping=".1"/>
+        <geom type="capsule" fromto="0 0 0 .2 0 0" size=".02"/>
+        <body name="wheel" pos=".2 0 0"><joint name="spin" axis="0 1 0"/><geom size=".03"/></body>
+      </body>
+    </body>
+    <body name="head" pos="1 0 1"><joint type="ball" damping=".01"/><geom pos=".1 0 0" size=".1"/></body>
+    <body name="lift" pos="-1 0 1"><joint type="slide" axis="0 0 1"/><geom size=".1"/></body>
+  </worldbody>
+  <actuator>
+    <position name="bend" joint="bend" kp="2" ctrlrange="-1 2"/>
+    <motor name="spin" joint="spin" gear=".01"/>
+  </actuator>
+</mujoco>"""
+
+
+@pytest.fixture
+def robot(tmp_path) -> str:
+    path = tmp_path / "my_robot.xml"
+    path.write_text(ROBOT)
+    return str(path)
+
+
+def test_the_outside_judges_find_nothing(robot) -> None:
+    env = gym.make(ID, model=robot).unwrapped
+    check_env(env, skip_render_check=True)
+    sb3_check_env(
+        env, skip_render_check=True, warn=False
+    )  # which would rather see free positions bounded closer
+
+
+def test_joints_are_observed_and_actuators_act(robot) -> None:
+    envs = gym.make_vec(ID, num_envs=3, model=robot)
+    observation, infos = envs.reset(seed=0)
+    assert observation.shape == (3, 1 + 2 + 7 + 4 + 1 + 12)  # bend, spin, drone, head, lift, all speeds
+    assert envs.single_action_space.shape == (2,)
+    assert set(infos) == {"failure", "_failure"}, "nothing to succeed in"
+    assert envs.success() is None
+    assert envs.metadata["render_fps"] == 50
+    body, control = envs.simulation.body, envs.simulation.batch.bind("ctrl")
+    _, reward, terminated, truncated, _ = envs.step(np.array([[1.0, 1.0], [-1, -1], [0, 0]]))
+    np.testing.assert_allclose(control, [[2, 1], [-1, -1], [0.5, 0]])
+    assert (reward == 0).all()
+    assert not (terminated | truncated).any()
+    bend = np.radians(30) + envs.observation()[:, 0] * np.radians(90)
+    np.testing.assert_allclose(bend, body.qpos[:, 7], atol=1e-6)
+    assert bend[0] > bend[2] > bend[1]
+
+
+def test_lives_begin_near_the_pose_of_the_file(robot, tmp_path) -> None:
+    envs = gym.make_vec(ID, num_envs=16, model=robot)
+    envs.reset(seed=0)
+    body = envs.simulation.body
+    assert 0.01 < np.ptp(body.qpos[:, 7]) < 0.11
+    np.testing.assert_array_equal(body.qpos[:, :7], np.tile([0, 0, 1, 1, 0, 0, 0], (16, 1)))
+    assert (body.qvel == 0).all()
+    home = tmp_path / "home.xml"
+    keyframe = '<keyframe><key qpos="0 0 2 1 0 0 0 1.5 0 1 0 0 0 0"/></keyframe></mujoco>'
+    home.write_text(ROBOT.replace("</mujoco>", keyframe))
+    envs = gym.make_vec(ID, num_envs=2, model=str(home))
+    envs.reset(seed=0)
+    np.testing.assert_allclose(envs.simulation.body.qpos[:, [2, 7]], [[2, 1.5]] * 2, atol=0.05)
+
+
+def test_vector_equals_single_and_a_pickle_lives_on(robot) -> None:
+    settings = {"model": robot, "max_episode_steps": 6, "variations": "train"}
+    native = gym.make_vec(ID, num_envs=2, **settings)
+    sync = gym.make_vec(ID, num_envs=2, vectorization_mode="sync", **settings)
+    ours, theirs = native.reset(seed=1)[0], sync.reset(seed=1)[0]
+    for t in range(20):
+        np.testing.assert_array_equal(ours, theirs)
+        ours, theirs = (envs.step(np.full((2, 2), np.sin(t), np.float32))[0] for envs in (native, sync))
+    twin = pickle.loads(pickle.dumps(native))  # noqa: S301
+    np.testing.assert_array_equal(*(envs.step(np.ones((2, 2)))[0] for envs in (native, twin)))
+
+
+def test_an_observation_tells_the_pose(robot) -> None:
+    envs = gym.make_vec(ID, num_envs=4, model=robot)
+    envs.reset(seed=0)
+    for t in range(30):
+        envs.step(np.full((4, 2), np.sin(0.3 * t)))
+    before, seen = envs.state(), envs.observation()
+    envs.restore(envs.posed(seen))
+    for name, value in envs.state().items():
+        if name != "joint_velocity":
+            np.testing.assert_allclose(value, before[name], atol=1e-5, err_msg=name)
+    imagined = seen.copy()
+    imagined[:, 3 + 3 : 3 + 7] = 0  # no rotation at all
+    assert np.isfinite(envs.posed(imagined)).all()
+
+
+def test_a_robot_without_a_camera_or_a_lamp_is_drawn(robot, gl) -> None:
+    envs = gym.make_vec(ID, num_envs=1, model=robot, render_mode="rgb_array", render_size=(64, 64))
+    envs.reset(seed=0)
+    assert envs.render()[0].std() > 5
+
+
+def test_a_control_step_may_be_chosen(robot) -> None:
+    assert gym.make_vec(ID, model=robot, substeps=20).metadata["render_fps"] == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            ROBOT.replace("<geom size", "<geo size", 1),
+            r"my_robot.xml does not compile: XML Error: .*'geo'.* line 5",
+        ),
+        ("no xml at all", "my_robot.xml does not compile"),
+        (ROBOT[: ROBOT.index("<actuator>")] + "</mujoco>", r"my_robot.xml has no actuators"),
+        ("<mujoco><worldbody><geom size='1'/></worldbody></mujoco>", "has no actuators"),
+    ],
+)
+def test_a_file_that_is_no_robot_is_answered(tmp_path, text, words) -> None:
+    path = tmp_path / "my_robot.xml"
+    path.write_text(text)
+    for make in (gym.make, gym.make_vec):
+        with pytest.raises(RequestError, match=words) as error:
+            make(ID, model=str(path))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, r"give model='my_robot\.xml'"),
+        ({"model": "nowhere.xml"}, "no MJCF file"),
+        ({"model": "folder"}, "no MJCF file"),
+    ],
+)
+def test_a_file_that_is_not_there_is_answered(arguments, words, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RequestError, match=words):
+        gym.make(ID, **arguments)
