@@ -59,9 +59,7 @@ def evaluate(
             ("world", "goals"), "an agent alone was evaluated; no model was given"
         )
     if agents:
-        rows = {row: measure.returns(name, agent, episodes, held, threads) for row, agent in agents.items()}
-        space = plugins.make_envs(name, 1).single_action_space
-        rows |= measure.chance(name, space, episodes, held, threads)
+        rows = measure.table(name, agents, True, episodes, held, threads, measures.absent)
         measures.control = {**_spent(path), "rows": rows}
     else:
         measures.absent["control"] = "a model alone was evaluated; no agent was given"

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
+from robossl.core import spaces
 from robossl.core.contracts import Physical, Policy, Progress
 from robossl.core.errors import RequestError, WorkError
-from robossl.core.spaces import is_goal_space
 from robossl.evaluation import control, diagnose, page
 from robossl.evaluation import goals as reaching
 from robossl.evaluation import report as reports
@@ -47,7 +48,7 @@ def goals(
     """The section "goals": planning in the model, beside random and doing nothing. `RequestError` says why not."""
     if pairs == 0:
         raise RequestError("no pairs were asked for (goals.pairs is 0)")
-    if not is_goal_space(stream.observation_space):
+    if not spaces.is_goal_space(stream.observation_space):
         raise RequestError("the env has no goals: its observation has no desired_goal")
     envs = plugins.make_envs(env, pairs, threads=threads)
     try:
@@ -64,24 +65,51 @@ def goals(
         envs.close()
 
 
-def returns(env: str, policy: Policy, episodes: int, seed: int, threads: int) -> Section:
-    """{"return", "length", "success"} of a policy on held-out seeds, the same ones for every policy."""
-    envs = plugins.make_envs(env, min(episodes, _LANES), threads=threads)
+def table(
+    env: str,
+    agents: dict[str, Policy],
+    chance: bool,
+    episodes: int,
+    seed: int,
+    threads: int,
+    absent: dict[str, str],
+) -> Section:
+    """The rows of a control table; with `chance` also of policies that know nothing.
+
+    A row that cannot be measured has its reason in `absent`.
+    """
+    lanes, rows = min(episodes, _LANES), {}
+    envs = plugins.make_envs(env, lanes, threads=threads)
     try:
-        return dict(control.evaluate_returns(envs, policy, episodes, seed).summary(seed))
+        policies = dict(agents)
+        for row, name in {"random": "random", "do_nothing": "zero"}.items() if chance else ():
+            policies[row] = plugins.policy(name)(envs.single_action_space, lanes, seed=seed)
+        for row, policy in policies.items():
+            try:
+                seeing = _Seeing(policy, envs)
+                rows[row] = dict(control.evaluate_returns(envs, seeing, episodes, seed).summary(seed))
+            except RequestError as error:
+                absent[f"control.{row}"] = str(error)
     finally:
         envs.close()
+    return rows
 
 
-def chance(env: str, space: gym.Space, episodes: int, seed: int, threads: int) -> Section:
-    """The rows of policies that know nothing."""
-    made = {"random": "random", "do_nothing": "zero"}
-    return {
-        row: returns(
-            env, plugins.policy(name)(space, min(episodes, _LANES), seed=seed), episodes, seed, threads
-        )
-        for row, name in made.items()
-    }
+class _Seeing:
+    """A policy that refuses to act on numbers that are not finite."""
+
+    def __init__(self, policy: Policy, envs: gym.vector.VectorEnv) -> None:
+        self._policy, self._space = policy, envs.single_observation_space
+        self.reset = policy.reset
+
+    def act(self, observation: Any, explore: bool = True) -> Any:
+        for path, values in spaces.split(self._space, observation).items():
+            wrong = np.argwhere(~np.isfinite(values))
+            if len(wrong):
+                raise RequestError(
+                    f"the env gave numbers that are not finite as {path or 'observation'} in lane {wrong[0][0]}"
+                )
+        return self._policy.act(observation, explore=explore)
 
 
 def world(

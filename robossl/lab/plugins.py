@@ -118,7 +118,7 @@ def policy(name: str) -> Callable[..., Any]:
 
 
 def objectives() -> None:
-    """Let strangers' objectives join ours."""
+    """Let strangers' objectives join ours; called again, it changes nothing."""
     registry = importlib.import_module("robossl.world.objectives")
     for point, objective in _joined("robossl.objectives"):
-        registry.OBJECTIVES[point.name] = objective
+        registry.extend({point.name: objective})

@@ -71,6 +71,10 @@ class Run:
         """What was measured so far, by phase."""
         return self.state["results"]
 
+    def absent(self, key: str, reason: str) -> None:
+        """The report will not have `key`, for this reason."""
+        self.results.setdefault("absent", {})[key] = reason
+
     def seed(self, *names: str | int) -> int:
         """A seed for one purpose of this run."""
         return derive(self.config.seed, *names)

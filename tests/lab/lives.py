@@ -129,10 +129,10 @@ def _guard_checkpoints(moment: Moment) -> None:
 def _live(folder: Path, config: LearnConfig | None, moment: Moment | None, every: float) -> None:
     import strangers
 
-    from robossl.lab import loop, run
+    from robossl.lab import loop, run, worlds
 
     strangers.register_strangers()
-    run._EVERY, loop._SLICE = every, 7  # [s] between checkpoints inside a phase, [updates]
+    run._EVERY, worlds._SLICE = every, 7  # [s] between checkpoints inside a phase, [updates]
     if moment is not None and moment.phase == "checkpoint":
         _guard_checkpoints(moment)
     doom = _Doom(moment or _NEVER, notes(folder))
@@ -148,7 +148,9 @@ def notes(folder: Path) -> Path:
 
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["robossl.lab.loop", "robossl.agents.sb3", "robossl.agents.planner"])
+_PROCESSES.set_forkserver_preload(  # once for all processes; torch.optim imports the last one when first used
+    ["robossl.lab.loop", "robossl.agents.sb3", "robossl.agents.planner", "tyro", "torch._dynamo"]
+)
 
 
 def live(

@@ -1,0 +1,23 @@
+"""At the door of a run: what cannot work is told before a folder is made and anything waited for."""
+
+from __future__ import annotations
+
+from robossl.lab import plugins
+from robossl.lab.config import LearnConfig
+from robossl.world import WorldModel
+from robossl.world.device import resolve
+
+
+def admit(config: LearnConfig) -> None:
+    """`RequestError` for an env, a policy, an agent, an objective or a device that is not there or does not fit."""
+    spec = plugins.env_spec(config.env)
+    resolve(config.device)
+    explore = plugins.policy(config.explore.policy)
+    if config.agent.name != "auto":
+        plugins.agent(config.agent.name)
+    envs = plugins.make_envs(spec.id, 1)
+    try:
+        explore(envs.single_action_space, 1, seed=0)
+        WorldModel(config.world, envs.single_observation_space, envs.single_action_space)
+    finally:
+        envs.close()

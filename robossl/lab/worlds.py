@@ -1,0 +1,29 @@
+"""The world model of a run: trained to so many updates, published into its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from robossl.lab import folders
+from robossl.lab.run import Run
+
+_SLICE = 200  # updates between two chances to save
+
+
+def train_world(run: Run, target: int, between: Callable[[], None] = lambda: None) -> None:
+    """The learner goes on to its `target`-th update; `between` is called now and then."""
+    learner = run.learner
+    run.progress.start("learn the world", target - learner.updates, "updates")
+    while learner.updates < target:
+        learner.run(min(_SLICE, target - learner.updates), run.progress)
+        between()
+    run.progress.stop()
+
+
+def save_model(run: Run) -> None:
+    """The model as last published, with its health on its card, in the run's folder."""
+    for words in run.learner.health()["words"]:
+        if not words.startswith("well"):
+            run.progress.note(f"world model: {words}")
+    run.learner.model.save(run.folder / "model")
+    folders.sign(run.folder / "model", "model", env=run.config.env, seed=run.config.seed, stream="../stream")
