@@ -74,10 +74,10 @@ def stream_text(found: Row) -> str:
         if name == "fields":
             continue
         if isinstance(value, dict):
-            value = ", ".join(f"{k} {_short(v)}" for k, v in value.items())
+            value = ", ".join(f"{k} {_inner(v)}" for k, v in value.items())
         elif isinstance(value, list) and len(value) > 12:
             value = f"{', '.join(map(str, value[:12]))}, ... ({len(value)})"
-        lines.append(f"{name:12} {_short(value)}")
+        lines.append(f"{name:12} {value if name == 'seed' else _short(value)}")
     lines.append("fields")
     for entry in found["fields"]:
         unit = f" [{entry['unit']}]" if entry.get("unit") else ""
@@ -93,6 +93,13 @@ def validation_text(found: Row) -> str:
     """What `stream validate` prints."""
     words = found["words"]
     return "\n".join(words) if isinstance(words, list) else str(words)
+
+
+def _inner(value: Any) -> str:
+    """A value inside a value: `236 episodes and 44,950 transitions` for a dict of counts."""
+    if isinstance(value, dict):
+        return " and ".join(f"{_short(v)} {k}" for k, v in value.items())
+    return _short(value)
 
 
 def _short(value: Any) -> str:
