@@ -49,7 +49,7 @@ class Run:
     def create(cls, config: LearnConfig, out: str | Path | None, progress: Progress) -> Run:
         """A new run in a folder of its own."""
         folder = folders.fresh(out, f"runs/{folders.slug(config.env)}")
-        folders.sign(folder, "run", config)
+        folders.sign(folder, "run", config, env=config.env, seed=config.seed)
         return cls(folder, config, progress)
 
     @classmethod
