@@ -126,7 +126,7 @@ def evaluate(run: Run) -> None:
         )
         measures.absent |= run.results.get("absent", {})
         measures.goals, measures.control = run.results.get("goals", {}), run.results.get("control", {})
-        measures.health = run.learner.health()
+        measures.health = run.results["health"]
         if config.evaluate.videos:
             measures.films = measure.films(
                 run.folder, config.env, run.learner.model, run.stream(), run.agent(), run.evaluation_seed,

@@ -22,7 +22,8 @@ def train_world(run: Run, target: int, between: Callable[[], None] = lambda: Non
 
 def save_model(run: Run) -> None:
     """The model as last published, with its health on its card, in the run's folder."""
-    for words in run.learner.health()["words"]:
+    run.results["health"] = health = run.learner.health()
+    for words in health["words"]:
         if not words.startswith("well"):
             run.progress.note(f"world model: {words}")
     run.learner.model.save(run.folder / "model")

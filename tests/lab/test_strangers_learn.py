@@ -1,0 +1,112 @@
+"""The whole loop on other people's envs: it ends, and the report has what applies and a reason for the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import strangers
+from lives import tiny
+
+import robossl
+from robossl.core.contracts import Silent
+from robossl.core.errors import RequestError, WorkError
+from robossl.core.files import read_json
+from robossl.streams import Stream, validate
+
+strangers.register_strangers()
+
+SHORT = {"steps": 1000, "agent.rounds": 1, "explore.share": 0.8, "agent.learning_starts": 40}
+ALL_ROWS = {"representation", "raw", "random", "do_nothing"}
+
+
+def learn(env: str, folder: Any, **settings: Any) -> dict[str, Any]:
+    report = robossl.learn(tiny(env, **{**SHORT, **settings}), folder / "run", progress=Silent())
+    assert report == {**read_json(folder / "run" / "report.json"), "folder": str(folder / "run")}
+    assert (folder / "run" / "report.html").read_text().startswith("<!doctype html>")
+    return report
+
+
+@pytest.mark.parametrize(
+    ("env", "absent"),
+    [
+        ("strangers/Dictionary-v0", {"goals": "no desired_goal"}),
+        ("strangers/Talkative-v0", {"goals": "no desired_goal"}),
+        ("strangers/Unsuccessful-v0", {"control.success": "no is_success in its infos"}),
+        ("strangers/Buttons-v0", {"world.inverse_r2": "actions are choices"}),
+        ("strangers/Goal-v0", {"goals": "cannot be put into a recorded state"}),
+        ("CartPole-v1", {"world.inverse_r2": "actions are choices", "control.success": "no is_success"}),
+        ("Pendulum-v1", {"goals": "no desired_goal", "control.success": "no is_success"}),
+    ],
+)
+def test_an_env_of_any_form_is_learned(env, absent, tmp_path):
+    report = learn(env, tmp_path)
+    assert set(report["control"]["rows"]) == ALL_ROWS
+    assert report["control"]["rows"]["raw"]["curve"][-1][0] == report["control"]["steps"] > 0
+    assert set(report["world"]["forward_skill"]) >= {"1", "5"}
+    for key, reason in absent.items():
+        assert reason in report["absent"][key]
+
+
+def test_images_are_seen_through_the_representation_alone(tmp_path, monkeypatch):
+    for name in ("_WINDOWS", "_REFERENCE"):  # few images will do for the health of a model nobody uses
+        monkeypatch.setattr(f"robossl.world.health.{name}", 32)
+    report = learn("strangers/Picture-v0", tmp_path, world__image=44, world__batch=8, steps=880)
+    assert set(report["control"]["rows"]) == ALL_ROWS - {"raw"}
+    assert "images only" in report["absent"]["control.raw"]
+
+
+def test_a_mujoco_env_of_gymnasium_leaves_no_log_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = learn("HalfCheetah-v5", tmp_path, evaluate__episodes=1, evaluate__curve_episodes=1)
+    assert set(report["control"]["rows"]) == ALL_ROWS
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("env", "reason"),
+    [
+        ("strangers/Rewardless-v0", "the reward was 0 at all 800 explored steps"),
+        ("strangers/Endless-v0", "no episode ended in 800 explored steps"),
+        ("strangers/Unbounded-v0", "bounds"),
+    ],
+)
+def test_where_no_agent_can_learn_the_world_is_learned_still(env, reason, tmp_path):
+    report = learn(env, tmp_path)
+    assert "control" not in report
+    assert reason in report["absent"]["control"]
+    assert report["world"]["updates"] == 20
+
+
+@pytest.mark.parametrize(("env", "step"), [("strangers/Nan-v0", 7), ("strangers/InfiniteReward-v0", 9)])
+def test_numbers_that_are_none_stop_the_run_and_all_before_them_is_kept(env, step, tmp_path):
+    with pytest.raises(
+        RequestError, match=f"{env} gave numbers that are not finite as .* in lane 0 at step {step}"
+    ):
+        learn(env, tmp_path)
+    stream = Stream.open(tmp_path / "run" / "stream")
+    assert stream.transitions == 8 * (step - 1)
+    assert all(np.isfinite(stream.read(lane, 0, step)["observation"]).all() for lane in range(8))
+    assert validate(tmp_path / "run" / "stream")["ok"]
+
+
+@pytest.mark.parametrize(
+    ("env", "error", "words"),
+    [
+        (
+            "strangers/Raises-v0",
+            WorkError,
+            r"raised ValueError .*the arm is not where it should be \(strangers.py:",
+        ),
+        ("strangers/Grows-v0", WorkError, "raised ValueError in step"),
+        ("strangers/Unmakeable-v0", RequestError, "cannot be made: no model robot.xml"),
+        ("strangers/ManyButtons-v0", RequestError, "MultiDiscrete"),
+    ],
+)
+def test_what_an_env_raises_is_told_in_one_line(env, error, words, tmp_path):
+    with pytest.raises(error, match=words) as told:
+        learn(env, tmp_path)
+    assert "\n" not in str(told.value)
+    if error is RequestError:
+        assert not (tmp_path / "run").exists()
