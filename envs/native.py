@@ -72,8 +72,14 @@ def load_model(path: str) -> Any:
         raise RequestError(
             f"no MJCF file {path!r}; expected a path inside robossl.assets or an absolute path"
         )
+    config = mujoco.MjLogConfig.get()
+    spoken, config.logto_console = config.logto_console, False  # such as of an old dialect
+    mujoco.MjLogConfig.set(config)
     try:
         return mujoco.MjModel.from_xml_path(file)
     except (ValueError, mujoco.FatalError) as error:
         words = " ".join(str(error).split())
         raise RequestError(f"{path} does not compile: {words}") from error
+    finally:
+        config.logto_console = spoken
+        mujoco.MjLogConfig.set(config)

@@ -7,6 +7,8 @@ import importlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from robossl.core.errors import WorkError
@@ -57,18 +59,23 @@ class OpenGL:
         """Pictures are drawn on the CPU: soft shadows and smooth edges would cost ten times the rest."""
         return any(word in self.driver.lower() for word in _SOFTWARE)
 
-    def current(self) -> None:
-        """Make the context current, opened if need be; WorkError where OpenGL does not start."""
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """The context is current, opened if need be; WorkError where OpenGL does not start.
+
+        Afterwards the one that was current before is so again, for others (Gymnasium's own renderer) count on
+        it; MuJoCo before 4.0 cannot do that.
+        """
         if self._context is None:
             self._open()
-        self._context.make_current()
-        while self._discarded:
-            self._discarded.pop().free()
+        with _held(self._context):
+            while self._discarded:
+                self._discarded.pop().free()
+            yield
 
     def prepare(self, model: Any) -> Any:
-        """An MjrContext of a model, to be given to `discard` in the end."""
+        """An MjrContext of a model, to be given to `discard` in the end; call it while current."""
         mujoco = load_mujoco()
-        self.current()
         drawing = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
         self._drawings.append(drawing)
         return drawing
@@ -85,7 +92,8 @@ class OpenGL:
             return
         self._discarded += self._drawings
         self._drawings = []
-        self.current()
+        with self.current():
+            pass
         self._context.free()
         self._context = None
 
@@ -95,8 +103,8 @@ class OpenGL:
         mujoco = load_mujoco()
         _process[:] = [os.getpid()]
         try:
-            self.driver = self._first_picture(mujoco)
-            self._context = _context(self.backend)
+            started, self.driver = self._first_picture(mujoco)
+            self._context = started or _context(self.backend)
         except WorkError as error:
             _given_up.append(f"no picture can be drawn here: {error}")
             raise WorkError(_given_up[0]) from error
@@ -109,18 +117,29 @@ class OpenGL:
         if len(_opened) == 1:
             atexit.register(_close)  # what is registered last comes first: before MuJoCo ends the display
 
-    def _first_picture(self, mujoco: Any) -> str:
-        """The name of the driver, having drawn under the watchdog; where there are windows, in this thread."""
+    def _first_picture(self, mujoco: Any) -> tuple[Any, str]:
+        """What `_start` gives under the watchdog, in a thread of its own, or here where there are windows.
+
+        To make a context takes the current one from the thread that does it, so a thread of its own is also
+        kind to whoever draws in this one.
+        """
         what, hint = f"a first picture with MUJOCO_GL={self.backend}", "egl and osmesa need no display"
         if self.backend in ("egl", "osmesa"):
-            return watched(lambda: _try(mujoco, self.backend), what, hint, _PATIENCE, _LIMIT)
-        return named(lambda: _try(mujoco, self.backend), what, hint, _PATIENCE)
+            return watched(lambda: _start(mujoco, self.backend), what, hint, _PATIENCE, _LIMIT)
+        return named(lambda: _start(mujoco, self.backend), what, hint, _PATIENCE)
 
 
 def _close() -> None:
     """Free what this thread opened, unless it is a fork's."""
     if _process == [os.getpid()] and hasattr(_mine, "opengl"):
         _mine.opengl.close()
+
+
+def _held(context: Any) -> AbstractContextManager[None]:
+    if hasattr(context, "as_current"):
+        return context.as_current()
+    context.make_current()
+    return nullcontext()
 
 
 def _context(backend: str) -> Any:
@@ -131,11 +150,10 @@ def _context(backend: str) -> Any:
     return importlib.import_module(f"mujoco.{name}").GLContext(64, 64)
 
 
-def _try(mujoco: Any, backend: str) -> str:
-    """Draw a first picture with a context of its own, for it may hang; the name of the driver."""
+def _start(mujoco: Any, backend: str) -> tuple[Any, str]:
+    """A context that has drawn a first picture and is not current, and the name of its driver."""
     context = _context(backend)
-    context.make_current()
-    try:
+    with _held(context):
         model = mujoco.MjModel.from_xml_string("<mujoco/>")
         model.vis.global_.offwidth = model.vis.global_.offheight = 8
         drawing = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
@@ -143,9 +161,11 @@ def _try(mujoco: Any, backend: str) -> str:
         mujoco.mjr_render(mujoco.MjrRect(0, 0, 8, 8), mujoco.MjvScene(model, 10), drawing)
         mujoco.mjr_finish()
         drawing.free()
-        return _driver()
-    finally:
+        driver = _driver()
+    if not hasattr(context, "as_current"):  # it stays current in this thread: the asking one needs another
         context.free()
+        context = None
+    return context, driver
 
 
 def _driver() -> str:

@@ -37,7 +37,12 @@ class ReacherArm(Body):
 
     def observation(self) -> np.ndarray:
         """(n, 8)."""
-        return np.concatenate([self.angles(), self.qvel / _SPEED, self.fingertip() / _REACH], axis=1)
+        seen = np.empty((len(self.qpos), 8))
+        np.cos(self.qpos, out=seen[:, :2])
+        np.sin(self.qpos, out=seen[:, 2:4])
+        np.divide(self.qvel, _SPEED, out=seen[:, 4:6])
+        _tip(seen[:, :2], seen[:, 2:4], seen[:, 6:], 0.5)  # a link is half the reach
+        return seen
 
     @classmethod
     def pose(cls, observation: np.ndarray) -> np.ndarray:
@@ -56,11 +61,16 @@ class ReacherArm(Body):
 
 def fingertip(joints: np.ndarray) -> np.ndarray:
     """Fingertip (..., 2) [m] of joint angles (..., 2) [rad]."""
-    shoulder = joints[..., 0]
-    both = shoulder + joints[..., 1]
-    x = np.cos(shoulder) + np.cos(both)
-    y = np.sin(shoulder) + np.sin(both)
-    return _LINK * np.stack([x, y], axis=-1)
+    tip = np.empty(joints.shape)
+    _tip(np.cos(joints), np.sin(joints), tip, _LINK)
+    return tip
+
+
+def _tip(cosine: np.ndarray, sine: np.ndarray, tip: np.ndarray, link: float) -> None:
+    """Write the fingertip (..., 2) of an arm with links of that length; cosines and sines (..., 2) of its joints."""
+    bend_cosine, bend_sine = 1.0 + cosine[..., 1], sine[..., 1]
+    tip[..., 0] = link * (cosine[..., 0] * bend_cosine - sine[..., 0] * bend_sine)
+    tip[..., 1] = link * (sine[..., 0] * bend_cosine + cosine[..., 0] * bend_sine)
 
 
 def _anywhere(random: np.random.Generator) -> np.ndarray:
@@ -98,14 +108,18 @@ class Reacher(GoalTask):
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 within 0.05 rad, falling with the distance in joint space."""
-        error = joint_error(achieved, desired)
-        distance = np.sqrt(error[..., 0] ** 2 + error[..., 1] ** 2)
-        return tolerance(distance, upper=self._FULL, margin=self._MARGIN)
+        return self.judged(achieved, desired)[0]
 
     def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Both joints are within the tolerance."""
-        error = np.abs(joint_error(achieved, desired))
-        return (error[..., 0] <= self._TOLERANCE) & (error[..., 1] <= self._TOLERANCE)
+        return self.judged(achieved, desired)[1]
+
+    def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both, from the same angles."""
+        error = joint_error(achieved, desired)
+        distance = np.sqrt(error[..., 0] ** 2 + error[..., 1] ** 2)
+        reached = (np.abs(error) <= self._TOLERANCE).all(axis=-1)
+        return tolerance(distance, upper=self._FULL, margin=self._MARGIN), reached
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 2): the goal's own joint angles."""
@@ -166,11 +180,17 @@ class ReacherHard(GoalTask):
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 at the target, falling with the fingertip's distance from it."""
-        return tolerance(_distance(achieved, desired), upper=self._TOLERANCE / 2, margin=self._MARGIN)
+        return self.judged(achieved, desired)[0]
 
     def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """The fingertip is at the target."""
-        return _distance(achieved, desired) <= self._TOLERANCE
+        return self.judged(achieved, desired)[1]
+
+    def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both, from the same distance."""
+        distance = _distance(achieved, desired)
+        reward = tolerance(distance, upper=self._TOLERANCE / 2, margin=self._MARGIN)
+        return reward, distance <= self._TOLERANCE
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 2): the pose with the elbow bent to the left."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +16,7 @@ from .native import load_mujoco
 from .opengl import OpenGL
 from .task import Marker
 
+_NOMINAL: Look = MappingProxyType({})
 _MAX_GEOMS = 2000  # in one picture
 _OFFSCREEN = 1  # mjFB_OFFSCREEN
 _ALL = 7  # mjCAT_ALL: what moves, what stands still, and decoration
@@ -37,13 +38,18 @@ class Renderer:
         self._original = model
         self._soft = soft
 
-    def frame(
-        self, row: np.ndarray, markers: Sequence[Marker] = (), look: Look = MappingProxyType({})
-    ) -> np.ndarray:
+    def frame(self, row: np.ndarray, markers: Sequence[Marker] = (), look: Look = _NOMINAL) -> np.ndarray:
         """(H, W, 3) uint8 of a physics row (P,), with `markers`, in a world that looks like `look`."""
+        with self._opened().current():
+            return self._draw(row, markers, look)
+
+    def frames(self, rows: Iterable[np.ndarray], looks: Iterable[Look]) -> np.ndarray:
+        """(n, H, W, 3) uint8 of physics rows, each in a world of its look."""
+        with self._opened().current():
+            return np.stack([self._draw(row, (), look) for row, look in zip(rows, looks)])
+
+    def _draw(self, row: np.ndarray, markers: Sequence[Marker], look: Look) -> np.ndarray:
         mujoco = load_mujoco()
-        opengl = self.open()
-        opengl.current()
         self._wardrobe.wear(look)
         self._pose(mujoco, row)
         mujoco.mjv_updateScene(
@@ -58,12 +64,15 @@ class Renderer:
         mujoco.mjr_readPixels(picture, None, self._rectangle, self._drawing)
         return picture[::-1].copy()  # OpenGL begins at the bottom
 
-    def open(self) -> OpenGL:
+    def open(self) -> str:
         """Begin to draw, if not yet done; who draws."""
+        return self._opened().name
+
+    def _opened(self) -> OpenGL:
         here = OpenGL.here()
         if self._opengl is not here:
-            here.current()
-            self._begin(here)
+            with here.current():
+                self._begin(here)
         return here
 
     def _begin(self, opengl: OpenGL) -> None:

@@ -35,7 +35,7 @@ class Senses:
         self._goal_bound = task.goal_bound if isinstance(task, GoalTask) else None
         self._eye = None if pixels is None else Renderer(model, camera, pixels, soft=False)
         self._proprioception = proprioception
-        self.backend = None if self._eye is None else self._eye.open().name  # who draws what is observed
+        self.backend = None if self._eye is None else self._eye.open()  # who draws what is observed
 
     def space(self) -> spaces.Space:
         """Of one lane."""
@@ -49,9 +49,7 @@ class Senses:
         self, numbers: np.ndarray, rows: Iterable[np.ndarray], looks: Iterable[Look], goals: Goals | None
     ) -> Observation:
         """What is observed: numbers (n, D) as the body gives them, pictures of physics rows in looks, goals."""
-        pictures = None
-        if self._eye is not None:
-            pictures = np.stack([self._eye.frame(row, look=look) for row, look in zip(rows, looks)])
+        pictures = None if self._eye is None else self._eye.frames(rows, looks)
         return self._compose(within(numbers, self.bound), pictures, goals)
 
     def _compose(self, numbers: Any, pictures: Any, goals: tuple[Any, Any] | None) -> Any:

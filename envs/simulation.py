@@ -66,7 +66,9 @@ class Simulation:
         limited = self.model.actuator_ctrllimited.astype(bool)
         low, high = np.where(limited, self.model.actuator_ctrlrange.T, [[-1.0], [1.0]])
         self._middle, self._half = (low + high) / 2, (high - low) / 2  # (nu,)
-        self._before = self.batch.state.copy()  # (n, P)
+        self._rows = self.batch.state  # (n, P) live
+        self._moving = self._rows[:, 1 : 1 + self.model.nq + self.model.nv]  # positions and velocities
+        self._before = self._rows.copy()
         self.senses = Senses(task, self.model, pixels, proprioception, camera)
         self._goal: np.ndarray | None = None  # (n, G) float32
         self._reached: np.ndarray | None = None  # (n, G) float32 achieved goals, until the state changes
@@ -133,7 +135,7 @@ class Simulation:
 
     def _advance(self, ids: np.ndarray | None) -> np.ndarray:
         """Step the physics; (n,) bool of the lanes that broke, put back to where they were."""
-        np.copyto(self._before, self.batch.state)
+        np.copyto(self._before, self._rows)
         self._reached = None
         failure = np.zeros(self.num_envs, bool)
         try:
@@ -144,22 +146,25 @@ class Simulation:
         if unstable.any():
             failure |= unstable.any(axis=1)
             self.batch.warning[failure] = 0
-        if not (np.isfinite(self.body.qpos).all() and np.isfinite(self.body.qvel).all()):
-            failure |= ~(np.isfinite(self.body.qpos).all(axis=1) & np.isfinite(self.body.qvel).all(axis=1))
+        finite = np.isfinite(self._moving)
+        if not finite.all():
+            failure |= ~finite.all(axis=1)
         if failure.any():
             self.batch.state[failure] = self._before[failure]
             self._settle(np.flatnonzero(failure))
         return failure
 
     def _judge(self, action: np.ndarray, failure: np.ndarray) -> Outcome:
-        if isinstance(self.task, GoalTask):
-            achieved = self._achieved(self.task)
-            reward = self.task.goal_reward(achieved, self._goal)  # type: ignore[arg-type]
+        task = self.task
+        if isinstance(task, GoalTask):
+            reward, success = task.judged(self._achieved(task), self._goal)  # type: ignore[arg-type]
         else:
-            reward = self.task.reward(self.body, action)
+            reward, success = task.reward(self.body, action), task.success(self.body)
+        terminated = task.terminated(self.body)
         if failure.any():
             reward = np.where(np.isfinite(reward), reward, 0.0)
-        return Outcome(reward, self.task.terminated(self.body) & ~failure, self.success(), failure)
+            terminated = terminated & ~failure
+        return Outcome(reward, terminated, success, failure)
 
     def success(self) -> np.ndarray | None:
         """(n,) bool: the wish is fulfilled right now; None where there is no wish."""

@@ -116,6 +116,10 @@ class GoalTask(Task):
     def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """(...,) bool for goals (..., G)."""
 
+    def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`goal_reward` and `reached` at once; a task whose two share their work does it here."""
+        return self.goal_reward(achieved, desired), self.reached(achieved, desired)
+
     @abstractmethod
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, nq): a pose in which goals (m, G) are fulfilled."""

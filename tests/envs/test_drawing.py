@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import robossl.envs
+from robossl.envs.foreign import make_foreign
 from robossl.envs.opengl import OpenGL
 from robossl.envs.rendering import Renderer
 from robossl.envs.watchdog import named, watched
@@ -96,6 +97,23 @@ def test_all_lanes_and_envs_of_a_thread_share_one_context(gl) -> None:
     assert np.array_equal(pictures[0][0], first)
     assert pictures[0][1] is not here
     assert np.array_equal(drawn(), first)
+
+
+def test_gymnasiums_own_renderer_goes_on(gl) -> None:
+    """It makes its context current once and counts on it; ours is current only while it draws."""
+    cheetah = make_foreign("HalfCheetah-v5", 1, render_mode="rgb_array", width=64, height=64)
+    cheetah.reset(seed=0)
+    theirs, ours = cheetah.render_frame(0), drawn()
+    assert theirs.std() > 5
+    for _ in range(2):
+        assert np.array_equal(cheetah.render_frame(0), theirs)
+        assert np.array_equal(drawn(), ours)
+    other: list[np.ndarray] = []
+    thread = threading.Thread(target=lambda: other.append(drawn()))
+    thread.start()
+    thread.join()
+    assert np.array_equal(cheetah.render_frame(0), theirs)
+    cheetah.close()
 
 
 def test_envs_that_are_gone_give_their_memory_back(gl) -> None:
