@@ -116,9 +116,10 @@ class Reacher(GoalTask):
 
     def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both, from the same angles."""
-        error = joint_error(achieved, desired)
-        distance = np.sqrt(error[..., 0] ** 2 + error[..., 1] ** 2)
-        reached = (np.abs(error) <= self._TOLERANCE).all(axis=-1)
+        error = np.abs(joint_error(achieved, desired))
+        shoulder, elbow = error[..., 0], error[..., 1]
+        distance = np.sqrt(shoulder * shoulder + elbow * elbow)
+        reached = np.maximum(shoulder, elbow) <= self._TOLERANCE
         return tolerance(distance, upper=self._FULL, margin=self._MARGIN), reached
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:

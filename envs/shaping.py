@@ -14,8 +14,11 @@ def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin:
     Without a margin it is 0 outside. Any shape in, the same shape out, float64 in [0, 1].
     """
     value = np.asarray(value, np.float64)
-    distance = np.maximum(np.maximum(lower - value, value - upper), 0.0)
+    if lower == upper == 0.0:
+        distance = np.abs(value)
+    else:
+        distance = np.maximum(np.maximum(lower - value, value - upper), 0.0)
     if margin == 0.0:
         return (distance == 0.0).astype(np.float64)
-    scaled = distance / margin
-    return 1.0 / (1.0 + (1.0 / _VALUE_AT_MARGIN - 1.0) * scaled * scaled)
+    steepness = (1.0 / _VALUE_AT_MARGIN - 1.0) / margin**2
+    return 1.0 / (1.0 + steepness * (distance * distance))

@@ -156,6 +156,7 @@ class Simulation:
 
     def _judge(self, action: np.ndarray, failure: np.ndarray) -> Outcome:
         task = self.task
+        success: np.ndarray | None
         if isinstance(task, GoalTask):
             reward, success = task.judged(self._achieved(task), self._goal)  # type: ignore[arg-type]
         else:
