@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from robossl.core.contracts import Agent, Policy, Progress, Representation, Silent
+from robossl.core.errors import RequestError
 from robossl.lab import folders, minds, plugins
 from robossl.lab.actor import Actor
-from robossl.lab.config import check_count, thread_count
+from robossl.lab.config import check_count, thread_count, to_dict
 from robossl.lab.gather import gather
 from robossl.streams import Recorder, Stream
 from robossl.world import WorldConfig, WorldLearner, WorldModel
@@ -32,28 +34,30 @@ def collect(
     out: str | Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    num_envs: int = 16,
+    threads: int = 0,
 ) -> Stream:
     """A stream of `steps` environment steps of a policy, all lanes together.
 
     `policy` is a name (random, pink, zero), a run or agent folder, or an object with `act` and `reset`.
-    `envs` is a vector env, which stays open, or an id, of which 16 lanes are made.
+    `envs` is a vector env, which stays open, or an id, of which `num_envs` lanes are made.
     """
     check_count("steps", steps)
-    name = envs if isinstance(envs, str) else getattr(envs.spec, "id", type(envs).__name__)
-    if isinstance(envs, str):
-        plugins.env_spec(envs)
     if isinstance(policy, str) and not Path(policy).is_dir():
         plugins.policy(policy)  # a wrong name is told before anything is made
-    made = make(envs, 16) if isinstance(envs, str) else envs
-    acting = _policy(policy, made, seed)
-    folder = folders.fresh(out, f"streams/{folders.slug(name)}")
+    made = make(envs, num_envs, threads) if isinstance(envs, str) else envs
+    name = envs if isinstance(envs, str) else getattr(envs.spec, "id", type(envs).__name__)
     label = policy if isinstance(policy, str) else type(policy).__name__
-    recorder = Recorder.create(made, folder, policy=label, seed=seed)
-    folders.sign(folder, "stream", env=name, seed=seed, policy=label, steps=steps)
+    settings = {"env": name, "policy": label, "steps": steps, "num_envs": made.num_envs, "seed": seed}
+    acting = _policy(policy, made, seed)
+    with folders.asked(out, f"streams/{folders.slug(name)}") as folder:
+        recorder = Recorder.create(made, folder, policy=label, seed=seed)
+        folders.sign(folder, "stream", settings, **settings)
     say = progress or Silent()
     say.start("collect", steps, "steps")
     try:
-        gather(recorder, acting, steps, seed, say)
+        with told(f"what was lived through is kept in {folder}"):
+            gather(recorder, acting, steps, seed, say)
     finally:
         say.stop()
         if isinstance(envs, str):
@@ -83,26 +87,41 @@ def pretrain(
 ) -> WorldModel:
     """A world model from a stream, without reward; written to `out`."""
     check_count("updates", updates)
+    plugins.objectives()
     source = stream if isinstance(stream, Stream) else Stream.open(stream)
     model = WorldModel(config or WorldConfig(), source.observation_space, source.action_space, seed)
     learner = WorldLearner(model, source, seed, device=device)
-    folder = folders.fresh(out, f"models/{folders.slug(source.header['env'])}")
+    env = folders.recorded_env(source.path) or source.header["env"]
+    settings = {"seed": seed, "device": device, "threads": threads, "pretrain": {"updates": updates}}
     say = progress or Silent()
-    say.start("learn the world", updates, "updates")
-    with torch_threads(threads):
-        learner.run(updates, say)
-    say.stop()
-    learner.publish()
-    health = learner.health()
-    for words in health["words"]:
-        say.note(words)
-    learner.model.save(folder)
-    folders.sign(
-        folder, "model", config=model.config, env=source.header["env"], seed=seed, updates=updates,
-        stream=str(source.path),
-    )  # fmt: skip
+    ended: KeyboardInterrupt | None = None
+    with folders.asked(out, f"models/{folders.slug(env)}") as folder, torch_threads(threads):
+        say.start("learn the world", updates, "updates")
+        try:
+            learner.run(updates, say)
+        except KeyboardInterrupt:
+            ended = KeyboardInterrupt(f"interrupted; the model of {learner.updates} updates is in {folder}")
+        say.stop()
+        learner.publish()
+        for words in learner.health()["words"]:
+            say.note(words)
+        learner.model.save(folder)
+        folders.sign(
+            folder, "model", settings | {"world": to_dict(model.config)}, env=env, seed=seed,
+            updates=learner.updates, stream=str(source.path),
+        )  # fmt: skip
+    if ended is not None:
+        raise ended
     learner.model.facts["path"] = str(folder)
     return learner.model
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An agent, and the folder it was written to."""
+
+    agent: Agent
+    folder: Path
 
 
 def train(
@@ -125,30 +144,68 @@ def train(
     `representation` is a world model, its folder, "raw" (or None) or "random" (an untrained encoder).
     `settings` go to the agent: `updates_per_step`, `learning_starts`, and whatever SB3 takes.
     """
+    return trained(
+        env, agent, representation, mode, steps, num_envs, threads, out, seed, device, progress, export_zip,
+        **settings,
+    ).agent  # fmt: skip
+
+
+def trained(
+    env: str,
+    agent: str,
+    representation: Representation | str | Path | None,
+    mode: str,
+    steps: int,
+    num_envs: int,
+    threads: int,
+    out: str | Path | None,
+    seed: int,
+    device: str,
+    progress: Progress | None,
+    export_zip: str | Path | None,
+    **settings: Any,
+) -> Trained:
+    """As `train` says, with the folder."""
     check_count("steps", steps)
     check_count("num_envs", num_envs)
+    if export_zip is not None and not Path(export_zip).parent.is_dir():
+        raise RequestError(f"no folder {Path(export_zip).parent} to write {Path(export_zip).name} to")
     envs = make(env, num_envs, threads, autoreset_mode=AutoresetMode.DISABLED)
     name = minds.agent_for(agent, envs.single_action_space)
     encoder = minds.seen(representation, envs, seed)
-    folder = folders.fresh(out, f"agents/{folders.slug(env)}")
-    with torch_threads(threads):
+    given = {
+        "env": env, "agent": name, "mode": mode, "steps": steps, "num_envs": num_envs, "seed": seed,
+        "threads": threads, "device": device, **settings,
+    }  # fmt: skip
+    with folders.asked(out, f"agents/{folders.slug(env)}") as folder, torch_threads(threads):
         recorder = Recorder.create(envs, folder / "stream", policy=name, seed=seed)
         actor = Actor(name, recorder, seed, encoder, mode=mode, device=device, **settings)
+        seen = representation if isinstance(representation, (str, Path)) else "a model in memory"
+        folders.sign(
+            folder, "agent", given | {"representation": "raw" if encoder is None else str(seen)}, env=env,
+            agent=name, seed=seed, steps=steps, mode=mode, representation=encoder is not None,
+        )  # fmt: skip
         say = progress or Silent()
         say.start(f"train {name}", steps, "steps")
         try:
-            actor.learn(steps, say)
+            with told(f"the agent as it is lies in {folder}"):
+                actor.learn(steps, say)
         finally:
             say.stop()
             recorder.close()
-    actor.agent.save(folder / "agent")
+            actor.agent.save(folder / "agent")
     if export_zip is not None:
         actor.agent.export_zip(export_zip)  # type: ignore[attr-defined]
-    folders.sign(
-        folder, "agent", env=env, agent=name, seed=seed, steps=steps, mode=mode,
-        representation=encoder is not None,
-    )  # fmt: skip
-    return actor.agent
+    return Trained(actor.agent, folder)
+
+
+@contextmanager
+def told(words: str) -> Iterator[None]:
+    """A Ctrl-C inside says what becomes of the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {words}") from None
 
 
 @contextmanager

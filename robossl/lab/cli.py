@@ -248,6 +248,10 @@ def run(words: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The `robossl` command. 0 done; 1 the work failed; 2 the request was wrong; 130 interrupted, state saved."""
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(
+            os.getcwd()
+        )  # my_env:MyEnv-v0 is found beside my_env.py; last, so that it hides nothing
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

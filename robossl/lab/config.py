@@ -145,15 +145,15 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def to_toml(config: Any) -> str:
-    """A config as TOML that `parse` reads back to the same config."""
+    """A config as TOML that `parse` reads back to the same config; or a dict of settings."""
     lines: list[str] = []
     tables: list[str] = []
-    for entry in dataclasses.fields(config):
-        value = getattr(config, entry.name)
-        if dataclasses.is_dataclass(value):
-            tables.append(f"\n[{entry.name}]\n{to_toml(value)}")
+    entries = config if isinstance(config, dict) else to_dict(config)
+    for name, value in entries.items():
+        if isinstance(value, dict):
+            tables.append(f"\n[{name}]\n{to_toml(value)}")
         elif value is not None:
-            lines.append(f"{entry.name} = {_toml(value)}")
+            lines.append(f"{name} = {_toml(value)}")
     return "\n".join(lines) + "\n" + "".join(tables)
 
 

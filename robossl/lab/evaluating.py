@@ -9,9 +9,11 @@ from robossl.core.contracts import Progress
 from robossl.core.errors import RequestError
 from robossl.evaluation import report as reports
 from robossl.lab import folders, measure, minds, plugins
+from robossl.lab.config import to_toml
 from robossl.lab.measure import EVALUATION_SEED, Measures
 from robossl.streams import Stream
 from robossl.world import WorldModel
+from robossl.world.device import resolve
 
 
 def evaluate(
@@ -31,20 +33,22 @@ def evaluate(
     path = None if isinstance(model, WorldModel) else Path(model)
     kind = "model" if path is None else _kind(path)
     source = _stream(path, kind, stream)
-    name = env or (minds.env_of(path) if path is not None and kind != "model" else None)
-    name = name or (source.header["env"] if source is not None else None)
-    if name is None:
-        raise RequestError("for which env? give env, or a stream that says so")
+    name = env or _env(path, kind, source)
     plugins.env_spec(name)
-    held = EVALUATION_SEED + seed
-    measures = Measures(name, seed, device=device)
     world = model if isinstance(model, WorldModel) else None
     if path is not None and kind != "agent":
-        world = minds.load_model(path)
+        world = minds.load_model(path, device)
     if world is not None and source is not None:
         _fits(world, source)
-    folder = folders.fresh(out, f"evaluations/{folders.slug(name)}")
     agents = _agents(path, kind, name)
+    measures = Measures(name, seed, device=str(world.device if world is not None else resolve(device)))
+    settings = {
+        "of": str(path or "a model in memory"), "env": name, "stream": str(source.path) if source else None,
+        "episodes": episodes, "pairs": pairs, "offset": offset, "seed": seed, "threads": threads,
+    }  # fmt: skip
+    folder = folders.fresh(out, f"evaluations/{folders.slug(name)}")
+    folders.sign(folder, "evaluation", settings, env=name, seed=seed, of=settings["of"])
+    held = EVALUATION_SEED + seed
     if world is not None and source is not None:
         updates = int(world.facts.get("updates", 0))
         measures.world, measures.absent = measure.world(world, source, name, held, updates, progress)
@@ -63,10 +67,17 @@ def evaluate(
         measures.control = {**_spent(path), "rows": rows}
     else:
         measures.absent["control"] = "a model alone was evaluated; no agent was given"
-    config = f'model = "{path or "in memory"}"\nepisodes = {episodes}\npairs = {pairs}\noffset = {offset}\n'
-    report = measure.write(folder, measures, config)
-    folders.sign(folder, "evaluation", env=name, seed=seed, of=str(path or "a model in memory"))
+    report = measure.write(folder, measures, to_toml(settings))
     return {**report, "folder": str(folder)}
+
+
+def _env(path: Path | None, kind: str, source: Stream | None) -> str:
+    """The env that what is to be judged was made for."""
+    if path is not None and kind != "model":
+        return minds.env_of(path)
+    if source is None:
+        raise RequestError("for which env? give env, or a stream that says so")
+    return folders.recorded_env(source.path) or source.header["env"]
 
 
 def _kind(path: Path) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +19,9 @@ _MARK = "robossl.json"  # says what a folder is and how it was made
 
 def fresh(out: str | Path | None, default: str) -> Path:
     """A folder to write to: `out` if it is empty or absent, else the first free of default, default-2, ..."""
-    if out is not None:
-        path = Path(out)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RequestError(f"{path} exists and is not empty; give another --out, or remove it first")
-        return _made(path)
-    for number in itertools.count(1):
-        path = Path(default if number == 1 else f"{default}-{number}")
-        if not path.exists():
-            return _made(path)
-    raise AssertionError("unreachable")
-
-
-def _made(path: Path) -> Path:
+    path = _free(default) if out is None else Path(out)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RequestError(f"{path} exists and is not empty; give another --out, or remove it first")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -36,9 +29,38 @@ def _made(path: Path) -> Path:
     return path
 
 
+def _free(default: str) -> Path:
+    """The first of default, default-2, ... that is not there."""
+    numbers = itertools.count(2)
+    path = Path(default)
+    while path.exists():
+        path = Path(f"{default}-{next(numbers)}")
+    return path
+
+
+@contextmanager
+def asked(out: str | Path | None, default: str) -> Iterator[Path]:
+    """`fresh`, for work that may be refused yet: a `RequestError` inside, before `sign`, leaves nothing behind."""
+    path = _free(default) if out is None else Path(out)
+    absent = [p for p in (path, *path.parents) if not p.exists()]
+    path = fresh(path, default)
+    try:
+        yield path
+    except RequestError:
+        if not (path / _MARK).is_file():
+            for entry in path.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            for folder in absent:
+                folder.rmdir()
+        raise
+
+
 def sign(folder: Path, kind: str, config: Any = None, **more: Any) -> None:
-    """Leave in a folder what reproduces it: config.toml, the command, versions, device, git revision."""
-    if config is not None:
+    """Leave in a folder what reproduces it: config.toml, the command, versions, device, git revision.
+
+    `config` is a config, or a dict of settings.
+    """
+    if config:
         commit_bytes(folder / "config.toml", to_toml(config).encode())
     write_json(folder / _MARK, {"kind": kind, "format": 1, **facts(), **more})
 
@@ -60,10 +82,12 @@ def signature(folder: str | Path, *kinds: str) -> dict[str, Any]:
     return mark
 
 
-def kind_of(folder: str | Path) -> str | None:
-    """What kind of folder this is: run, stream, model, agent; None if it is none of ours."""
-    mark = Path(folder) / _MARK
-    return read_json(mark).get("kind") if mark.is_file() else None
+def recorded_env(folder: str | Path) -> str | None:
+    """The env that a folder of ours, or one inside it, was made for; with its package, where it was named."""
+    for place in (Path(folder), Path(folder).resolve().parent):
+        if (place / _MARK).is_file():
+            return read_json(place / _MARK).get("env")
+    return None
 
 
 def _nearby(folder: Path) -> str:

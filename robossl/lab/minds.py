@@ -81,8 +81,9 @@ def env_of(path: str | Path) -> str:
     return mark["env"]
 
 
-def load_model(path: str | Path) -> WorldModel:
+def load_model(path: str | Path, device: str = "auto") -> WorldModel:
     """The world model of a model folder or a run."""
+    plugins.objectives()
     path = Path(path)
     if not (path / "model.safetensors").is_file():
         folders.signature(path, "run")
@@ -91,4 +92,4 @@ def load_model(path: str | Path) -> WorldModel:
             raise RequestError(
                 f"{path.parent} holds no model yet; it is written after the first phase of learning"
             )
-    return WorldModel.load(path)
+    return WorldModel.load(path, device)

@@ -9,7 +9,7 @@ from typing import Any
 
 from robossl.core.errors import RequestError
 from robossl.lab import config as configuration
-from robossl.lab import folders, plugins
+from robossl.lab import plugins
 from robossl.lab.config import LearnConfig
 from robossl.lab.progress import progress
 from robossl.world.config import WorldConfig
@@ -114,32 +114,34 @@ def collect(options: Namespace) -> Result:
     plugins.env_spec(options.env)
     from robossl.lab import api
 
-    made = api.make(options.env, options.num_envs or 16, options.threads or 0)
     stream = api.collect(
-        made, options.policy, options.steps or 50_000, options.out, options.seed or 0, progress(options.quiet)
-    )
-    made.close()
+        options.env, options.policy, options.steps or 50_000, options.out, options.seed or 0,
+        progress(options.quiet), options.num_envs or 16, options.threads or 0,
+    )  # fmt: skip
     text = f"{stream.rows:,} rows in {stream.lanes} lanes, {len(stream.episodes()):,} episodes\n{stream.path}"
     return Result(text, {"path": str(stream.path), "rows": stream.rows, "lanes": stream.lanes})
+
+
+_PRETRAIN = ("seed", "threads", "device", "pretrain.updates")  # what pretrain takes besides world.*
 
 
 def pretrain(options: Namespace) -> Result:
     """`robossl pretrain`."""
     from robossl.lab import api
 
-    prefix = "world."
-    layers = []
+    flags = {key: getattr(options, n) for n, key in _COMMON.items() if getattr(options, n, None) is not None}
+    layers = [("command line", flags | configuration.overrides(options.overrides, LearnConfig))]
     if options.config:
-        layers.append((options.config, configuration.from_toml(options.config)))
-    layers.append(("command line", configuration.overrides(options.overrides, LearnConfig)))
-    for origin, given in layers:
-        for name in given:
-            if not name.startswith(prefix):
-                raise RequestError(f"{origin}: pretrain takes settings of the world only; got {name!r}")
-    world = configuration.parse(LearnConfig, *layers).world
+        layers.insert(0, (options.config, configuration.from_toml(options.config)))
+    given = {name: origin for origin, layer in layers for name in layer}
+    for name, origin in given.items():
+        if not name.startswith("world.") and name not in _PRETRAIN:
+            raise RequestError(f"{origin}: pretrain takes world.* and {', '.join(_PRETRAIN)}; got {name!r}")
+    settings = configuration.parse(LearnConfig, *layers)
+    updates = settings.pretrain.updates if "pretrain.updates" in given else 2000
     model = api.pretrain(
-        options.stream, options.updates or 2000, world, options.out, options.seed or 0,
-        options.device or "auto", options.threads or 0, progress(options.quiet),
+        options.stream, updates, settings.world, options.out, settings.seed, settings.device,
+        settings.threads, progress(options.quiet),
     )  # fmt: skip
     path = model.facts["path"]
     return Result(f"latent of {model.latent}, version {model.version}\n{path}", {"path": path})
@@ -150,12 +152,11 @@ def train(options: Namespace) -> Result:
     plugins.env_spec(options.env)
     from robossl.lab import api
 
-    folder = folders.fresh(options.out, f"agents/{folders.slug(options.env)}")
-    api.train(
+    folder = api.trained(
         options.env, options.agent, options.representation, options.mode, options.steps or 20_000,
-        options.num_envs or 8, options.threads or 0, folder, options.seed or 0,
+        options.num_envs or 8, options.threads or 0, options.out, options.seed or 0,
         options.device or "auto", progress(options.quiet), options.export_zip,
-    )  # fmt: skip
+    ).folder  # fmt: skip
     return Result(str(folder), {"path": str(folder)})
 
 

@@ -166,7 +166,7 @@ class WorldModel(nn.Module):
         return frozen
 
     def as_env(
-        self, stream: Any, num_envs: int, horizon: int, reward: Reward | None = None, **settings: Any
+        self, stream: Any, num_envs: int, horizon: int = 25, reward: Reward | None = None, **settings: Any
     ) -> DreamEnv:
         """This model as a Gymnasium vector env that starts where the stream has been; see `DreamEnv`."""
         from robossl.world.dream import DreamEnv
