@@ -175,7 +175,9 @@ def test_the_lock_of_the_dead_is_free(tmp_path):
     code = (
         "import os, sys, time\nfrom robossl.streams import Stream\n"
         f"stream = Stream.open({str(tmp_path / 's')!r}); stream.acquire()\n"
-        "if os.fork() == 0: time.sleep(60); os._exit(0)\n"  # a child must not keep the lock
+        "heard, said = os.pipe()\n"
+        "if os.fork() == 0: os.write(said, b'.'); time.sleep(60); os._exit(0)\n"  # it must not keep the lock
+        "os.read(heard, 1)\n"
         "print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
