@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -248,7 +249,7 @@ def run(words: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The `robossl` command. 0 done; 1 the work failed; 2 the request was wrong; 130 interrupted, state saved."""
-    if os.getcwd() not in sys.path and "" not in sys.path:
+    with contextlib.suppress(OSError):  # a working folder that was removed
         sys.path.append(
             os.getcwd()
         )  # my_env:MyEnv-v0 is found beside my_env.py; last, so that it hides nothing

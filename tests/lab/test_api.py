@@ -78,7 +78,10 @@ def test_what_lies_in_a_folder_says_how_it_was_made(house):
             "torch",
             "stable-baselines3",
         }
-    assert tomllib.loads((house / "model" / "config.toml").read_text())["latent"] == WORLD.latent
+    settings = tomllib.loads((house / "model" / "config.toml").read_text())
+    assert settings["world"]["latent"] == WORLD.latent
+    assert settings["pretrain"]["updates"] == 20
+    assert tomllib.loads((house / "stream" / "config.toml").read_text())["policy"] == "pink"
 
 
 @pytest.mark.parametrize("out", [None, "there"])
