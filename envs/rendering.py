@@ -17,6 +17,8 @@ from .opengl import OpenGL
 from .task import Marker
 
 _NOMINAL: Look = MappingProxyType({})
+_SMALL = 128  # [pixels] below which facets are not seen
+_PLANE = 1000.0  # [m] half the size of what stands for an infinite plane
 _MAX_GEOMS = 2000  # in one picture
 _OFFSCREEN = 1  # mjFB_OFFSCREEN
 _ALL = 7  # mjCAT_ALL: what moves, what stands still, and decoration
@@ -80,8 +82,7 @@ class Renderer:
         model = self._model = copy.copy(self._original)
         model.vis.global_.offwidth, model.vis.global_.offheight = self._width, self._height
         if not (self._soft if self._soft is not None else not opengl.software):
-            model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
-            model.mat_reflectance[:] = 0
+            quicken(model, small=max(self.size) <= _SMALL)
         self._wardrobe = Wardrobe(model)
         self._data = mujoco.MjData(model)
         self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
@@ -115,6 +116,27 @@ class Renderer:
 
     def __del__(self) -> None:
         self.close()
+
+
+def quicken(model: Any, small: bool) -> None:
+    """Leave out of a renderer's model what takes nearly all the time and is hardly seen.
+
+    Shadows, smooth edges and reflections; in `small` pictures also the facets of round things; and of infinite
+    planes, each of 40,000 squares to MuJoCo, all but a few, where neither texture nor lamps would tell.
+    """
+    mujoco = load_mujoco()
+    quality = model.vis.quality
+    quality.shadowsize = quality.offsamples = 0
+    model.mat_reflectance[:] = 0
+    if small:
+        quality.numslices, quality.numstacks = min(quality.numslices, 16), min(quality.numstacks, 8)
+    if not (model.light_type == int(mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)).all():
+        return
+    for plane in np.flatnonzero(model.geom_type == int(mujoco.mjtGeom.mjGEOM_PLANE)):
+        material = model.geom_matid[plane]
+        told = material >= 0 and (model.mat_texid[material] >= 0).any() and not model.mat_texuniform[material]
+        if (model.geom_size[plane, :2] == 0).all() and not told:
+            model.geom_size[plane] = [_PLANE, _PLANE, _PLANE / 4]
 
 
 def checked_size(size: Any) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import pytest
 import robossl.envs
 from robossl.envs.foreign import make_foreign
 from robossl.envs.opengl import OpenGL
-from robossl.envs.rendering import Renderer
+from robossl.envs.rendering import Renderer, quicken
 from robossl.envs.watchdog import named, watched
 
 from robossl.core.errors import RequestError, WorkError
@@ -160,6 +160,33 @@ def test_a_picture_is_a_function_of_the_row(gl) -> None:
     quick.close()
     assert np.array_equal(soft.frame(rows[0]), first[1])
     assert np.array_equal(quick.frame(rows[0]), first[0])
+
+
+def test_what_is_left_out_is_hardly_seen(gl) -> None:
+    """A robot on a plane without end, in few squares, is the picture in forty thousand, but for the horizon."""
+    import mujoco
+
+    text = """<mujoco><asset><texture name="t" type="2d" builtin="checker" rgb1=".2 .3 .4" rgb2=".4 .5 .6"
+        width="64" height="64"/><material name="floor" texture="t" texuniform="true" texrepeat="1 1"/></asset>
+        <worldbody><light directional="true" pos="0 0 3" dir="0 .3 -1"/><camera pos="0 -3 1" xyaxes="1 0 0 0 .3 1"/>
+        <geom type="plane" size="0 0 .5" material="floor"/>
+        <body pos="0 0 .5"><freejoint/><geom type="capsule" size=".2 .3" rgba=".9 .7 .3 1"/></body>
+        </worldbody></mujoco>"""
+    model = mujoco.MjModel.from_xml_string(text)
+    original = mujoco.MjModel.from_xml_string(text)
+    quicken(model, small=False)
+    assert model.geom_size[0].min() > 100
+    original.vis.quality.shadowsize = original.vis.quality.offsamples = 0
+    data = mujoco.MjData(model)
+    row = np.zeros(mujoco.mj_stateSize(model, int(mujoco.mjtState.mjSTATE_INTEGRATION)))
+    mujoco.mj_getState(model, data, row, int(mujoco.mjtState.mjSTATE_INTEGRATION))
+    few, all_ = (Renderer(m, None, (60, 80), soft=True).frame(row).astype(int) for m in (model, original))
+    apart = np.abs(few - all_).max(axis=(1, 2))  # (60,) by line of the picture
+    assert apart[30:].max() <= 3
+    assert (apart > 3).mean() < 0.2
+    lamp = mujoco.MjModel.from_xml_string(text.replace('directional="true"', ""))
+    quicken(lamp, small=True)
+    assert (lamp.geom_size[0, :2] == 0).all(), "a lamp near the floor needs its squares"
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5,), (5.0, 5.0), (5000, 5), "big"])
