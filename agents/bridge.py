@@ -221,10 +221,10 @@ def _flat_space(space: gym.Space) -> gym.Space:
 
 
 def _one(batch: Any, lane: int) -> Any:
-    """A lane's own copy of its part of a batch, an array or a flat dict of arrays."""
+    """A lane's part of a batch, an array or a flat dict of arrays."""
     if isinstance(batch, dict):
         return {name: _one(values, lane) for name, values in batch.items()}
-    return np.array(batch[lane])
+    return batch[lane]
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:

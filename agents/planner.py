@@ -14,6 +14,7 @@ from torch import Tensor
 from robossl.core.errors import RequestError, unknown
 from robossl.core.seeding import generator, generator_state, restore_generator
 
+from .actions import action_range
 from .costs import Cost, GoalDistance, Imagined
 
 _ROWS = 256  # rollouts of one call of the network, about; always as many, see `Planner`
@@ -27,9 +28,7 @@ class PlannerConfig:
     samples: int = 64  # action sequences of one iteration
     iterations: int = 4
     elites: int = 10  # the best ones; the next iteration is drawn around them
-    keep: float = (
-        0.3  # share of the elites that takes part in the next iteration, and the next plan, as it is
-    )
+    keep: float = 0.3  # share of the elites that goes into the next iteration, and the next plan, as it is
     horizon: int = 12  # [steps] planned ahead
     block: int = 2  # [steps] that one action is held; then it is planned anew
     colour: float = 1.0  # exponent of the noise along a plan: 0 white, 2 red
@@ -84,12 +83,11 @@ class Planner:
         """`model` imagines: `imagine(z [N, Z], actions [N, T, *A], heads="first") -> [N, T + 1, Z]`."""
         if not isinstance(action_space, gym.spaces.Box):
             raise RequestError(f"the planner searches continuous actions; this env has {action_space}")
-        low = np.where(np.isfinite(action_space.low), action_space.low, -1.0).astype(np.float32)
-        high = np.where(np.isfinite(action_space.high), action_space.high, 1.0).astype(np.float32)
+        low, high = (bound.reshape(-1).astype(np.float32) for bound in action_range(action_space))
         self.model, self.config, self.num_envs, self.costs = model, config, num_envs, tuple(costs)
         self._shape = action_space.shape
-        self._middle = torch.from_numpy(((low + high) / 2).reshape(-1))  # (A,)
-        self._half = torch.from_numpy(((high - low) / 2).reshape(-1))  # (A,)
+        self._low, self._high = torch.from_numpy(low), torch.from_numpy(high)  # (A,)
+        self._middle, self._half = (self._low + self._high) / 2, (self._high - self._low) / 2
         self._random = [generator(seed, "planner", lane) for lane in range(num_envs)]
         self._colour = _colouring(config.decisions, config.colour)
         width = self._middle.numel()
@@ -105,7 +103,7 @@ class Planner:
 
     @torch.inference_mode()
     def plan(self, z: Tensor, goal: Tensor, lanes: np.ndarray | None = None) -> np.ndarray:
-        """The next action (m, *A) of `lanes` (m,), all without, from z (m, Z) towards goal (m, Z); held for a block."""
+        """The next action (m, *A) of `lanes` (m,), all without, from z (m, Z) towards goal (m, Z), on the CPU."""
         chosen = np.arange(self.num_envs) if lanes is None else np.asarray(lanes)
         found = torch.cat(
             [
@@ -113,9 +111,7 @@ class Planner:
                 for part in _slices(len(chosen), self._lanes_per_call)
             ]
         )
-        action = (self._middle + found * self._half).clamp(
-            self._middle - self._half, self._middle + self._half
-        )
+        action = (self._middle + found * self._half).clamp(self._low, self._high)  # sums round
         return action.reshape(len(chosen), *self._shape).numpy()
 
     @property
@@ -160,7 +156,7 @@ class Planner:
         steps = plans.repeat_interleave(self.config.block, 2).flatten(0, 1)  # (N, T, A) in [-1, 1]
         actions = (self._middle + steps * self._half).reshape(*steps.shape[:2], *self._shape)
         path = self.model.imagine(z.repeat_interleave(samples, 0), actions, heads="first")[:, 1:]
-        imagined = Imagined(path, steps, goal.repeat_interleave(samples, 0))
+        imagined = Imagined(path.to(goal.device), steps, goal.repeat_interleave(samples, 0))
         total = sum((cost(imagined) for cost in self.costs), torch.zeros(steps.shape[:2]))  # (N, T)
         return total.sum(-1).reshape(-1, samples)[:m]
 
@@ -186,9 +182,8 @@ class Planner:
 
 def _colouring(length: int, exponent: float) -> np.ndarray:
     """(H, H) float32: a matrix that turns white noise into noise of power 1 / f^exponent and unit variance."""
-    frequency = np.fft.rfftfreq(
-        8 * length
-    )  # finer than a plan is long, so that its end knows nothing of its start
+    # finer than a plan is long, so that its end knows nothing of its start
+    frequency = np.fft.rfftfreq(8 * length)
     frequency[0] = frequency[1]
     covariance = np.fft.irfft(frequency**-exponent)[:length]
     lag = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))

@@ -71,6 +71,7 @@ def test_the_bridge_is_sb3s_own_vector_env(mode, env_id, limit):
             if "terminal_observation" in info:
                 ends[info["TimeLimit.truncated"]] += 1
         assert_same(ours.reset_infos[0], theirs.reset_infos[0])
+    assert_same(ours.reset(), theirs.reset())  # the seeds are for one reset
     assert ends[True] > 2
     assert ends[False] > 2 or env_id == "Pendulum-v1"
 
@@ -82,10 +83,10 @@ def test_infos_of_the_last_step_and_of_the_reset_are_told_apart(mode):
             return super().reset(**given)[0], {"begun": self.episode, "at": 0}
 
         def step(self, action: Any) -> tuple:
-            return (
-                *super().step(action)[:4],
-                {"at": self.count, "deep": {"at": self.count}, "word": "hello"},
-            )
+            seen, reward, terminated, truncated, _ = super().step(action)
+            truncated |= terminated and self.episode > 1  # at last both at once
+            infos = {"at": self.count, "deep": {"at": self.count}, "word": "hello"}
+            return seen, reward, terminated, truncated, infos
 
     ours = SB3VecEnv(SyncVectorEnv([lambda i=i: Telling(i) for i in range(2)], autoreset_mode=mode))
     theirs = DummyVecEnv([lambda i=i: Telling(i) for i in range(2)])

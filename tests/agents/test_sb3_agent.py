@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +29,13 @@ QUICK: dict[str, Any] = {"device": "cpu", "policy_kwargs": {"net_arch": [16]}, "
 SETTINGS = {
     "sac": {**QUICK, "learning_starts": 20},
     "td3": {**QUICK, "learning_starts": 20},
-    "dqn": {**QUICK, "learning_starts": 20, "target_update_interval": 10},
+    "dqn": {
+        **QUICK,
+        "learning_starts": 20,
+        "target_update_interval": 10,
+        "exploration_initial_eps": 0.8,
+        "exploration_final_eps": 0.8,
+    },
     "ppo": {**QUICK, "n_steps": 8},
 }
 SB3 = {"sac": SAC, "td3": TD3, "dqn": DQN, "ppo": PPO}
@@ -316,6 +324,11 @@ def test_sb3_reads_the_exported_zip(tmp_path, name):
     life.agent.export_zip(tmp_path / "agent.zip")
     np.testing.assert_equal(life.agent.get_checkpoint(), before)
     loaded = SB3[name].load(tmp_path / "agent.zip", device="cpu")
+    with zipfile.ZipFile(tmp_path / "agent.zip") as file:
+        told = json.loads(file.read("data"))
+    for value in told.values():
+        pickled = base64.b64decode(value.get(":serialized:", "")) if isinstance(value, dict) else b""
+        assert b"robossl" not in pickled, "other tools have no robossl"
     seen, _ = life.envs.reset(seed=1)
     action, _ = loaded.predict(life.agent.features(seen), deterministic=True)
     start = 1 if name == "dqn" else 0
