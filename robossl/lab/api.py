@@ -231,6 +231,7 @@ def evaluate(
     device: str = "auto",
     threads: int = 0,
     progress: Progress | None = None,
+    videos: bool = True,
 ) -> dict[str, Any]:
     """The evaluation protocol, as report.json and report.html in `out`; returns the report and its "folder".
 
@@ -243,5 +244,5 @@ def evaluate(
     with torch_threads(threads):
         return carry_out(
             model, stream, env, episodes, pairs, offset, out, seed, device, thread_count(threads),
-            progress or Silent(),
+            progress or Silent(), videos,
         )  # fmt: skip

@@ -28,6 +28,7 @@ def evaluate(
     device: str,
     threads: int,
     progress: Progress,
+    videos: bool,
 ) -> dict[str, Any]:
     """As `robossl.evaluate` says."""
     path = None if isinstance(model, WorldModel) else Path(model)
@@ -44,7 +45,7 @@ def evaluate(
     measures = Measures(name, seed, device=str(world.device if world is not None else resolve(device)))
     settings = {
         "of": str(path or "a model in memory"), "env": name, "stream": str(source.path) if source else None,
-        "episodes": episodes, "pairs": pairs, "offset": offset, "seed": seed, "threads": threads,
+        "episodes": episodes, "pairs": pairs, "offset": offset, "seed": seed, "threads": threads, "videos": videos,
     }  # fmt: skip
     folder = folders.fresh(out, f"evaluations/{folders.slug(name)}")
     folders.sign(folder, "evaluation", settings, env=name, seed=seed, of=settings["of"])
@@ -56,8 +57,11 @@ def evaluate(
             measures.goals = measure.goals(name, world, source, offset, pairs, held, threads, progress)
         except RequestError as error:
             measures.absent["goals"] = str(error)
-        agent = agents.get("representation")
-        measures.films = measure.films(folder, name, world, source, agent, held, measures.absent)
+        if videos:
+            agent = agents.get("representation")
+            measures.films = measure.films(folder, name, world, source, agent, held, measures.absent)
+        else:
+            measures.absent["videos"] = "not asked for"
     else:
         measures.absent |= dict.fromkeys(
             ("world", "goals"), "an agent alone was evaluated; no model was given"

@@ -56,7 +56,7 @@ def test_the_example_of_the_product(tmp_path, monkeypatch):
         "robossl/Reacher-v0", agent="sac", representation=model, mode="frozen", steps=200, out="a", **CHEAP
     )
     assert agent.act(observation, explore=False).shape == action.shape
-    report = robossl.evaluate(model, stream=held_out, pairs=2, offset=10, out="e", threads=1)
+    report = robossl.evaluate(model, stream=held_out, pairs=2, offset=10, out="e", threads=1, videos=False)
     assert report["world"]["rows"] == held_out.transitions
     assert "no agent was given" in report["absent"]["control"]
     assert not (tmp_path / "MUJOCO_LOG.TXT").exists()
@@ -113,7 +113,7 @@ def test_an_agent_can_collect_what_a_model_is_judged_on(house, tmp_path):
     )
     stream = robossl.collect("robossl/Reacher-v0", policy=str(tmp_path / "a"), steps=3200, out=tmp_path / "s")
     report = robossl.evaluate(
-        house / "model", stream=stream, pairs=2, offset=10, out=tmp_path / "e", threads=1
+        house / "model", stream=stream, pairs=2, offset=10, out=tmp_path / "e", threads=1, videos=False
     )
     assert report["world"]["rows"] == stream.transitions
     mark = folders.signature(tmp_path / "a", "agent")

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+from command import robossl, wrong
 
 from robossl.lab.cli import VERBS
 
 
-def robossl(*words, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "robossl.lab.cli", *words],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=120,
-    )
-
-
-def test_help_names_every_verb():
-    found = robossl("--help")
+def test_help_names_every_verb(run_cli):
+    found = run_cli("--help")
     assert found.returncode == 0
     assert all(verb.name in found.stdout for verb in VERBS)
 
 
+def test_a_mistake_ends_the_process_with_code_2(run_cli):
+    found = run_cli("lern")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "did you mean 'learn'" in found.stderr
+
+
 @pytest.mark.parametrize("verb", [v.name for v in VERBS])
-def test_help_of_every_verb_shows_an_example(verb):
-    found = robossl(*verb.split(), "--help")
-    assert found.returncode == 0, found.stderr
+def test_help_of_every_verb_shows_an_example(verb, tmp_path):
+    found = robossl(tmp_path, *verb.split(), "--help")
+    assert found.code == 0, found.stderr
     assert f"robossl {verb}" in found.stdout.split("example:")[1]
 
 
@@ -59,9 +53,5 @@ def test_help_of_every_verb_shows_an_example(verb):
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words, told, tmp_path):
-    found = robossl(*words, cwd=tmp_path)
-    assert found.returncode == 2, found.stderr
-    assert told in found.stderr
-    assert len(found.stderr.strip().splitlines()) == 1
-    assert found.stdout == ""
+    assert told in wrong(tmp_path, *words)
     assert list(tmp_path.iterdir()) == []

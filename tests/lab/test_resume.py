@@ -63,6 +63,9 @@ def test_an_env_that_cannot_be_saved_lives_its_life_again(env, tmp_path):
     assert live(run) == 0
     assert outcome(run) == outcome(whole)
     assert not notes(run).exists() or "taken up" not in notes(run).read_text()
+    absent = read_json(run / "report.json")["absent"]
+    assert "no desired_goal" in absent["goals"]
+    assert "no is_success" in absent["control.success"]
 
 
 def test_an_env_whose_seed_does_not_decide_its_life_goes_on_with_new_episodes(tmp_path):
