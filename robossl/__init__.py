@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from robossl.core.errors import RequestError, WorkError
+from robossl.core.threads import wait_asleep
 from robossl.lab.plugins import register_envs
 
 if TYPE_CHECKING:
@@ -61,4 +62,5 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
+wait_asleep()
 register_envs()

@@ -16,7 +16,7 @@ for _name in ("DISPLAY", "WAYLAND_DISPLAY", "FORCE_COLOR"):
     os.environ.pop(_name, None)
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "2"
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two threads that spin for each other crawl on a busy machine
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as robossl.core.threads has it
 
 
 @pytest.fixture
