@@ -78,6 +78,7 @@ class MujocoVectorEnv(VectorEnv):
         self._elapsed = np.zeros(num_envs, np.int64)  # (n,) steps of the running episode
         self._over = np.zeros(num_envs, bool)  # (n,) the episode has ended and is to be reset
         self._begun = False
+        self._final_truth: tuple[dict[str, np.ndarray], np.ndarray] | None = None
 
     # --- Gymnasium
 
@@ -134,6 +135,7 @@ class MujocoVectorEnv(VectorEnv):
         if not ended.any():
             return self._returned(outcome, truncated, self._infos(None, outcome))
         final = self._infos(ended, outcome)
+        self._final_truth = {name: value.copy() for name, value in self.state().items()}, self.physics()
         infos: dict[str, Any] = {"final_obs": self._one_by_one(ended), "_final_obs": ended.copy()}
         infos |= {"final_info": final, "_final_info": ended.copy()}
         self._restart(ended)
@@ -247,6 +249,12 @@ class MujocoVectorEnv(VectorEnv):
     def physics(self) -> np.ndarray:
         """(n, P) float64: the complete physics of each lane."""
         return self.simulation.physics()
+
+    def final_truth(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """`state()` and `physics()` where lanes ended, before SAME_STEP reset them: of the last step that did."""
+        if self._final_truth is None:
+            raise RequestError("no lane has ended and been reset within a step yet")
+        return self._final_truth
 
     def restore(
         self, physics: np.ndarray, ids: np.ndarray | None = None, goal: np.ndarray | None = None

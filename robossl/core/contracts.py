@@ -84,6 +84,14 @@ class Physical(Protocol):
 
 
 @runtime_checkable
+class Recalling(Protocol):
+    """A Physical vector env that resets within the step, and still knows how its lanes ended."""
+
+    def final_truth(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """`state()` and `physics()` at the end of the last step in which a lane ended, before any was reset."""
+
+
+@runtime_checkable
 class Posable(Protocol):
     """A vector env that can take the pose an observation tells: what a model imagined can then be drawn."""
 

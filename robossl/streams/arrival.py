@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import Space
 
 from robossl.core import spaces
-from robossl.core.contracts import Physical
+from robossl.core.contracts import Physical, Recalling
 from robossl.core.errors import RequestError
 from robossl.streams.schema import Schema, observation_name
 
@@ -39,15 +39,15 @@ class Arrival:
     def final(self, lanes: np.ndarray, arrived: Batch, infos: Mapping[str, Any]) -> Batch:
         """`arrived`, with the final observations of `lanes` (k,), which were reset within the step.
 
-        Their physical truth is gone by then: state and physics are NaN in these rows.
+        The physical truth of these rows is told by envs that recall it; else state and physics are NaN.
         """
         if len(lanes) == 0:
             return arrived
         if "final_obs" not in infos:
             raise RequestError("envs that reset within the step must give infos['final_obs']; these do not")
         final = {name: value.copy() for name, value in arrived.items()}
-        for name in self._hidden:
-            final[name][lanes] = np.nan
+        for name, value in self._truth_of_ends().items():
+            final[name][lanes] = value[lanes]
         for name, values in self._scalars(infos.get("final_info", {})).items():
             final[name][lanes] = values[lanes]
         for lane in lanes.tolist():
@@ -55,6 +55,15 @@ class Arrival:
             for path, leaf in spaces.split(self._space, value).items():
                 final[observation_name(path)][lane] = leaf
         return final
+
+    def _truth_of_ends(self) -> Batch:
+        """State and physics (n, k) by field name as they were before the reset; NaN where nobody knows."""
+        if self._hidden and isinstance(self._truth, Recalling):
+            state, physics = self._truth.final_truth()
+            known = {"physics": physics} | {f"state.{name}": value for name, value in state.items()}
+            return {name: known[name] for name in self._hidden}
+        blank = {f.name: f.shape for f in self._fields if f.name in self._hidden}
+        return {name: np.full((self._count, *shape), np.nan) for name, shape in blank.items()}
 
     def _scalars(self, infos: Mapping[str, Any]) -> Batch:
         """Infos (n,) float32 by field name; NaN where the env gave none."""

@@ -106,6 +106,32 @@ class Ledger:
         self.lengths[lane] += 1
         self.written[lane] += 1
 
+    def check_run(self, lane: int, rows: Mapping[str, np.ndarray]) -> None:
+        """`RequestError` where rows (n,), one after another in a lane, would break the law of episodes."""
+        self.check(np.array([lane]), {name: rows[name][:1] for name in FLAGS})
+        if (rows["valid"] & rows["is_last"]).any():
+            raise RequestError("a last row cannot be valid: no action was taken there")
+        if not np.array_equal(rows["is_first"][1:], rows["is_last"][:-1]):
+            raise RequestError("an episode must begin where another one ends, and nowhere else")
+
+    def extend(self, lane: int, rows: Mapping[str, np.ndarray]) -> None:
+        """Rows (n,) one after another in a lane; `check_run` comes before."""
+        one, length = np.array([lane]), self.lengths[lane]
+        first = np.array(rows["is_first"])
+        first[0] |= self._torn[lane]
+        self._break(one[first[:1] & self._open[one]])
+        position = length + np.arange(len(first))
+        begun = self.begun[lane] + np.cumsum(first)  # episodes begun in the lane up to each row
+        ordinal = np.maximum(begun - 1, 0) * self.lanes + lane
+        split = self._splits.of(ordinal)
+        self._episodes.add(np.full(int(first.sum()), lane), position[first], ordinal[first])
+        self._table.reserve(int(position[-1]) + 1)
+        self._put(np.full(len(first), lane), position, {**rows, "is_first": first}, split)
+        self.begun[lane], self._split[lane] = begun[-1], split[-1]
+        self._open[lane], self._torn[lane] = not rows["is_last"][-1], False
+        self.lengths[lane] += len(first)
+        self.written[lane] += len(first)
+
     def follows(self, chunk: Chunk) -> bool:
         """Does the chunk begin where the rows end, as far as anybody knows?"""
         return bool(((chunk.start == self.written) | self._torn).all())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl.core.contracts import Physical
 from robossl.core.errors import RequestError
 from robossl.streams.schema import Schema
-from robossl.streams.stream import Stream
+
+if TYPE_CHECKING:
+    from robossl.streams.stream import Stream
 
 
 def env_id(envs: VectorEnv) -> str:

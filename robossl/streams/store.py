@@ -121,6 +121,24 @@ class Store:
         self._ledger.check(lane, values)
         self._memory.append(lane, self._ledger.lengths[lane], values)
         self._ledger.append(lane, values)
+        self._commit_when_due()
+
+    def extend(self, rows: Mapping[str, np.ndarray], lane: int) -> None:
+        """Rows (n, *shape) of every field, one after another in one lane: whole episodes, or pieces of one."""
+        self.acquire()
+        if not 0 <= lane < self.lanes:
+            raise RequestError(f"no lane {lane}; there are lanes 0 to {self.lanes - 1}")
+        count = len(rows["is_first"]) if "is_first" in rows else 0
+        values = self.schema.check(rows, count)
+        if count == 0:
+            return
+        self._ledger.check_run(lane, values)
+        position = self._ledger.lengths[lane] + np.arange(count)
+        self._memory.append(np.full(count, lane), position, values)
+        self._ledger.extend(lane, values)
+        self._commit_when_due()
+
+    def _commit_when_due(self) -> None:
         waiting = int(self._ledger.lengths.sum()) - int(self.archive.rows.sum())
         if waiting >= self.commit_rows or waiting * self.schema.row_bytes >= self.commit_bytes:
             self.commit()

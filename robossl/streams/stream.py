@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 from gymnasium import Space
+from gymnasium.vector import VectorEnv
 
+from robossl.core.contracts import Observation
 from robossl.core.errors import RequestError
+from robossl.streams import reentry
 from robossl.streams.episodes import Episode
 from robossl.streams.header import facts_of, write_header
 from robossl.streams.sampling import Sampler, Uniform, draw
@@ -152,7 +155,16 @@ class Stream(Store):
     def take(self, lane: np.ndarray, position: np.ndarray, fields: Iterable[str]) -> dict[str, np.ndarray]:
         """Single rows of `lane` (B,) at `position` (B,) by field name, (B, *shape) each."""
         names = [self.schema[name].name for name in fields]
-        found = self._fetch(np.asarray(lane), np.asarray(position), 1, names)
+        lane, position = np.asarray(lane), np.asarray(position)
+        absent = (lane < 0) | (lane >= self.lanes)
+        absent = absent | (position < 0) | (position >= self.lengths[np.where(absent, 0, lane)])
+        if absent.any():
+            first = int(np.flatnonzero(absent)[0])
+            raise RequestError(
+                f"there is no row {position[first]} in lane {lane[first]}; "
+                f"the lanes 0 to {self.lanes - 1} have {self.lengths.tolist()}"
+            )
+        found = self._fetch(lane, position, 1, names)
         return {name: found[name][:, 0] for name in names}
 
     def ahead(self, lane: np.ndarray, position: np.ndarray, reach: int) -> np.ndarray:
@@ -168,3 +180,15 @@ class Stream(Store):
     def observation(self, parts: Mapping[str, np.ndarray]) -> Any:
         """Arrays by field name, as `read` gives them, become an observation batch of the env."""
         return self.schema.join(parts)
+
+    # --- going back
+
+    def restore(self, envs: VectorEnv, lane: Any, position: Any, ids: Any = None) -> Observation:
+        """Put lanes `ids` (m,) of `envs` where rows `position` of `lane` were, to the bit, goals included.
+
+        `lane` and `position` are numbers or (m,); without `ids` one row goes into all lanes, m rows into the
+        first m. The same actions then have the same future, except that a time limit counts from here.
+        `envs` have the recorded body, with any task and number of lanes, and no variations; `RequestError`
+        where no row can be entered. Returns what all lanes observe.
+        """
+        return reentry.enter(self, envs, lane, position, ids)

@@ -156,6 +156,17 @@ class CountingEnvs(VectorEnv):
             setattr(self, name, np.array(tree[name]))
 
 
+class RecallingEnvs(CountingEnvs):
+    """The same, and they still know how their lanes ended."""
+
+    def _begin(self, mask: np.ndarray) -> None:
+        self.ends = self.state(), self.physics()
+        super()._begin(mask)
+
+    def final_truth(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        return self.ends
+
+
 def sync(lanes: int, mode: AutoresetMode) -> VectorEnv:
     """Gymnasium's own vectorisation of single envs."""
     return SyncVectorEnv([lambda i=i: CountingEnv(i) for i in range(lanes)], autoreset_mode=mode)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from stream_toys import MODES, CountingEnvs, check_law, length_of, live, rows_of, sync
+from robossl.envs import register
+from stream_toys import MODES, CountingEnvs, RecallingEnvs, check_law, length_of, live, rows_of, sync
 
 from robossl.core.errors import RequestError
 from robossl.streams import Recorder, Stream
@@ -61,6 +63,42 @@ def test_the_physical_truth_belongs_to_the_observation(tmp_path, mode):
         assert np.isnan(rows["physics"][~known]).all()  # reset within the step: nobody knows
         if mode is SAME:
             assert (~known).any()
+
+
+def test_envs_that_recall_their_ends_leave_no_truth_out(tmp_path):
+    recorder = Recorder.create(RecallingEnvs(3, SAME), tmp_path / "s")
+    recorder.reset()
+    live(recorder, 40)
+    for lane in range(3):
+        rows = rows_of(recorder.stream, lane)
+        assert rows["is_last"].any()
+        assert np.array_equal(rows["state.where"], rows["observation"][:, 1:3])
+        assert np.array_equal(rows["physics"], rows["observation"][:, :3])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["Reacher", "HopperHop"])
+def test_native_envs_tell_the_truth_of_every_row(tmp_path, name, mode):
+    """Also of final rows, whichever way the lanes are reset: put back there, the same is observed."""
+    register()
+    options = {"num_envs": 3, "max_episode_steps": 7, "nthread": 1, "autoreset_mode": mode}
+    recorder = Recorder.create(gym.make_vec(f"robossl/{name}-v0", **options), tmp_path / "s")
+    recorder.reset(seed=0)
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        action = random.uniform(-1, 1, recorder.action_space.shape).astype(np.float32)
+        _, _, terminated, truncated, _ = recorder.step(action)
+        if mode is DISABLED and (terminated | truncated).any():
+            recorder.reset(options={"reset_mask": terminated | truncated})
+    stream, elsewhere = recorder.stream, gym.make_vec(f"robossl/{name}-v0", num_envs=1)
+    last = [(e.lane, e.stop - 1) for e in stream.episodes() if e.ended]
+    assert len(last) >= 6
+    for lane, position in last:
+        seen = stream.restore(elsewhere, lane, position)
+        rows = stream.read(lane, position, position + 1)
+        parts = seen if isinstance(seen, dict) else {"": seen}
+        for path, value in parts.items():
+            assert value.tobytes() == rows[f"observation.{path}" if path else "observation"].tobytes()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -295,3 +295,40 @@ def test_a_stream_describes_itself(tmp_path):
     observations = np.concatenate([rows["observation"] for rows in every])
     assert fields["observation"]["max"] == observations.max()
     assert {"python", "numpy", "gymnasium"} <= set(found["versions"])
+
+
+def test_whole_episodes_are_appended_like_their_steps(tmp_path):
+    """Row by row, or an episode at a time: the same rows, splits, episodes, and files once committed."""
+    one = Recorder.create(CountingEnvs(3, MODES[1]), tmp_path / "one")
+    one.reset()
+    live(one, 60)
+    two = one.stream.like(tmp_path / "two", 3)
+    for episode in sorted(one.stream.episodes(), key=lambda e: e.ordinal):
+        two.extend(one.stream.read(episode.lane, episode.start, episode.stop), episode.lane)
+    assert two.episodes() == one.stream.episodes()
+    assert (two.counts, two.transitions) == (one.stream.counts, one.stream.transitions)
+    live(one, 5, 60)  # the episodes going on go on
+    for lane in range(3):
+        begin, end = int(two.lengths[lane]), int(one.stream.lengths[lane])
+        two.extend(one.stream.read(lane, begin, end), lane)
+    one.stream.close(), two.close()
+    assert equal_files(tmp_path / "one", tmp_path / "two")
+
+
+def test_rows_that_are_no_episodes_are_refused(tmp_path):
+    recorder = Recorder.create(CountingEnvs(2, MODES[1]), tmp_path / "one")
+    recorder.reset()
+    live(recorder, 10)
+    stream = recorder.stream.like(tmp_path / "two", 2)
+    rows = rows_of(recorder.stream, 0)
+    with pytest.raises(RequestError, match="no lane 2; there are lanes 0 to 1"):
+        stream.extend(rows, 2)
+    with pytest.raises(RequestError, match="lane 1 is between episodes; its next row must have is_first"):
+        stream.extend({name: value[1:] for name, value in rows.items()}, 1)
+    with pytest.raises(RequestError, match="an episode must begin where another one ends"):
+        stream.extend({**rows, "is_first": np.ones_like(rows["is_first"])}, 1)
+    with pytest.raises(RequestError, match="a last row cannot be valid"):
+        stream.extend({**rows, "valid": np.ones_like(rows["valid"])}, 1)
+    with pytest.raises(RequestError, match="rows lack the field 'reward'"):
+        stream.extend({name: value for name, value in rows.items() if name != "reward"}, 1)
+    assert stream.rows == 0

@@ -1,0 +1,67 @@
+"""Back into a recorded row: the same actions give the same future, other actions another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from robossl.core.contracts import Observation, Physical
+from robossl.core.errors import RequestError
+from robossl.core.spaces import is_goal_space
+from robossl.streams.origin import env_facts, env_id, physical
+
+if TYPE_CHECKING:
+    from robossl.streams.stream import Stream
+
+_PHYSICS, _GOAL = "physics", "observation.desired_goal"
+
+
+def enter(stream: Stream, envs: VectorEnv, lane: Any, position: Any, ids: Any) -> Observation:
+    """What `Stream.restore` does."""
+    inner = _fitting(stream, envs)
+    lane, position = np.broadcast_arrays(np.atleast_1d(lane), np.atleast_1d(position))
+    lanes = _lanes(envs.num_envs, len(lane), ids)
+    goals = _GOAL in stream.schema.names and is_goal_space(envs.single_observation_space)
+    rows = stream.take(lane, position, [_PHYSICS, _GOAL] if goals else [_PHYSICS])
+    blank = np.flatnonzero(~np.isfinite(rows[_PHYSICS]).all(axis=1))
+    if len(blank):
+        where = f"row {position[blank[0]]} of lane {lane[blank[0]]}"
+        raise RequestError(f"{where} has no physics: its lane was reset within the step that led there")
+    physics, goal = (_spread(rows.get(name), len(lanes)) for name in (_PHYSICS, _GOAL))
+    return inner.restore(physics, lanes, goal)
+
+
+def _fitting(stream: Stream, envs: VectorEnv) -> Physical:
+    """The innermost envs; `RequestError` where no row of the stream can be entered with them."""
+    if _PHYSICS not in stream.schema.names:
+        raise RequestError(f"{stream.path} records no physics; there are: {', '.join(stream.schema.names)}")
+    inner = physical(envs)
+    if inner is None:
+        raise RequestError(f"{env_id(envs)} cannot be put into a recorded row: it does not know its physics")
+    expected, given = stream.schema[_PHYSICS].shape[0], inner.physics().shape[1]
+    if expected != given:
+        raise RequestError(
+            f"{env_id(envs)} has {given} numbers of physics; "
+            f"{stream.path} records {expected}, of {stream.header.get('env')}"
+        )
+    for facts, whose in ((stream.header, str(stream.path)), (env_facts(envs), env_id(envs))):
+        if (facts.get("env_kwargs") or {}).get("variations"):
+            raise RequestError(
+                f"{whose} has variations; a row tells where a lane was, not in which of the worlds"
+            )
+    return inner
+
+
+def _lanes(num_envs: int, rows: int, ids: Any) -> np.ndarray:
+    """The lanes (m,) of the envs that so many rows go into."""
+    lanes = np.arange(num_envs if rows == 1 else rows) if ids is None else np.atleast_1d(ids)
+    if rows not in (1, len(lanes)) or len(lanes) > num_envs:
+        raise RequestError(f"{rows} rows cannot go into {len(lanes)} lanes of {num_envs}")
+    return lanes
+
+
+def _spread(rows: np.ndarray | None, lanes: int) -> np.ndarray | None:
+    """One row, or one for each lane, as (lanes, ...)."""
+    return None if rows is None else np.broadcast_to(rows, (lanes, *rows.shape[1:]))
