@@ -10,12 +10,13 @@ PYTHON = $(or $(shell for p in python3 python3.13 python3.12 python3.11 python; 
   if $$p -c '$(SUITS)' 2>/dev/null; then echo $$p; break; fi; done),python3)
 endif
 
-.PHONY: help setup run test test-slow lint types wheel clean
+.PHONY: help setup run test test-slow judge-lerobot lint types wheel clean
 
 help:
 	@echo "make run        set up, then the main job: robossl learn (about 5 minutes on 2 cores)"
 	@echo "make test       set up, then the tests"
 	@echo "make test-slow  the tests that learn for longer"
+	@echo "make judge-lerobot  LeRobot's own loader reads what we export (its own environment, about 6 GB)"
 	@echo "make lint       ruff"
 	@echo "make types      mypy"
 	@echo "make wheel      build the wheel, install it clean, use it from elsewhere"
@@ -38,6 +39,16 @@ test: $(READY)
 
 test-slow: $(READY)
 	@"$(BIN)/python" -m pytest -m slow
+
+# LeRobot wants an older torch and numpy than we do, and Python 3.12: it judges from an environment of its own.
+JUDGE ?= $(firstword $(shell command -v python3.12 python3.13))
+judge-lerobot: $(READY)
+	$(if $(JUDGE),,$(error LeRobot needs Python 3.12 or 3.13; try: make judge-lerobot JUDGE=/path/to/python3.12))
+	@test -d build/lerobot || "$(JUDGE)" -m venv build/lerobot
+	@build/lerobot/bin/python -m pip install --quiet --disable-pip-version-check "lerobot[dataset]==0.6.1"
+	@rm -rf build/judged && mkdir -p build/judged
+	@"$(BIN)/python" tests/streams/judge_lerobot.py write build/judged
+	@HF_HUB_OFFLINE=1 build/lerobot/bin/python tests/streams/judge_lerobot.py read build/judged
 
 lint: $(READY)
 	@"$(BIN)/ruff" check .

@@ -156,6 +156,23 @@ def _validate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repair", action="store_true", help="set damaged chunks aside, keep the rest")
 
 
+_EXCHANGE: dict[str, Any] = {"choices": ["minari", "lerobot"], "required": True}
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stream", help="a stream folder")
+    parser.add_argument("--to", **_EXCHANGE, help="the format to write")
+    parser.add_argument("--images", choices=["video", "png"], default="video",
+                        help="how LeRobot keeps pictures: small and a little lossy, or every bit (video)")  # fmt: skip
+    flags(parser, "out", "json", "quiet")
+
+
+def _import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="PATH_OR_ID", help="a data set's folder, or a name Minari has here")
+    parser.add_argument("--from", dest="origin", **_EXCHANGE, help="the format it has")
+    flags(parser, "out", "json", "quiet")
+
+
 def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="one run, or several to compare")
     flags(parser, "out", "json")
@@ -180,6 +197,10 @@ VERBS = [
     Verb("stream show", "what a stream holds", "robossl stream show streams/reacher", _stream),
     Verb("stream validate", "find and set aside damaged chunks",
          "robossl stream validate streams/reacher --repair", _validate),
+    Verb("stream export", "write a stream as a Minari or LeRobot data set",
+         "robossl stream export streams/reacher --to minari --out reacher-v0", _export),
+    Verb("stream import", "read a Minari or LeRobot data set as a stream",
+         "robossl stream import reacher-v0 --from minari --out streams/reacher-again", _import),
     Verb("report", "one page for a run, or several compared",
          "robossl report runs/reacher runs/reacher-2 --out compared", _report),
 ]  # fmt: skip

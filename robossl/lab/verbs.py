@@ -208,6 +208,36 @@ def stream_validate(options: Namespace) -> Result:
     return Result(validation_text(found), found, 0 if found["ok"] else 1)
 
 
+def stream_export(options: Namespace) -> Result:
+    """`robossl stream export`."""
+    from robossl.streams.exchange import export_stream
+
+    out = _given_out(options)
+    return _exchanged(export_stream(options.stream, options.to, out, options.images, progress(options.quiet)))
+
+
+def stream_import(options: Namespace) -> Result:
+    """`robossl stream import`."""
+    from robossl.streams.exchange import import_stream
+
+    out = _given_out(options)
+    return _exchanged(import_stream(options.source, options.origin, out, progress(options.quiet)))
+
+
+def _given_out(options: Namespace) -> str:
+    if options.out is None:
+        raise RequestError("--out is needed: the folder to write")
+    return options.out
+
+
+def _exchanged(found: dict[str, Any]) -> Result:
+    """What went over, and what did not."""
+    lost = [f"not kept: {words}" for words in found["losses"]] or ["nothing is lost"]
+    return Result(
+        "\n".join([f"{found['rows']:,} rows, {found['episodes']:,} episodes", *lost, found["path"]]), found
+    )
+
+
 def report(options: Namespace) -> Result:
     """`robossl report`."""
     from robossl.lab.watch import compare

@@ -29,8 +29,8 @@ def enter(stream: Stream, envs: VectorEnv, lane: Any, position: Any, ids: Any) -
     if len(blank):
         where = f"row {position[blank[0]]} of lane {lane[blank[0]]}"
         raise RequestError(f"{where} has no physics: its lane was reset within the step that led there")
-    physics, goal = (_spread(rows.get(name), len(lanes)) for name in (_PHYSICS, _GOAL))
-    return inner.restore(physics, lanes, goal)
+    spread = {n: np.broadcast_to(v, (len(lanes), *v.shape[1:])) for n, v in rows.items()}
+    return inner.restore(spread[_PHYSICS], lanes, spread.get(_GOAL))
 
 
 def _fitting(stream: Stream, envs: VectorEnv) -> Physical:
@@ -60,8 +60,3 @@ def _lanes(num_envs: int, rows: int, ids: Any) -> np.ndarray:
     if rows not in (1, len(lanes)) or len(lanes) > num_envs:
         raise RequestError(f"{rows} rows cannot go into {len(lanes)} lanes of {num_envs}")
     return lanes
-
-
-def _spread(rows: np.ndarray | None, lanes: int) -> np.ndarray | None:
-    """One row, or one for each lane, as (lanes, ...)."""
-    return None if rows is None else np.broadcast_to(rows, (lanes, *rows.shape[1:]))

@@ -149,6 +149,21 @@ def test_play_draws_an_agent_or_an_env(desk, tmp_path, words, monkeypatch):
     assert is_film(tmp_path / "it.mp4")
 
 
+@pytest.mark.parametrize("name", ["minari", "lerobot"])
+def test_a_stream_is_exchanged(desk, tmp_path, name):
+    pytest.importorskip("h5py" if name == "minari" else "pyarrow")
+    out = right(desk, "stream", "export", "stream", "--to", name, "--out", tmp_path / "other", "--quiet")
+    assert out.stdout.splitlines()[-1] == str(tmp_path / "other")
+    back = right(tmp_path, "stream", "import", "other", "--from", name, "--out", "back", "--json").document
+    told = right(tmp_path, "stream", "show", "back", "--json").document
+    assert back["losses"] == []
+    assert (back["rows"], back["episodes"]) == (told["rows"], told["episodes"])
+    assert f"{told['rows']:,} rows" in out.stdout
+    assert "is not empty" in wrong(
+        desk, "stream", "export", "stream", "--to", name, "--out", tmp_path / "back"
+    )
+
+
 def test_a_stream_is_shown_and_mended(desk, tmp_path):
     shutil.copytree(desk / "stream", tmp_path / "stream")
     assert re.search(r"rows +3,3\d\d", right(tmp_path, "stream", "show", "stream").stdout)
