@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 
 import gymnasium
@@ -21,14 +21,26 @@ def register() -> list[str]:
 
     Beside them `robossl/Mjcf-v0`, which is none without a file.
     """
-    ids = []
-    for module in _bodies():
-        for name, task in module.TASKS.items():
-            ids.append(f"{NAMESPACE}/{name}-v0")
-            if ids[-1] not in gymnasium.registry:
-                _register_one(ids[-1], f"{module.__name__}:{task.__name__}", task)
+    ids = [env_id for module in _bodies() for env_id in register_tasks(module.TASKS)]
     _register_mjcf()
     return sorted(ids)
+
+
+def register_tasks(tasks: Mapping[str, type[Task]], namespace: str = NAMESPACE) -> list[str]:
+    """Register `<namespace>/<Name>-v0` for each of `tasks`, as single and as native vector env; the ids.
+
+    May be called again. Another package does so with its own bodies, under its own name.
+    """
+    for name, task in tasks.items():
+        env_id = f"{namespace}/{name}-v0"
+        if env_id not in gymnasium.registry:
+            _register_one(env_id, f"{task.__module__}:{task.__qualname__}", task)
+    return [f"{namespace}/{name}-v0" for name in tasks]
+
+
+def is_native(spec: gymnasium.envs.registration.EnvSpec) -> bool:
+    """Its lanes are one MuJoCo batch, whoever wrote the body."""
+    return str(spec.vector_entry_point).startswith(f"{__package__}.")
 
 
 def _register_mjcf() -> None:

@@ -9,6 +9,7 @@ import gymnasium as gym
 
 from robossl.core import spaces
 from robossl.core.errors import RequestError, WorkError
+from robossl.lab import plugins
 
 Row = dict[str, Any]
 
@@ -18,7 +19,7 @@ def rows(ids: list[str], containing: str | None) -> list[Row]:
     chosen = [i for i in ids if containing is None or containing.lower() in i.lower()]
     if not chosen:
         raise RequestError(f"no env id contains {containing!r}; there are: {', '.join(ids)}")
-    return [_row(i) if i.startswith("robossl/") else _stranger(i) for i in chosen]
+    return [_row(i) if plugins.native(gym.spec(i)) else _stranger(i) for i in chosen]
 
 
 def _row(env: str) -> Row:

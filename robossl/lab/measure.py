@@ -126,7 +126,7 @@ def step_seconds(env: str) -> float | None:
     """The length of one action [s]; None where nobody knows."""
     envs = plugins.make_envs(env, 1)
     try:
-        if envs.spec is not None and envs.spec.namespace == "robossl":
+        if envs.spec is not None and plugins.native(envs.spec):
             return 1.0 / envs.metadata["render_fps"]
         inner = getattr(envs.unwrapped, "envs", [None])[0]
         seconds = getattr(inner.unwrapped, "dt", None) if isinstance(inner, gym.Env) else None

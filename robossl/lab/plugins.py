@@ -50,9 +50,15 @@ def register_envs() -> None:
             )
 
 
-def env_ids(namespace: str | None = _NAMESPACE) -> list[str]:
-    """The ids registered with Gymnasium, of one namespace or of all."""
-    return sorted(i for i, spec in gymnasium.registry.items() if namespace in (None, spec.namespace))
+def env_ids(everything: bool = False) -> list[str]:
+    """The ids of native batches, ours first and then those of plug-ins; or all that Gymnasium knows."""
+    chosen = (spec for spec in gymnasium.registry.values() if everything or native(spec))
+    return [spec.id for spec in sorted(chosen, key=lambda spec: (spec.namespace != _NAMESPACE, spec.id))]
+
+
+def native(spec: gymnasium.envs.registration.EnvSpec) -> bool:
+    """Its lanes are one MuJoCo batch: ours, or a body that a plug-in has brought."""
+    return importlib.import_module("robossl.envs").is_native(spec)
 
 
 def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
@@ -78,11 +84,11 @@ def _unknown_env(env: str) -> RequestError:
 
 
 def make_envs(env: str, num_envs: int, threads: int = 1, **settings: Any) -> gymnasium.vector.VectorEnv:
-    """A vector env of any Gymnasium id: ours on one native batch, others by Gymnasium's own vectorisation."""
+    """A vector env of any Gymnasium id: a native batch, or others by Gymnasium's own vectorisation."""
     if num_envs < 1:
         raise RequestError(f"num_envs is {num_envs}; expected 1 or more")
     spec = env_spec(env)
-    if spec.namespace == _NAMESPACE:
+    if native(spec):
         return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
     return importlib.import_module("robossl.envs.foreign").make_foreign(spec.id, num_envs, **settings)
 

@@ -88,7 +88,7 @@ def envs(options: Namespace) -> Result:
     """`robossl envs`."""
     from robossl.lab.catalogue import rows, table
 
-    found = rows(plugins.env_ids(None if options.all else "robossl"), options.filter)
+    found = rows(plugins.env_ids(options.all), options.filter)
     return Result(table(found), found)
 
 
