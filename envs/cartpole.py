@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .shaping import tolerance
-from .task import Body, Pose, Task
+from .task import Body, Pose, Task, once
 
 _RAIL = 1.8  # [m] from the middle to either end
 _CART_SPEED = 3.0  # [m/s] and
@@ -31,6 +31,7 @@ class Cartpole(Body):
         """(n,) [m] from the middle of the rail."""
         return self.qpos[:, 0]
 
+    @once
     def upright(self) -> np.ndarray:
         """(n,) cosine of the pole's angle: 1 standing, -1 hanging."""
         return np.cos(self.qpos[:, 1])
@@ -41,15 +42,12 @@ class Cartpole(Body):
 
     def observation(self) -> np.ndarray:
         """(n, 5)."""
-        angle = self.qpos[:, 1]
-        columns = [
-            self.qpos[:, 0] / _RAIL,
-            np.cos(angle),
-            np.sin(angle),
-            self.qvel[:, 0] / _CART_SPEED,
-            self.qvel[:, 1] / _POLE_SPEED,
-        ]
-        return np.stack(columns, axis=1)
+        seen = np.empty((len(self.qpos), 5))
+        np.divide(self.qpos[:, 0], _RAIL, out=seen[:, 0])
+        seen[:, 1] = self.upright()
+        np.sin(self.qpos[:, 1], out=seen[:, 2])
+        np.divide(self.qvel, (_CART_SPEED, _POLE_SPEED), out=seen[:, 3:])
+        return seen
 
     @classmethod
     def pose(cls, observation: np.ndarray) -> np.ndarray:

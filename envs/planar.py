@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .shaping import tolerance
-from .task import Body, Pose, Task
+from .task import Body, Pose, Task, once
 
 _SPEED = 5.0  # [m/s] and
 _SPIN = 10.0  # [rad/s]: speeds of a vigorous run, to bring velocities to unit scale
@@ -52,6 +53,7 @@ class PlanarRunner(Body):
         """(n,) [m] above the floor."""
         return self.qpos[:, 1]
 
+    @once
     def upright(self) -> np.ndarray:
         """(n,) cosine of the pitch: 1 as it stands, -1 upside down."""
         return np.cos(self.qpos[:, 2])
@@ -66,9 +68,15 @@ class PlanarRunner(Body):
 
     def observation(self) -> np.ndarray:
         """(n, 6 + 2 J)."""
-        height, pitch, joints = self.qpos[:, 1:2], self.qpos[:, 2:3], self.qpos[:, _FREE:]
-        posture = [height / self.stature, np.cos(pitch), np.sin(pitch), joints]
-        return np.concatenate([*posture, self.qvel[:, :2] / _SPEED, self.qvel[:, 2:] / _SPIN], axis=1)
+        joints = self.qpos.shape[1] - _FREE
+        seen = np.empty((len(self.qpos), 6 + 2 * joints))
+        np.divide(self.qpos[:, 1], self.stature, out=seen[:, 0])
+        seen[:, 1] = self.upright()
+        np.sin(self.qpos[:, 2], out=seen[:, 2])
+        seen[:, 3 : 3 + joints] = self.qpos[:, _FREE:]
+        np.divide(self.qvel[:, :2], _SPEED, out=seen[:, 3 + joints : 5 + joints])
+        np.divide(self.qvel[:, 2:], _SPIN, out=seen[:, 5 + joints :])
+        return seen
 
     @classmethod
     def pose(cls, observation: np.ndarray) -> np.ndarray:
@@ -158,8 +166,13 @@ class RunnerTask(Task):
 def pace(speed: np.ndarray, target: float) -> np.ndarray:
     """0 at rest and in the wrong direction, 1 at `target` and beyond; between them it rises almost evenly."""
     margin = 2 * target  # the part of the tolerance's flank that is nearly straight
-    at_rest = tolerance(np.zeros(1), target, np.inf, margin)[0]
+    at_rest = _at_rest(target, margin)
     return np.maximum(tolerance(speed, target, np.inf, margin) - at_rest, 0.0) / (1.0 - at_rest)
+
+
+@cache
+def _at_rest(target: float, margin: float) -> float:
+    return float(tolerance(np.zeros(1), target, np.inf, margin)[0])
 
 
 def standing_share(body: Any, height: float, margin: float) -> np.ndarray:

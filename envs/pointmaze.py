@@ -33,7 +33,10 @@ class Ball(Body):
 
     def observation(self) -> np.ndarray:
         """(n, 4)."""
-        return np.concatenate([self.qpos / _HALF, self.qvel / _SPEED], axis=1)
+        seen = np.empty((len(self.qpos), 4))
+        np.divide(self.qpos, _HALF, out=seen[:, :2])
+        np.divide(self.qvel, _SPEED, out=seen[:, 2:])
+        return seen
 
     @classmethod
     def pose(cls, observation: np.ndarray) -> np.ndarray:
@@ -64,18 +67,13 @@ def way(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
     The wall is taken as thin: the way crosses x = 0 where the straight line does, or as near as the ball fits.
     """
-    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
-    from_wall, to_wall = np.abs(start[..., 0]), np.abs(end[..., 0])
-    share = from_wall / np.maximum(from_wall + to_wall, 1e-12)
-    crossing = start[..., 1] + share * (end[..., 1] - start[..., 1])
+    x, y = start[..., 0], start[..., 1]
+    to_x, to_y = end[..., 0], end[..., 1]
+    from_wall, to_wall, rise = np.abs(x), np.abs(to_x), to_y - y
+    crossing = y + from_wall / np.maximum(from_wall + to_wall, 1e-12) * rise
     crossing = np.minimum(np.maximum(crossing, _DOOR[0] + _RADIUS), _DOOR[1] - _RADIUS)
-    through = _length(from_wall, crossing - start[..., 1]) + _length(to_wall, end[..., 1] - crossing)
-    straight = _length(end[..., 0] - start[..., 0], end[..., 1] - start[..., 1])
-    return np.where(start[..., 0] * end[..., 0] < 0, through, straight)
-
-
-def _length(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.sqrt(x * x + y * y)
+    through = np.hypot(from_wall, crossing - y) + np.hypot(to_wall, to_y - crossing)
+    return np.where(x * to_x < 0, through, np.hypot(to_x - x, rise))
 
 
 def _in_room(random: np.random.Generator, side: float) -> np.ndarray:
@@ -113,13 +111,16 @@ class PointMaze(GoalTask):
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 at the place, falling with the way that is left."""
-        left = way(np.asarray(achieved, np.float64) * _HALF, np.asarray(desired, np.float64) * _HALF)
-        return tolerance(left, upper=self._FULL, margin=self._MARGIN)
+        return self.judged(achieved, desired)[0]
 
     def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """The ball is at the place."""
+        return self.judged(achieved, desired)[1]
+
+    def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both, from the same way."""
         left = way(np.asarray(achieved, np.float64) * _HALF, np.asarray(desired, np.float64) * _HALF)
-        return left <= self._TOLERANCE
+        return tolerance(left, -np.inf, self._FULL, self._MARGIN), left <= self._TOLERANCE
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 2): the ball at the place."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .shaping import tolerance
-from .task import Body, GoalTask, Marker, Pose
+from .task import Body, GoalTask, Marker, Pose, once
 
 _HALF = 0.2  # [m] from the middle of the table to its rims
 _PUSHER = 0.015  # [m] radius of the pusher
@@ -34,6 +34,7 @@ class PusherAndBlock(Body):
     substeps = 8  # of 0.005 s
     observation_bound = np.concatenate([np.full(6, 1.0), np.full(5, 10.0)])
 
+    @once
     def block_pose(self) -> np.ndarray:
         """(n, 4): position [m], cosine and sine of the angle."""
         angle = self.qpos[:, 4:]
@@ -41,9 +42,12 @@ class PusherAndBlock(Body):
 
     def observation(self) -> np.ndarray:
         """(n, 11)."""
-        angle, spin = self.qpos[:, 4:], self.qvel[:, 4:]
-        places, speeds = self.qpos[:, :4] / _HALF, self.qvel[:, :4] / _SPEED
-        return np.concatenate([places, np.cos(angle), np.sin(angle), speeds, spin / _SPIN], axis=1)
+        seen = np.empty((len(self.qpos), 11))
+        np.divide(self.qpos[:, :4], _HALF, out=seen[:, :4])
+        seen[:, 4:6] = self.block_pose()[:, 2:]
+        np.divide(self.qvel[:, :4], _SPEED, out=seen[:, 6:10])
+        np.divide(self.qvel[:, 4], _SPIN, out=seen[:, 10])
+        return seen
 
     @classmethod
     def pose(cls, observation: np.ndarray) -> np.ndarray:
@@ -57,9 +61,9 @@ class PusherAndBlock(Body):
         touching = block_gap(self.qpos[:, :2], pose) <= _PUSHER + _TOUCH
         return {
             "pusher_position": self.qpos[:, :2].copy(),
-            "block_position": pose[:, :2],
-            "block_angle_cos": pose[:, 2:3],
-            "block_angle_sin": pose[:, 3:],
+            "block_position": pose[:, :2].copy(),
+            "block_angle_cos": pose[:, 2:3].copy(),
+            "block_angle_sin": pose[:, 3:].copy(),
             "pusher_velocity": self.qvel[:, :2].copy(),
             "block_velocity": self.qvel[:, 2:4].copy(),
             "block_angular_velocity": self.qvel[:, 4:].copy(),
@@ -130,14 +134,18 @@ class PushT(GoalTask):
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 in the pose, falling with the distance of the block's points from where they should be."""
-        distance, cosine = pose_error(achieved, desired)
-        points = np.sqrt(distance**2 + 2 * _SPREAD**2 * np.maximum(1 - cosine, 0.0))
-        return tolerance(points, upper=self._FULL, margin=self._MARGIN)
+        return self.judged(achieved, desired)[0]
 
     def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Place and angle are within their tolerances."""
+        return self.judged(achieved, desired)[1]
+
+    def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both, from the same distance and angle."""
         distance, cosine = pose_error(achieved, desired)
-        return (distance <= self._PLACE) & (cosine >= self._ANGLE)
+        points = np.sqrt(distance**2 + 2 * _SPREAD**2 * np.maximum(1 - cosine, 0.0))
+        reached = (distance <= self._PLACE) & (cosine >= self._ANGLE)
+        return tolerance(points, -np.inf, self._FULL, self._MARGIN), reached
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 5): the block in the pose, the pusher in the corner of bar and stem, touching neither."""

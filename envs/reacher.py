@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .shaping import tolerance
-from .task import Body, GoalTask, Marker, Pose
+from .task import Body, GoalTask, Marker, Pose, once
 
 _LINK = 0.12  # [m] length of each link
 _REACH = 2 * _LINK  # [m] from the shoulder to the fingertip of the stretched arm
@@ -29,19 +29,26 @@ class ReacherArm(Body):
 
     def fingertip(self) -> np.ndarray:
         """(n, 2) [m] in the plane, from the shoulder."""
-        return fingertip(self.qpos)
+        return _REACH * self.touch()
 
+    @once
+    def touch(self) -> np.ndarray:
+        """(n, 2): the fingertip in units of the reach."""
+        angles = self.angles()
+        return _tip(angles[:, :2], angles[:, 2:], 0.5)  # a link is half the reach
+
+    @once
     def angles(self) -> np.ndarray:
         """(n, 4): cosines, then sines, of shoulder and elbow."""
-        return np.concatenate([np.cos(self.qpos), np.sin(self.qpos)], axis=1)
+        joints = self.qpos.copy()
+        return np.concatenate([np.cos(joints), np.sin(joints)], axis=1)
 
     def observation(self) -> np.ndarray:
         """(n, 8)."""
         seen = np.empty((len(self.qpos), 8))
-        np.cos(self.qpos, out=seen[:, :2])
-        np.sin(self.qpos, out=seen[:, 2:4])
+        seen[:, :4] = self.angles()
         np.divide(self.qvel, _SPEED, out=seen[:, 4:6])
-        _tip(seen[:, :2], seen[:, 2:4], seen[:, 6:], 0.5)  # a link is half the reach
+        seen[:, 6:] = self.touch()
         return seen
 
     @classmethod
@@ -61,16 +68,18 @@ class ReacherArm(Body):
 
 def fingertip(joints: np.ndarray) -> np.ndarray:
     """Fingertip (..., 2) [m] of joint angles (..., 2) [rad]."""
-    tip = np.empty(joints.shape)
-    _tip(np.cos(joints), np.sin(joints), tip, _LINK)
-    return tip
+    return _tip(np.cos(joints), np.sin(joints), _LINK)
 
 
-def _tip(cosine: np.ndarray, sine: np.ndarray, tip: np.ndarray, link: float) -> None:
-    """Write the fingertip (..., 2) of an arm with links of that length; cosines and sines (..., 2) of its joints."""
+def _tip(cosine: np.ndarray, sine: np.ndarray, link: float) -> np.ndarray:
+    """(..., 2): the fingertip of an arm with links of that length; cosines and sines (..., 2) of its joints."""
+    along, across = cosine[..., 0], sine[..., 0]
     bend_cosine, bend_sine = 1.0 + cosine[..., 1], sine[..., 1]
-    tip[..., 0] = link * (cosine[..., 0] * bend_cosine - sine[..., 0] * bend_sine)
-    tip[..., 1] = link * (sine[..., 0] * bend_cosine + cosine[..., 0] * bend_sine)
+    tip = np.empty(cosine.shape)
+    np.subtract(along * bend_cosine, across * bend_sine, out=tip[..., 0])
+    np.add(across * bend_cosine, along * bend_sine, out=tip[..., 1])
+    tip *= link
+    return tip
 
 
 def _anywhere(random: np.random.Generator) -> np.ndarray:
@@ -116,11 +125,11 @@ class Reacher(GoalTask):
 
     def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both, from the same angles."""
-        error = np.abs(joint_error(achieved, desired))
-        shoulder, elbow = error[..., 0], error[..., 1]
-        distance = np.sqrt(shoulder * shoulder + elbow * elbow)
-        reached = np.maximum(shoulder, elbow) <= self._TOLERANCE
-        return tolerance(distance, upper=self._FULL, margin=self._MARGIN), reached
+        square = joint_error(achieved, desired)
+        square *= square
+        shoulder, elbow = square[..., 0], square[..., 1]
+        reached = np.maximum(shoulder, elbow) <= self._TOLERANCE**2
+        return tolerance(np.sqrt(shoulder + elbow), -np.inf, self._FULL, self._MARGIN), reached
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 2): the goal's own joint angles."""
@@ -142,12 +151,19 @@ class Reacher(GoalTask):
 
 def joint_error(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
     """Signed angles (..., 2) in [-pi, pi] between goals (..., 4), the short way around the circle [rad]."""
-    achieved, desired = np.asarray(achieved, np.float64), np.asarray(desired, np.float64)
-    cosine, sine = achieved[..., :2], achieved[..., 2:]
-    wanted_cosine, wanted_sine = desired[..., :2], desired[..., 2:]
-    return np.arctan2(
-        wanted_sine * cosine - wanted_cosine * sine, wanted_cosine * cosine + wanted_sine * sine
-    )
+    cosine, sine = _halves(achieved)
+    wanted_cosine, wanted_sine = _halves(desired)
+    across = wanted_sine * cosine
+    across -= wanted_cosine * sine
+    along = wanted_cosine * cosine
+    along += wanted_sine * sine
+    return np.arctan2(across, along)
+
+
+def _halves(goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines (..., 2) of goals (..., 4)."""
+    goal = np.asarray(goal, np.float64)
+    return goal[..., :2], goal[..., 2:]
 
 
 class ReacherHard(GoalTask):
@@ -177,7 +193,7 @@ class ReacherHard(GoalTask):
 
     def achieved(self, body: Any) -> np.ndarray:
         """(n, 2)."""
-        return body.fingertip() / _REACH
+        return body.touch()
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 at the target, falling with the fingertip's distance from it."""
@@ -190,7 +206,7 @@ class ReacherHard(GoalTask):
     def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both, from the same distance."""
         distance = _distance(achieved, desired)
-        reward = tolerance(distance, upper=self._TOLERANCE / 2, margin=self._MARGIN)
+        reward = tolerance(distance, -np.inf, self._TOLERANCE / 2, self._MARGIN)
         return reward, distance <= self._TOLERANCE
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
@@ -209,8 +225,10 @@ class ReacherHard(GoalTask):
 
 def _distance(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
     """(...,) [m] between fingertip goals (..., 2)."""
-    between = (np.asarray(achieved, np.float64) - np.asarray(desired, np.float64)) * _REACH
-    return np.sqrt(between[..., 0] ** 2 + between[..., 1] ** 2)
+    between = np.subtract(achieved, desired, dtype=np.float64)
+    between *= _REACH
+    between *= between
+    return np.sqrt(between[..., 0] + between[..., 1])
 
 
 TASKS = {"Reacher": Reacher, "ReacherHard": ReacherHard}

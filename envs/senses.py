@@ -68,7 +68,8 @@ class Senses:
 
 def within(values: np.ndarray, bound: np.ndarray) -> np.ndarray:
     """Values (n, D) held in [-bound, bound], as float32; NaN, which only broken physics has, at the edge."""
-    return np.fmin(np.fmax(values, -bound), bound).astype(np.float32)
+    held = np.fmax(values, -bound)
+    return np.fmin(held, bound, out=held).astype(np.float32)
 
 
 def box(bound: np.ndarray) -> spaces.Box:

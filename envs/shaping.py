@@ -13,12 +13,22 @@ def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin:
     The fall has a long tail, 1 / (1 + 9 (distance / margin)^2), so that there is a way up from anywhere.
     Without a margin it is 0 outside. Any shape in, the same shape out, float64 in [0, 1].
     """
-    value = np.asarray(value, np.float64)
-    if lower == upper == 0.0:
-        distance = np.abs(value)
-    else:
-        distance = np.maximum(np.maximum(lower - value, value - upper), 0.0)
+    distance = _outside(np.asarray(value, np.float64), lower, upper)
     if margin == 0.0:
         return (distance == 0.0).astype(np.float64)
-    steepness = (1.0 / _VALUE_AT_MARGIN - 1.0) / margin**2
-    return 1.0 / (1.0 + steepness * (distance * distance))
+    square = np.asarray(
+        distance * distance
+    )  # from here on in place: it is the same few numbers again and again
+    square *= (1.0 / _VALUE_AT_MARGIN - 1.0) / margin**2
+    square += 1.0
+    return np.divide(1.0, square, out=square)
+
+
+def _outside(value: np.ndarray, lower: float, upper: float) -> np.ndarray:
+    """How far outside [lower, upper] it is, up to the sign."""
+    if lower == upper == 0.0:
+        return value
+    if upper == np.inf:
+        return np.maximum(lower - value, 0.0)
+    beyond = np.maximum(value - upper, 0.0)
+    return beyond if lower == -np.inf else np.maximum(lower - value, beyond)

@@ -66,12 +66,14 @@ class Simulation:
         limited = self.model.actuator_ctrllimited.astype(bool)
         low, high = np.where(limited, self.model.actuator_ctrlrange.T, [[-1.0], [1.0]])
         self._middle, self._half = (low + high) / 2, (high - low) / 2  # (nu,)
+        self._stretched = bool(np.any(self._middle) or np.any(self._half != 1.0))
         self._rows = self.batch.state  # (n, P) live
         self._moving = self._rows[:, 1 : 1 + self.model.nq + self.model.nv]  # positions and velocities
         self._before = self._rows.copy()
+        self._warned = self.batch.warning[:, _UNSTABLE, 1]  # (n, 3) live
+        self._action = np.zeros((num_envs, self.model.nu))
         self.senses = Senses(task, self.model, pixels, proprioception, camera)
         self._goal: np.ndarray | None = None  # (n, G) float32
-        self._reached: np.ndarray | None = None  # (n, G) float32 achieved goals, until the state changes
         if isinstance(task, GoalTask):
             self._goal = np.zeros((num_envs, len(task.goal_bound)), np.float32)
 
@@ -114,16 +116,17 @@ class Simulation:
 
     def _settle(self, ids: np.ndarray) -> None:
         """Make what the body reads agree with state rows just written."""
-        self._reached = None
+        self.body.known = None
         if self._stage:
             self.batch.forward(ids, self._stage)
 
     def step(self, action: np.ndarray, ids: np.ndarray | None = None) -> Outcome:
         """Advance lanes `ids` (all without) by one control step; `action` is (n, nu), checked and float."""
-        action = np.minimum(np.maximum(np.asarray(action, np.float64), -1.0), 1.0)
+        np.copyto(self._action, action)
+        action = np.minimum(np.maximum(self._action, -1.0, out=self._action), 1.0, out=self._action)
         if self.variations.active:
             action = self.variations.acted(action, ids)
-        control = self._middle + self._half * action
+        control = self._middle + self._half * action if self._stretched else action
         if ids is None:
             self._control[:] = control
         else:
@@ -136,33 +139,31 @@ class Simulation:
     def _advance(self, ids: np.ndarray | None) -> np.ndarray:
         """Step the physics; (n,) bool of the lanes that broke, put back to where they were."""
         np.copyto(self._before, self._rows)
-        self._reached = None
         failure = np.zeros(self.num_envs, bool)
         try:
             self.batch.step(ids, self.task.body.substeps, self._stage)
         except self._simulation_error as error:
             failure[error.ids] = True
-        unstable = self.batch.warning[:, _UNSTABLE, 1]
-        if unstable.any():
-            failure |= unstable.any(axis=1)
+        if np.count_nonzero(self._warned):
+            failure |= self._warned.any(axis=1)
             self.batch.warning[failure] = 0
         finite = np.isfinite(self._moving)
-        if not finite.all():
+        if np.count_nonzero(finite) < finite.size:
             failure |= ~finite.all(axis=1)
-        if failure.any():
+        if np.count_nonzero(failure):
             self.batch.state[failure] = self._before[failure]
             self._settle(np.flatnonzero(failure))
         return failure
 
     def _judge(self, action: np.ndarray, failure: np.ndarray) -> Outcome:
-        task = self.task
+        task, self.body.known = self.task, {}
         success: np.ndarray | None
         if isinstance(task, GoalTask):
             reward, success = task.judged(self._achieved(task), self._goal)  # type: ignore[arg-type]
         else:
             reward, success = task.reward(self.body, action), task.success(self.body)
         terminated = task.terminated(self.body)
-        if failure.any():
+        if np.count_nonzero(failure):
             reward = np.where(np.isfinite(reward), reward, 0.0)
             terminated = terminated & ~failure
         return Outcome(reward, terminated, success, failure)
@@ -174,9 +175,12 @@ class Simulation:
         return self.task.success(self.body)
 
     def _achieved(self, task: GoalTask) -> np.ndarray:
-        if self._reached is None:
-            self._reached = within(task.achieved(self.body), task.goal_bound)
-        return self._reached
+        known = self.body.known
+        if known is None:
+            return within(task.achieved(self.body), task.goal_bound)
+        if task not in known:  # asked for by the reward and by the observation
+            known[task] = within(task.achieved(self.body), task.goal_bound)
+        return known[task]
 
     def observation(self, lanes: np.ndarray | None = None) -> Observation:
         """What the lanes (all without) observe now: fresh arrays."""
@@ -187,6 +191,7 @@ class Simulation:
         if isinstance(self.task, GoalTask):
             assert self._goal is not None
             goals = self._achieved(self.task).copy(), self._goal.copy()
+        self.body.known = None  # the step is over: whoever asks now may have moved the lanes
         if lanes is not None:
             numbers, rows = numbers[lanes], rows[lanes]
             goals = None if goals is None else (goals[0][lanes], goals[1][lanes])
@@ -305,6 +310,7 @@ def checked_action(action: Any, shape: Sequence[int] | None) -> np.ndarray:
         raise RequestError(f"expected actions that are numbers, got {array.dtype}")
     if array.shape != shape:
         raise RequestError(f"expected actions of shape {shape}, got {array.shape}")
-    if not np.isfinite(array).all():
-        raise RequestError(f"expected finite actions, got {array[~np.isfinite(array)][0]}")
+    finite = np.isfinite(array)
+    if np.count_nonzero(finite) < finite.size:
+        raise RequestError(f"expected finite actions, got {array[~finite][0]}")
     return array

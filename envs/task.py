@@ -8,12 +8,30 @@ by elementwise operations: then a batch of n and n batches of one agree to the l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import wraps
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 Pose = tuple[np.ndarray, np.ndarray]  # qpos (nq,), qvel (nv,)
+Answer = TypeVar("Answer")
+
+
+def once(method: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
+    """Within a step a body works this answer out once, for reward, success and observation; do not write into it."""
+
+    @wraps(method)
+    def answer(body: Any) -> Answer:
+        known = body.known
+        if known is None:
+            return method(body)
+        if method not in known:
+            known[method] = method(body)
+        return known[method]
+
+    return answer
 
 
 @dataclass(frozen=True)
@@ -54,6 +72,7 @@ class Body(ABC):
     def __init__(self, batch: Any) -> None:
         self.qpos = batch.bind("qpos")  # (n, nq) live
         self.qvel = batch.bind("qvel")  # (n, nv) live
+        self.known: dict[Any, Any] | None = None  # answers to `once` methods, from a step to its observation
 
     @abstractmethod
     def observation(self) -> np.ndarray:

@@ -76,6 +76,7 @@ class MujocoVectorEnv(VectorEnv):
         self._show = Show(self.simulation, render_mode, camera, render_size)
         self._limit = max_episode_steps if max_episode_steps and max_episode_steps > 0 else None
         self._elapsed = np.zeros(num_envs, np.int64)  # (n,) steps of the running episode
+        self._all = np.ones(num_envs, bool)
         self._over = np.zeros(num_envs, bool)  # (n,) the episode has ended and is to be reset
         self._begun = False
         self._final_truth: tuple[dict[str, np.ndarray], np.ndarray] | None = None
@@ -116,7 +117,7 @@ class MujocoVectorEnv(VectorEnv):
     def _step_or_reset(self, actions: np.ndarray) -> Any:
         """Lanes that ended are reset instead of stepped: a dummy transition with no reward."""
         waking = self._over
-        if not waking.any():
+        if not np.count_nonzero(waking):
             outcome, truncated = self._advance(actions, None)
             return self._returned(outcome, truncated, self._infos(None, outcome))
         self._restart(waking)
@@ -159,9 +160,10 @@ class MujocoVectorEnv(VectorEnv):
         """Step lanes `ids` and note which episodes end; (n,) truncations beside the outcome."""
         outcome = self.simulation.step(actions, ids)
         self._elapsed += 1
-        truncated = outcome.failure.copy()
-        if self._limit is not None:
-            truncated |= self._elapsed >= self._limit
+        if self._limit is None:
+            truncated = outcome.failure.copy()
+        else:
+            truncated = outcome.failure | (self._elapsed >= self._limit)
         self._over = outcome.terminated | truncated
         return outcome, truncated
 
@@ -176,9 +178,12 @@ class MujocoVectorEnv(VectorEnv):
 
     def _infos(self, chosen: np.ndarray | None, outcome: Outcome | None = None) -> dict[str, Any]:
         """The infos of the chosen lanes (n,) bool (None: all); after a reset without an outcome."""
-        mask = np.ones(self.num_envs, bool) if chosen is None else chosen
         success = self.simulation.success() if outcome is None else outcome.success
         failure = np.zeros(self.num_envs, bool) if outcome is None else outcome.failure
+        if chosen is None:
+            told = {} if success is None else {"is_success": success, "_is_success": self._all.copy()}
+            return told | {"failure": failure.copy(), "_failure": self._all.copy()}
+        mask = chosen
         infos = {} if success is None else {"is_success": success & mask, "_is_success": mask.copy()}
         return infos | {"failure": failure & mask, "_failure": mask.copy()}
 

@@ -113,3 +113,15 @@ def test_an_upright_pole_falls_by_itself_and_pushing_moves_the_cart() -> None:
     for _ in range(20):
         envs.step(np.ones((8, 1)))
     assert (envs.state()["cart_position"] > before + 0.3).all()
+
+
+def test_a_body_answers_for_where_it_is_now() -> None:
+    """What is worked out once a step is forgotten when the step is over."""
+    envs = gym.make_vec("robossl/CartPoleBalance-v0", num_envs=3)
+    body = envs.unwrapped.simulation.body
+    envs.reset(seed=0)
+    envs.step(np.zeros((3, 1)))
+    for angle in (0.0, 1.0, 2.0):
+        body.qpos[:, 1] = angle
+        assert np.array_equal(body.upright(), np.full(3, np.cos(angle)))
+        assert np.array_equal(envs.observation()[:, 1], np.full(3, np.cos(angle), np.float32))
