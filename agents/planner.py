@@ -231,18 +231,32 @@ class GoalPlanner:
         self.planner = Planner(model, settings, envs.single_action_space, self.num_envs, seed, costs)
         self._action = np.zeros((self.num_envs, *(envs.single_action_space.shape or ())), np.float32)
         self._left = np.zeros(self.num_envs, np.int64)  # (n,) for how many more steps it is held
+        self._before: np.ndarray | None = None  # (n, H, W, C) the last pictures, where pictures are seen
+        self._fresh = np.ones(self.num_envs, bool)  # (n,) there is no picture before
 
     def act(self, observation: Any, explore: bool = True) -> np.ndarray:
         """(n, *A); the lanes whose action was held for a block plan anew."""
         lanes = np.flatnonzero(self._left == 0)
+        seen = np.asarray(observation["observation"] if isinstance(observation, dict) else observation)
+        before = self._remember(seen)
         if len(lanes):
-            seen = observation["observation"] if isinstance(observation, dict) else observation
-            seen = np.asarray(seen)[lanes]
             goal = self._goals(observation, lanes).astype(seen.dtype)
-            self._action[lanes] = self.planner.plan(self._encode(seen), self._encode(goal), lanes)
+            past = None if before is None else before[lanes]
+            self._action[lanes] = self.planner.plan(
+                self._encode(seen[lanes], past), self._encode(goal), lanes
+            )
             self._left[lanes] = self.planner.config.block
         self._left -= 1
         return self._action.copy()
+
+    def _remember(self, seen: np.ndarray) -> np.ndarray | None:
+        """Pictures (n, H, W, C) one step before these, themselves in lanes just begun; None for numbers."""
+        if seen.ndim < 4:
+            return None
+        fresh = self._fresh.reshape(-1, 1, 1, 1)
+        before = seen if self._before is None else np.where(fresh, seen, self._before)
+        self._before, self._fresh = seen.copy(), np.zeros_like(self._fresh)
+        return before
 
     def _goals(self, observation: Any, lanes: np.ndarray) -> np.ndarray:
         """(m, D): what the lanes would observe at their goals."""
@@ -251,19 +265,21 @@ class GoalPlanner:
         assert self._look is not None
         return np.asarray(self._look(np.asarray(observation["desired_goal"])[lanes]))
 
-    def _encode(self, seen: np.ndarray) -> Tensor:
-        """z (m, Z) of observations (m, D), in calls of always the same size."""
-        found = []
+    def _encode(self, seen: np.ndarray, before: np.ndarray | None = None) -> Tensor:
+        """z (m, Z) of observations (m, D), or of pictures and those before; in calls of always the same size."""
+        given, found = [seen] if before is None else [seen, before], []
         with torch.inference_mode():
             for part in _slices(len(seen), _ENCODED):
-                rows = seen[part]
-                filled = np.concatenate([rows, np.repeat(rows[:1], _ENCODED - len(rows), 0)])
-                found.append(torch.as_tensor(self.model.encode(filled))[: len(rows)])
+                rows = [values[part] for values in given]
+                spare = _ENCODED - len(rows[0])
+                filled = [np.concatenate([values, np.repeat(values[:1], spare, 0)]) for values in rows]
+                found.append(torch.as_tensor(self.model.encode(*filled))[: len(rows[0])])
         return torch.cat(found)
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """New episodes in the lanes of `mask` (n,) bool, in all without one: their plans are forgotten."""
-        self._left[slice(None) if mask is None else np.asarray(mask, bool)] = 0
+        chosen = slice(None) if mask is None else np.asarray(mask, bool)
+        self._left[chosen], self._fresh[chosen] = 0, True
         self.planner.reset(mask)
 
     def adopt(self, representation: Any) -> None:
@@ -277,12 +293,16 @@ class GoalPlanner:
             "planner": self.planner.get_checkpoint(),
             "action": self._action.copy(),
             "left": self._left.copy(),
+            "before": None if self._before is None else self._before.copy(),
+            "fresh": self._fresh.copy(),
         }
 
     def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
         """Go on where `get_checkpoint` was, to the same bits."""
         self.planner.set_checkpoint(tree["planner"])
         self._action[...], self._left[...] = tree["action"], tree["left"]
+        self._before = None if tree["before"] is None else np.array(tree["before"])
+        self._fresh = np.array(tree["fresh"], bool)
 
 
 AGENTS = {"planner": GoalPlanner}

@@ -44,19 +44,23 @@ class Simulation:
         proprioception: bool = False,
         camera: str | None = None,
         variations: Any = None,
+        substeps: int | None = None,
     ) -> None:
         mujoco = load_mujoco()
         from mujoco.batch import Batch, SimulationError
 
         if num_envs < 1 or nthread < 0:
             raise RequestError(f"expected num_envs >= 1 and nthread >= 0, got {num_envs} and {nthread}")
+        if substeps is not None and substeps < 1:
+            raise RequestError(f"substeps is {substeps}; expected 1 or more physics steps a control step")
         self.task = task
+        self.substeps = substeps or task.body.substeps  # physics steps per control step
         self.num_envs = num_envs
         self.model = load_model(task.body.model)
         self.batch = Batch(self.model, num_envs, nthread)
         self.body = task.body(self.batch)
         self.variations = Variations(task.body, self.model, self.batch, variations)
-        self.control_step = task.body.substeps * self.model.opt.timestep  # [s]
+        self.control_step = self.substeps * self.model.opt.timestep  # [s]
         self.generators: list[np.random.Generator | None] = [None] * num_envs
 
         stages = {"none": "mjSTAGE_NONE", "position": "mjSTAGE_POS", "velocity": "mjSTAGE_VEL"}
@@ -141,7 +145,7 @@ class Simulation:
         np.copyto(self._before, self._rows)
         failure = np.zeros(self.num_envs, bool)
         try:
-            self.batch.step(ids, self.task.body.substeps, self._stage)
+            self.batch.step(ids, self.substeps, self._stage)
         except self._simulation_error as error:
             failure[error.ids] = True
         if np.count_nonzero(self._warned):

@@ -35,6 +35,7 @@ class MujocoEnv(gymnasium.Env):
         pixels: tuple[int, int] | None = None,
         proprioception: bool = False,
         variations: Any = None,
+        substeps: int | None = None,
     ) -> None:
         self._arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
         self.simulation = Simulation(
@@ -45,11 +46,13 @@ class MujocoEnv(gymnasium.Env):
             proprioception=proprioception,
             camera=camera,
             variations=variations,
+            substeps=substeps,
         )
         self.render_mode = render_mode
         self.metadata = {
             **self.metadata,
             "render_fps": round(1 / self.simulation.control_step),
+            "step_seconds": self.simulation.control_step,
             "render_backend": self.simulation.senses.backend,
         }
         self.observation_space = self.simulation.observation_space()

@@ -28,7 +28,8 @@ class MujocoVectorEnv(VectorEnv):
     rewards, infos and seeds are those of `SyncVectorEnv` over the single env, to the bit. With `pixels` =
     (H, W) the observation is a picture, with `proprioception` also the numbers; see `Senses`. `variations`
     ("train", "test", or by factor a value, a span or one of these words; a list for each its own) says in
-    which worlds the lanes live; see `factors`.
+    which worlds the lanes live; see `factors`. `substeps` physics steps make a control step, instead of as many as
+    the body asks for: pictures tell little of an action that has hardly begun.
     """
 
     metadata = {  # noqa: RUF012
@@ -49,6 +50,7 @@ class MujocoVectorEnv(VectorEnv):
         pixels: tuple[int, int] | None = None,
         proprioception: bool = False,
         variations: Any = None,
+        substeps: int | None = None,
     ) -> None:
         self._arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
         self.simulation = Simulation(
@@ -59,6 +61,7 @@ class MujocoVectorEnv(VectorEnv):
             proprioception=proprioception,
             camera=camera,
             variations=variations,
+            substeps=substeps,
         )
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)
@@ -66,6 +69,7 @@ class MujocoVectorEnv(VectorEnv):
         self.metadata = {
             **self.metadata,
             "render_fps": round(1 / self.simulation.control_step),
+            "step_seconds": self.simulation.control_step,
             "render_backend": self.simulation.senses.backend,
             "autoreset_mode": self.autoreset_mode,
         }

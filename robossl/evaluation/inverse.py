@@ -50,11 +50,16 @@ def inverse_excess_r2(held: Held) -> float:
     judged on "test"; worse than the mean action counts as 0. For choices the share of right answers takes
     the place of R2.
     """
-    both, alone = (max(_fitted(held, ahead), 0.0) for ahead in (True, False))
+    both, alone = (max(_fitted(held, ahead)["mean"], 0.0) for ahead in (True, False))
     return both - alone
 
 
-def _fitted(held: Held, ahead: bool) -> float:
+def inverse_readout(held: Held) -> Figure:
+    """R2(a | z, z') of that network by itself: comparable between models with an inverse and without."""
+    return _fitted(held, True)
+
+
+def _fitted(held: Held, ahead: bool) -> Figure:
     scale = held.probe_z.std(0)
     scale[scale < 1e-7 * (1 + np.abs(held.probe_z).max(0))] = np.inf
     z = {name: values / scale for name, values in (("probe", held.probe_z), ("test", held.test_z))}
@@ -74,8 +79,9 @@ def _fitted(held: Held, ahead: bool) -> float:
     network = fit_ridge(random_features(inputs["probe"], layer), answers["probe"], groups["probe"])
     guess = network(random_features(inputs["test"], layer))
     if held.actions.discrete:
-        return float((guess.argmax(1) == answers["test"].argmax(1)).mean())
-    return _explained(answers["test"], guess, groups["test"], held.seed)["mean"]
+        right = guess.argmax(1) == answers["test"].argmax(1)
+        return rate(int(right.sum()), len(right))
+    return _explained(answers["test"], guess, groups["test"], held.seed)
 
 
 def _explained(truth: np.ndarray, guess: np.ndarray, episode: np.ndarray, seed: int) -> Figure:

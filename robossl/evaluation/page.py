@@ -47,6 +47,7 @@ def _one(report: Report, videos: Sequence[Film]) -> str:
         ("goals", "Goals without reward", sections.goals(report)),
         ("prediction", "How far it sees", sections.prediction(report)),
         ("probes", "What the latent state knows", sections.probes(report)),
+        ("ablation", "What each objective brings", sections.ablation(report)),
         ("health", "Health of the world model", sections.health(report)),
         ("made", "How it was made", sections.made(report)),
         ("absent", "What is not here", sections.absent(report)),

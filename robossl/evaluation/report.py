@@ -37,13 +37,15 @@ def build(
     goals: dict[str, Any] | None = None,
     control: dict[str, Any] | None = None,
     health: dict[str, Any] | None = None,
+    ablation: dict[str, Any] | None = None,
     made: dict[str, Any] | None = None,
     absent: dict[str, str] | None = None,
 ) -> Report:
     """A report of format 1.
 
     `world`, `goals`, `control` as `diagnose`, `reach_goals` and `evaluate_returns` feed them; `health` is
-    the learner's own {figures..., "words": [...]}; `made` says how: {"command", "config" (TOML), "git", ...}.
+    the learner's own {figures..., "words": [...]}; `ablation` is what leaving objectives out does; `made`
+    says how: {"command", "config" (TOML), "git", ...}.
     Whatever is missing has its reason in `absent`; without one the report says "not measured in this run".
     """
     report: Report = {"format": FORMAT, "env": env, "seed": int(seed), "versions": versions, "device": device}
@@ -60,6 +62,8 @@ def build(
                 reasons.setdefault(f"world.{key}", _UNSAID)
     if health:
         report["health"] = health
+    if ablation:
+        report["ablation"] = ablation
     if made:
         report["made"] = made
     report["absent"] = dict(sorted(reasons.items()))

@@ -103,6 +103,21 @@ def probes(report: Report) -> str:
     )
 
 
+def ablation(report: Report) -> str:
+    """What other objectives would have brought."""
+    section = report.get("ablation")
+    if not section:
+        return ""
+    text = (
+        "The model was learned anew from the same stream, each time with other objectives. “own” is what it was "
+        "made with; forward, inverse and sigreg have one objective each, beside a predictor that only looks on "
+        "where nothing else trains it; untrained is the network as it was drawn."
+    )
+    if "pairs" in section:
+        text += f" Goals are the same {section['pairs']} pairs for all, {section['offset']} steps away."
+    return _paragraph(text) + tables.ablation(section)
+
+
 def health(report: Report) -> str:
     """What the learner says of itself, and figures that warn."""
     own = report.get("health", {})

@@ -122,6 +122,26 @@ def _plain(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else number(value, 3)
 
 
+def ablation(section: dict[str, Any]) -> str:
+    """One row for each set of objectives."""
+    body = []
+    for name, row in section["rows"].items():
+        learned = ", ".join(escape(o) for o in row.get("objectives", ())) or "–"
+        cells = [name, "nothing" if name == "untrained" else learned]
+        cells.append(number(row["effective_rank"], 1) if "effective_rank" in row else "–")
+        cells.append(number(row["probe_worst_r2"]) if "probe_worst_r2" in row else "–")
+        cells.append(figure_cell(row.get("inverse_r2")))
+        cells += [figure_cell(row.get("forward_skill", {}).get(h)) for h in ("1", "10", "25")]
+        cells += [figure_cell(row.get("goals", {}).get(c), share=True) for c in ("any", "held")]
+        body.append(cells)
+    head = ["objectives", "learned from", "rank", "worst probe R²", "inverse R²", "skill 1", "10", "25 steps"]
+    caption = (
+        f"The same network, stream, seed and {section['updates']:,} updates for every row; held-out episodes. "
+        "The inverse is read by the same small network in all rows. 95 % intervals over episodes or pairs."
+    )
+    return table(caption, [*head, "goals touched", "held"], body, ("own",))
+
+
 def compared(reports: Sequence[Report], names: Sequence[str]) -> str:
     """The headline figures of several reports, one column each."""
     lines: list[tuple[str, tuple[str, ...], bool]] = [

@@ -232,11 +232,15 @@ def evaluate(
     threads: int = 0,
     progress: Progress | None = None,
     videos: bool = True,
+    ablate: bool = False,
+    updates: int | None = None,
 ) -> dict[str, Any]:
     """The evaluation protocol, as report.json and report.html in `out`; returns the report and its "folder".
 
-    `model` is a world model or its folder (measured on `stream`), a run (its model on its stream, its
-    agents on held-out episodes) or an agent folder. Held-out episodes are those of the stream's own splits.
+    `model` is a world model or its folder (measured on `stream`, or on the one it learned from), a run (its
+    model on its stream, its agents on held-out episodes) or an agent folder. Held-out episodes are those of
+    the stream's own splits. With `ablate` models with other objectives learn from the same stream, for
+    `updates` gradient steps each (as many as the model had), and stand beside it.
     """
     check_count("episodes", episodes)
     from robossl.lab.evaluating import evaluate as carry_out
@@ -244,5 +248,5 @@ def evaluate(
     with torch_threads(threads):
         return carry_out(
             model, stream, env, episodes, pairs, offset, out, seed, device, thread_count(threads),
-            progress or Silent(), videos,
+            progress or Silent(), videos, ablate, updates,
         )  # fmt: skip

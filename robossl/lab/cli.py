@@ -127,7 +127,10 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=_count(1), default=100, metavar="N", help="start-goal pairs (100)")
     parser.add_argument("--offset", type=_count(1), default=25, metavar="N", help="steps a goal is away (25)")
     parser.add_argument("--no-videos", action="store_true", help="numbers only")
-    flags(parser, "episodes", "threads", "device", "seed", "out", "json", "quiet")
+    parser.add_argument(
+        "--ablate", action="store_true", help="learn it anew with other objectives, and compare"
+    )
+    flags(parser, "updates", "episodes", "threads", "device", "seed", "out", "json", "quiet")
 
 
 def _play(parser: argparse.ArgumentParser) -> None:

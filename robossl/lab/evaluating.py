@@ -29,6 +29,8 @@ def evaluate(
     threads: int,
     progress: Progress,
     videos: bool,
+    ablate: bool,
+    updates: int | None,
 ) -> dict[str, Any]:
     """As `robossl.evaluate` says."""
     path = None if isinstance(model, WorldModel) else Path(model)
@@ -41,11 +43,14 @@ def evaluate(
         world = minds.load_model(path, device)
     if world is not None and source is not None:
         _fits(world, source)
+    if ablate and (world is None or source is None):
+        raise RequestError("an agent alone has no objectives to leave out; give --ablate a model or a run")
     agents = _agents(path, kind, name)
     measures = Measures(name, seed, device=str(world.device if world is not None else resolve(device)))
     settings = {
         "of": str(path or "a model in memory"), "env": name, "stream": str(source.path) if source else None,
         "episodes": episodes, "pairs": pairs, "offset": offset, "seed": seed, "threads": threads, "videos": videos,
+        "ablate": ablate, "updates": updates,
     }  # fmt: skip
     folder = folders.fresh(out, f"evaluations/{folders.slug(name)}")
     folders.sign(folder, "evaluation", settings, env=name, seed=seed, of=settings["of"])
@@ -54,7 +59,9 @@ def evaluate(
         updates = int(world.facts.get("updates", 0))
         measures.world, measures.absent = measure.world(world, source, name, held, updates, progress)
         try:
-            measures.goals = measure.goals(name, world, source, offset, pairs, held, threads, progress)
+            measures.goals = measure.goals(
+                name, {"planner": world}, source, offset, pairs, held, threads, progress
+            )
         except RequestError as error:
             measures.absent["goals"] = str(error)
         if videos:
@@ -62,6 +69,14 @@ def evaluate(
             measures.films = measure.films(folder, name, world, source, agent, held, measures.absent)
         else:
             measures.absent["videos"] = "not asked for"
+        if ablate:
+            from robossl.lab.ablating import ablate as compare
+
+            spent = updates or int(world.facts.get("updates", 0)) or 2000
+            measures.ablation, why = compare(
+                world, source, name, spent, offset, pairs, held, threads, progress
+            )
+            measures.absent |= why
     else:
         measures.absent |= dict.fromkeys(
             ("world", "goals"), "an agent alone was evaluated; no model was given"
@@ -100,7 +115,16 @@ def _stream(path: Path | None, kind: str, stream: Stream | str | Path | None) ->
         return Stream.open(path / "stream")
     if kind == "agent":
         return None
+    if path is not None and (own := _learned_from(path)) is not None:
+        return Stream.open(own)
     raise RequestError("on which stream? a model is measured on held-out episodes: give a stream")
+
+
+def _learned_from(path: Path) -> Path | None:
+    """The stream that a model folder says it learned from, where it still lies there."""
+    known = folders.recorded(path).get("stream")
+    places = (path / known, Path(known)) if isinstance(known, str) else ()
+    return next((place for place in places if place.is_dir()), None)
 
 
 def _fits(model: WorldModel, stream: Stream) -> None:

@@ -82,11 +82,17 @@ def signature(folder: str | Path, *kinds: str) -> dict[str, Any]:
     return mark
 
 
+def recorded(folder: str | Path) -> dict[str, Any]:
+    """What `sign` left in a folder, whatever it is; nothing where there is nothing."""
+    mark = read_json(Path(folder) / _MARK) if (Path(folder) / _MARK).is_file() else {}
+    return mark if isinstance(mark, dict) else {}
+
+
 def recorded_env(folder: str | Path) -> str | None:
     """The env that a folder of ours, or one inside it, was made for; with its package, where it was named."""
     for place in (Path(folder), Path(folder).resolve().parent):
-        if (place / _MARK).is_file():
-            return read_json(place / _MARK).get("env")
+        if env := recorded(place).get("env"):
+            return env
     return None
 
 

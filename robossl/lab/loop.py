@@ -104,7 +104,7 @@ def goals(run: Run) -> None:
     with run.timed("goals"):
         try:
             run.results["goals"] = measure.goals(
-                config.env, run.learner.model, run.stream(), config.goals.offset, config.goals.pairs,
+                config.env, {"planner": run.learner.model}, run.stream(), config.goals.offset, config.goals.pairs,
                 run.evaluation_seed, run.threads, run.progress,
             )  # fmt: skip
         except RequestError as error:

@@ -21,6 +21,13 @@ from robossl.lab.machine import facts
 from robossl.streams import Stream
 
 EVALUATION_SEED = 7_000_000  # plus the run's seed; training seeds are 63-bit hashes, so they do not meet
+_MADE_WITH = (
+    "model",
+    "pixels",
+    "proprioception",
+    "camera",
+    "substeps",
+)  # settings that decide what a model sees
 _LANES = 16  # of the control table: its episodes are shared out among so many
 
 Section = dict[str, Any]
@@ -37,32 +44,49 @@ class Measures:
     goals: Section = field(default_factory=dict)
     control: Section = field(default_factory=dict)
     health: Section = field(default_factory=dict)
+    ablation: Section = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     films: list[Film] = field(default_factory=list)
     device: str = "cpu"
 
 
 def goals(
-    env: str, model: Any, stream: Stream, offset: int, pairs: int, seed: int, threads: int, progress: Progress
+    env: str,
+    models: dict[str, Any],
+    stream: Stream,
+    offset: int,
+    pairs: int,
+    seed: int,
+    threads: int,
+    progress: Progress,
 ) -> Section:
-    """The section "goals": planning in the model, beside random and doing nothing. `RequestError` says why not."""
+    """The section "goals": planning in each model, by row, beside random and doing nothing.
+
+    The envs are made as those that the stream records. `RequestError` says why not.
+    """
     if pairs == 0:
         raise RequestError("no pairs were asked for (goals.pairs is 0)")
     if not spaces.is_goal_space(stream.observation_space):
         raise RequestError("the env has no goals: its observation has no desired_goal")
-    envs = plugins.make_envs(env, pairs, threads=threads)
+    envs = plugins.make_envs(env, pairs, threads=threads, **recorded_settings(stream))
     try:
         if not isinstance(envs.unwrapped, Physical):
             raise RequestError(
                 "the env cannot be put into a recorded state, so held-out starts cannot be taken up"
             )
         policies: dict[str, Policy] = {
-            "planner": plugins.agent("planner")(model.freeze(), envs, seed=seed),
+            **{row: plugins.agent("planner")(m.freeze(), envs, seed=seed) for row, m in models.items()},
             "random": plugins.policy("random")(envs.single_action_space, envs.num_envs, seed=seed),
         }
         return reaching.reach_goals(envs, stream, policies, offset, pairs, seed, progress)
     finally:
         envs.close()
+
+
+def recorded_settings(stream: Stream) -> dict[str, Any]:
+    """What the envs that a stream records observe, beyond what their id says: pixels, a camera."""
+    known = stream.header.get("env_kwargs") or {}
+    return {name: known[name] for name in _MADE_WITH if known.get(name)}
 
 
 def table(
@@ -116,18 +140,19 @@ def world(
     model: Any, stream: Stream, env: str, seed: int, updates: int, progress: Progress
 ) -> tuple[Section, dict[str, str]]:
     """The section "world", and what of it is absent."""
-    section, absent = diagnose.diagnose(model, stream, step_seconds(env), seed, progress)
+    seconds = step_seconds(env, **recorded_settings(stream))
+    section, absent = diagnose.diagnose(model, stream, seconds, seed, progress)
     if section:
         section |= {"updates": updates, "rows": stream.transitions, "latent": model.latent}
     return section, absent
 
 
-def step_seconds(env: str) -> float | None:
+def step_seconds(env: str, **settings: Any) -> float | None:
     """The length of one action [s]; None where nobody knows."""
-    envs = plugins.make_envs(env, 1)
+    envs = plugins.make_envs(env, 1, **settings)
     try:
         if envs.spec is not None and plugins.native(envs.spec):
-            return 1.0 / envs.metadata["render_fps"]
+            return float(envs.metadata["step_seconds"])
         inner = getattr(envs.unwrapped, "envs", [None])[0]
         seconds = getattr(inner.unwrapped, "dt", None) if isinstance(inner, gym.Env) else None
         return float(seconds) if isinstance(seconds, (int, float)) else None
@@ -148,6 +173,7 @@ def write(folder: Path, measures: Measures, config: str) -> Section:
         goals=measures.goals or None,
         control=measures.control or None,
         health=measures.health or None,
+        ablation=measures.ablation or None,
         made={**machine, "config": config},
         absent=measures.absent,
     )

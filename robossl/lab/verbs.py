@@ -168,6 +168,7 @@ def evaluate(options: Namespace) -> Result:
         options.path, options.stream, episodes=options.episodes or 20, pairs=options.pairs,
         offset=options.offset, out=options.out, seed=options.seed or 0, device=options.device or "auto",
         threads=options.threads or 0, progress=progress(options.quiet), videos=not options.no_videos,
+        ablate=options.ablate, updates=options.updates,
     )  # fmt: skip
     return _reported(report)
 

@@ -15,7 +15,7 @@ from robossl.evaluation import report as reports
 from robossl.evaluation.dream import Pose, dream_video
 from robossl.evaluation.held import hold_out
 from robossl.lab import folders, minds, plugins
-from robossl.lab.measure import step_seconds
+from robossl.lab.measure import recorded_settings, step_seconds
 from robossl.streams import Stream
 
 FRAME = (480, 480)  # [pixels] height and width of a video of an env
@@ -95,7 +95,7 @@ def dream_film(
 ) -> tuple[Path, dict]:
     """The dream beside reality, with pictures where the env can be put into a recorded state and drawn."""
     held = hold_out(model, stream, seed)
-    seconds = step_seconds(env)
+    seconds = step_seconds(env, **recorded_settings(stream))
     envs = viewable(env) if "physics" in stream.schema.names else None
     try:
         if envs is None or not isinstance(envs.unwrapped, Physical):

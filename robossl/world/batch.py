@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from robossl.world.tensors import tensor
 
 if TYPE_CHECKING:
     from robossl.world.model import WorldModel
+
+Frames = tuple[Tensor, Tensor]  # pictures, and those of the moment before
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Batch:
     code: Tensor  # [B, T, A] actions as the networks see them
     mask: Tensor  # [B, T] 1.0 up to the first step that is not a real transition, 0.0 from there on
     random: torch.Generator  # on the CPU; for objectives that draw
+    images: dict[str, Frames] = field(default_factory=dict)  # by path, [B, T+1, H, W, C] uint8 each
 
     @cached_property
     def rows(self) -> Tensor:
@@ -53,22 +56,19 @@ class Batch:
 
 def encode(model: WorldModel, window: Any, random: torch.Generator) -> Batch:
     """Encode a stream's window. Where there are images its first row is only the frame before the second."""
-    parts = model.observations.parts(window.observation)
-    action, valid = window.action, tensor(window.valid, model.device)
-    if model.observations.images:
-        before = {path: value[:, :-1] for path, value in parts.items()}
-        parts = {path: value[:, 1:] for path, value in parts.items()}
-        mask = valid.float().cumprod(1)[:, 1:]
-        z = model.encode({p: tensor(v, model.device) for p, v in parts.items()}, before)
-        action = action[:, 1:]
-    else:
-        mask = valid.float().cumprod(1)
-        z = model.encode({p: tensor(v, model.device) for p, v in parts.items()})
-    if model.observations.vectors:
-        vector = model.observations.vector(parts)
-    else:
+    parts, coder = model.observations.parts(window.observation), model.observations
+    action, mask = window.action, tensor(window.valid, model.device).float().cumprod(1)
+    images: dict[str, Frames] = {}
+    if coder.images:
+        pictures = {path: coder.image(path, parts[path]) for path in coder.images}
+        images = {path: (frames[:, 1:], frames[:, :-1]) for path, frames in pictures.items()}
+        parts = {path: parts[path][:, 1:] for path in coder.vectors}
+        mask, action = mask[:, 1:], action[:, 1:]
+    vector = coder.vector(parts) if coder.vectors else None
+    z = model.encoder(vector, images)
+    if vector is None:
         vector = z.new_zeros(*z.shape[:2], 0)
-    return Batch(model, z, vector, model.actions(action), mask, random)
+    return Batch(model, z, vector, model.actions(action), mask, random, images)
 
 
 def masked_mean(error: Tensor, mask: Tensor) -> Tensor:

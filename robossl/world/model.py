@@ -66,6 +66,11 @@ class WorldModel(nn.Module):
                 if self.observations.vectors
                 else None  # images are not decoded
             )
+            for name in config.weights():
+                if objective(name).images and not self.observations.images:
+                    raise RequestError(
+                        f"objective {name!r} looks at images; this model reads {observation_space}"
+                    )
             built = {name: objective(name).build for name in config.weights()}
             self.heads = nn.ModuleDict(
                 {name: build(config, self.actions.size) for name, build in built.items() if build is not None}

@@ -18,6 +18,7 @@ class Objective:
     loss: Callable[[Batch], Tensor]
     weight: float = 1.0
     grounds: bool = False  # ties latents to what is really seen or done: cannot be met by a constant latent
+    images: bool = False  # looks at images: of no use to a model that reads none
     build: Callable[[WorldConfig, int], nn.Module] | None = (
         None  # (config, action code size) -> model.heads[name]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from world_toys import ToyStream, linear, noise
+from world_toys import ToyStream, linear, noise, pictures
 
 from robossl.core.errors import RequestError
 from robossl.world import WorldConfig, WorldLearner, WorldModel
@@ -21,6 +21,10 @@ def small(*objectives: str) -> WorldConfig:
     )  # fmt: skip
 
 
+LOOKING = [name for name in names() if objective(name).images]
+TELLING = [name for name in names() if name not in LOOKING]
+
+
 def taught(stream: ToyStream, *objectives: str, updates: int = 0) -> WorldLearner:
     model = WorldModel(small(*objectives), stream.observation_space, stream.action_space, seed=0)
     learner = WorldLearner(model, stream, device="cpu")
@@ -28,13 +32,13 @@ def taught(stream: ToyStream, *objectives: str, updates: int = 0) -> WorldLearne
     return learner
 
 
-def held_out(learner: WorldLearner, name: str) -> float:
-    window = learner.stream.windows(600, 4, np.random.default_rng(5), split="test")
+def held_out(learner: WorldLearner, name: str, windows: int = 600, steps: int = 4) -> float:
+    window = learner.stream.windows(windows, steps, np.random.default_rng(5), split="test")
     with torch.no_grad():
         return float(objective(name).loss(encode(learner.model, window, torch.Generator().manual_seed(0))))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", TELLING)
 def test_masked_steps_give_no_gradient(name: str) -> None:
     stream = linear()
     learner = taught(stream, "forward", "inverse", *({name} - {"forward", "inverse"}))
@@ -60,15 +64,46 @@ def test_masked_steps_give_no_gradient(name: str) -> None:
         assert torch.equal(gradient, after[parameter]), parameter
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", TELLING)
 def test_it_falls_on_a_learnable_world(name: str) -> None:
-    partners = [n for n in ("inverse", "observation") if n != name] if name == "forward" else []
+    partners = ["inverse", "observation"] if name in ("forward", "onlooker") else []
     stream = linear(episodes=300)
     share = (
         0.75 if name == "contrastive" else 0.5
     )  # near neighbours are hard to tell apart, however well foreseen
     before = held_out(taught(stream, name, *partners), name)
     assert held_out(taught(stream, name, *partners, updates=300), name) < share * before
+
+
+@pytest.mark.parametrize("name", LOOKING)
+def test_a_pretext_falls_on_pictures_with_an_order_and_not_on_noise(name: str) -> None:
+    config = WorldConfig(**{**small(name).to_json(), "batch": 48, "rollout": 1})
+    seen = {}
+    for kind, episodes, updates in (("floor", 30, 0), ("floor", 30, 50), ("noise", 150, 50)):
+        stream = pictures(kind, episodes)
+        learner = WorldLearner(
+            WorldModel(config, stream.observation_space, stream.action_space), stream, device="cpu"
+        )
+        learner.update(max(updates, 1))
+        seen[kind, updates] = held_out(learner, name, windows=200, steps=2)
+    assert seen["floor", 50] < 0.6 * seen["floor", 0]
+    assert seen["noise", 50] > 0.95  # 1 is a blind guess
+
+
+def test_a_pretext_for_pictures_is_refused_where_there_are_none() -> None:
+    for name in LOOKING:
+        with pytest.raises(RequestError, match=f"'{name}' looks at images"):
+            taught(linear(), name)
+
+
+def test_an_onlooker_shapes_nothing() -> None:
+    stream = linear()
+    learner = taught(stream, "onlooker", "inverse")
+    learner.model.zero_grad(set_to_none=True)
+    batch = encode(learner.model, stream.windows(96, 4, np.random.default_rng(0)), torch.Generator())
+    objective("onlooker").loss(batch).backward()
+    assert all(p.grad is None for p in learner.model.encoder.parameters())
+    assert any(p.grad is not None for p in learner.model.predictor.parameters())
 
 
 @pytest.mark.parametrize("name", ["inverse", "endpoint", "contrastive", "masked"])

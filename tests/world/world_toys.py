@@ -94,6 +94,21 @@ def dots(episodes: int = 20, steps: int = 8, seed: int = 0) -> ToyStream:
     return ToyStream(space, action_space, {"eye": image, "speed": speed}, action, np.zeros((episodes, steps)))
 
 
+def pictures(kind: str, episodes: int = 40, steps: int = 8, seed: int = 0) -> ToyStream:
+    """Images alone: the square of `dots` over a lit floor ("floor"), or brightness that means nothing ("noise")."""
+    stream = dots(episodes, steps, seed)
+    image = stream.observation["eye"]
+    if kind == "floor":
+        image[..., 48:, :, :] = np.maximum(image[..., 48:, :, :], 120)
+    else:
+        shape = (*image.shape[:2], 16, 16, 1)
+        coarse = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+        image = np.repeat(np.repeat(np.repeat(coarse, 4, 2), 4, 3), 3, 4)
+    return ToyStream(
+        stream.observation_space["eye"], stream.action_space, image, stream.action, stream.reward
+    )
+
+
 def noise(episodes: int = 100, steps: int = 20, seed: int = 0) -> ToyStream:
     """Nothing follows from anything."""
     random = np.random.default_rng(seed)

@@ -1,0 +1,44 @@
+"""Which way is up: by how many quarter turns a picture was turned (Gidaris et al., arXiv 1803.07728)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robossl.world.batch import Batch, Frames
+from robossl.world.config import WorldConfig
+from robossl.world.networks import Perceptron
+from robossl.world.objective import Objective
+
+
+def rotation(batch: Batch) -> Tensor:
+    """Cross-entropy of telling the turn of each window's first pictures from z; 1 for a blind guess."""
+    count = len(batch.z)
+    quarters = torch.arange(count) * 4 // count  # as many of each, and no index to look up on the device
+    turned = {path: turn(frames, quarters) for path, frames in batch.images.items()}
+    z = batch.model.encoder(batch.vector[:, 0] if batch.model.observations.vectors else None, turned)
+    guess = batch.model.heads["rotation"](z)  # [B, 4]
+    return F.cross_entropy(guess, quarters.to(guess.device)) / math.log(4)
+
+
+def turn(frames: Frames, quarters: Tensor) -> Frames:
+    """The first pictures [B, H, W, C] of each window and those before them, turned by `quarters` [B], sorted."""
+    edge = min(frames[0].shape[-3:-1])
+    sizes = torch.bincount(quarters, minlength=4).tolist()
+
+    def one(pictures: Tensor) -> Tensor:
+        square = pictures[:, 0, :edge, :edge]  # a turn must not show in the shape
+        return torch.cat([torch.rot90(part, k, (1, 2)) for k, part in enumerate(square.split(sizes))])
+
+    return one(frames[0]), one(frames[1])
+
+
+def build(config: WorldConfig, action: int) -> nn.Module:
+    """z [..., Z] -> which of four turns [..., 4]."""
+    return Perceptron(config.latent, config.inverse, 4)
+
+
+OBJECTIVES = {"rotation": Objective(rotation, grounds=True, images=True, build=build)}
