@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Collection
 from typing import Any
 
 from robossl.core.contracts import Progress
@@ -27,8 +28,9 @@ def ablate(
     seed: int,
     threads: int,
     progress: Progress,
+    only: Collection[str] = (),
 ) -> tuple[Section, dict[str, str]]:
-    """(section "ablation", what of it is absent and why).
+    """(section "ablation", what of it is absent and why). `only` names the rows wanted; all without.
 
     Every row has the network, seed, stream and number of updates of every other. Goals are the same pairs
     for all rows; a random policy and the pairs that doing nothing solves are dealt with once.
@@ -37,6 +39,7 @@ def ablate(
     rows: dict[str, Section] = {}
     models: dict[str, WorldModel] = {}
     chosen = variants(model.config.objectives, images_only=not model.observations.vectors)
+    chosen = {name: objectives for name, objectives in chosen.items() if not only or name in only}
     for name, objectives in chosen.items():
         began = time.perf_counter()
         models[name] = taught(

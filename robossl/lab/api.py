@@ -94,6 +94,11 @@ def pretrain(
     env = folders.recorded_env(source.path) or source.header["env"]
     settings = {"seed": seed, "device": device, "threads": threads, "pretrain": {"updates": updates}}
     say = progress or Silent()
+    if len(source.episodes()) < 10:
+        say.note(
+            f"the stream has {len(source.episodes())} of the ten episodes that a share for validation, probes "
+            "and tests needs: little or nothing is held out, and there is little to evaluate"
+        )
     ended: KeyboardInterrupt | None = None
     with folders.asked(out, f"models/{folders.slug(env)}") as folder, torch_threads(threads):
         say.start("learn the world", updates, "updates")

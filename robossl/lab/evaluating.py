@@ -12,7 +12,7 @@ from robossl.lab import folders, measure, minds, plugins
 from robossl.lab.config import to_toml
 from robossl.lab.measure import EVALUATION_SEED, Measures
 from robossl.streams import Stream
-from robossl.world import WorldModel
+from robossl.world import WorldModel, door
 from robossl.world.device import resolve
 
 
@@ -56,8 +56,8 @@ def evaluate(
     folders.sign(folder, "evaluation", settings, env=name, seed=seed, of=settings["of"])
     held = EVALUATION_SEED + seed
     if world is not None and source is not None:
-        updates = int(world.facts.get("updates", 0))
-        measures.world, measures.absent = measure.world(world, source, name, held, updates, progress)
+        learned = int(world.facts.get("updates", 0))
+        measures.world, measures.absent = measure.world(world, source, name, held, learned, progress)
         try:
             measures.goals = measure.goals(
                 name, {"planner": world}, source, offset, pairs, held, threads, progress
@@ -72,7 +72,7 @@ def evaluate(
         if ablate:
             from robossl.lab.ablating import ablate as compare
 
-            spent = updates or int(world.facts.get("updates", 0)) or 2000
+            spent = updates or learned or 2000
             measures.ablation, why = compare(
                 world, source, name, spent, offset, pairs, held, threads, progress
             )
@@ -128,14 +128,8 @@ def _learned_from(path: Path) -> Path | None:
 
 
 def _fits(model: WorldModel, stream: Stream) -> None:
-    for what, ours, theirs in (
-        ("observations", model.observation_space, stream.observation_space),
-        ("actions", model.action_space, stream.action_space),
-    ):
-        if ours != theirs:
-            raise RequestError(
-                f"the model was made for {what} {ours}; the stream {stream.path} of {stream.header['env']} has {theirs}"
-            )
+    whose = f"the stream {stream.path} of {stream.header['env']}"
+    door.fits(model, stream.observation_space, stream.action_space, whose)
 
 
 def _spent(path: Path | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from robossl.core.errors import RequestError
 from robossl.core.files import read_json
 from robossl.core.seeding import derive
 from robossl.lab import folders, plugins
-from robossl.world import WorldConfig, WorldModel
+from robossl.world import WorldConfig, WorldModel, door
 
 
 def agent_for(name: str, action_space: gym.Space) -> str:
@@ -47,12 +47,7 @@ def seen(
 
 def fits(model: WorldModel, envs: gym.vector.VectorEnv) -> None:
     """One line where a model was made for other observations or actions."""
-    for what, ours, theirs in (
-        ("observations", model.observation_space, envs.single_observation_space),
-        ("actions", model.action_space, envs.single_action_space),
-    ):
-        if ours != theirs:
-            raise RequestError(f"the model was made for {what} {ours}; this env has {theirs}")
+    door.fits(model, envs.single_observation_space, envs.single_action_space, "this env")
 
 
 def load(path: str | Path, envs: gym.vector.VectorEnv) -> Agent:

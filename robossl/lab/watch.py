@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from robossl.evaluation import page, video
 from robossl.evaluation import report as reports
 from robossl.evaluation.dream import Pose, dream_video
 from robossl.evaluation.held import hold_out
+from robossl.evaluation.prediction import valid_prediction_time
 from robossl.lab import folders, minds, plugins
 from robossl.lab.measure import recorded_settings, step_seconds
 from robossl.streams import Stream
+from robossl.world import door
 
 FRAME = (480, 480)  # [pixels] height and width of a video of an env
 
@@ -94,6 +97,7 @@ def dream_film(
     path: Path, env: str, model: Any, stream: Stream, seed: int, length: int = 100
 ) -> tuple[Path, dict]:
     """The dream beside reality, with pictures where the env can be put into a recorded state and drawn."""
+    door.fits(model, stream.observation_space, stream.action_space, f"the stream {stream.path}")
     held = hold_out(model, stream, seed)
     seconds = step_seconds(env, **recorded_settings(stream))
     envs = viewable(env) if "physics" in stream.schema.names else None
@@ -150,4 +154,21 @@ def dream(path: str, stream: str | None, out: str | None, length: int, seed: int
     env = minds.env_of(path)
     plugins.env_spec(env)
     target, drawn = dream_film(target, env, model, source, seed, length)
-    return {"text": str(target), "video": str(target), **drawn}
+    with contextlib.suppress(RequestError):  # episodes too short to time a forecast
+        seconds = step_seconds(env, **recorded_settings(source))
+        drawn |= {
+            "valid_prediction_time": valid_prediction_time(model, hold_out(model, source, seed), seconds)
+        }
+    time = drawn.get("valid_prediction_time")
+    text = str(target) if time is None else f"{believed(time)}\n{target}"
+    return {"text": text, "video": str(target), **drawn}
+
+
+def believed(time: dict[str, Any]) -> str:
+    """For how long the dream may be believed, as a sentence."""
+    unit = time["unit"]
+    return (
+        f"a forecast may be believed for {time['median']:.2f} {unit} [{time['low']:.2f}, {time['high']:.2f}] "
+        f"(median of {time['n']}; {100 * time['censored']:.0f} % were still good after {time['horizon']:.2f} {unit}; "
+        f"nothing moves: {time['nothing_moves']:.2f} {unit})"
+    )

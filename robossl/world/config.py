@@ -90,3 +90,11 @@ def _positive(name: str, value: Any, kind: type) -> None:
     number = isinstance(value, int) or (kind is float and isinstance(value, float))
     if not number or isinstance(value, bool) or not value > 0:
         raise RequestError(f"world.{name} is {value!r}; expected a positive {kind.__name__}")
+
+
+PIXELS = WorldConfig(  # the recipe for images on a few CPU cores
+    batch=64,
+    rollout=4,
+    learning_rate=1e-3,
+    objectives=("forward", "inverse:10"),
+)

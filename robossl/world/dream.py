@@ -16,6 +16,7 @@ from robossl.core.errors import RequestError
 from robossl.core.seeding import generator, generator_state, restore_generator
 from robossl.core.spaces import join, leaves, split
 from robossl.world.batch import encode
+from robossl.world.door import fits
 from robossl.world.model import WorldModel, disagreement
 
 Reward = Callable[[Any, np.ndarray, Any], np.ndarray]  # (observation, action, next observation) -> (n,)
@@ -51,6 +52,7 @@ class DreamEnv(VectorEnv):
             raise RequestError(
                 f"a dream of {num_envs} envs and {horizon} steps; expected at least one of each"
             )
+        fits(model, stream.observation_space, stream.action_space, "the stream")
         self.model, self.horizon, self.reward = model.freeze(), horizon, reward
         self.num_envs, self.autoreset = num_envs, AutoresetMode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset, "render_modes": []}

@@ -11,7 +11,7 @@ import torch
 from robossl.core.contracts import Progress, Silent
 from robossl.core.errors import RequestError, WorkError
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
-from robossl.world import files, health, normaliser
+from robossl.world import door, files, health, normaliser
 from robossl.world.balance import Balance
 from robossl.world.batch import encode
 from robossl.world.config import WorldConfig
@@ -40,6 +40,7 @@ class WorldLearner:
         """`config` may differ from the model's in how to learn, not in what the model is made of."""
         self.model = model.to(resolve(device))
         self.stream, self.seed = stream, int(seed)
+        door.fits(model, stream.observation_space, stream.action_space, "the stream")
         self.config = config or model.config
         chosen = self.config.weights()
         if lacking := sorted(name for name in chosen if objective(name).build and name not in model.heads):
@@ -55,12 +56,16 @@ class WorldLearner:
         )
         self.sampler = generator(seed, "world", "windows")
         self.random = torch.Generator().manual_seed(derive(seed, "world", "objectives"))
+        self.half = (
+            self.model.device.type == "cuda"
+        )  # products in 16 bits; norms, errors and weights stay in 32
         self.updates = 0
         self.fitted = model.version > 0  # a published model keeps the statistics it was trained with
 
     def update(self, n: int = 1) -> dict[str, float]:
         """`n` gradient steps; the mean losses. `WorkError` where one stops being a number."""
         if not self.fitted:
+            door.admit(self.model, self.stream, self.objectives, self.seed)
             normaliser.fit(self.model.observations, self.stream, self.seed)
             self.fitted = True
         history = [self._step() for _ in range(n)]
@@ -75,8 +80,10 @@ class WorldLearner:
         """One gradient step; [1 + objectives] losses, still on the device."""
         length = self.config.rollout + bool(self.model.observations.images)
         window = self.stream.windows(self.config.batch, length, self.sampler, split="train")
-        batch = encode(self.model, window, self.random)
-        losses = {name: chosen.loss(batch) for name, chosen in self.objectives.items()}
+        door.finite(window, self.stream.observation_space)
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.half):
+            batch = encode(self.model, window, self.random)
+            losses = {name: chosen.loss(batch) for name, chosen in self.objectives.items()}
         total = self.balance.total(losses)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()

@@ -71,6 +71,40 @@ def test_the_policy_of_a_lane_does_not_depend_on_how_many_there_are():
     assert (lives[2][:, 0] != lives[2][:, 1]).any()
 
 
+def test_pictures_are_seen_beside_those_before_them():
+    """The first one of a life stands beside itself, also where lanes begin anew while others go on."""
+
+    class Watcher(PointModel):
+        def encode(self, observation, before=None):
+            asked.append((observation[:3, 0, 0, 0], None if before is None else before[:3, 0, 0, 0]))
+            return np.zeros((len(observation), 4), np.float32)
+
+    asked: list = []
+    envs = PointMasses(3)
+    goal = np.zeros((3, 44, 44, 3), np.uint8)
+    policy = GoalPlanner(Watcher(), envs, config=dataclasses.replace(QUICK, block=1, horizon=2))
+    policy._look = lambda goals: goal[: len(goals)]
+
+    def see(*values: int) -> tuple[list, list]:
+        asked.clear()
+        frames = np.zeros((3, 44, 44, 3), np.uint8) + np.array(values, np.uint8).reshape(3, 1, 1, 1)
+        policy.act({"observation": frames, "desired_goal": np.zeros((3, 2))})
+        (now, before), (_, none) = asked
+        assert none is None  # a goal is a picture by itself
+        return now.tolist(), before.tolist()
+
+    policy.reset()
+    assert see(1, 2, 3) == ([1, 2, 3], [1, 2, 3])
+    assert see(4, 5, 6) == ([4, 5, 6], [1, 2, 3])
+    policy.reset(np.array([False, True, False]))
+    assert see(7, 8, 9) == ([7, 8, 9], [4, 8, 6])
+    again = GoalPlanner(Watcher(), envs, config=policy.planner.config)
+    again._look = policy._look
+    again.set_checkpoint(policy.get_checkpoint())
+    policy = again
+    assert see(1, 1, 1) == ([1, 1, 1], [7, 8, 9])
+
+
 def test_the_networks_are_always_called_with_equally_many_rows():
     """What makes the laws above hold to the bit; the last bits of a latent seldom change an order of plans."""
 

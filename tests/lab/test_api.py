@@ -16,6 +16,7 @@ import robossl
 from robossl.core.errors import RequestError
 from robossl.core.files import read_json
 from robossl.lab import folders
+from robossl.world import WorldModel
 
 WORLD = robossl.WorldConfig(
     **{name.removeprefix("world."): value for name, value in TINY.items() if name.startswith("world.")}
@@ -151,7 +152,7 @@ def test_an_object_with_act_and_reset_is_a_policy_too(tmp_path):
             "this env has",
         ),
         (lambda house, out: robossl.train("CartPole-v1", mode="frosen", out=out), "did you mean 'frozen'"),
-        (lambda house, out: robossl.evaluate(house / "model", out=out), "give a stream"),
+        (lambda house, out: robossl.evaluate(WorldModel.load(house / "model"), out=out), "give a stream"),
         (lambda house, out: robossl.evaluate(house / "stream", out=out), "is a stream folder"),
         (
             lambda house, out: robossl.evaluate(house / "model", stream="nowhere", out=out),

@@ -129,6 +129,26 @@ def test_evaluate_judges_a_run_a_model_or_an_agent(desk, tmp_path, words, presen
     assert tomllib.loads((tmp_path / "found" / "config.toml").read_text())["pairs"] == 2
 
 
+def test_evaluate_learns_the_model_anew_with_other_objectives(desk, tmp_path):
+    """One command: the stream is the one that the model says it learned from."""
+    report = right(
+        desk, "evaluate", "model", "--ablate", "--updates", 2, "--pairs", 2, "--offset", 10, "--threads", 1,
+        "--no-videos", "--out", tmp_path / "found", "--json",
+    ).document  # fmt: skip
+    rows = report["ablation"]["rows"]
+    assert list(rows)[:4] == ["own", "forward", "inverse", "sigreg"]
+    assert report["ablation"]["updates"] == 2
+    for name, row in rows.items():
+        assert row["goals"]["any"]["n"] == 2
+        assert name == "random" or row.keys() >= {"objectives", "effective_rank", "probe_r2", "inverse_r2"}
+    assert rows["own"]["objectives"] == ["forward", "inverse", "observation"]
+    assert "What each objective brings" in (tmp_path / "found" / "report.html").read_text()
+    assert "give --ablate a model or a run" in wrong(
+        desk, "evaluate", "agent", "--ablate", "--out", tmp_path / "no"
+    )
+    assert not (tmp_path / "no").exists()
+
+
 def is_film(path: Path) -> bool:
     return path.read_bytes()[4:8] == b"ftyp"
 

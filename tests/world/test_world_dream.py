@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
+from robossl.agents.sb3 import Sb3Agent
 from world_toys import ToyStream, linear
 
 from robossl.core.errors import RequestError
 from robossl.core.files import load_tree, save_tree
+from robossl.lab.checks.batches import run as run_batch
+from robossl.lab.checks.case import Case
+from robossl.lab.checks.watch import Watch
+from robossl.streams import Recorder
 from robossl.world import WorldConfig, WorldLearner, WorldModel
+from robossl.world.reward import LearnedReward
 
 CONFIG = WorldConfig(
     latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), ensemble=3, batch=96, rollout=3
@@ -164,3 +171,45 @@ def test_bounds_are_kept() -> None:
 def test_an_empty_dream_is_refused(world) -> None:
     with pytest.raises(RequestError, match="at least one"):
         world[0].as_env(world[1], num_envs=0, horizon=5)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
+def test_it_passes_what_any_batch_of_envs_has_to(world, mode) -> None:
+    """The same checks as `robossl check` makes, with resets among the steps."""
+    spec = EnvSpec("Dream-v0", entry_point=lambda: None)
+    dream = world[0].as_env(world[1], num_envs=2, horizon=3, trust=np.inf, autoreset_mode=mode)
+    assert run_batch(Case(spec, {}, Watch(10.0)), dream, mode) >= 4
+
+
+def test_sb3_trains_in_it(world, tmp_path) -> None:
+    model, stream = world
+
+    def reward(observation, action, after):
+        return -np.square(after[:, :2]).sum(1)
+
+    dream = model.as_env(stream, 4, 10, reward, autoreset_mode=AutoresetMode.DISABLED)
+    recorder = Recorder.create(dream, tmp_path / "dream")
+    agent = Sb3Agent("sac", recorder, learning_starts=40, device="cpu", policy_kwargs={"net_arch": [16]})
+    before = [p.detach().clone() for p in agent.algorithm.policy.parameters()]
+    agent.learn(recorder, 120)
+    assert any(not torch.equal(a, b) for a, b in zip(before, agent.algorithm.policy.parameters()))
+    assert recorder.stream.transitions > 100
+    assert agent.act(stream.observation[:4, 0], explore=False).shape == (4, 2)
+
+
+def test_a_reward_is_learned_afterwards_and_changes_no_model(world) -> None:
+    model, stream = world
+    stream = linear(episodes=200)
+    stream.reward[:] = -np.abs(stream.observation[:, 1:, 0]) + 0.3 * stream.action[:, :, 1]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    learned = LearnedReward(model, stream, updates=300)
+    assert learned.r2 > 0.9
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    given = learned(stream.observation[:3, 0], stream.action[:3, 0], stream.observation[:3, 1])
+    np.testing.assert_allclose(given, stream.reward[:3, 0], atol=0.5)
+    env = model.as_env(stream, num_envs=3, horizon=4, reward=learned)
+    env.reset(seed=0)
+    assert np.isfinite(env.step(env.action_space.sample())[1]).all()
+    stream.reward[:] = 1.0
+    with pytest.raises(RequestError, match="the reward is 1 in all rows"):
+        LearnedReward(model, stream)

@@ -154,11 +154,22 @@ def test_run_tells_progress_and_offers_checkpoints() -> None:
     assert {"loss", "forward", "inverse", "observation"} <= set(Ear.figures)
 
 
+def test_products_in_half_precision_teach_as_much() -> None:
+    """What a GPU does by itself, here on the CPU: the losses stay in full precision and fall alike."""
+    full, half = learner(linear(episodes=200)), learner(linear(episodes=200))
+    half.half = True
+    assert half.update(1)["loss"] == pytest.approx(full.update(1)["loss"], rel=0.02)
+    full.update(99), half.update(99)
+    assert half.update(5)["inverse"] == pytest.approx(full.update(5)["inverse"], rel=0.3)
+    assert all(p.dtype == torch.float32 for p in half.model.parameters())
+
+
 def test_a_loss_that_is_no_number_stops_the_work() -> None:
     stream = linear()
     taught = learner(stream)
     taught.update(1)
-    stream.observation[:] = np.nan
+    with torch.no_grad():
+        taught.model.inverse[-1].bias.fill_(np.nan)
     with pytest.raises(WorkError, match="stopped being a number"):
         taught.update(1)
 

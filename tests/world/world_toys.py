@@ -41,6 +41,8 @@ class ToyStream:
         action = self.action[lane[:, :-1], np.minimum(row[:, :-1], steps - 1)].copy()
         action[~valid] = 0
         return SimpleNamespace(
+            lane=lane[:, 0],
+            start=row[:, 0],
             observation=observation,
             action=action,
             valid=valid,

@@ -26,10 +26,9 @@ def inpainting(batch: Batch) -> Tensor:
     z = batch.model.encoder(batch.vector[:, 0] if batch.model.observations.vectors else None, shown)
     true = _brightness(next(iter(batch.images.values()))[0][:, 0])
     guess = batch.model.heads["inpainting"](z).reshape(true.shape)
-    mean = true.mean(0)
-    here = hidden.to(true)
-    spread = masked_mean((true - mean).square(), here)
-    return masked_mean((mean + guess - true).square(), here) / spread.clamp_min(1e-6)
+    here, away = hidden.to(true), true - true.mean(0)
+    spread = masked_mean(away.square(), here).clamp_min(1e-6)
+    return masked_mean((guess - away / spread.sqrt()).square(), here)
 
 
 def _brightness(pictures: Tensor) -> Tensor:
@@ -53,7 +52,7 @@ def _cover(pictures: Tensor, hidden: Tensor) -> Tensor:
 
 
 def build(config: WorldConfig, action: int) -> nn.Module:
-    """z [..., Z] -> by how much each cell is brighter than usual [..., 16 * 16]."""
+    """z [..., Z] -> by how many spreads each cell is brighter than usual [..., 16 * 16]."""
     return Perceptron(config.latent, config.inverse, _CELLS * _CELLS)
 
 

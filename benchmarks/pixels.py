@@ -1,0 +1,111 @@
+"""Goals reached by planning from 64x64 pixels, beside what other objectives reach: `python -m benchmarks.pixels`.
+
+The two-link arm is seen through a camera; one control step lasts `--substeps` physics steps of 0.02 s, so that an
+action leaves a trace of about two pixels. Coloured noise for `--rows` steps, then every row learns from the same stream
+with the same network, seed and number of updates, and plans to the same held-out goals 25 steps away; success is judged
+in physical state, angles around the circle. Prints JSON, with `--markdown` a table. Flags it does not know go to the
+model: `--world.latent 128`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import robossl
+import robossl.lab.api
+from robossl.evaluation.prose import interval
+from robossl.lab import config as configuration
+from robossl.lab import measure
+from robossl.lab.ablating import ablate
+from robossl.lab.config import LearnConfig, thread_count
+from robossl.lab.progress import progress
+from robossl.streams import Stream
+from robossl.world import WorldConfig, WorldModel
+from robossl.world.config import PIXELS
+
+_ENV, _SIZE = "robossl/Reacher-v0", (64, 64)
+_ROWS = ("own", "forward", "inverse", "sigreg")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--rows", type=int, default=42_000, metavar="N", help="steps of the stream (42000)")
+    parser.add_argument(
+        "--updates", type=int, default=4_000, metavar="N", help="gradient steps of a row (4000)"
+    )
+    parser.add_argument(
+        "--substeps", type=int, default=8, metavar="N", help="of 0.02 s in a control step (8)"
+    )
+    parser.add_argument("--pairs", type=int, default=200, metavar="N", help="starts and goals (200)")
+    parser.add_argument("--offset", type=int, default=25, metavar="N", help="[steps] between them (25)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N")
+    parser.add_argument(
+        "--only", nargs="+", default=_ROWS, metavar="ROW", help=f"of {', '.join(_ROWS)}, untrained"
+    )
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 for all cores")
+    parser.add_argument("--out", type=Path, default=Path("runs/pixels"), metavar="DIR", help="of the streams")
+    parser.add_argument("--markdown", action="store_true", help="the table instead of JSON")
+    given, rest = parser.parse_known_args()
+    world = configured(configuration.overrides(rest, LearnConfig))
+    runs = []
+    with robossl.lab.api.torch_threads(given.threads):
+        for seed in given.seeds:
+            runs.append(compared(given, world, seed))
+    settings = {**vars(given), "out": str(given.out), "world": world.to_json()}
+    print(table(runs) if given.markdown else json.dumps({"settings": settings, "runs": runs}, indent=2))
+
+
+def configured(settings: dict[str, Any]) -> WorldConfig:
+    """The recipe for pixels, with these settings over it."""
+    recipe = {f"world.{name}": value for name, value in PIXELS.to_json().items()}
+    return configuration.parse(LearnConfig, ("recipe", recipe), ("command line", settings)).world
+
+
+def compared(given: argparse.Namespace, world: WorldConfig, seed: int) -> dict[str, Any]:
+    """One seed: every row, the random policy, and what the first row's model is worth."""
+    stream = lived(given, seed)
+    model = WorldModel(world, stream.observation_space, stream.action_space, seed)
+    section, absent = ablate(
+        model, stream, _ENV, given.updates, given.offset, given.pairs, measure.EVALUATION_SEED + seed,
+        thread_count(given.threads), progress(), only=given.only,
+    )  # fmt: skip
+    return {"seed": seed, **section, "absent": absent}
+
+
+def lived(given: argparse.Namespace, seed: int) -> Stream:
+    """The stream of this seed; the one in the folder where there is one."""
+    folder = given.out / f"stream-{seed}-{given.substeps}-{given.rows}"
+    if (folder / "stream.json").is_file():
+        return Stream.open(folder)
+    envs = robossl.make(_ENV, 32, given.threads, pixels=_SIZE, substeps=given.substeps)
+    return robossl.collect(envs, "pink", given.rows, folder, seed, progress())
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Markdown: one line a row and seed."""
+    lines = [
+        "| row | seed | rank | inverse R2 | skill 1 | 10 | 25 steps | goals touched | at the end | held | pairs |",
+        "| --- " * 11 + "|",
+    ]
+    for run in runs:
+        for name, row in run["rows"].items():
+            skill = row.get("forward_skill", {})
+            cells = [name, str(run["seed"])]
+            cells += (
+                [f"{row['effective_rank']:.0f}", f"{row['inverse_r2']['mean']:.2f}"] if skill else ["-", "-"]
+            )
+            cells += [f"{skill[h]['mean']:.2f}" if h in skill else "-" for h in ("1", "10", "25")]
+            goals = row.get("goals", {})
+            for criterion in ("any", "final", "held") if goals else ():
+                figure = goals[criterion]
+                cells.append(f"{100 * figure['mean']:.0f} % {interval(figure, True)}")
+            lines.append(f"| {' | '.join([*cells, str(run.get('pairs', '-'))])} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
