@@ -30,4 +30,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return RequestError(f"no {name!r} among the {kind}s;{hint} there are: {', '.join(names) or 'none'}")
+    kinds = f"{kind[:-1]}ies" if kind[-1:] == "y" else f"{kind}s"
+    return RequestError(f"no {name!r} among the {kinds};{hint} there are: {', '.join(names) or 'none'}")

@@ -26,6 +26,10 @@ def test_an_empty_house_says_so():
     assert str(unknown("run", "x", [])) == "no 'x' among the runs; there are: none"
 
 
+def test_more_than_one_of_them_are_named_as_people_do():
+    assert "among the policies;" in str(unknown("policy", "x", ["pink"]))
+
+
 def test_a_generator_of_names_is_read_once():
     assert "'sac'" in str(unknown("agent", "sax", (n for n in ["sac", "td3"])))
 

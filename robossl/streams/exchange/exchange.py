@@ -34,7 +34,7 @@ def export_stream(
     place for, in words, an empty list where nothing is lost.
     """
     if images not in IMAGES:
-        raise unknown("way to keep images", images, IMAGES)
+        raise unknown("image format", images, IMAGES)
     module = _format(to)
     stream = stream if isinstance(stream, Stream) else Stream.open(stream)
     with _fresh(Path(out)) as folder:
