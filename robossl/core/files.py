@@ -25,8 +25,11 @@ def inside(root: str | Path, relative: str | Path) -> Path:
     try:
         root = Path(root).resolve()
         path = (root / relative).resolve()
+        circle = path.is_symlink()  # resolved, and still a link; before Python 3.13 an error
     except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a zero byte
         raise RequestError(f"{str(relative)!r} is no path inside {root}: {error}") from error
+    if circle:
+        raise RequestError(f"{str(relative)!r} is no path inside {root}: its links lead in a circle")
     if not path.is_relative_to(root):
         raise RequestError(f"{str(relative)!r} leads out of {root}; expected a path inside it")
     return path

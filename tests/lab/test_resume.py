@@ -114,8 +114,18 @@ def test_a_damaged_chunk_is_named_with_its_repair_and_nothing_else_is_lost(half,
 def robossl(*words: object, cwd: Path) -> subprocess.Popen[str]:
     """The command in a process of its own; its words come line by line on stderr."""
     return subprocess.Popen(
-        [ROBOSSL, *map(str, words)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [ROBOSSL, *map(str, words)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_interrupts,
     )
+
+
+def hear_interrupts() -> None:
+    """As from a terminal: a shell starts what runs in the background deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def hears(process: subprocess.Popen[str], word: str) -> None:
