@@ -20,8 +20,6 @@ _PELVIS = 3
 _TRUNK_LIMITS = [[-45, 45], [-30, 75], [-35, 35]]  # [degrees]
 _LEG_LIMITS = [[-25, 45], [-40, 45], [-25, 120], [0, 140], [-50, 25], [-20, 35]]
 _ARM_LIMITS = [[-60, 180], [-20, 120], [0, 145]]
-_OUTWARD = [3, 9, 16, 19]  # numbers of the joints that move legs and arms away from the middle
-_TURNED = [4, 10]  # those that turn the legs about themselves
 
 
 def _leg(first: int, side: int) -> tuple[Limb, ...]:
@@ -109,24 +107,28 @@ class HumanoidBody(LeggedBody):
         return (self.head_height() >= _TALL) & (self.torso_upright() >= _UPRIGHT)
 
 
+_BOWED = 0.8  # [rad] of the torso in a squat, and
+_LEG = np.radians([5.0, 0.0, 98.0, 95.0, 23.0, 0.0])  # of its joints, the weight above the feet
+_ARM = np.radians([80.0, 5.0, 10.0])
+_SQUATTING = np.concatenate([np.radians([0.0, 15.0, 0.0]), _LEG, _LEG, _ARM, _ARM])
+
+
 class _HumanoidTask(LeggedTask):
     body = HumanoidBody
     max_episode_steps = 400  # 10 s
 
 
 class HumanoidStand(_HumanoidTask):
-    """Get up from the floor and stand: the torso upright, the head at 1.5 m or above."""
+    """Rise from a squat and stand: the torso upright, the head at 1.5 m or above."""
 
     def start(self, random: np.random.Generator) -> Pose:
-        """Lying on its back, its front or a side, legs and arms anyhow, but not through each other."""
+        """Squatting, every joint a little off, pushed any way."""
+        joints = _SQUATTING + random.uniform(-0.1, 0.1, 21)
         low, high = self.body.limits.T
-        joints = random.uniform(0.7 * low, 0.7 * high)
-        joints[_OUTWARD] = np.abs(joints[_OUTWARD]) + 0.1
-        joints[_TURNED] *= 0.3
-        roll, tilt = random.uniform(-np.pi, np.pi) / 2, (np.pi / 2 + random.uniform(-0.4, 0.4)) / 2
-        turn = [np.cos(tilt) * np.cos(roll), np.sin(tilt) * np.sin(roll)]
-        turn += [np.sin(tilt) * np.cos(roll), np.cos(tilt) * np.sin(roll)]
-        return self.body.grounded(np.array(turn), joints), np.zeros(27)
+        roll, pitch = random.normal(0.0, 0.05), _BOWED + random.normal(0.0, 0.05)
+        qpos, qvel = self._tumbled(roll, pitch, np.minimum(np.maximum(joints, low), high))
+        qvel[:6] = random.normal(0.0, 0.15, 6)
+        return qpos, qvel
 
     def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
         """How much it stands."""

@@ -78,13 +78,10 @@ class LeggedBody(Body):
     def pose(cls, observation: np.ndarray) -> np.ndarray:
         """(m, 7 + J): above the origin and facing x, since no observation tells where it is."""
         across, aside, up = columns(observation[:, 1:4])
-        pitch = np.arctan2(-across, np.sqrt(aside * aside + up * up)) / 2
-        roll = np.arctan2(aside, up) / 2
-        turn = [np.cos(pitch) * np.cos(roll), np.cos(pitch) * np.sin(roll)]
-        turn += [np.sin(pitch) * np.cos(roll), -np.sin(pitch) * np.sin(roll)]
+        turn = turned(np.arctan2(aside, up), np.arctan2(-across, np.sqrt(aside * aside + up * up)))
         place = [np.zeros_like(up), np.zeros_like(up), observation[:, 0] * cls.stature]
         joints = observation[:, 4 : 4 + len(cls.limits)]
-        return np.concatenate([np.stack(place + turn, axis=1), joints], axis=1)
+        return np.concatenate([np.stack([*place, *turn], axis=1), joints], axis=1)
 
     def state(self) -> dict[str, np.ndarray]:
         """Torso height [m], up and velocities in its frame, joints, their velocities, which feet touch (0, 1)."""
@@ -93,7 +90,7 @@ class LeggedBody(Body):
             "torso_height": self.qpos[:, 2:3].copy(),
             "torso_up": np.stack(up_of(quaternion(self.qpos)), axis=1),
             "torso_velocity": np.stack(self.torso_velocity(), axis=1),
-            "torso_spin": self.qvel[:, 3:6].copy(),
+            "torso_angular_velocity": self.qvel[:, 3:6].copy(),
             "joint_position_cos": np.cos(joints),
             "joint_position_sin": np.sin(joints),
             "joint_velocity": self.qvel[:, 6:].copy(),
@@ -138,6 +135,12 @@ def columns(array: np.ndarray) -> Vector:
 def quaternion(qpos: np.ndarray) -> tuple[np.ndarray, ...]:
     """w, x, y and z, each (m,), of the torso in poses (m, 7 + J)."""
     return qpos[:, 3], qpos[:, 4], qpos[:, 5], qpos[:, 6]
+
+
+def turned(roll: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+    """(4, m) the quaternion that rolls about x, then pitches nose down about y, by so much [rad] (m,)."""
+    across, along = (np.cos(roll / 2), np.sin(roll / 2)), (np.cos(pitch / 2), np.sin(pitch / 2))
+    return np.stack([along[0] * across[0], along[0] * across[1], along[1] * across[0], -along[1] * across[1]])
 
 
 def turned_back(turn: tuple[np.ndarray, ...], vector: Vector) -> Vector:
@@ -193,10 +196,10 @@ class LeggedTask(Task):
         qpos = self.body.grounded(turn, np.minimum(np.maximum(joints, low), high))
         return qpos, random.normal(0.0, push, 6 + len(joints))
 
-    def _dropped(self, random: np.random.Generator, joints: np.ndarray) -> Pose:
-        """Any way round in a pose (J,), let go with one tip on the floor."""
-        turn = random.normal(size=4)
-        return self.body.grounded(turn / np.sqrt(np.sum(turn * turn)), joints), np.zeros(6 + len(joints))
+    def _tumbled(self, roll: float, pitch: float, joints: np.ndarray) -> Pose:
+        """Rolled, then pitched nose down by so much [rad] in a pose (J,), let go with one tip on the floor."""
+        turn = turned(np.array([roll]), np.array([pitch]))[:, 0]
+        return self.body.grounded(turn, joints), np.zeros(6 + len(joints))
 
 
 def standing_share(body: LeggedBody, height: np.ndarray, tall: float, margin: float) -> np.ndarray:

@@ -89,8 +89,9 @@ class QuadrupedStand(_QuadrupedTask):
     _HIGH = np.array([0.4, 2.2, -1.0] * 4)  # [rad] legs lie about without passing through each other
 
     def start(self, random: np.random.Generator) -> Pose:
-        """Dropped on the floor any way round."""
-        return self._dropped(random, random.uniform(self._LOW, self._HIGH))
+        """Let go over the floor, rolled to either side by up to 70 degrees, with its legs anyhow."""
+        roll, pitch = random.uniform(-1.2, 1.2), random.uniform(-0.5, 0.5)
+        return self._tumbled(roll, pitch, random.uniform(self._LOW, self._HIGH))
 
     def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
         """How much it stands."""

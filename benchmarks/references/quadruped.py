@@ -49,7 +49,9 @@ class _Scripted:
     def _senses(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Velocity [m/s], the direction of up, spin [rad/s]: each (3, n, 1), as the trunk sees them."""
         state = self._body.state()
-        return tuple(state[name].T[:, :, None] for name in ("torso_velocity", "torso_up", "torso_spin"))  # type: ignore[return-value]
+        return tuple(
+            state[name].T[:, :, None] for name in ("torso_velocity", "torso_up", "torso_angular_velocity")
+        )  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -170,3 +172,67 @@ class Leaps(_Scripted):
         )
         self._phase = np.where(done, (self._phase + 1) % 4, self._phase)
         self._time = np.where(done, 0.0, self._time)
+
+
+class GetUp(_Scripted):
+    """Press the legs against the floor until the trunk is level, tuck the feet below the hips, then stretch."""
+
+    _TUCKED, _STANDING = 0.12, 0.315  # [m] leg length
+    _TUCK, _RISE = 0.24, 0.36  # [s] it takes to tuck the feet, and to stretch
+    _LEVEL = 0.3  # cosine of the roll from which it tucks
+    _PRESSING = np.array([0.8, 1.0, -1.6])  # [rad] hip outward, thigh and calf of the lower legs
+    _FOLDED = np.array([-0.3, 1.0, -1.6])  # [rad] of the upper ones
+    _QUICK = 0.3  # [rad] by which targets change in a step
+
+    def __init__(self, envs: gym.vector.VectorEnv) -> None:
+        super().__init__(envs)
+        self._targets = np.zeros((self._lanes, 4, 3))
+
+    def reset(self, mask: np.ndarray) -> None:
+        """Begin anew in lanes `mask` (n,) bool."""
+        super().reset(mask)
+        self._targets[mask] = self._body.qpos[mask, 7:].reshape(-1, 4, 3)
+
+    def act(self, observation: Any) -> np.ndarray:
+        """(n, 12)."""
+        _, up, _ = self._senses()
+        level = up[2, :, 0] > self._LEVEL
+        self._time = np.where(level, self._time + self._step, 0.0)
+        share = np.clip((self._time - self._TUCK) / self._RISE, 0.0, 1.0)[:, None]
+        down = self._TUCKED + (self._STANDING - self._TUCKED) * share + 0 * _SIDE
+        stretched = joints_of(0 * down, _ASIDE * _SIDE + 0 * down, -down)
+        lower = up[1] * _SIDE < 0  # (n, 4)
+        pressing = np.where(lower[..., None], self._PRESSING, self._FOLDED)
+        pressing = np.concatenate([pressing[..., :1] * _SIDE[:, None], pressing[..., 1:]], axis=-1)
+        wanted = np.where(level[:, None, None], stretched, pressing)
+        self._targets = self._targets + np.clip(wanted - self._targets, -self._QUICK, self._QUICK)
+        return self._action(self._targets)
+
+
+_WALK = Gait(
+    1.1, 0.461, 0.548, 1.139, -0.139, -0.059, -0.102, -0.030, 0.010, 0.088, 0.301, 0.180, 0.0, 0.016, 0.017
+)
+_RUN = Gait(
+    3.3,
+    0.241,
+    0.464,
+    1.063,
+    -0.098,
+    -0.051,
+    -0.076,
+    -0.020,
+    0.008,
+    0.065,
+    0.274,
+    0.007,
+    -0.009,
+    -0.010,
+    0.010,
+)
+
+REFERENCES = {
+    "QuadrupedStand": GetUp,
+    "QuadrupedWalk": lambda envs: Trot(envs, _WALK),
+    "QuadrupedRun": lambda envs: Trot(envs, _RUN),
+    "QuadrupedJump": lambda envs: Leaps(envs, Leap()),
+}
