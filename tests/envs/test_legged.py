@@ -174,8 +174,8 @@ def test_a_life_begins_on_the_floor(env_id) -> None:
     assert ((joints >= body.limits[:, 0]) & (joints <= body.limits[:, 1])).all()
     np.testing.assert_allclose((body.qpos[:, 3:7] ** 2).sum(axis=1), 1, atol=1e-9)
     if env_id in STAND_IDS:
-        assert -0.3 < np.mean(body.torso_upright()) < 0.3, "any way round"
-        assert envs.success().mean() < 0.02
+        assert body.torso_upright().min() > 0.2, "not on its back"
+        assert envs.success().mean() < 0.06
     else:
         assert (body.torso_upright() > 0.98).all()
         assert (envs.state()["foot_contact"].max(axis=1) == 1).all()
