@@ -107,7 +107,7 @@ class HumanoidBody(LeggedBody):
         return (self.head_height() >= _TALL) & (self.torso_upright() >= _UPRIGHT)
 
 
-_BOWED = 0.8  # [rad] of the torso in a squat, and
+_BOWED = 0.85  # [rad] of the torso in a squat, and
 _LEG = np.radians([5.0, 0.0, 98.0, 95.0, 23.0, 0.0])  # of its joints, the weight above the feet
 _ARM = np.radians([80.0, 5.0, 10.0])
 _SQUATTING = np.concatenate([np.radians([0.0, 15.0, 0.0]), _LEG, _LEG, _ARM, _ARM])
