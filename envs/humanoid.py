@@ -123,11 +123,11 @@ class HumanoidStand(_HumanoidTask):
 
     def start(self, random: np.random.Generator) -> Pose:
         """Squatting, every joint a little off, pushed any way."""
-        joints = _SQUATTING + random.uniform(-0.1, 0.1, 21)
+        joints = _SQUATTING + random.uniform(-0.05, 0.05, 21)
         low, high = self.body.limits.T
         roll, pitch = random.normal(0.0, 0.05), _BOWED + random.normal(0.0, 0.05)
         qpos, qvel = self._tumbled(roll, pitch, np.minimum(np.maximum(joints, low), high))
-        qvel[:6] = random.normal(0.0, 0.15, 6)
+        qvel[:6] = random.normal(0.0, 0.1, 6)
         return qpos, qvel
 
     def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
