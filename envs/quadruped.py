@@ -86,7 +86,7 @@ class QuadrupedStand(_QuadrupedTask):
     """Get up from anywhere and stand: the trunk upright at 0.28 m or above."""
 
     _LOW = np.array([-0.4, 0.0, -2.7] * 4)  # [rad] between these
-    _HIGH = np.array([0.4, 2.2, -1.0] * 4)  # [rad] legs lie about without passing through each other
+    _HIGH = np.array([0.4, 2.2, -1.9] * 4)  # [rad] legs lie about folded, without passing through each other
 
     def start(self, random: np.random.Generator) -> Pose:
         """Let go over the floor, rolled to either side by up to 70 degrees, with its legs anyhow."""
