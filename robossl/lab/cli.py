@@ -91,7 +91,7 @@ def _envs(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("env", help="a Gymnasium id; package:id imports the package first")
+    parser.add_argument("env", help="a Gymnasium id (package:id imports the package first), or an MJCF file")
     flags(parser, "json", "quiet")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import warnings
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -76,11 +77,26 @@ def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
 
 def _unknown_env(env: str) -> RequestError:
     """Near names among all ids; the list shows ours, since Gymnasium's own would fill the screen."""
+    if env.endswith(".xml"):
+        return RequestError(
+            f"{env} is an MJCF file; expected an env id. In Python: "
+            f"gymnasium.make_vec('robossl/Mjcf-v0', model={env!r})"
+        )
+    meant = [i for i in env_ids() if _bare(i) == _bare(env)]
     near = unknown("env", env, gymnasium.registry)
-    hint = str(near).split(" there are:")[0]
+    hint = (
+        f"no {env!r} among the envs; did you mean {meant[0]!r}?"
+        if meant
+        else str(near).split(" there are:")[0]
+    )
     return RequestError(
         f"{hint} there are: {', '.join(env_ids())}, and {len(gymnasium.registry)} ids in all (robossl envs --all)"
     )
+
+
+def _bare(env: str) -> str:
+    """`reacher` for robossl/Reacher-v0, Reacher-v3 or Reacher."""
+    return re.sub(r"-v\d+$", "", env.rpartition("/")[2]).lower()
 
 
 def make_envs(env: str, num_envs: int, threads: int = 1, **settings: Any) -> gymnasium.vector.VectorEnv:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,8 +97,10 @@ def check(options: Namespace) -> Result:
     """`robossl check`."""
     from robossl.lab import check as checking
 
-    spec = plugins.env_spec(options.env)
-    findings = checking.check(spec.id)
+    if options.env.endswith(".xml"):
+        findings = checking.check("robossl/Mjcf-v0", model=os.path.abspath(options.env))
+    else:
+        findings = checking.check(plugins.env_spec(options.env).id)
     return Result(checking.describe(findings), checking.to_json(findings), int(checking.failed(findings)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -204,6 +205,31 @@ def test_a_hang_in_this_process_is_left_behind() -> None:
 def test_what_the_env_was_given_reaches_it() -> None:
     found = checking.check("strangers/Good-v0", seconds_limit=20, colour="red")
     assert "unexpected keyword argument 'colour'" in next(f for f in found if f.ok is False).found
+
+
+# --- robots from their files
+
+
+@pytest.mark.parametrize(
+    ("inside", "says"),
+    [
+        ("<body>\n<joint/>\n<geom size='.1' tpye='box'/>\n</body>", "unrecognized attribute: 'tpye'"),
+        ("<body>\n<joint/>\n<geom size='.1' tpye='box'/>\n</body>", "Element 'geom', line 5"),
+        ("<body><joint/><geom size='.1'/></body>", "has no actuators"),
+        (None, "no MJCF file"),
+    ],
+)
+def test_a_file_that_is_no_robot_is_answered(inside: str | None, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "robot.xml"
+    if inside is not None:
+        file.write_text(f"<mujoco>\n<worldbody>\n{inside}\n</worldbody>\n</mujoco>\n")
+    found: list[Finding] = []
+    here(gym.spec("robossl/Mjcf-v0"), {"model": str(file)}, 20.0, found.append)
+    made = next(finding for finding in found if finding.name == "made")
+    assert made.ok is False
+    assert says in made.found
+    assert "robot.xml" in made.found
+    assert "mjcf.py" not in made.found, "our own line helps nobody"
 
 
 # --- at the door

@@ -57,6 +57,8 @@ def _mend(name: str, fault: Fault) -> str:
         return fault.install
     if name == "made" and "No module named" in fault.words:
         return "install what it needs, or correct entry_point=... where it is registered"
+    if fault.ours:
+        return "do what it says, and check again"
     return "look at that line" if fault.where else "look at where it is raised"
 
 

@@ -17,6 +17,8 @@ from types import FrameType
 import gymnasium
 import numpy
 
+from robossl.core.errors import RequestError, WorkError
+
 _OURS = Path(__file__).resolve().parents[2]  # the folder robossl
 _GYMNASIUM = Path(gymnasium.__file__).resolve().parent
 _LIBRARIES = tuple(
@@ -32,12 +34,15 @@ class Fault(Exception):
     def __init__(self, call: str, error: BaseException) -> None:
         self.call = call
         self.kind = type(error).__name__
-        self.words = f"{self.kind}: {_first_line(error)}".rstrip(": ")
-        self.where = place(traceback.extract_tb(error.__traceback__))
+        self.ours = isinstance(error, (RequestError, WorkError))  # it says itself what is to be done
+        self.words = _first_line(error) if self.ours else f"{self.kind}: {_first_line(error)}".rstrip(": ")
+        self.where = "" if self.ours else place(traceback.extract_tb(error.__traceback__))
         missing = self.kind in ("DependencyNotInstalled", "ModuleNotFoundError")
         told = re.findall(r"pip install [^`]+", self.words) if missing else []
         self.install = " && ".join(told)  # what the env says is to be installed
-        super().__init__(f"{call} raised {self.words}{f' at {self.where}' if self.where else ''}")
+        said = "was refused" if self.ours else "raised"
+        where = f" at {self.where}" if self.where else ""
+        super().__init__(f"{call} {said}{':' if self.ours else ''} {self.words}{where}")
 
 
 def _first_line(error: BaseException) -> str:
