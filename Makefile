@@ -2,6 +2,7 @@
 # Paths are relative to this folder, whose name may hold spaces; from elsewhere: make -C FOLDER run.
 BIN   := .venv/bin
 READY := .venv/.ready
+JUDGES := build/judges
 SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
 # The first Python here that will do; `make PYTHON=...` takes another.
@@ -10,7 +11,7 @@ PYTHON = $(or $(shell for p in python3 python3.13 python3.12 python3.11 python; 
   if $$p -c '$(SUITS)' 2>/dev/null; then echo $$p; break; fi; done),python3)
 endif
 
-.PHONY: help setup run test test-slow judge-lerobot lint types wheel clean
+.PHONY: help setup run test test-slow judge-lerobot lint types wheel judges clean
 
 help:
 	@echo "make run        set up, then the main job: robossl learn (about 5 minutes on 2 cores)"
@@ -20,6 +21,7 @@ help:
 	@echo "make lint       ruff"
 	@echo "make types      mypy"
 	@echo "make wheel      build the wheel, install it clean, use it from elsewhere"
+	@echo "make judges     TorchRL, rl_zoo3 and SB3's own wrappers on every id, in an environment of their own"
 	@echo "make clean      remove .venv and what was built"
 
 setup: $(READY)
@@ -62,6 +64,16 @@ types: $(READY)
 
 wheel: $(READY)
 	@"$(BIN)/python" -m pytest -m "slow or not slow" tests/test_wheel.py
+
+# Their dependencies clash with the pins above (python-dateutil), so they have pins and an environment of their own.
+judges: $(JUDGES)/.ready
+	@"$(JUDGES)/bin/python" -m pytest -m "slow or not slow" tests/judges
+
+$(JUDGES)/.ready: pyproject.toml tests/judges/constraints.txt
+	"$(PYTHON)" -m venv "$(JUDGES)"
+	"$(JUDGES)/bin/python" -m pip install --quiet --disable-pip-version-check -c tests/judges/constraints.txt \
+	  -e . pytest pytest-timeout torchrl rl_zoo3 requests moviepy
+	@touch "$(JUDGES)/.ready"
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
