@@ -14,6 +14,7 @@ from gymnasium.utils import seeding
 from robossl.core.errors import RequestError
 from robossl.core.seeding import generator_state, restore_generator
 
+from . import mishaps
 from .native import load_model, load_mujoco
 from .senses import Observation, Senses, box, within
 from .task import GoalTask, Task
@@ -75,6 +76,7 @@ class Simulation:
         self._moving = self._rows[:, 1 : 1 + self.model.nq + self.model.nv]  # positions and velocities
         self._before = self._rows.copy()
         self._warned = self.batch.warning[:, _UNSTABLE, 1]  # (n, 3) live
+        self._mishaps = mishaps.Mishaps(type(task).__name__)
         self._action = np.zeros((num_envs, self.model.nu))
         self.senses = Senses(task, self.model, pixels, proprioception, camera)
         self._goal: np.ndarray | None = None  # (n, G) float32
@@ -143,20 +145,25 @@ class Simulation:
     def _advance(self, ids: np.ndarray | None) -> np.ndarray:
         """Step the physics; (n,) bool of the lanes that broke, put back to where they were."""
         np.copyto(self._before, self._rows)
-        failure = np.zeros(self.num_envs, bool)
+        reasons: dict[int, str] = {}  # by lane that broke
         try:
             self.batch.step(ids, self.substeps, self._stage)
         except self._simulation_error as error:
-            failure[error.ids] = True
+            reasons = dict.fromkeys(map(int, error.ids), " ".join(str(error).split()))
         if np.count_nonzero(self._warned):
-            failure |= self._warned.any(axis=1)
-            self.batch.warning[failure] = 0
+            reasons |= {int(lane): mishaps.WARNINGS[kind] for lane, kind in np.argwhere(self._warned)}
+            self.batch.warning[list(reasons)] = 0
         finite = np.isfinite(self._moving)
         if np.count_nonzero(finite) < finite.size:
-            failure |= ~finite.all(axis=1)
-        if np.count_nonzero(failure):
-            self.batch.state[failure] = self._before[failure]
-            self._settle(np.flatnonzero(failure))
+            broken = np.flatnonzero(~finite.all(axis=1))
+            reasons = dict.fromkeys(map(int, broken), mishaps.NOT_FINITE) | reasons
+        failure = np.zeros(self.num_envs, bool)
+        if reasons:
+            lanes = np.array(sorted(reasons))
+            failure[lanes] = True
+            self.batch.state[lanes] = self._before[lanes]
+            self._settle(lanes)
+            self._mishaps.tell(reasons, self._rows[:, 0])
         return failure
 
     def _judge(self, action: np.ndarray, failure: np.ndarray) -> Outcome:

@@ -99,3 +99,20 @@ def test_a_single_env_says_so_too(env_id) -> None:
     assert np.isfinite(reward)
     env.reset()
     assert env.step(np.zeros(env.action_space.shape))[4]["failure"] is False
+
+
+def test_the_log_says_which_lane_broke_and_why_a_few_times(caplog) -> None:
+    envs = gym.make_vec("robossl/CartPoleSwingUp-v0", num_envs=4, max_episode_steps=500)
+    envs.reset(seed=0)
+    envs.step(np.zeros((4, 1)))
+    envs.simulation.body.qpos[2] = np.nan
+    envs.step(np.zeros((4, 1)))
+    (said,) = caplog.messages
+    assert said.startswith("CartPoleSwingUp, lane 2, at 0.02 s: ")
+    assert "position that is no number" in said
+    for _ in range(20):
+        envs.reset()
+        envs.simulation.body.qvel[1] = 1e12
+        envs.step(np.zeros((4, 1)))
+    assert len(caplog.messages) == 10
+    assert "further ones are not said" in caplog.messages[-1]
