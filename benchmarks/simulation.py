@@ -104,10 +104,11 @@ def beside_bare(env_id: str, given: argparse.Namespace) -> dict[str, float]:
     bare = Batch(simulation.model, given.num_envs, given.threads)
     control, substeps = bare.bind("ctrl"), simulation.task.body.substeps
     actions = _actions(envs)
+    controls = [np.array(simulation.control(action)) for action in actions]
 
     def theirs() -> None:
-        for action in actions:
-            control[:] = action
+        for given_to in controls:
+            control[:] = given_to
             bare.step(None, substeps)
 
     def prepare() -> None:

@@ -132,7 +132,7 @@ class Simulation:
         action = np.minimum(np.maximum(self._action, -1.0, out=self._action), 1.0, out=self._action)
         if self.variations.active:
             action = self.variations.acted(action, ids)
-        control = self._middle + self._half * action if self._stretched else action
+        control = self.control(action)
         if ids is None:
             self._control[:] = control
         else:
@@ -141,6 +141,10 @@ class Simulation:
         if self.variations.active:
             self.variations.sense(np.arange(self.num_envs) if ids is None else ids)
         return self._judge(action, failure)
+
+    def control(self, action: np.ndarray) -> np.ndarray:
+        """What actions (n, A) within [-1, 1] are to the actuators, each in its own unit."""
+        return self._middle + self._half * action if self._stretched else action
 
     def _advance(self, ids: np.ndarray | None) -> np.ndarray:
         """Step the physics; (n,) bool of the lanes that broke, put back to where they were."""
