@@ -11,13 +11,14 @@ PYTHON = $(or $(shell for p in python3 python3.13 python3.12 python3.11 python; 
   if $$p -c '$(SUITS)' 2>/dev/null; then echo $$p; break; fi; done),python3)
 endif
 
-.PHONY: help setup run test test-slow judge-lerobot lint types wheel judges clean
+.PHONY: help setup run test test-slow judge-lerobot lint types wheel judges rival-loader clean
 
 help:
 	@echo "make run        set up, then the main job: robossl learn (about 5 minutes on 2 cores)"
 	@echo "make test       set up, then the tests"
 	@echo "make test-slow  the tests that learn for longer"
 	@echo "make judge-lerobot  LeRobot's own loader reads what we export (its own environment, about 6 GB)"
+	@echo "make rival-loader   the loader that benchmarks.streams compares with (its own environment, about 6 GB)"
 	@echo "make lint       ruff"
 	@echo "make types      mypy"
 	@echo "make wheel      build the wheel, install it clean, use it from elsewhere"
@@ -51,6 +52,13 @@ judge-lerobot: $(READY)
 	@rm -rf build/judged && mkdir -p build/judged
 	@"$(BIN)/python" tests/streams/judge_lerobot.py write build/judged
 	@HF_HUB_OFFLINE=1 build/lerobot/bin/python tests/streams/judge_lerobot.py read build/judged
+
+# The loader that benchmarks.streams runs beside ours; its package does not say that it needs the last two.
+rival-loader:
+	$(if $(JUDGE),,$(error it needs Python 3.12 or 3.13 here; try: make rival-loader JUDGE=/path/to/python3.12))
+	@test -d build/stable-worldmodel || "$(JUDGE)" -m venv build/stable-worldmodel
+	@build/stable-worldmodel/bin/python -m pip install --quiet --disable-pip-version-check \
+	  "stable-worldmodel==0.1.1" opencv-python-headless imageio
 
 lint: $(READY)
 	@"$(BIN)/ruff" check .

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from robossl.streams.archive import Archive
+from robossl.streams.mapping import will_read
 from robossl.streams.schema import Field
 from robossl.streams.splits import SPLITS
 from robossl.streams.stream import Stream
@@ -69,6 +70,7 @@ def _field(field: Field, archive: Archive) -> dict[str, Any]:
     for index in range(len(archive.chunks)):
         arrays = archive.arrays(index)
         values = arrays[field.name]
+        will_read(values, 0, len(values))
         if field.role in ("action", "reward"):
             values = values[~arrays["is_last"]]
         values = values[np.isfinite(values)]

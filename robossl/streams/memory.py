@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from robossl.streams.archive import Archive
+from robossl.streams.mapping import will_read
 from robossl.streams.schema import FLAGS, Field, Schema
+from robossl.streams.shelf import Shelf
 from robossl.streams.table import Table
 
 _SMALL = 16384  # [bytes] rows of wider fields are never kept
@@ -20,6 +22,7 @@ class Memory:
         self._schema, self._budget, self._archive = schema, budget, archive
         self._waiting = Table(lanes)  # rows since the last commit
         self._kept = Table(lanes)  # all rows
+        self._shelf = Shelf()
         self._followed = 0  # chunks whose rows are in `_kept`
         for field in schema.fields:
             if field.name not in FLAGS:
@@ -92,7 +95,7 @@ class Memory:
         found = {}
         for name in names:
             field = self._schema[name]
-            out = np.empty((len(lane), *field.shape), np.dtype(field.dtype))
+            out = self._shelf.array((len(lane), *field.shape), np.dtype(field.dtype))
             for index, selection, local in plan:
                 if index < len(self._archive.chunks):
                     _copy(self._archive.arrays(index)[name], local, out, selection)
@@ -125,6 +128,7 @@ class Memory:
     def _keep(self, name: str, index: int) -> None:
         """Copy the rows of a chunk."""
         source, chunk = self._archive.arrays(index)[name], self._archive.chunks[index]
+        will_read(source, 0, len(source))
         begin = self._archive.begins(index)
         self._kept.reserve(int((begin + chunk.rows).max()))
         for lane in np.flatnonzero(chunk.rows).tolist():
@@ -138,7 +142,9 @@ def _copy(source: np.ndarray, local: np.ndarray, out: np.ndarray, selection: np.
         out[selection] = source.take(local, axis=0)
         return
     edges = np.flatnonzero((np.diff(selection) != 1) | (np.diff(local) != 1)) + 1
-    begins, ends = np.append(0, edges).tolist(), np.append(edges, len(local)).tolist()
-    for begin, end in zip(begins, ends):
-        target, origin, rows = int(selection[begin]), int(local[begin]), end - begin
+    begins, ends = np.append(0, edges), np.append(edges, len(local))
+    runs = list(zip(selection[begins].tolist(), local[begins].tolist(), (ends - begins).tolist()))
+    for _, origin, rows in runs:  # all at once, so that the disk is never idle
+        will_read(source, origin, origin + rows)
+    for target, origin, rows in runs:
         out[target : target + rows] = source[origin : origin + rows]

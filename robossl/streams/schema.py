@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,7 @@ class Field:
     @property
     def row_bytes(self) -> int:
         """The bytes of one row."""
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
     def is_image(self) -> bool:
@@ -97,7 +99,7 @@ class Schema:
         """The names of the observation fields."""
         return [field.name for field in self.fields if field.role == "observation"]
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
         """The bytes of one row, all fields together."""
         return sum(field.row_bytes for field in self.fields)
