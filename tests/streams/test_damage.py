@@ -15,7 +15,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from stream_toys import CountingEnvs, check_law, live, rows_of
 
-from robossl.core.errors import RequestError, WorkError
+from robossl.core.errors import DamagedFile, RequestError, WorkError
 from robossl.streams import SPLITS, DamagedStream, Recorder, Stream, validate
 
 MODE = AutoresetMode.SAME_STEP
@@ -242,7 +242,9 @@ for t in range(100_000):
 """
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "seed", [*range(5), *(pytest.param(n, marks=pytest.mark.slow) for n in range(5, 50))]
+)
 def test_a_killed_writer_loses_nothing_committed(tmp_path, seed):
     arguments = [sys.executable, "-c", WRITER, str(Path(__file__).parent), str(tmp_path / "s")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as writer:
@@ -302,11 +304,55 @@ def test_a_file_that_cannot_grow_is_an_error_in_words(tmp_path):
         assert 1000 * lane + 319 in taken or 1000 * lane + 318 in taken
 
 
+def mounted(folder: Path, *words: str) -> bool:
+    """Mount something on a folder; False where nobody may."""
+    command = ["mount", *words, str(folder)]
+    return shutil.which("mount") is not None and not subprocess.run(command, capture_output=True).returncode
+
+
+def test_a_folder_that_may_only_be_read_can_be_read(recorded):
+    """Read-only for everybody, root too: what is there is read and sampled, and writing is refused in a line."""
+    if not mounted(recorded, "--bind", str(recorded)):
+        pytest.skip("no right to mount here")
+    try:
+        if not mounted(recorded, "-o", "remount,ro,bind"):
+            pytest.skip("no right to mount read-only here")
+        stream = Stream.open(recorded)
+        check_law(stream)
+        assert validate(recorded)["ok"]
+        rows = {f.name: np.zeros((5, *f.shape), f.dtype) for f in stream.schema.fields}
+        with pytest.raises(WorkError, match=r"cannot write to .*: Read-only file system"):
+            stream.append({**rows, "is_first": np.ones(5, bool)})
+        with pytest.raises(WorkError, match=r"cannot write to .*: Read-only file system"):
+            validate(recorded, repair=True)
+        with pytest.raises((WorkError, RequestError), match=r"cannot .*: Read-only file system"):
+            stream.like(recorded / "inside", 5)
+        check_law(stream)
+    finally:
+        subprocess.run(["umount", "-l", str(recorded)], check=False)
+
+
+@pytest.mark.parametrize("file", ["stream.json", "head.json"])
+@pytest.mark.parametrize("spoil", [cut_to_nothing, cut_short, break_header])
+def test_a_damaged_header_is_named_and_a_damaged_head_is_done_without(recorded, file, spoil):
+    """`head.json` only tells a lost last chunk from none; without `stream.json` nobody knows what the rows are."""
+    whole = Stream.open(recorded)
+    spoil(recorded / file)
+    if file == "head.json":
+        assert Stream.open(recorded).rows == whole.rows
+        assert validate(recorded)["ok"]
+    else:
+        with pytest.raises(DamagedFile, match=r"stream\.json"):
+            Stream.open(recorded)
+        with pytest.raises(DamagedFile, match=r"stream\.json"):
+            validate(recorded, repair=True)
+    assert len(list(recorded.glob("chunk-*"))) == CHUNKS
+
+
 def test_a_full_disk_loses_nothing_committed(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+    if not mounted(disk, "-t", "tmpfs", "-o", "size=256k", "tmpfs"):
         pytest.skip("no right to mount a small disk here")
     try:
         recorder = Recorder.create(CountingEnvs(5, MODE), disk / "s")
