@@ -54,6 +54,10 @@ class Ledger:
         """The bytes of rows given by lane and position, of shapes that broadcast."""
         return self._table.take("byte", lane * self._table.capacity + position)
 
+    def pieces(self, lane: np.ndarray, start: np.ndarray, rows: int) -> np.ndarray:
+        """The bytes of `rows` rows from `start` (B,) of `lane` (B,) on: (B, rows)."""
+        return self._table.pieces("byte", self._table.flat(lane, start), rows)
+
     def lane_bytes(self, lane: int) -> np.ndarray:
         """The bytes of all rows of a lane, a view (T,)."""
         return self._table.columns["byte"][lane, : self.lengths[lane]]

@@ -73,12 +73,11 @@ class Memory:
         for name in names if admit else ():
             if name not in self._kept.columns and self._fits(self._schema[name]):
                 self._admit(self._schema[name])
-        flat = self._kept.flat(lane, start)[:, None] + np.arange(rows)
-        short = flat[:, :-1].copy()
+        flat = self._kept.flat(lane, start)
         found, rest = {}, []
         for name in names:
             if name in self._kept.columns:
-                found[name] = self._kept.take(name, short if name in cut else flat)
+                found[name] = self._kept.pieces(name, flat, rows - (name in cut))
             else:
                 rest.append(name)
         if rest:

@@ -227,7 +227,7 @@ class Store:
         wanted = [*names, *cut]
         found = self._memory.take([n for n in wanted if n not in FLAGS], lane, start, rows, set(cut), admit)
         if len(found) < len(wanted):
-            known = self._ledger.bytes(lane[:, None], start[:, None] + np.arange(rows))
+            known = self._ledger.pieces(lane, start, rows)
             short = known[:, :-1]
             for name in (n for n in wanted if n in FLAGS):
                 found[name] = self._ledger.flag(name, short if name in cut else known)

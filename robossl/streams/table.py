@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from robossl.streams.schema import Field
@@ -46,6 +48,21 @@ class Table:
         """Copies of the rows at `flat` (...): (..., *shape)."""
         column = self.columns[name]
         return column.reshape(-1, *column.shape[2:]).take(flat, axis=0)
+
+    def pieces(self, name: str, flat: np.ndarray, rows: int) -> np.ndarray:
+        """Copies of `rows` rows from each of `flat` (B,) on: (B, rows, *shape).
+
+        A piece is copied at once, as one element of an array of overlapping pieces.
+        """
+        column = self.columns[name]
+        shape = (len(flat), rows, *column.shape[2:])
+        size = math.prod(shape[1:]) * column.itemsize
+        if size == 0 or len(flat) == 0:
+            return np.empty(shape, column.dtype)
+        stride = size // rows  # [bytes] of a row
+        count = column.shape[0] * column.shape[1] - rows + 1
+        overlapping: np.ndarray = np.ndarray((count,), np.dtype((np.void, size)), column, 0, (stride,))
+        return overlapping[flat].view(column.dtype).reshape(shape)
 
 
 def ragged(rows: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
