@@ -10,7 +10,8 @@ import numpy as np
 
 from robossl.core.errors import DamagedFile
 
-_QUALITY = {"crf": "18", "g": "2"}  # nearly unharmed; every other frame can be jumped to
+_QUALITY = {"crf": "8", "g": "2"}  # every other frame can be jumped to
+_COLOURS = "yuv444p"  # a colour for every pixel: small pictures are mostly edges
 
 
 class FilmWriter:
@@ -22,8 +23,7 @@ class FilmWriter:
         self._file = av.open(str(path), "w")
         self._stream = self._file.add_stream("libx264", rate=fps, options=_QUALITY)
         self._stream.width, self._stream.height = width, height
-        # half the colours need an even size
-        self._stream.pix_fmt = "yuv420p" if height % 2 == width % 2 == 0 else "yuv444p"
+        self._stream.pix_fmt = _COLOURS
         self._path, self.frames = path, 0
 
     def add(self, images: np.ndarray) -> None:

@@ -44,7 +44,7 @@ def write(stream: Stream, folder: Path, images: str, progress: Progress) -> dict
     losses = lives.losses()
     if any(feature.kind == "video" for feature in features):
         losses.append(
-            "pictures are kept as mp4, which changes their colours a little; images png keeps every bit"
+            "pictures are kept as mp4, which changes colours, most at edges; --images png keeps every bit"
         )
     return {"episodes": len(lives.episodes), "rows": lives.rows, "losses": losses}
 
