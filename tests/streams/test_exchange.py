@@ -116,6 +116,16 @@ def test_what_is_still_going_on_is_broken_off_and_said(tmp_path, name):
         assert kept["is_last"][-1]
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_relative_paths_will_do(tmp_path, monkeypatch, name):
+    stream = lived(tmp_path / "s", steps=10)
+    monkeypatch.chdir(tmp_path)
+    export_stream("s", name, "out-v0")
+    import_stream("out-v0", name, "inner/back")
+    assert same(stream, Stream.open("inner/back"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["inner", "out-v0", "s"]
+
+
 def test_minari_reads_what_was_written(tmp_path):
     stream = lived(tmp_path / "s", "image", SAME)
     export_stream(tmp_path / "s", "minari", tmp_path / "counting-v3")

@@ -77,7 +77,8 @@ def _fresh(out: Path) -> Iterator[Path]:
         raise RequestError(f"{out} is not empty; give a folder of its own")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        above = out.parent.absolute()  # Minari counts its bytes right only from there
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=above))
     except OSError as error:
         raise RequestError(f"cannot make a folder in {out.parent}: {error.strerror}") from error
     folder = work / out.name
