@@ -97,11 +97,13 @@ def dots(episodes: int = 20, steps: int = 8, seed: int = 0) -> ToyStream:
 
 
 def pictures(kind: str, episodes: int = 40, steps: int = 8, seed: int = 0) -> ToyStream:
-    """Images alone: the square of `dots` over a lit floor ("floor"), or brightness that means nothing ("noise")."""
+    """Images alone: the square of `dots` before a wall and a floor in some light ("floor"), or blots ("noise")."""
     stream = dots(episodes, steps, seed)
     image = stream.observation["eye"]
     if kind == "floor":
-        image[..., 48:, :, :] = np.maximum(image[..., 48:, :, :], 120)
+        light = np.random.default_rng(seed).uniform(10, 120, (episodes, 1, 1, 1, 1))
+        floor = np.where(np.arange(64) < 40, 0, 100).reshape(-1, 1, 1)
+        image = np.maximum(image, light + floor).astype(np.uint8)
     else:
         shape = (*image.shape[:2], 16, 16, 1)
         coarse = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
