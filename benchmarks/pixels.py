@@ -27,7 +27,7 @@ from robossl.world import WorldConfig, WorldModel
 from robossl.world.config import PIXELS
 
 _ENV, _SIZE = "robossl/Reacher-v0", (64, 64)
-_ROWS = ("own", "forward", "inverse", "sigreg")
+_ROWS = ("own", "without_picture", "forward", "inverse", "sigreg")
 
 
 def main() -> None:

@@ -96,5 +96,5 @@ PIXELS = WorldConfig(  # the recipe for images on a few CPU cores
     batch=64,
     rollout=4,
     learning_rate=1e-3,
-    objectives=("forward", "inverse:10"),
+    objectives=("forward", "inverse:10", "picture:10"),
 )
