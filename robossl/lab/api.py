@@ -20,6 +20,7 @@ from robossl.lab.config import check_count, thread_count, to_dict
 from robossl.lab.gather import gather
 from robossl.streams import Recorder, Stream
 from robossl.world import WorldConfig, WorldLearner, WorldModel
+from robossl.world.config import recipe
 
 
 def make(env: str, num_envs: int = 1, threads: int = 0, **settings: Any) -> gym.vector.VectorEnv:
@@ -85,11 +86,13 @@ def pretrain(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> WorldModel:
-    """A world model from a stream, without reward; written to `out`."""
+    """A world model from a stream, without reward; written to `out`. Without a config, by the recipe that fits."""
     check_count("updates", updates)
     plugins.objectives()
     source = stream if isinstance(stream, Stream) else Stream.open(stream)
-    model = WorldModel(config or WorldConfig(), source.observation_space, source.action_space, seed)
+    model = WorldModel(
+        config or recipe(source.observation_space), source.observation_space, source.action_space, seed
+    )
     learner = WorldLearner(model, source, seed, device=device)
     env = folders.recorded_env(source.path) or source.header["env"]
     settings = {"seed": seed, "device": device, "threads": threads, "pretrain": {"updates": updates}}

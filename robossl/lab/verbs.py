@@ -131,6 +131,8 @@ _PRETRAIN = ("seed", "threads", "device", "pretrain.updates")  # what pretrain t
 def pretrain(options: Namespace) -> Result:
     """`robossl pretrain`."""
     from robossl.lab import api
+    from robossl.streams import Stream
+    from robossl.world.config import recipe
 
     flags = {key: getattr(options, n) for n, key in _COMMON.items() if getattr(options, n, None) is not None}
     layers = [("command line", flags | configuration.overrides(options.overrides, LearnConfig))]
@@ -140,6 +142,8 @@ def pretrain(options: Namespace) -> Result:
     for name, origin in given.items():
         if not name.startswith("world.") and name not in _PRETRAIN:
             raise RequestError(f"{origin}: pretrain takes world.* and {', '.join(_PRETRAIN)}; got {name!r}")
+    fitting = recipe(Stream.open(options.stream).observation_space).to_json()
+    layers.insert(0, ("the recipe", {f"world.{name}": value for name, value in fitting.items()}))
     settings = configuration.parse(LearnConfig, *layers)
     updates = settings.pretrain.updates if "pretrain.updates" in given else 2000
     model = api.pretrain(

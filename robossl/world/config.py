@@ -6,7 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from gymnasium import spaces
+
 from robossl.core.errors import RequestError, unknown
+from robossl.core.spaces import encodable, is_image
 
 SMALLEST_IMAGE = 44  # [pixels] that three convolutions leave something of
 
@@ -98,3 +101,9 @@ PIXELS = WorldConfig(  # the recipe for images on a few CPU cores
     learning_rate=1e-3,
     objectives=("forward", "inverse:10", "picture:10"),
 )
+
+
+def recipe(observation_space: spaces.Space) -> WorldConfig:
+    """What to learn with where nothing else was asked for: `PIXELS` where images are all there is to read."""
+    images = all(is_image(leaf) for leaf in encodable(observation_space).values())
+    return PIXELS if images else WorldConfig()

@@ -9,6 +9,7 @@ from world_toys import ToyStream, dots
 
 from robossl.world import WorldConfig, WorldLearner, WorldModel
 from robossl.world.batch import encode
+from robossl.world.config import PIXELS, recipe
 
 CONFIG = WorldConfig(
     latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), ensemble=2, batch=24, rollout=3
@@ -48,6 +49,13 @@ def test_a_moved_square_tells_the_action_from_pixels_alone() -> None:
     assert taught.update(5)["inverse"] < 0.4 * first["inverse"]
     health = taught.health()
     assert health["effective_rank"] > 1.5
+
+
+def test_where_images_are_all_there_is_the_recipe_for_pixels_is_used() -> None:
+    stream = dots()
+    assert recipe(stream.observation_space) == WorldConfig()
+    assert recipe(images_only(stream).observation_space) == PIXELS
+    assert recipe(spaces.Box(-1, 1, (3,))) == WorldConfig()
 
 
 def test_a_dream_of_images_shows_latents() -> None:
