@@ -22,7 +22,6 @@ from robossl.evaluation.held import hold_out
 from robossl.evaluation.prediction import forward_skill, valid_prediction_time
 from robossl.lab import measure, plugins
 from robossl.lab.actor import Actor
-from robossl.lab.progress import progress
 from robossl.streams import Recorder, Stream
 from robossl.world import WorldModel
 from robossl.world.reward import LearnedReward
@@ -72,7 +71,7 @@ def compared(given: argparse.Namespace, seed: int, folder: Path) -> dict[str, An
     took: dict[str, float] = {}
     for name, actor in actors.items():
         began = time.perf_counter()
-        actor.learn(given.dreamt if name == "dreamt" else given.rows, progress())
+        actor.learn(given.dreamt if name == "dreamt" else given.rows, Silent())
         took[name] = round(time.perf_counter() - began, 1)
     absent: dict[str, str] = {}
     rows = measure.table(

@@ -79,7 +79,7 @@ def test_it_falls_on_a_learnable_world(name: str) -> None:
 def test_a_pretext_falls_on_pictures_with_an_order_and_not_on_noise(name: str) -> None:
     config = WorldConfig(**{**small(name).to_json(), "batch": 48, "rollout": 1, "learning_rate": 3e-3})
     seen = {}
-    for kind, episodes, updates in (("floor", 30, 0), ("floor", 30, 50), ("noise", 150, 50)):
+    for kind, episodes, updates in (("floor", 150, 0), ("floor", 150, 50), ("noise", 150, 50)):
         stream = pictures(kind, episodes)
         learner = WorldLearner(
             WorldModel(config, stream.observation_space, stream.action_space), stream, device="cpu"
