@@ -18,6 +18,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 import robossl
+from robossl.core.contracts import Silent
 from robossl.evaluation.held import hold_out
 from robossl.evaluation.prediction import forward_skill, valid_prediction_time
 from robossl.lab import measure, plugins
