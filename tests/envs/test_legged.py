@@ -175,7 +175,7 @@ def test_a_life_begins_on_the_floor(env_id) -> None:
     np.testing.assert_allclose((body.qpos[:, 3:7] ** 2).sum(axis=1), 1, atol=1e-9)
     if env_id in STAND_IDS:
         assert body.torso_upright().min() > 0.2, "not on its back"
-        assert envs.success().mean() < 0.06
+        assert envs.success().mean() < 0.1  # with its feet below it, a moment long
     else:
         assert (body.torso_upright() > 0.98).all()
         assert (envs.state()["foot_contact"].max(axis=1) == 1).all()
