@@ -166,7 +166,7 @@ class ArmReach(GoalTask):
     _TOLERANCE = 0.025  # [m]
     _FULL = 0.01  # [m] distance that earns the full reward
     _MARGIN = 0.3  # [m] beyond it, where 0.1 is left
-    _REACH = ((0.32, -0.3, 0.1), (0.64, 0.3, 0.5))  # [m] corners of the room in which goals are
+    _REACH = ((0.32, -0.3, 0.1), (0.64, 0.3, 0.45))  # [m] corners of the room in which goals are
 
     def start(self, random: np.random.Generator) -> Pose:
         """Anywhere above the tray, at rest."""
@@ -190,14 +190,19 @@ class ArmReach(GoalTask):
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 16): pointing down, the cube out of the way in a corner of the tray."""
-        place = np.asarray(goal, np.float64) * _UNIT + _MIDDLE
+        place = self.place_of(goal)
         yaw = np.zeros(len(place))
         corner = np.tile(_MIDDLE + [-0.16, 0.24, _CUBE], (len(place), 1))
         return _posed(reaching(place, yaw), _OPEN / 2, corner, yaw)
 
     def markers(self, goal: np.ndarray) -> list[Marker]:
         """A ball at the place."""
-        return [Marker("sphere", np.asarray(goal, np.float64) * _UNIT + _MIDDLE, (self._TOLERANCE,))]
+        return [Marker("sphere", self.place_of(goal), (self._TOLERANCE,))]
+
+    @staticmethod
+    def place_of(goal: np.ndarray) -> np.ndarray:
+        """(..., 3) [m]: where goals (..., 3) want the gripper."""
+        return np.asarray(goal, np.float64) * _UNIT + _MIDDLE
 
 
 class ArmPush(GoalTask):
@@ -237,17 +242,22 @@ class ArmPush(GoalTask):
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 16): the cube square in its place, the gripper waiting 0.3 m above the tray's middle."""
-        flat = np.asarray(goal, np.float64) * _UNIT
-        cube = np.concatenate([flat + _MIDDLE[:2], np.full((len(flat), 1), _CUBE)], axis=1)
-        yaw = np.zeros(len(flat))
-        above = np.tile(_MIDDLE + [-0.05, 0.0, 0.3], (len(flat), 1))
+        cube = self.place_of(goal)
+        yaw = np.zeros(len(cube))
+        above = np.tile(_MIDDLE + [-0.05, 0.0, 0.3], (len(cube), 1))
         return _posed(reaching(above, yaw), _OPEN / 2, cube, yaw)
 
     def markers(self, goal: np.ndarray) -> list[Marker]:
         """A thin tile under the place."""
-        x, y = np.asarray(goal, np.float64) * _UNIT + _MIDDLE[:2]
         thin = 0.0015  # [m] it lies on the tray
-        return [Marker("box", np.array([x, y, thin]), (_CUBE + 0.01, _CUBE + 0.01, thin))]
+        place = self.place_of(goal) * [1.0, 1.0, 0.0] + [0.0, 0.0, thin]
+        return [Marker("box", place, (_CUBE + 0.01, _CUBE + 0.01, thin))]
+
+    @staticmethod
+    def place_of(goal: np.ndarray) -> np.ndarray:
+        """(..., 3) [m]: where goals (..., 2) want the middle of the cube."""
+        flat = np.asarray(goal, np.float64) * _UNIT + _MIDDLE[:2]
+        return np.concatenate([flat, np.full_like(flat[..., :1], _CUBE)], axis=-1)
 
 
 class ArmLift(Task):
