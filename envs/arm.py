@@ -31,8 +31,8 @@ _JOINTS, _FINGERS, _CUBE_AT, _CUBE_TURN = slice(0, 7), slice(7, 9), slice(9, 12)
 class ArmAndCube(Body):
     """The arm, whose joints are driven at wished speeds, and the cube, which is free; 25 control steps a second.
 
-    An action is the speed of each joint, 1 being half of what the machine can do, and the gripper's width from
-    shut (-1) to 80 mm (1). With no action the arm stands still and the gripper holds the cube.
+    An action is the speed of each joint, 1 being about half of what the machine can do, and the gripper's width
+    from shut (-1) to 80 mm (1). With no action the arm stands still and the gripper holds the cube.
     Observation (36): joint angles / pi, fingers / 40 mm, gripper and cube from the tray's middle / 0.3 m, the x
     and y axes of the cube, joint speeds / 1 rad/s, fingers / 50 mm/s, the cube's / 0.5 m/s and / 5 rad/s.
     """
