@@ -1,0 +1,261 @@
+"""Hand: three fingers and a thumb under a cube that lies on the palm, asked to turn it in the hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .legged import Vector, columns, quaternion, turned_back
+from .shaping import tolerance
+from .task import Body, Pose, Task, once
+
+_TILT = 0.1  # [rad] by which the palm is lower towards the fingers
+_COSINE, _SINE = math.cos(_TILT), math.sin(_TILT)
+_SPLAY = math.sin(
+    math.radians(5)
+)  # index and ring point apart by 5 degrees each, the thumb as much to the wrist
+_STRAIGHT = math.cos(math.radians(5))
+_HALF = 0.03  # [m] half the cube's edge
+_TOP = 0.0111  # [m] of the palm's surface above the axes of the fingers
+_NEST = np.array([-0.034, 0.0, _TOP + _HALF])  # [m] where the cube lies, in the palm's frame
+_TIP = 0.012  # [m] radius of a fingertip
+_TOUCH = 1e-3  # [m] between fingertip and cube within which they count as touching
+_LOW = -0.03  # [m] height of the palm's underside
+_PLACE = 0.05  # [m] and
+_SPEED = 0.5  # [m/s],
+_SPIN = 5.0  # [rad/s] of a cube that is pushed about,
+_JOINT_SPIN = 10.0  # [rad/s] of a joint in a hurry: to bring observations to unit scale
+
+Rows = tuple[tuple[float, ...], ...]  # a rotation, (3, 3)
+
+
+@dataclass(frozen=True)
+class Finger:
+    """A chain of four hinges; the first turns about `axes[0]` of a frame that is fixed in the palm."""
+
+    base: tuple[float, float, float]  # [m] in the palm's frame
+    frame: Rows  # its columns are the frame's axes in the palm's
+    axes: tuple[
+        str, ...
+    ]  # "x" or "y" or "z" with "-" for turning the other way round, each in its link's frame
+    places: tuple[tuple[float, float, float], ...]  # [m] of the next hinge, and at last of the tip's middle
+
+
+def _finger(y: float, splay: float) -> Finger:
+    """A finger beside the middle by `y` [m], turned from it by an angle of this sine."""
+    straight = math.sqrt(1 - splay * splay)
+    frame = ((straight, -splay, 0.0), (splay, straight, 0.0), (0.0, 0.0, 1.0))
+    base = (-0.001542 if splay else 0.0007, y, 0.0)
+    places = tuple((length, 0.0, 0.0) for length in (0.0164, 0.054, 0.0384, 0.0267))
+    return Finger(base, frame, ("x", "-y", "-y", "-y"), places)
+
+
+_THUMB = Finger(
+    (-0.045987, -0.019333, -0.0182),
+    ((-_SPLAY, 0.0, _STRAIGHT), (-_STRAIGHT, 0.0, -_SPLAY), (0.0, -1.0, 0.0)),
+    ("-z", "x", "-y", "-y"),
+    ((0.0399, -0.005, -0.027), (0.0177, 0.0, 0.0), (0.0514, 0.0, 0.0), (0.0423, 0.0, 0.0)),
+)
+FINGERS = (_finger(-0.0435, -_SPLAY), _finger(0.0, 0.0), _finger(0.0435, _SPLAY), _THUMB)
+
+
+class HandAndCube(Body):
+    """Index, middle, ring and thumb, each with four servos, and a free cube; 20 control steps a second.
+
+    An action is a target for every joint, around a loose cradle over the cube; its servo pulls there as a spring
+    with a damper, no stronger than the motor. Observation (47): joint angles in halves of what targets span,
+    from their middle (16), joint velocities / 10 rad/s (16), where the cube is from the middle of its nest
+    / 0.05 m (3), its x and z axes (6), its velocity / 0.5 m/s (3) and spin / 5 rad/s (3) in the world's frame.
+    """
+
+    model = "hand/hand.xml"
+    substeps = 10  # of 0.005 s
+    parts = {"cube": ("cube",)}  # noqa: RUF012
+    observation_bound = np.concatenate(
+        [np.full(16, 3.0), np.full(16, 10.0), np.full(3, 10.0), np.full(6, 1.0), np.full(6, 10.0)]
+    )
+    targets = np.array(
+        [[-0.47, 0.47], [0.2, 1.6], [0.2, 1.7], [0.0, 1.6]] * 3
+        + [[0.3, 1.3], [0.0, 1.1], [-0.1, 1.5], [-0.1, 1.5]]
+    )  # (16, 2) [rad] what actions span
+
+    def cube_offset(self) -> np.ndarray:
+        """(n, 3) [m] of the cube from the middle of its nest."""
+        return self.qpos[:, :3] - NEST
+
+    def cube_distance(self) -> np.ndarray:
+        """(n,) [m] of the cube from the middle of its nest."""
+        x, y, z = columns(self.cube_offset())
+        return np.sqrt(x * x + y * y + z * z)
+
+    @once
+    def cube_spin(self) -> Vector:
+        """[rad/s] about the world's x, y and z."""
+        w, x, y, z = quaternion(self.qpos)
+        return turned_back((w, -x, -y, -z), columns(self.qvel[:, 3:6]))
+
+    def cube_axes(self) -> tuple[Vector, Vector]:
+        """The cube's own x and z in the world's frame."""
+        w, x, y, z = quaternion(self.qpos)
+        across = (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y))
+        return across, (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y))
+
+    def observation(self) -> np.ndarray:
+        """(n, 47)."""
+        low, high = self.targets.T
+        joints = (self.qpos[:, 7:] - (low + high) / 2) / ((high - low) / 2)
+        across, up = self.cube_axes()
+        spin = np.stack(self.cube_spin(), axis=1) / _SPIN
+        cube = [self.cube_offset() / _PLACE, np.stack(across + up, axis=1), self.qvel[:, :3] / _SPEED, spin]
+        return np.concatenate([joints, self.qvel[:, 6:] / _JOINT_SPIN, *cube], axis=1)
+
+    @classmethod
+    def pose(cls, observation: np.ndarray) -> np.ndarray:
+        """(m, 23): the cube's place and turn, and the joints; imagined axes are made straight first."""
+        low, high = cls.targets.T
+        observation = np.asarray(observation, np.float64)
+        joints = observation[:, :16] * ((high - low) / 2) + (low + high) / 2
+        place = observation[:, 32:35] * _PLACE + NEST
+        return np.concatenate([place, _turn(observation[:, 35:38], observation[:, 38:41]), joints], axis=1)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Cube place [m], axes, velocities [m/s, rad/s], joints, their velocities, which fingertips touch it (0, 1)."""
+        joints, (across, up) = self.qpos[:, 7:], self.cube_axes()
+        return {
+            "cube_position": self.qpos[:, :3].copy(),
+            "cube_axis": np.stack(across, axis=1),
+            "cube_up": np.stack(up, axis=1),
+            "cube_velocity": self.qvel[:, :3].copy(),
+            "cube_spin": np.stack(self.cube_spin(), axis=1),
+            "joint_position_cos": np.cos(joints),
+            "joint_position_sin": np.sin(joints),
+            "joint_velocity": self.qvel[:, 6:].copy(),
+            "fingertip_contact": (tip_gaps(self.qpos) <= _TOUCH).astype(np.float64),
+        }
+
+
+def fingertip(qpos: np.ndarray, number: int) -> Vector:
+    """[m] the middle of a fingertip in the world's frame, in poses (m, 23)."""
+    finger, first = FINGERS[number], 7 + 4 * number
+    x, y, z = (np.full(len(qpos), value) for value in finger.places[-1])
+    for joint in (3, 2, 1, 0):
+        x, y, z = _turned((x, y, z), finger.axes[joint], qpos[:, first + joint])
+        if joint:
+            right, left, up = finger.places[joint - 1]
+            x, y, z = x + right, y + left, z + up
+    a, b, c = (row[0] * x + row[1] * y + row[2] * z for row in finger.frame)
+    a, b, c = a + finger.base[0], b + finger.base[1], c + finger.base[2]
+    return _COSINE * a + _SINE * c, b, _COSINE * c - _SINE * a
+
+
+def tip_gaps(qpos: np.ndarray) -> np.ndarray:
+    """(m, 4) [m] between the surfaces of each fingertip and the cube, in poses (m, 23)."""
+    gaps = []
+    for number in range(len(FINGERS)):
+        place = tuple(a - b for a, b in zip(fingertip(qpos, number), columns(qpos[:, :3])))
+        x, y, z = (
+            np.maximum(np.abs(a) - _HALF, 0.0)
+            for a in turned_back(quaternion(qpos), (place[0], place[1], place[2]))
+        )
+        gaps.append(np.sqrt(x * x + y * y + z * z) - _TIP)
+    return np.stack(gaps, axis=1)
+
+
+def _turned(vector: Vector, axis: str, angle: np.ndarray) -> Vector:
+    """A vector, turned about an axis by an angle."""
+    cosine, sine = np.cos(angle), np.sin(-angle if axis.startswith("-") else angle)
+    x, y, z = vector
+    if axis.endswith("x"):
+        return x, cosine * y - sine * z, sine * y + cosine * z
+    if axis.endswith("y"):
+        return cosine * x + sine * z, y, cosine * z - sine * x
+    return cosine * x - sine * y, sine * x + cosine * y, z
+
+
+def _turn(across: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """(m, 4): the quaternion of a frame whose x and z axes are about these (m, 3)."""
+    z = columns(up / _length(up))
+    x = columns(across)
+    along = x[0] * z[0] + x[1] * z[1] + x[2] * z[2]
+    square = np.stack([a - along * b for a, b in zip(x, z)], axis=1)
+    x = columns(square / _length(square))
+    y = (z[1] * x[2] - z[2] * x[1], z[2] * x[0] - z[0] * x[2], z[0] * x[1] - z[1] * x[0])
+    sizes = [1 + x[0] + y[1] + z[2], 1 + x[0] - y[1] - z[2], 1 - x[0] + y[1] - z[2], 1 - x[0] - y[1] + z[2]]
+    largest = np.argmax(np.stack(sizes, axis=1), axis=1)
+    right, left, over = y[2] - z[1], z[0] - x[2], x[1] - y[0]
+    low, side, high = x[1] + y[0], z[0] + x[2], y[2] + z[1]
+    ways = [[sizes[0], right, left, over], [right, sizes[1], low, side]]
+    ways += [[left, low, sizes[2], high], [over, side, high, sizes[3]]]
+    turn = np.stack([np.choose(largest, [way[part] for way in ways]) for part in range(4)], axis=1)
+    return turn / _length(turn)
+
+
+def _length(vector: np.ndarray) -> np.ndarray:
+    """(m, 1), never 0, of vectors (m, k)."""
+    square = vector[:, :1] * vector[:, :1]
+    for part in range(1, vector.shape[1]):
+        square = square + vector[:, part : part + 1] * vector[:, part : part + 1]
+    return np.sqrt(np.maximum(square, 1e-24))
+
+
+def _in_world(place: np.ndarray) -> np.ndarray:
+    """(3,) [m] of a place in the palm's frame."""
+    x, y, z = place
+    return np.array([_COSINE * x + _SINE * z, y, _COSINE * z - _SINE * x])
+
+
+NEST = _in_world(_NEST)  # (3,) [m] where the cube lies, in the world's frame
+
+
+class HandTurn(Task):
+    """Turn the cube about the vertical at 1 rad/s, counterclockwise from above, without letting it go."""
+
+    body = HandAndCube
+    max_episode_steps = 400  # 20 s
+
+    _WISHED = 1.0  # [rad/s]
+    _WITHIN = 0.25  # [rad/s] of it counts as turning so
+    _MARGIN = 0.5  # [rad/s] beyond that, where 0.1 is left
+    _NEAR = 0.03  # [m] from the middle of the nest it is well held,
+    _FAR = 0.05  # [m] beyond that a tenth as well
+    _STEADY = 0.1  # [m/s] a cube that moves no faster than this, and
+    _LEVEL = 0.5  # [rad/s] tumbles no faster than this, is in the hand's power
+
+    def start(self, random: np.random.Generator) -> Pose:
+        """The cube flat on the palm any way round, the fingers about it at rest, every joint a little off."""
+        low, high = self.body.targets.T
+        joints = (low + high) / 2 + random.uniform(-0.1, 0.1, 16)
+        place = _in_world(_NEST + [*random.uniform(-0.003, 0.003, 2), 0.0])
+        yaw = random.uniform(-math.pi, math.pi) / 2
+        lean, level = math.sin(_TILT / 2), math.cos(_TILT / 2)
+        turn = [level * math.cos(yaw), lean * math.sin(yaw), lean * math.cos(yaw), level * math.sin(yaw)]
+        return np.concatenate([place, turn, joints]), np.zeros(22)
+
+    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+        """1 at the wished speed, 0 at rest and turning backwards, less where the cube leaves its nest."""
+        resting = tolerance(
+            np.array(0.0), self._WISHED - self._WITHIN, self._WISHED + self._WITHIN, self._MARGIN
+        )
+        speed = tolerance(
+            body.cube_spin()[2], self._WISHED - self._WITHIN, self._WISHED + self._WITHIN, self._MARGIN
+        )
+        turning = np.maximum(speed - resting, 0.0) / (1.0 - resting)
+        return turning * tolerance(body.cube_distance(), -np.inf, self._NEAR, self._FAR)
+
+    def success(self, body: Any) -> np.ndarray:
+        """It turns at the wished speed within a quarter, held: near its nest, neither thrown nor tumbling."""
+        across, aside, around = body.cube_spin()
+        x, y, z = columns(body.qvel[:, :3])
+        held = (body.cube_distance() <= self._NEAR) & (x * x + y * y + z * z <= self._STEADY**2)
+        level = across * across + aside * aside <= self._LEVEL**2
+        return held & level & (np.abs(around - self._WISHED) <= self._WITHIN)
+
+    def terminated(self, body: Any) -> np.ndarray:
+        """The cube is below the palm: it has been dropped."""
+        return body.qpos[:, 2] < _LOW
+
+
+TASKS = {"HandTurn": HandTurn}
