@@ -129,7 +129,7 @@ class HandAndCube(Body):
             "cube_axis": np.stack(across, axis=1),
             "cube_up": np.stack(up, axis=1),
             "cube_velocity": self.qvel[:, :3].copy(),
-            "cube_spin": np.stack(self.cube_spin(), axis=1),
+            "cube_angular_velocity": np.stack(self.cube_spin(), axis=1),
             "joint_position_cos": np.cos(joints),
             "joint_position_sin": np.sin(joints),
             "joint_velocity": self.qvel[:, 6:].copy(),
