@@ -79,3 +79,37 @@ def test_hand_loses_the_cube_below_the_palm() -> None:
 def test_hand_worlds_differ(name) -> None:
     envs = gym.make_vec("robossl/HandTurn-v0", num_envs=1)
     assert name in envs.simulation.variations.factors
+
+
+def test_hand_targets_are_those_of_the_model_and_lie_within_the_joints() -> None:
+    model = gym.make_vec("robossl/HandTurn-v0", num_envs=1).simulation.model
+    np.testing.assert_array_equal(model.actuator_ctrlrange, HandAndCube.targets)
+    joints = model.jnt_range[1:]
+    assert ((HandAndCube.targets >= joints[:, :1]) & (HandAndCube.targets <= joints[:, 1:])).all()
+    np.testing.assert_allclose(model.actuator_forcerange, [[-0.7, 0.7]] * 16)
+
+
+def test_hand_holds_a_cube_that_is_left_alone() -> None:
+    """It begins on the palm, touched by no finger, and stays there."""
+    envs = gym.make_vec("robossl/HandTurn-v0", num_envs=32)
+    envs.reset(seed=1)
+    body = envs.simulation.body
+    assert (tip_gaps(body.qpos) > 0).all()
+    before = body.qpos[:, :3].copy()
+    for _ in range(60):
+        _, reward, terminated, *_ = envs.step(np.zeros((32, 16)))
+        assert (reward < 0.01).all()
+        assert not terminated.any()
+    assert np.abs(body.qpos[:, :3] - before).max() < 1e-3
+
+
+def test_hand_fingertips_on_the_cube_are_felt() -> None:
+    envs, _ = played(lanes=32)
+    seen = []
+    random = np.random.default_rng(1)
+    for _ in range(40):
+        envs.step(random.uniform(-1, 1, (32, 16)))
+        touching = envs.state()["fingertip_contact"]
+        assert np.array_equal(touching, tip_gaps(envs.simulation.body.qpos) <= 1e-3)
+        seen.append(touching)
+    assert 0 < np.mean(seen) < 1
