@@ -14,9 +14,7 @@ from .task import Body, Pose, Task, once
 
 _TILT = 0.1  # [rad] by which the palm is lower towards the fingers
 _COSINE, _SINE = math.cos(_TILT), math.sin(_TILT)
-_SPLAY = math.sin(
-    math.radians(5)
-)  # index and ring point apart by 5 degrees each, the thumb as much to the wrist
+_SPLAY = math.sin(math.radians(5))  # of 5 degrees: index and ring point apart, the thumb to the wrist
 _STRAIGHT = math.cos(math.radians(5))
 _HALF = 0.03  # [m] half the cube's edge
 _TOP = 0.0111  # [m] of the palm's surface above the axes of the fingers
@@ -38,9 +36,7 @@ class Finger:
 
     base: tuple[float, float, float]  # [m] in the palm's frame
     frame: Rows  # its columns are the frame's axes in the palm's
-    axes: tuple[
-        str, ...
-    ]  # "x" or "y" or "z" with "-" for turning the other way round, each in its link's frame
+    axes: tuple[str, ...]  # in each link's frame: "x", "y" or "z", with "-" for turning the other way round
     places: tuple[tuple[float, float, float], ...]  # [m] of the next hinge, and at last of the tip's middle
 
 
@@ -236,14 +232,13 @@ class HandTurn(Task):
 
     def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
         """1 at the wished speed, 0 at rest and turning backwards, less where the cube leaves its nest."""
-        resting = tolerance(
-            np.array(0.0), self._WISHED - self._WITHIN, self._WISHED + self._WITHIN, self._MARGIN
-        )
-        speed = tolerance(
-            body.cube_spin()[2], self._WISHED - self._WITHIN, self._WISHED + self._WITHIN, self._MARGIN
-        )
+        resting, speed = self._pace(np.zeros(1)), self._pace(body.cube_spin()[2])
         turning = np.maximum(speed - resting, 0.0) / (1.0 - resting)
         return turning * tolerance(body.cube_distance(), -np.inf, self._NEAR, self._FAR)
+
+    def _pace(self, spin: np.ndarray) -> np.ndarray:
+        """(m,) in (0, 1]: 1 for a spin (m,) [rad/s] about the wished one."""
+        return tolerance(spin, self._WISHED - self._WITHIN, self._WISHED + self._WITHIN, self._MARGIN)
 
     def success(self, body: Any) -> np.ndarray:
         """It turns at the wished speed within a quarter, held: near its nest, neither thrown nor tumbling."""
