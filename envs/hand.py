@@ -207,7 +207,10 @@ NEST = _in_world(_NEST)  # (3,) [m] where the cube lies, in the world's frame
 
 
 class HandTurn(Task):
-    """Turn the cube about the vertical at 1 rad/s, counterclockwise from above, without letting it go."""
+    """Turn the cube about the vertical at 1 rad/s, counterclockwise from above, without letting it go.
+
+    The speed is that of the moment: jerks to and fro are paid as well, though far less than turning evenly.
+    """
 
     body = HandAndCube
     max_episode_steps = 400  # 20 s
