@@ -12,12 +12,13 @@ _SEARCH = ForesightConfig(samples=64, elites=8, kept=4, horizon=12, every=2, tai
 
 
 def _towards_turning(imagined: Simulation) -> np.ndarray:
-    """(m,) more for turning the right way, up to the wished 1 rad/s, and less from 2 cm outside the nest on.
+    """(m,) half the spin [rad/s], and less from 2 cm outside the nest on.
 
-    The reward alone is nearly 0 on either side of the wished speed, where a search needs a way up.
+    The reward alone is nearly 0 on either side of the wished speed, where a search needs a way up, and it is paid
+    for jerks to and fro. The spin counts far beyond the wished speed, both ways, so that only the angle won counts.
     """
     body = imagined.body
-    turning = np.clip(body.cube_spin()[2], -1.0, 1.0)  # type: ignore[attr-defined]
+    turning = np.clip(body.cube_spin()[2], -4.0, 4.0)  # type: ignore[attr-defined]
     outside = np.maximum(body.cube_distance() - 0.02, 0.0)  # type: ignore[attr-defined]
     return 0.5 * turning - outside / 0.03
 
