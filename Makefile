@@ -38,7 +38,7 @@ run: $(READY)
 	@"$(BIN)/robossl" learn
 
 test: $(READY)
-	@"$(BIN)/python" -m pytest
+	@"$(BIN)/python" -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(READY)
 	@"$(BIN)/python" -m pytest -m slow

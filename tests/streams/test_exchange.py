@@ -234,7 +234,7 @@ def test_a_strangers_lerobot_data_set(tmp_path):
     ("words", "call"),
     [
         ("no 'minary' among the formats; did you mean 'minari'", lambda p: export_stream(p / "s", "minary", p / "x")),
-        ("no 'jpeg' among the way", lambda p: export_stream(p / "s", "lerobot", p / "x", images="jpeg")),
+        ("no 'jpeg' among the image formats", lambda p: export_stream(p / "s", "lerobot", p / "x", images="jpeg")),
         ("no stream in", lambda p: export_stream(p / "nothing", "minari", p / "x")),
         ("is not empty; give a folder of its own", lambda p: export_stream(p / "s", "minari", p / "s")),
         ("no LeRobot data set in", lambda p: import_stream(p / "s", "lerobot", p / "x")),
