@@ -14,7 +14,7 @@ endif
 .PHONY: help setup run test test-slow judge-lerobot lint types wheel judges rival-loader clean
 
 help:
-	@echo "make run        set up, then the main job: robossl learn (about 5 minutes on 2 cores)"
+	@echo "make run        set up, then the main job: robossl learn (about 6 minutes on 2 cores)"
 	@echo "make test       set up, then the tests"
 	@echo "make test-slow  the tests that learn for longer"
 	@echo "make judge-lerobot  LeRobot's own loader reads what we export (its own environment, about 6 GB)"
