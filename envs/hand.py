@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .legged import Vector, columns, quaternion, turned_back
+from .rotations import Vector, across, columns, quaternion_of, turned_about, turned_back
 from .shaping import tolerance
 from .task import Body, Pose, Task, once
 
@@ -90,22 +90,22 @@ class HandAndCube(Body):
     @once
     def cube_spin(self) -> Vector:
         """[rad/s] about the world's x, y and z."""
-        w, x, y, z = quaternion(self.qpos)
+        w, x, y, z = _cube_turn(self.qpos)
         return turned_back((w, -x, -y, -z), columns(self.qvel[:, 3:6]))
 
     def cube_axes(self) -> tuple[Vector, Vector]:
         """The cube's own x and z in the world's frame."""
-        w, x, y, z = quaternion(self.qpos)
-        across = (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y))
-        return across, (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y))
+        w, x, y, z = _cube_turn(self.qpos)
+        first = (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y))
+        return first, (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y))
 
     def observation(self) -> np.ndarray:
         """(n, 47)."""
         low, high = self.targets.T
         joints = (self.qpos[:, 7:] - (low + high) / 2) / ((high - low) / 2)
-        across, up = self.cube_axes()
+        first, up = self.cube_axes()
         spin = np.stack(self.cube_spin(), axis=1) / _SPIN
-        cube = [self.cube_offset() / _PLACE, np.stack(across + up, axis=1), self.qvel[:, :3] / _SPEED, spin]
+        cube = [self.cube_offset() / _PLACE, np.stack(first + up, axis=1), self.qvel[:, :3] / _SPEED, spin]
         return np.concatenate([joints, self.qvel[:, 6:] / _JOINT_SPIN, *cube], axis=1)
 
     @classmethod
@@ -115,14 +115,16 @@ class HandAndCube(Body):
         observation = np.asarray(observation, np.float64)
         joints = observation[:, :16] * ((high - low) / 2) + (low + high) / 2
         place = observation[:, 32:35] * _PLACE + NEST
-        return np.concatenate([place, _turn(observation[:, 35:38], observation[:, 38:41]), joints], axis=1)
+        first, up = observation[:, 35:38], observation[:, 38:41]
+        turn = quaternion_of(np.concatenate([first, across(up, first)], axis=1))
+        return np.concatenate([place, turn, joints], axis=1)
 
     def state(self) -> dict[str, np.ndarray]:
         """Cube place [m], axes, velocities [m/s, rad/s], joints, their velocities, which fingertips touch it (0, 1)."""
-        joints, (across, up) = self.qpos[:, 7:], self.cube_axes()
+        joints, (first, up) = self.qpos[:, 7:], self.cube_axes()
         return {
             "cube_position": self.qpos[:, :3].copy(),
-            "cube_axis": np.stack(across, axis=1),
+            "cube_axis": np.stack(first, axis=1),
             "cube_up": np.stack(up, axis=1),
             "cube_velocity": self.qvel[:, :3].copy(),
             "cube_angular_velocity": np.stack(self.cube_spin(), axis=1),
@@ -133,12 +135,17 @@ class HandAndCube(Body):
         }
 
 
+def _cube_turn(qpos: np.ndarray) -> tuple[np.ndarray, ...]:
+    """w, x, y and z, each (m,), of the cube in poses (m, 23)."""
+    return qpos[:, 3], qpos[:, 4], qpos[:, 5], qpos[:, 6]
+
+
 def fingertip(qpos: np.ndarray, number: int) -> Vector:
     """[m] the middle of a fingertip in the world's frame, in poses (m, 23)."""
     finger, first = FINGERS[number], 7 + 4 * number
     x, y, z = (np.full(len(qpos), value) for value in finger.places[-1])
     for joint in (3, 2, 1, 0):
-        x, y, z = _turned((x, y, z), finger.axes[joint], qpos[:, first + joint])
+        x, y, z = turned_about((x, y, z), finger.axes[joint], qpos[:, first + joint])
         if joint:
             right, left, up = finger.places[joint - 1]
             x, y, z = x + right, y + left, z + up
@@ -154,47 +161,10 @@ def tip_gaps(qpos: np.ndarray) -> np.ndarray:
         place = tuple(a - b for a, b in zip(fingertip(qpos, number), columns(qpos[:, :3])))
         x, y, z = (
             np.maximum(np.abs(a) - _HALF, 0.0)
-            for a in turned_back(quaternion(qpos), (place[0], place[1], place[2]))
+            for a in turned_back(_cube_turn(qpos), (place[0], place[1], place[2]))
         )
         gaps.append(np.sqrt(x * x + y * y + z * z) - _TIP)
     return np.stack(gaps, axis=1)
-
-
-def _turned(vector: Vector, axis: str, angle: np.ndarray) -> Vector:
-    """A vector, turned about an axis by an angle."""
-    cosine, sine = np.cos(angle), np.sin(-angle if axis.startswith("-") else angle)
-    x, y, z = vector
-    if axis.endswith("x"):
-        return x, cosine * y - sine * z, sine * y + cosine * z
-    if axis.endswith("y"):
-        return cosine * x + sine * z, y, cosine * z - sine * x
-    return cosine * x - sine * y, sine * x + cosine * y, z
-
-
-def _turn(across: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """(m, 4): the quaternion of a frame whose x and z axes are about these (m, 3)."""
-    z = columns(up / _length(up))
-    x = columns(across)
-    along = x[0] * z[0] + x[1] * z[1] + x[2] * z[2]
-    square = np.stack([a - along * b for a, b in zip(x, z)], axis=1)
-    x = columns(square / _length(square))
-    y = (z[1] * x[2] - z[2] * x[1], z[2] * x[0] - z[0] * x[2], z[0] * x[1] - z[1] * x[0])
-    sizes = [1 + x[0] + y[1] + z[2], 1 + x[0] - y[1] - z[2], 1 - x[0] + y[1] - z[2], 1 - x[0] - y[1] + z[2]]
-    largest = np.argmax(np.stack(sizes, axis=1), axis=1)
-    right, left, over = y[2] - z[1], z[0] - x[2], x[1] - y[0]
-    low, side, high = x[1] + y[0], z[0] + x[2], y[2] + z[1]
-    ways = [[sizes[0], right, left, over], [right, sizes[1], low, side]]
-    ways += [[left, low, sizes[2], high], [over, side, high, sizes[3]]]
-    turn = np.stack([np.choose(largest, [way[part] for way in ways]) for part in range(4)], axis=1)
-    return turn / _length(turn)
-
-
-def _length(vector: np.ndarray) -> np.ndarray:
-    """(m, 1), never 0, of vectors (m, k)."""
-    square = vector[:, :1] * vector[:, :1]
-    for part in range(1, vector.shape[1]):
-        square = square + vector[:, part : part + 1] * vector[:, part : part + 1]
-    return np.sqrt(np.maximum(square, 1e-24))
 
 
 def _in_world(place: np.ndarray) -> np.ndarray:
@@ -245,10 +215,10 @@ class HandTurn(Task):
 
     def success(self, body: Any) -> np.ndarray:
         """It turns at the wished speed within a quarter, held: near its nest, neither thrown nor tumbling."""
-        across, aside, around = body.cube_spin()
+        tumble, roll, around = body.cube_spin()
         x, y, z = columns(body.qvel[:, :3])
         held = (body.cube_distance() <= self._NEAR) & (x * x + y * y + z * z <= self._STEADY**2)
-        level = across * across + aside * aside <= self._LEVEL**2
+        level = tumble * tumble + roll * roll <= self._LEVEL**2
         return held & level & (np.abs(around - self._WISHED) <= self._WITHIN)
 
     def terminated(self, body: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from .rotations import Vector, columns, turned_about, turned_back
 from .shaping import tolerance
 from .task import Body, Pose, Task
 
@@ -14,8 +15,6 @@ _SPEED = 3.0  # [m/s] and
 _SPIN = 10.0  # [rad/s]: speeds of a vigorous run, to bring velocities to unit scale
 _TOUCH = 2e-3  # [m] above the floor within which a foot counts as standing on it
 _FREE = 7  # the torso's own coordinates: x, y, z and a quaternion
-
-Vector = tuple[np.ndarray, np.ndarray, np.ndarray]  # x, y, z, each (m,)
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class LeggedBody(Body):
         for joint, limb in enumerate(cls.limbs[1:], start=_FREE):
             above = up[limb.parent]
             height.append(height[limb.parent] + _rise(above, limb.hinge))
-            up.append(_tilted(above, limb.axis, qpos[:, joint]))
+            up.append(turned_about(above, limb.axis, -qpos[:, joint]))
         return np.stack(
             [height[tip.limb] + _rise(up[tip.limb], tip.place) - tip.radius for tip in cls.tips], axis=1
         )
@@ -125,11 +124,6 @@ class LeggedBody(Body):
         qpos = np.concatenate([np.zeros(3), turn, joints])
         qpos[2] = -cls.clearance(qpos[None]).min()
         return qpos
-
-
-def columns(array: np.ndarray) -> Vector:
-    """x, y and z, each (m,), of vectors (m, 3)."""
-    return array[:, 0], array[:, 1], array[:, 2]
 
 
 def quaternion(qpos: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -143,19 +137,6 @@ def turned(roll: np.ndarray, pitch: np.ndarray) -> np.ndarray:
     return np.stack([along[0] * across[0], along[0] * across[1], along[1] * across[0], -along[1] * across[1]])
 
 
-def turned_back(turn: tuple[np.ndarray, ...], vector: Vector) -> Vector:
-    """A vector of the world in the frame of a body that is turned by a quaternion."""
-    w, x, y, z = turn
-    a, b, c = vector
-    across = (b * z - c * y, c * x - a * z, a * y - b * x)  # vector x axis
-    over = (across[1] * z - across[2] * y, across[2] * x - across[0] * z, across[0] * y - across[1] * x)
-    return (
-        a + 2.0 * (w * across[0] + over[0]),
-        b + 2.0 * (w * across[1] + over[1]),
-        c + 2.0 * (w * across[2] + over[2]),
-    )
-
-
 def up_of(turn: tuple[np.ndarray, ...]) -> Vector:
     """The direction of up in the frame of a body that is turned by a quaternion."""
     w, x, y, z = turn
@@ -165,17 +146,6 @@ def up_of(turn: tuple[np.ndarray, ...]) -> Vector:
 def _rise(up: Vector, place: tuple[float, float, float]) -> np.ndarray:
     """The height [m] of a place in a frame above that frame's origin."""
     return up[0] * place[0] + up[1] * place[1] + up[2] * place[2]
-
-
-def _tilted(up: Vector, axis: str, angle: np.ndarray) -> Vector:
-    """The direction of up in a frame that is turned by an angle against the one where it is `up`."""
-    cosine, sine = np.cos(angle), np.sin(-angle if axis.startswith("-") else angle)
-    x, y, z = up
-    if axis.endswith("x"):
-        return x, cosine * y + sine * z, cosine * z - sine * y
-    if axis.endswith("y"):
-        return cosine * x - sine * z, y, cosine * z + sine * x
-    return cosine * x + sine * y, cosine * y - sine * x, z
 
 
 def leg_bound(joints: int) -> np.ndarray:

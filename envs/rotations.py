@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+Vector = tuple[np.ndarray, np.ndarray, np.ndarray]  # x, y, z, each (m,)
+
 
 def axes_of(quaternion: np.ndarray) -> np.ndarray:
     """(..., 6): the x axis, then the y axis, of a frame turned by quaternions (..., 4) of any length."""
@@ -84,3 +86,32 @@ def lowest(centre: np.ndarray, axes: np.ndarray, half: float) -> np.ndarray:
     x, y = axes[..., :3], axes[..., 3:]
     upward = np.abs(x[..., 2]) + np.abs(y[..., 2]) + np.abs(across(x, y)[..., 2])
     return centre[..., 2] - half * upward
+
+
+def columns(array: np.ndarray) -> Vector:
+    """x, y and z, each (m,), of vectors (m, 3)."""
+    return array[:, 0], array[:, 1], array[:, 2]
+
+
+def turned_back(turn: tuple[np.ndarray, ...], vector: Vector) -> Vector:
+    """A vector of the world in the frame of a body that is turned by a quaternion."""
+    w, x, y, z = turn
+    a, b, c = vector
+    across = (b * z - c * y, c * x - a * z, a * y - b * x)  # vector x axis
+    over = (across[1] * z - across[2] * y, across[2] * x - across[0] * z, across[0] * y - across[1] * x)
+    return (
+        a + 2.0 * (w * across[0] + over[0]),
+        b + 2.0 * (w * across[1] + over[1]),
+        c + 2.0 * (w * across[2] + over[2]),
+    )
+
+
+def turned_about(vector: Vector, axis: str, angle: np.ndarray) -> Vector:
+    """A vector, turned by an angle (m,) [rad] about an axis: "x", "y" or "z", with "-" the other way round."""
+    cosine, sine = np.cos(angle), np.sin(-angle if axis.startswith("-") else angle)
+    x, y, z = vector
+    if axis.endswith("x"):
+        return x, cosine * y - sine * z, sine * y + cosine * z
+    if axis.endswith("y"):
+        return cosine * x + sine * z, y, cosine * z - sine * x
+    return cosine * x - sine * y, sine * x + cosine * y, z
