@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .planar import Limb, PlanarRunner, RunnerTask, Tip, pace, runner_bound
+from .planar import Limb, PlanarRunner, RunnerTask, Tip, runner_bound
+from .shaping import pace
 from .task import Pose
 
 _RADIUS = 0.046  # [m] of every limb

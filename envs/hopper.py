@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .planar import Limb, PlanarRunner, RunnerTask, Tip, pace, runner_bound, standing_share
+from .planar import Limb, PlanarRunner, RunnerTask, Tip, runner_bound, standing_share
+from .shaping import pace
 from .task import Pose
 
 _TALL = 0.6  # [m] waist height from which it counts as standing; with a straight leg it is 0.84 m

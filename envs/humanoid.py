@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .legged import LeggedBody, LeggedTask, Limb, Tip, leg_bound, standing_share
-from .planar import pace
+from .shaping import pace
 from .task import Pose
 
 _HEAD = 0.37  # [m] from the torso's frame up to the middle of the head

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from .footing import Footed
 from .rotations import Vector, columns, turned_about, turned_back
 from .shaping import tolerance
-from .task import Body, Pose, Task
+from .task import Pose, Task
 
 _SPEED = 3.0  # [m/s] and
 _SPIN = 10.0  # [rad/s]: speeds of a vigorous run, to bring velocities to unit scale
-_TOUCH = 2e-3  # [m] above the floor within which a foot counts as standing on it
 _FREE = 7  # the torso's own coordinates: x, y, z and a quaternion
 
 
@@ -35,7 +35,7 @@ class Tip:
     radius: float = 0.0  # [m]
 
 
-class LeggedBody(Body):
+class LeggedBody(Footed):
     """A torso that is free in space, with a tree of limbs on hinges, each joint held by a servo.
 
     Coordinates: torso position [m] and quaternion, then the joints [rad]. Observation (10 + 2 J), all but the
@@ -46,7 +46,6 @@ class LeggedBody(Body):
 
     limbs: ClassVar[tuple[Limb, ...]]
     tips: ClassVar[tuple[Tip, ...]]
-    feet: ClassVar[tuple[tuple[int, ...], ...]]  # the tips of each foot
     limits: ClassVar[np.ndarray]  # (J, 2) [rad] what each joint allows
     stature: ClassVar[float]  # [m] height of the torso when it stands
 
@@ -95,13 +94,6 @@ class LeggedBody(Body):
             "joint_velocity": self.qvel[:, 6:].copy(),
             "foot_contact": self.contacts(self.qpos),
         }
-
-    @classmethod
-    def contacts(cls, qpos: np.ndarray) -> np.ndarray:
-        """(m, feet): 1 where a foot stands on the floor, in poses (m, 7 + J)."""
-        gap = cls.clearance(qpos)
-        under = [np.minimum.reduce([gap[:, tip] for tip in foot]) for foot in cls.feet]
-        return (np.stack(under, axis=1) <= _TOUCH).astype(np.float64)
 
     @classmethod
     def clearance(cls, qpos: np.ndarray) -> np.ndarray:

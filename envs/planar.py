@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 
+from .footing import Footed
 from .shaping import tolerance
-from .task import Body, Pose, Task, once
+from .task import Pose, Task, once
 
 _SPEED = 5.0  # [m/s] and
 _SPIN = 10.0  # [rad/s]: speeds of a vigorous run, to bring velocities to unit scale
-_TOUCH = 2e-3  # [m] above the floor within which a foot counts as standing on it
 _FREE = 3  # the torso's own coordinates: x, z, pitch
 
 
@@ -35,7 +34,7 @@ class Tip:
     radius: float  # [m]
 
 
-class PlanarRunner(Body):
+class PlanarRunner(Footed):
     """A torso that slides and pitches in the plane, with a tree of limbs on hinges; 25 control steps a second.
 
     Coordinates: torso x [m], height z [m], pitch [rad] (nose down positive), then the joints [rad] (limb forward
@@ -45,7 +44,6 @@ class PlanarRunner(Body):
 
     limbs: ClassVar[tuple[Limb, ...]]
     tips: ClassVar[tuple[Tip, ...]]
-    feet: ClassVar[tuple[tuple[int, ...], ...]]  # the tips of each foot
     limits: ClassVar[np.ndarray]  # (J, 2) [rad] what each joint allows
     stature: ClassVar[float]  # [m] height of the torso when it stands
 
@@ -103,13 +101,6 @@ class PlanarRunner(Body):
         }
 
     @classmethod
-    def contacts(cls, qpos: np.ndarray) -> np.ndarray:
-        """(m, feet): 1 where a foot stands on the floor, in poses (m, 3 + J)."""
-        gap = cls.clearance(qpos)
-        under = [np.minimum.reduce([gap[:, tip] for tip in foot]) for foot in cls.feet]
-        return (np.stack(under, axis=1) <= _TOUCH).astype(np.float64)
-
-    @classmethod
     def clearance(cls, qpos: np.ndarray) -> np.ndarray:
         """(m, tips) [m] between the underside of every tip and the floor, in poses (m, 3 + J)."""
         angle, height = [qpos[:, 2]], [qpos[:, 1]]
@@ -161,18 +152,6 @@ class RunnerTask(Task):
         joints = random.uniform(*self.body.limits.T)
         qpos = self.body.grounded(random.uniform(-np.pi, np.pi), joints)
         return qpos, np.zeros(len(qpos))
-
-
-def pace(speed: np.ndarray, target: float) -> np.ndarray:
-    """0 at rest and in the wrong direction, 1 at `target` and beyond; between them it rises almost evenly."""
-    margin = 2 * target  # the part of the tolerance's flank that is nearly straight
-    at_rest = _at_rest(target, margin)
-    return np.maximum(tolerance(speed, target, np.inf, margin) - at_rest, 0.0) / (1.0 - at_rest)
-
-
-@cache
-def _at_rest(target: float, margin: float) -> float:
-    return float(tolerance(np.zeros(1), target, np.inf, margin)[0])
 
 
 def standing_share(body: Any, height: float, margin: float) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .legged import LeggedBody, LeggedTask, Limb, Tip, leg_bound, standing_share
-from .planar import pace
+from .shaping import pace
 from .task import Pose
 
 _TALL = 0.28  # [m] trunk height from which it counts as standing; a Go1 stands at 0.3 m

@@ -1,6 +1,8 @@
-"""The one shaping function of every reward: 1 where all is well, falling smoothly to 0 away from there."""
+"""The one shape of every reward: 1 where all is well, falling smoothly to 0 away from there."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 
@@ -22,6 +24,18 @@ def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin:
     square *= (1.0 / _VALUE_AT_MARGIN - 1.0) / margin**2
     square += 1.0
     return np.divide(1.0, square, out=square)
+
+
+def pace(speed: np.ndarray, target: float) -> np.ndarray:
+    """0 at rest and in the wrong direction, 1 at `target` and beyond; between them it rises almost evenly."""
+    margin = 2 * target  # the part of the tolerance's flank that is nearly straight
+    at_rest = _at_rest(target, margin)
+    return np.maximum(tolerance(speed, target, np.inf, margin) - at_rest, 0.0) / (1.0 - at_rest)
+
+
+@cache
+def _at_rest(target: float, margin: float) -> float:
+    return float(tolerance(np.zeros(1), target, np.inf, margin)[0])
 
 
 def _outside(value: np.ndarray, lower: float, upper: float) -> np.ndarray:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .planar import Limb, PlanarRunner, RunnerTask, Tip, pace, runner_bound, standing_share
-from .shaping import tolerance
+from .planar import Limb, PlanarRunner, RunnerTask, Tip, runner_bound, standing_share
+from .shaping import pace, tolerance
 from .task import Pose
 
 _TALL = 1.2  # [m] torso height from which it counts as standing; with straight legs it is 1.3 m

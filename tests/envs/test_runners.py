@@ -4,7 +4,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import robossl.envs
-from robossl.envs.planar import PlanarRunner, pace
+from robossl.envs.planar import PlanarRunner
+from robossl.envs.shaping import pace
 
 IDS = robossl.envs.register()
 RUNNER_IDS = [i for i in IDS if issubclass(gym.make_vec(i).simulation.task.body, PlanarRunner)]
