@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -153,24 +153,39 @@ def _start(random: np.random.Generator) -> Pose:
     return _posed(joints, _OPEN / 2, cube, yaw), np.zeros(15)
 
 
-class ArmReach(GoalTask):
+class _PlaceTask(GoalTask):
+    """Something brought to a place. A goal is that place from the tray's middle / 0.3 m, in two or three dimensions."""
+
+    body = ArmAndCube
+    _TOLERANCE: ClassVar[float]  # [m]
+    _MARGIN: ClassVar[float]  # [m] beyond the full reward, where 0.1 is left
+    _FULL = 0.01  # [m] distance that earns the full reward
+
+    def start(self, random: np.random.Generator) -> Pose:
+        """The gripper anywhere above the tray, the cube anywhere on it, at rest."""
+        return _start(random)
+
+    def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        """1 at the place, falling with the distance."""
+        return tolerance(between(achieved, desired), upper=self._FULL, margin=self._MARGIN)
+
+    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        """It is at the place."""
+        return between(achieved, desired) <= self._TOLERANCE
+
+
+class ArmReach(_PlaceTask):
     """Bring the point between the fingertips within 25 mm of a place above the tray.
 
     Goal (3): the place from the tray's middle / 0.3 m.
     """
 
-    body = ArmAndCube
     max_episode_steps = 150  # 6 s
     goal_bound = np.full(3, 5.0)
 
-    _TOLERANCE = 0.025  # [m]
-    _FULL = 0.01  # [m] distance that earns the full reward
-    _MARGIN = 0.3  # [m] beyond it, where 0.1 is left
+    _TOLERANCE = 0.025
+    _MARGIN = 0.3
     _REACH = ((0.32, -0.3, 0.1), (0.64, 0.3, 0.45))  # [m] corners of the room in which goals are
-
-    def start(self, random: np.random.Generator) -> Pose:
-        """Anywhere above the tray, at rest."""
-        return _start(random)
 
     def draw_goal(self, random: np.random.Generator) -> np.ndarray:
         """(3,) anywhere in the room above the tray."""
@@ -179,14 +194,6 @@ class ArmReach(GoalTask):
     def achieved(self, body: Any) -> np.ndarray:
         """(n, 3)."""
         return (body.grip() - _MIDDLE) / _UNIT
-
-    def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        """1 at the place, falling with the distance."""
-        return tolerance(between(achieved, desired), upper=self._FULL, margin=self._MARGIN)
-
-    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        """The gripper is at the place."""
-        return between(achieved, desired) <= self._TOLERANCE
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 16): pointing down, the cube out of the way in a corner of the tray."""
@@ -205,24 +212,18 @@ class ArmReach(GoalTask):
         return np.asarray(goal, np.float64) * _UNIT + _MIDDLE
 
 
-class ArmPush(GoalTask):
+class ArmPush(_PlaceTask):
     """Bring the cube over a place on the tray, its middle within 30 mm, by pushing or otherwise.
 
     Goal (2): the place from the tray's middle / 0.3 m.
     """
 
-    body = ArmAndCube
     max_episode_steps = 250  # 10 s
     goal_bound = np.full(2, 5.0)
 
-    _TOLERANCE = 0.03  # [m]
-    _FULL = 0.01  # [m] distance that earns the full reward
-    _MARGIN = 0.2  # [m] beyond it, where 0.1 is left
+    _TOLERANCE = 0.03
+    _MARGIN = 0.2
     _EDGE = 0.08  # [m] that starts and goals keep from the rims: the gripper fits behind the cube
-
-    def start(self, random: np.random.Generator) -> Pose:
-        """The gripper above the tray, the cube anywhere on it, at rest."""
-        return _start(random)
 
     def draw_goal(self, random: np.random.Generator) -> np.ndarray:
         """(2,) anywhere on the tray but near its rims."""
@@ -231,14 +232,6 @@ class ArmPush(GoalTask):
     def achieved(self, body: Any) -> np.ndarray:
         """(n, 2)."""
         return (body.cube()[:, :2] - _MIDDLE[:2]) / _UNIT
-
-    def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        """1 with the cube in its place, falling with its distance."""
-        return tolerance(between(achieved, desired), upper=self._FULL, margin=self._MARGIN)
-
-    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        """The cube is in its place."""
-        return between(achieved, desired) <= self._TOLERANCE
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 16): the cube square in its place, the gripper waiting 0.3 m above the tray's middle."""

@@ -5,6 +5,7 @@ To reach is to go there. To push or to lift is to grasp the cube from above and 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import gymnasium as gym
@@ -57,7 +58,7 @@ class Reach(_Scripted):
         return self._towards(place, still, still + _HALF_OPEN)
 
 
-class Carry(_Scripted):
+class Carry(_Scripted, ABC):
     """Over the cube, down, grasp it, carry it; from the beginning where it slips away."""
 
     def __init__(self, envs: gym.vector.VectorEnv) -> None:
@@ -82,9 +83,9 @@ class Carry(_Scripted):
         self._go_on(place, cube)
         return self._towards(place, self._yaw, np.where(grasping | carrying, _SHUT, _OPEN))
 
+    @abstractmethod
     def _end(self) -> np.ndarray:
         """(n, 3) [m]: where a cube that is held is carried."""
-        raise NotImplementedError
 
     def _go_on(self, place: np.ndarray, cube: np.ndarray) -> None:
         """Into the next phase, in the lanes where it is time."""

@@ -43,6 +43,18 @@ def interval(figure: dict[str, Any], share: bool = False) -> str:
     return f"[{low}, {high}]"
 
 
+def trust(time: dict[str, Any]) -> str:
+    """For how long a forecast may be believed, as a sentence about `world.valid_prediction_time`."""
+    unit = time["unit"]
+    return (
+        f"A forecast may be believed for {number(time['median'])} {unit} (median of {time['n']} forecasts, "
+        f"95 % interval {interval(time)}): then its error exceeds {time['tolerance']:g} of the observation's "
+        f"spread. {percent(time['censored'])} of the forecasts were still good when they ended, after "
+        f"{number(time['horizon'])} {unit}; “nothing moves” fails after {number(time['nothing_moves'])} "
+        f"{unit}."
+    )
+
+
 def _world(report: Report) -> str:
     world = report.get("world")
     if not world:

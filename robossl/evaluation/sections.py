@@ -8,7 +8,7 @@ from typing import Any
 
 from robossl.evaluation import plots, tables
 from robossl.evaluation.plots import words
-from robossl.evaluation.prose import interval, number, percent
+from robossl.evaluation.prose import number, percent, trust
 from robossl.evaluation.report import Report
 
 
@@ -71,18 +71,7 @@ def prediction(report: Report) -> str:
         )
         alt = f"Prediction skill goes from {first} after one step to {last} after {len(curve['model'])} steps"
         body += _drawn(plots.horizon(curve, seconds), alt, caption)
-    return body + (_paragraph(_trust(time)) if time else "") + tables.horizon(world, seconds)
-
-
-def _trust(time: dict[str, Any]) -> str:
-    unit = time["unit"]
-    return (
-        f"A forecast may be believed for {number(time['median'])} {unit} (median of {time['n']} forecasts, "
-        f"95 % interval {interval(time)}): then its error exceeds {time['tolerance']:g} of the observation's "
-        f"spread. {percent(time['censored'])} of the forecasts were still good when they ended, after "
-        f"{number(time['horizon'])} {unit}; “nothing moves” fails after {number(time['nothing_moves'])} "
-        f"{unit}."
-    )
+    return body + (_paragraph(trust(time)) if time else "") + tables.horizon(world, seconds)
 
 
 def probes(report: Report) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from robossl.core.contracts import Progress
 from robossl.core.errors import RequestError
 from robossl.evaluation import report as reports
-from robossl.lab import folders, measure, minds, plugins
+from robossl.lab import ablating, folders, measure, minds, plugins
 from robossl.lab.config import to_toml
 from robossl.lab.measure import EVALUATION_SEED, Measures
 from robossl.streams import Stream
@@ -70,10 +70,8 @@ def evaluate(
         else:
             measures.absent["videos"] = "not asked for"
         if ablate:
-            from robossl.lab.ablating import ablate as compare
-
             spent = updates or learned or 2000
-            measures.ablation, why = compare(
+            measures.ablation, why = ablating.ablate(
                 world, source, name, spent, offset, pairs, held, threads, progress
             )
             measures.absent |= why

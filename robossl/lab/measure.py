@@ -21,13 +21,8 @@ from robossl.lab.machine import facts
 from robossl.streams import Stream
 
 EVALUATION_SEED = 7_000_000  # plus the run's seed; training seeds are 63-bit hashes, so they do not meet
-_MADE_WITH = (
-    "model",
-    "pixels",
-    "proprioception",
-    "camera",
-    "substeps",
-)  # settings that decide what a model sees
+# Settings of an env that decide what a model sees, beyond its id.
+_MADE_WITH = ("model", "pixels", "proprioception", "camera", "substeps")
 _LANES = 16  # of the control table: its episodes are shared out among so many
 
 Section = dict[str, Any]

@@ -16,6 +16,7 @@ from robossl.evaluation import report as reports
 from robossl.evaluation.dream import Pose, dream_video
 from robossl.evaluation.held import hold_out
 from robossl.evaluation.prediction import valid_prediction_time
+from robossl.evaluation.prose import trust
 from robossl.lab import folders, minds, plugins
 from robossl.lab.measure import recorded_settings, step_seconds
 from robossl.streams import Stream
@@ -156,19 +157,7 @@ def dream(path: str, stream: str | None, out: str | None, length: int, seed: int
     target, drawn = dream_film(target, env, model, source, seed, length)
     with contextlib.suppress(RequestError):  # episodes too short to time a forecast
         seconds = step_seconds(env, **recorded_settings(source))
-        drawn |= {
-            "valid_prediction_time": valid_prediction_time(model, hold_out(model, source, seed), seconds)
-        }
+        drawn["valid_prediction_time"] = valid_prediction_time(model, hold_out(model, source, seed), seconds)
     time = drawn.get("valid_prediction_time")
-    text = str(target) if time is None else f"{believed(time)}\n{target}"
+    text = str(target) if time is None else f"{trust(time)}\n{target}"
     return {"text": text, "video": str(target), **drawn}
-
-
-def believed(time: dict[str, Any]) -> str:
-    """For how long the dream may be believed, as a sentence."""
-    unit = time["unit"]
-    return (
-        f"a forecast may be believed for {time['median']:.2f} {unit} [{time['low']:.2f}, {time['high']:.2f}] "
-        f"(median of {time['n']}; {100 * time['censored']:.0f} % were still good after {time['horizon']:.2f} {unit}; "
-        f"nothing moves: {time['nothing_moves']:.2f} {unit})"
-    )
