@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 
 from robossl.core.errors import RequestError
+from robossl.core.spaces import told
 
 _FAR = 2.0  # how far a side that has no bound lies from the other one
 
@@ -16,7 +17,7 @@ def action_range(space: gym.Space) -> tuple[np.ndarray, np.ndarray]:
     A side without a bound lies 2 away from the other one; without either the range is [-1, 1].
     """
     if not isinstance(space, gym.spaces.Box) or not np.issubdtype(space.dtype, np.floating):
-        raise RequestError(f"actions of {space} have no range to draw from; expected a Box of floats")
+        raise RequestError(f"actions of {told(space)} have no range to draw from; expected a Box of floats")
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     below, above = np.isfinite(low), np.isfinite(high)
     lowest = np.where(below, low, np.where(above, high - _FAR, -_FAR / 2))

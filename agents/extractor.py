@@ -40,8 +40,8 @@ class RepresentationExtractor(BaseFeaturesExtractor):
         shared = _shared(model)
         if shared.model.observation_space != observation_space:
             raise RequestError(
-                f"the model was made for observations {shared.model.observation_space}; "
-                f"this env has {observation_space}"
+                f"the model was made for observations {spaces.told(shared.model.observation_space)}; "
+                f"this env has {spaces.told(observation_space)}"
             )
         super().__init__(observation_space, shared.model.latent + sum(map(width, self._leaves.values())))
         self._shared, self._scale = shared, latent_scale(observation_space, shared.model.latent)
@@ -114,7 +114,7 @@ def _readable(space: gym.Space) -> dict[str, Any]:
         plain = isinstance(leaf, (gym.spaces.Box, gym.spaces.MultiBinary, gym.spaces.Discrete))
         if spaces.is_image(leaf) or not plain or "." in path:
             raise RequestError(
-                f"observations {path!r} of {leaf} cannot be read through SB3; there are: Box, Discrete, "
+                f"observations {path!r} of {spaces.told(leaf)} cannot be read through SB3; there are: Box, Discrete, "
                 "MultiBinary and flat Dicts of them (robossl.train reads images and nested ones)"
             )
     return leaves

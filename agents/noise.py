@@ -9,6 +9,7 @@ import numpy as np
 
 from robossl.core.errors import RequestError
 from robossl.core.seeding import generator, generator_state, restore_generator
+from robossl.core.spaces import told
 
 from .actions import action_range
 from .colour import coloured
@@ -27,7 +28,7 @@ class _Blind:
         if not self._discrete and not (
             isinstance(action_space, gym.spaces.Box) and np.issubdtype(action_space.dtype, np.floating)
         ):
-            raise RequestError(f"a policy needs actions of a float Box or Discrete; got {action_space}")
+            raise RequestError(f"a policy needs actions of a float Box or Discrete; got {told(action_space)}")
         self.space: Any = action_space
         self.num_envs = num_envs
         self._random = [generator(seed, "policy", lane) for lane in range(num_envs)]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robossl.core.errors import RequestError, unknown
 from robossl.core.seeding import generator, generator_state, restore_generator
+from robossl.core.spaces import told
 
 from .actions import action_range
 from .costs import Cost, GoalDistance, Imagined
@@ -82,7 +83,7 @@ class Planner:
     ) -> None:
         """`model` imagines: `imagine(z [N, Z], actions [N, T, *A], heads="first") -> [N, T + 1, Z]`."""
         if not isinstance(action_space, gym.spaces.Box):
-            raise RequestError(f"the planner searches continuous actions; this env has {action_space}")
+            raise RequestError(f"the planner searches continuous actions; this env has {told(action_space)}")
         low, high = (bound.reshape(-1).astype(np.float32) for bound in action_range(action_space))
         self.model, self.config, self.num_envs, self.costs = model, config, num_envs, tuple(costs)
         self._shape = action_space.shape

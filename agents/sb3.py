@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from robossl.core.contracts import Progress, Representation, Silent
 from robossl.core.errors import RequestError, unknown
+from robossl.core.files import commit_bytes
 from robossl.core.seeding import derive, generator_state, restore_generator
 from robossl.streams import Recorder
 
@@ -199,13 +201,15 @@ class Sb3Agent:
         return agent
 
     def export_zip(self, path: str | Path) -> None:
-        """SB3's own zip, for other tools: an agent that acts on `features`. robossl never reads one."""
+        """SB3's own zip, whole or not at all, for other tools: an agent that acts on `features`. We read none."""
         algorithm = copy.copy(self.algorithm)
         algorithm._last_obs = algorithm._last_episode_starts = None
         left_out = ["ep_info_buffer", "ep_success_buffer", "_last_original_obs"]
         if isinstance(algorithm, OffPolicyAlgorithm):
             left_out += ["replay_buffer_class", "replay_buffer_kwargs", "buffer_size"]
-        algorithm.save(path, exclude=left_out)
+        archive = io.BytesIO()
+        algorithm.save(archive, exclude=left_out)
+        commit_bytes(Path(path) if Path(path).suffix else Path(path).with_suffix(".zip"), archive.getvalue())
 
 
 class _Told(BaseCallback):

@@ -18,6 +18,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.utils import get_device
 
 from robossl.core.errors import RequestError, unknown
+from robossl.core.spaces import told
 from robossl.world.device import resolve
 
 from .bridge import SB3VecEnv
@@ -43,14 +44,14 @@ def check(name: str, action_space: gym.Space, settings: dict[str, Any]) -> None:
     if kind not in _FITS[name]:
         fitting = ", ".join(other for other, kinds in _FITS.items() if kind in kinds)
         raise RequestError(
-            f"{name} needs {' or '.join(_FITS[name])} actions; this env has {action_space}; "
+            f"{name} needs {' or '.join(_FITS[name])} actions; this env has {told(action_space)}; "
             f"what fits: {fitting or 'nothing'}"
         )
     if isinstance(action_space, gym.spaces.Box) and not (
         np.issubdtype(action_space.dtype, np.floating) and action_space.is_bounded("both")
     ):
         raise RequestError(
-            f"{name} needs actions of floats with bounds on both sides; this env has {action_space}"
+            f"{name} needs actions of floats with bounds on both sides; this env has {told(action_space)}"
         )
     known = set(inspect.signature(ALGORITHMS[name].__init__).parameters) - _OURS - {"self"}
     for setting, value in settings.items():

@@ -68,7 +68,10 @@ def read(folder: str | Path, envs: Any, device: str) -> tuple[dict[str, Any], Wo
     for what, space in (("observation", envs.single_observation_space), ("action", envs.single_action_space)):
         made_for = spaces.from_json(card[f"{what}_space"])
         if made_for != space:
-            raise RequestError(f"the agent in {folder} was made for {what}s {made_for}; this env has {space}")
+            raise RequestError(
+                f"the agent in {folder} was made for {what}s {spaces.told(made_for)}; "
+                f"this env has {spaces.told(space)}"
+            )
     card["settings"] = {key: value for key, value in card["settings"].items() if key not in _NOT_SAVED}
     if card.get("representation") is None:
         return card, None

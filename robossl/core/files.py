@@ -35,6 +35,17 @@ def inside(root: str | Path, relative: str | Path) -> Path:
     return path
 
 
+def check_place(path: str | Path) -> Path:
+    """The path of a file that is to be written much later; `RequestError` now where there is no place for it."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise RequestError(f"no folder {path.parent} to write {path.name} to")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        why = "a folder has that name" if path.is_dir() else f"{path.parent} may not be written to"
+        raise RequestError(f"cannot write {path}: {why}")
+    return path
+
+
 def commit_bytes(path: str | Path, data: bytes | Iterable[Any]) -> None:
     """Write a file so that it is there whole or not at all: temporary name, fsync, rename, fsync folder."""
     path = Path(path)

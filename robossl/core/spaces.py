@@ -42,6 +42,20 @@ def _children(space: spaces.Dict | spaces.Tuple) -> list[tuple[str, spaces.Space
     return [(str(index), inner) for index, inner in enumerate(space.spaces)]
 
 
+def told(space: spaces.Space) -> str:
+    """A space in one line, however many numbers it has.
+
+    >>> told(spaces.Dict({"arm": spaces.Box(-1.0, np.array([1.0, 2.0], np.float32)), "tool": spaces.Discrete(3)}))
+    'Dict(arm: Box(-1 to 2, (2,), float32), tool: Discrete(3))'
+    """
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        return f"{type(space).__name__}({', '.join(f'{name}: {told(inner)}' for name, inner in _children(space))})"
+    if isinstance(space, spaces.Box):
+        low, high = (space.low.min(), space.high.max()) if space.low.size else (0, 0)
+        return f"Box({low:g} to {high:g}, {space.shape}, {space.dtype})"
+    return " ".join(str(space).split())
+
+
 def split(space: spaces.Space, value: Any) -> dict[str, np.ndarray]:
     """One value, or a batch of values, of `space` as arrays by leaf path."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,24 @@ import imageio.v3 as iio
 import numpy as np
 
 from robossl.core.errors import RequestError
+from robossl.core.files import commit_bytes
 
 Render = Callable[[np.ndarray], "np.ndarray | None"]  # physics (P,) -> frame (H, W, 3) uint8
 
 
 def write_video(path: str | Path, frames: Sequence[np.ndarray], fps: float) -> Path:
-    """Write frames (H, W, 3) uint8 as H.264 mp4, sides padded to even numbers; gives the path."""
+    """Write frames (H, W, 3) uint8 as H.264 mp4, sides padded to even numbers, whole or not at all; gives the path."""
     if len(frames) == 0:
         raise RequestError(f"no frames given for {path}; expected at least one")
     path = Path(path)
     even = [np.pad(f, ((0, f.shape[0] % 2), (0, f.shape[1] % 2), (0, 0)), mode="edge") for f in frames]
-    with iio.imopen(path, "w", plugin="pyav") as file:
+    film = io.BytesIO()
+    with iio.imopen(film, "w", plugin="pyav", extension=".mp4") as file:
         file.init_video_stream("libx264", fps=max(1, round(fps)), pixel_format="yuv420p")
         file.container_metadata.update(comment="robossl")
         for frame in even:
             file.write_frame(np.ascontiguousarray(frame))
+    commit_bytes(path, film.getvalue())
     return path
 
 

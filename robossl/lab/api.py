@@ -13,7 +13,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from robossl.core.contracts import Agent, Policy, Progress, Representation, Silent
-from robossl.core.errors import RequestError
+from robossl.core.files import check_place
 from robossl.lab import folders, minds, plugins
 from robossl.lab.actor import Actor
 from robossl.lab.config import check_count, thread_count, to_dict
@@ -176,8 +176,8 @@ def trained(
     """As `train` says, with the folder."""
     check_count("steps", steps)
     check_count("num_envs", num_envs)
-    if export_zip is not None and not Path(export_zip).parent.is_dir():
-        raise RequestError(f"no folder {Path(export_zip).parent} to write {Path(export_zip).name} to")
+    if export_zip is not None:
+        check_place(export_zip)
     envs = make(env, num_envs, threads, autoreset_mode=AutoresetMode.DISABLED)
     name = minds.agent_for(agent, envs.single_action_space)
     encoder = minds.seen(representation, envs, seed)

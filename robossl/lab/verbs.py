@@ -98,6 +98,8 @@ def check(options: Namespace) -> Result:
     from robossl.lab import check as checking
 
     if options.env.endswith(".xml"):
+        if not os.path.isfile(options.env):
+            raise RequestError(f"no MJCF file {options.env}; expected an .xml file or a Gymnasium id")
         findings = checking.check("robossl/Mjcf-v0", model=os.path.abspath(options.env))
     else:
         findings = checking.check(plugins.env_spec(options.env).id)

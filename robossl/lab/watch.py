@@ -11,6 +11,7 @@ import numpy as np
 
 from robossl.core.contracts import Physical, Posable
 from robossl.core.errors import RequestError, WorkError
+from robossl.core.files import check_place
 from robossl.evaluation import page, video
 from robossl.evaluation import report as reports
 from robossl.evaluation.dream import Pose, dream_video
@@ -61,12 +62,9 @@ def frame_of(envs: gym.vector.VectorEnv) -> np.ndarray | None:
 
 
 def _video_file(out: str | Path) -> Path:
-    path = Path(out)
-    if path.suffix.lower() != ".mp4":
-        raise RequestError(f"{path} is not an .mp4 file; expected a name like reacher.mp4")
-    if not path.parent.is_dir():
-        raise RequestError(f"no folder {path.parent} to write {path.name} to")
-    return path
+    if Path(out).suffix.lower() != ".mp4":
+        raise RequestError(f"{out} is not an .mp4 file; expected a name like reacher.mp4")
+    return check_place(out)
 
 
 def compare(runs: list[Path], out: str | None) -> dict[str, Any]:
@@ -151,7 +149,7 @@ def dream(path: str, stream: str | None, out: str | None, length: int, seed: int
     """The model of a run (or a model folder, with a stream) imagining a held-out episode, as a video."""
     source = stream_of(path, stream)
     model = minds.load_model(path)
-    target = _video_file(out) if out else Path(path) / "dream.mp4"
+    target = _video_file(out or Path(path) / "dream.mp4")
     env = minds.env_of(path)
     plugins.env_spec(env)
     target, drawn = dream_film(target, env, model, source, seed, length)

@@ -67,7 +67,9 @@ class Schema:
             fields.append(Field(observation_name(path), str(leaf.dtype), _shape(leaf), "observation"))
         action = spaces.leaves(action_space)
         if set(action) != {""}:
-            raise RequestError(f"an action space {action_space} cannot be recorded; expected Box or Discrete")
+            raise RequestError(
+                f"an action space {spaces.told(action_space)} cannot be recorded; expected Box or Discrete"
+            )
         floating = np.issubdtype(action[""].dtype, np.floating)
         fields.append(Field("action", "float32" if floating else "int64", _shape(action[""]), "action"))
         fields.append(Field("reward", "float32", (), "reward"))

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from robossl.core.errors import RequestError
+from robossl.core.spaces import told
 from robossl.world.tensors import tensor
 
 
@@ -30,7 +31,9 @@ class ActionCoder(nn.Module):
             self.discrete, self.size = False, int(np.prod(space.shape, dtype=int))
             low, high = (b.reshape(-1).astype(np.float64) for b in (space.low, space.high))
         else:
-            raise RequestError(f"actions of {space} cannot be predicted from; there are: float Box, Discrete")
+            raise RequestError(
+                f"actions of {told(space)} cannot be predicted from; there are: float Box, Discrete"
+            )
         self.space: spaces.Box | spaces.Discrete = space
         bounded = np.isfinite(low) & np.isfinite(high) & (high > low)
         low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from robossl.core.errors import RequestError
 from robossl.core.seeding import generator
-from robossl.core.spaces import encodable, is_image, split
+from robossl.core.spaces import encodable, is_image, split, told
 from robossl.streams import Window
 from robossl.world.model import WorldModel
 
@@ -59,7 +59,7 @@ def _kind(leaf: Any) -> tuple[Any, ...]:
 
 
 def _told(leaves: Mapping[str, Any]) -> str:
-    shown = [f"{name} {leaf}" if name else str(leaf) for name, leaf in leaves.items()]
+    shown = [f"{name} {told(leaf)}" if name else told(leaf) for name, leaf in leaves.items()]
     return " and ".join(shown)
 
 

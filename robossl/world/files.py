@@ -9,7 +9,7 @@ import torch
 
 from robossl.core.errors import DamagedFile, RequestError
 from robossl.core.files import check_tensors, commit_bytes, map_tensors, read_json, write_json, write_tensors
-from robossl.core.spaces import from_json, to_json
+from robossl.core.spaces import from_json, to_json, told
 from robossl.world.config import WorldConfig
 from robossl.world.device import resolve
 
@@ -91,7 +91,7 @@ def card(model: WorldModel) -> str:
     lines = [
         f"# World model, version {model.version}",
         "",
-        f"Reads `{model.observation_space}`, acts in `{model.action_space}`.",
+        f"Reads `{told(model.observation_space)}`, acts in `{told(model.action_space)}`.",
         f"Latent {model.latent}, {sizes:,} weights, objectives {', '.join(model.config.objectives)}.",
         "It was trained without reward, task, success or time. Load it with",
         '`robossl.world.WorldModel.load("<this folder>")`.',

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robossl.core.errors import RequestError
 from robossl.core.seeding import derive
+from robossl.core.spaces import told
 from robossl.world import files
 from robossl.world.actions import ActionCoder
 from robossl.world.config import WorldConfig
@@ -69,7 +70,7 @@ class WorldModel(nn.Module):
             for name in config.weights():
                 if objective(name).images and not self.observations.images:
                     raise RequestError(
-                        f"objective {name!r} looks at images; this model reads {observation_space}"
+                        f"objective {name!r} looks at images; this model reads {told(observation_space)}"
                     )
             built = {name: objective(name).build for name in config.weights()}
             self.heads = nn.ModuleDict(

@@ -40,7 +40,7 @@ def test_a_damaged_file_is_failed_work_and_no_wrong_request():
     assert not issubclass(WorkError, RequestError)
 
 
-@pytest.mark.parametrize("module", ["errors", "seeding"])
+@pytest.mark.parametrize("module", ["errors", "seeding", "spaces"])
 def test_the_examples_in_the_docstrings_are_true(module):
     found = doctest.testmod(importlib.import_module(f"robossl.core.{module}"))
     assert found.attempted > 0

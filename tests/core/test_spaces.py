@@ -12,7 +12,17 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 
 from robossl.core.errors import RequestError
-from robossl.core.spaces import encodable, from_json, is_goal_space, is_image, join, leaves, split, to_json
+from robossl.core.spaces import (
+    encodable,
+    from_json,
+    is_goal_space,
+    is_image,
+    join,
+    leaves,
+    split,
+    to_json,
+    told,
+)
 
 INF = np.inf
 
@@ -239,3 +249,12 @@ def test_keys_are_words(ask):
 def test_json_that_describes_no_space_is_a_wrong_request(value):
     with pytest.raises(RequestError):
         from_json(value)
+
+
+def test_a_space_of_any_size_is_told_in_one_line():
+    bounds = np.arange(1, 400, dtype=np.float32)
+    wide = spaces.Dict({"far": spaces.Box(-bounds, bounds), "pick": spaces.Discrete(3)})
+    assert len(str(wide).splitlines()) > 1
+    assert told(wide) == "Dict(far: Box(-399 to 399, (399,), float32), pick: Discrete(3))"
+    for space in PLAIN.values():
+        assert "\n" not in told(space)

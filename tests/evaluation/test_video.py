@@ -10,7 +10,7 @@ from evaluation_reports import BlurredModel
 from evaluation_toys import PerfectModel, ToyStream
 from gymnasium.vector import SyncVectorEnv
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import RequestError, WorkError
 from robossl.evaluation.dream import dream_video, first_episode, tell
 from robossl.evaluation.films import still
 from robossl.evaluation.held import hold_out
@@ -37,6 +37,8 @@ def test_frames_become_a_video_that_browsers_play(tmp_path):
     assert still(path)[:2] == b"\xff\xd8"
     with pytest.raises(RequestError, match="no frames"):
         write_video(tmp_path / "y.mp4", [], 10)
+    with pytest.raises(WorkError, match=r"cannot write .*y\.mp4"):
+        write_video(tmp_path / "nowhere" / "y.mp4", frames, 10)
 
 
 def test_a_frame_keeps_its_shape_when_resized():

@@ -13,6 +13,7 @@ import gymnasium as gym
 import pytest
 from command import right, robossl, wrong
 from lives import flags
+from places import read_only
 
 from robossl.core.files import read_json
 from robossl.lab.machine import library
@@ -87,6 +88,10 @@ def test_envs_lists_and_filters(tmp_path):
 
 def test_check_says_that_ours_needs_no_mend(tmp_path):
     assert right(tmp_path, "check", "robossl/Reacher-v0").stdout.strip().endswith("nothing to mend")
+
+
+def test_check_wants_a_file_that_is_there(tmp_path):
+    assert wrong(tmp_path, "check", "absent.xml").startswith("robossl: no MJCF file absent.xml")
 
 
 def test_doctor_answers_in_words_and_in_json(tmp_path):
@@ -167,6 +172,14 @@ def test_play_draws_an_agent_or_an_env(desk, tmp_path, words, monkeypatch):
     found = right(desk, "play", *words, "--video", tmp_path / "it.mp4", "--json").document
     assert found["frames"] == 9
     assert is_film(tmp_path / "it.mp4")
+
+
+def test_a_film_that_cannot_be_written_is_refused_before_it_is_made(desk, tmp_path):
+    with read_only(tmp_path / "closed") as closed:
+        for words in (["play", "robossl/Reacher-v0"], ["dream", "run"]):
+            said = wrong(desk, *words, "--video", closed / "it.mp4")
+            assert "closed may not be written to" in said, said
+    assert "no folder" in wrong(desk, "dream", "run", "--video", tmp_path / "nowhere" / "it.mp4")
 
 
 @pytest.mark.parametrize("name", ["minari", "lerobot"])

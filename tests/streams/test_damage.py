@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
+from places import mounted
 from stream_toys import CountingEnvs, check_law, live, rows_of
 
 from robossl.core.errors import DamagedFile, RequestError, WorkError
@@ -302,12 +303,6 @@ def test_a_file_that_cannot_grow_is_an_error_in_words(tmp_path):
         taken = rows["action"][~rows["is_last"], 0]
         assert 1000 * lane + 199 in taken or 1000 * lane + 198 in taken
         assert 1000 * lane + 319 in taken or 1000 * lane + 318 in taken
-
-
-def mounted(folder: Path, *words: str) -> bool:
-    """Mount something on a folder; False where nobody may."""
-    command = ["mount", *words, str(folder)]
-    return shutil.which("mount") is not None and not subprocess.run(command, capture_output=True).returncode
 
 
 def test_a_folder_that_may_only_be_read_can_be_read(recorded):

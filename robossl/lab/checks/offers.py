@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from robossl.core.errors import RequestError
-from robossl.core.spaces import is_goal_space, is_image, leaves
+from robossl.core.spaces import is_goal_space, is_image, leaves, told
 from robossl.lab.checks.case import Case
 from robossl.lab.checks.finding import Finding, bad, good, note
 
@@ -26,24 +26,24 @@ def actions(case: Case) -> Iterator[Finding]:
         return
     space = env.action_space
     if isinstance(space, spaces.Discrete):
-        yield good("actions", f"{space}")
+        yield good("actions", f"{told(space)}")
         yield good("actions bounded", f"{space.n} actions")
         return
     if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
         yield bad(
             "actions",
-            f"the action space is {space}",
+            f"the action space is {told(space)}",
             "robossl acts in a Box of float numbers or in a Discrete",
             _other_actions(space),
         )
         return
-    yield good("actions", f"{space}")
+    yield good("actions", f"{told(space)}")
     if space.is_bounded("both") and np.all(space.high > space.low):
         yield good("actions bounded", "every action has a finite low and high")
         return
     yield bad(
         "actions bounded",
-        f"the action space is {space}",
+        f"the action space is {told(space)}",
         "exploring and learning to act need to know how far an action can go",
         "give every action its limits: self.action_space = spaces.Box(-limit, limit, dtype=np.float32)",
     )
@@ -82,7 +82,7 @@ def observations(case: Case) -> Iterator[Finding]:
     except RequestError as error:
         yield bad(
             "observations",
-            f"the observation space is {space}: {error}",
+            f"the observation space is {told(space)}: {error}",
             "a stream records arrays of a fixed shape",
             "give numbers instead: spaces.Box, or spaces.Dict of named ones",
         )
@@ -96,7 +96,7 @@ def observations(case: Case) -> Iterator[Finding]:
             f"name it without a dot: {dotted[0].replace('.', '_')!r}",
         )
         return
-    words = f"{space}" if len(found) == 1 else f"{type(space).__name__} of {', '.join(found)}"
+    words = f"{told(space)}" if len(found) == 1 else f"{type(space).__name__} of {', '.join(found)}"
     yield good("observations", " ".join(words.split()))
     yield from _images(found)
     yield _goals(space)

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from robossl.core.spaces import told
 from robossl.lab.checks.finding import Finding, bad, good
 from robossl.lab.checks.life import Life, Moment
 
@@ -56,7 +57,7 @@ def form(space: gym.Space, life: Life) -> Finding:
                 "observation form",
                 f"{moment.name}: {name} is missing; the space is {type(space).__name__}",
                 "what the space promises has to come at every step, or there is no row to write",
-                f"put it into what reset and step return, or take it out of the space ({leaf})",
+                f"put it into what reset and step return, or take it out of the space ({told(leaf)})",
             )
         if isinstance(leaf, spaces.Discrete):
             right = isinstance(value, (int, np.integer)) or (

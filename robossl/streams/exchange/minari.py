@@ -124,8 +124,9 @@ def _open(source: str | Path) -> Any:
             return minari.MinariDataset(places[0])
         return minari.load_dataset(str(source))
     except (FileNotFoundError, ValueError, AttributeError) as error:
+        why = "" if isinstance(error, FileNotFoundError) else f" ({str(error).splitlines()[0]})"
         raise RequestError(
-            f"no Minari data set in {source} ({str(error).splitlines()[0]}); "
+            f"no Minari data set in {source}{why}; "
             "expected a folder with data/metadata.json, or a name that `minari list local` shows"
         ) from error
     except (OSError, KeyError, AssertionError) as error:
