@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import os
 import sys
@@ -24,6 +25,29 @@ _mine = threading.local()  # .opengl: the one of this thread
 _process: list[int] = []  # the process that opened OpenGL first
 _opened: list[OpenGL] = []  # kept to the end: an MjrContext freed in another's context would destroy that one
 _given_up: list[str] = []  # why no picture can be drawn in this process any more
+
+
+class _NoCollection:
+    """Python's cyclic garbage collection waits, in all threads, while anybody is inside."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._was = threading.Lock(), 0, False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._was = gc.isenabled()
+                gc.disable()
+            self._inside += 1
+
+    def __exit__(self, *reason: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._was:
+                gc.enable()
+
+
+_no_collection = _NoCollection()
 
 
 class OpenGL:
@@ -64,11 +88,12 @@ class OpenGL:
         """The context is current, opened if need be; WorkError where OpenGL does not start.
 
         Afterwards the one that was current before is so again, for others (Gymnasium's own renderer) count on
-        it; MuJoCo before 4.0 cannot do that.
+        it; MuJoCo before 4.0 cannot do that. Meanwhile no garbage is collected: a renderer of others that is
+        finalised frees what it calls its own in whichever context is current.
         """
         if self._context is None:
             self._open()
-        with _held(self._context):
+        with _no_collection, _held(self._context):
             while self._discarded:
                 self._discarded.pop().free()
             yield

@@ -116,6 +116,31 @@ def test_gymnasiums_own_renderer_goes_on(gl) -> None:
     cheetah.close()
 
 
+def test_nothing_is_finalised_while_a_context_is_current(gl) -> None:
+    """Gymnasium's renderer, when it is collected, frees textures and buffers by number: ours, were ours current."""
+    finalised: list[str] = []
+
+    class Renderer:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            finalised.append("inside" if inside else "outside")
+
+    inside = False
+    drawn()
+    for _ in range(3):
+        Renderer()
+        with OpenGL.here().current(), OpenGL.here().current():
+            inside = True
+            churn = [[n] for n in range(200_000)]
+            inside = False
+        del churn
+    assert gc.isenabled()
+    gc.collect()
+    assert finalised == ["outside"] * 3
+
+
 def test_envs_that_are_gone_give_their_memory_back(gl) -> None:
     here = OpenGL.here()
     gc.collect()
