@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from robossl.core.contracts import Progress, Silent
 from robossl.core.errors import RequestError, WorkError
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
-from robossl.world import door, files, health, normaliser
+from robossl.world import average, door, files, health, normaliser
 from robossl.world.balance import Balance
 from robossl.world.batch import encode
 from robossl.world.config import WorldConfig
@@ -25,6 +26,7 @@ _PAUSE = 10  # [updates] between two words to the progress
 class WorldLearner:
     """Trains `model` on the train split of `stream`: on observations, actions and `valid`, never on a reward.
 
+    The gradient steps are taken by a copy, `online`; `model` is the running average of its weights, at any moment.
     Everything random comes from `seed`. On the CPU, the same seed and stream give the same bits, and
     so does a learner that was checkpointed and restored on the way.
     """
@@ -39,6 +41,7 @@ class WorldLearner:
     ) -> None:
         """`config` may differ from the model's in how to learn, not in what the model is made of."""
         self.model = model.to(resolve(device))
+        self.online = copy.deepcopy(self.model).requires_grad_().train()
         self.stream, self.seed = stream, int(seed)
         door.fits(model, stream.observation_space, stream.action_space, "the stream")
         self.config = config or model.config
@@ -49,7 +52,7 @@ class WorldLearner:
         weights = {n: self.objectives[n].weight if w is None else w for n, w in chosen.items()}
         self.balance = Balance(self.objectives, weights, model.device)
         self.optimiser = torch.optim.AdamW(
-            model.parameters(),
+            self.online.parameters(),
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
             fused=model.device.type in ("cpu", "cuda"),
@@ -67,6 +70,7 @@ class WorldLearner:
         if not self.fitted:
             door.admit(self.model, self.stream, self.objectives, self.seed)
             normaliser.fit(self.model.observations, self.stream, self.seed)
+            self.online.observations.load_state_dict(self.model.observations.state_dict())
             self.fitted = True
         history = [self._step() for _ in range(n)]
         means = torch.stack(history).mean(0).tolist() if history else []
@@ -82,14 +86,15 @@ class WorldLearner:
         window = self.stream.windows(self.config.batch, length, self.sampler, split="train")
         door.finite(window, self.stream.observation_space)
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.half):
-            batch = encode(self.model, window, self.random)
+            batch = encode(self.online, window, self.random)
             losses = {name: chosen.loss(batch) for name, chosen in self.objectives.items()}
         total = self.balance.total(losses)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        torch.nn.utils.clip_grad_norm_(self.online.parameters(), self.config.clip)
         self.optimiser.step()
         self.updates += 1
+        average.follow(self.model, self.online, self.updates)
         return torch.stack([total, *losses.values()]).detach()
 
     def run(
@@ -124,6 +129,7 @@ class WorldLearner:
         """Weights, optimiser, generators and counters, as a tree for `core.files.save_tree`."""
         return {
             "weights": {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
+            "online": {k: v.detach().cpu().clone() for k, v in self.online.state_dict().items()},
             "optimiser": {
                 i: {k: v.detach().cpu().clone() for k, v in state.items()}
                 for i, state in self.optimiser.state_dict()["state"].items()
@@ -139,7 +145,11 @@ class WorldLearner:
 
     def set_checkpoint(self, tree: dict[str, Any]) -> None:
         """Go on where `get_checkpoint` was; `RequestError` where the tree belongs to another model."""
-        files.fill(self.model, {k: np.asarray(v) for k, v in tree["weights"].items()}, "the checkpoint")
+        for model, weights in (
+            (self.model, tree["weights"]),
+            (self.online, tree.get("online", tree["weights"])),
+        ):
+            files.fill(model, {k: np.asarray(v) for k, v in weights.items()}, "the checkpoint")
         state = {
             i: {k: torch.tensor(np.asarray(v)) for k, v in s.items()} for i, s in tree["optimiser"].items()
         }

@@ -169,7 +169,7 @@ def test_a_loss_that_is_no_number_stops_the_work() -> None:
     taught = learner(stream)
     taught.update(1)
     with torch.no_grad():
-        taught.model.inverse[-1].bias.fill_(np.nan)
+        taught.online.inverse[-1].bias.fill_(np.nan)
     with pytest.raises(WorkError, match="stopped being a number"):
         taught.update(1)
 
