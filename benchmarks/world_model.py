@@ -34,8 +34,10 @@ from robossl.lab.progress import progress
 from robossl.streams import Stream
 from robossl.world import WorldConfig, WorldModel
 
-ENVS = ("Reacher", "CartPoleSwingUp", "PointMaze", "PushT", "CheetahRun", "HopperHop", "WalkerRun")
-CONTACT = ("PushT", "CheetahRun", "HopperHop", "WalkerRun")  # bodies whose motion is decided by contacts
+FREE = ("Reacher", "CartPoleSwingUp", "PointMaze")  # one task of each body that touches nothing, but a wall
+CONTACT = (  # and of those whose motion is decided by contacts
+    "PushT", "CheetahRun", "HopperHop", "WalkerRun", "ArmPush", "HandTurn", "QuadrupedWalk", "HumanoidWalk",
+)  # fmt: skip
 HORIZONS = (1, 2, 3, 4, 5, 10, 25)  # [steps]
 EXCESS, EXCESS_CONTACT, TRUE_DOUBT = 0.9, 0.6, 0.5  # what is asked of inverse excess and of calibration
 _RANDOM_ROWS = 20_000  # of the stream that the inverse is judged on
@@ -48,7 +50,9 @@ _COLUMNS = (
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--env", nargs="+", default=[f"robossl/{name}-v0" for name in ENVS], metavar="ID")
+    parser.add_argument(
+        "--env", nargs="+", default=[f"robossl/{name}-v0" for name in FREE + CONTACT], metavar="ID"
+    )
     parser.add_argument("--rows", type=int, default=200_000, metavar="N", help="steps of the stream (200000)")
     parser.add_argument("--updates", type=int, default=4_000, metavar="N", help="gradient steps (4000)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N")

@@ -45,14 +45,20 @@ class ForeignVectorEnv(VectorWrapper):
     def render_frame(self, lane: int) -> np.ndarray | None:
         """(H, W, 3) uint8 of one lane; None where the env draws no pictures.
 
-        RequestError where the env says that a package for drawing is missing.
+        Errors as in `render`.
         """
         if self.render_mode != "rgb_array" or not isinstance(self.env, SyncVectorEnv):
             return None
-        try:
+        with _drawn(self.spec):
             return self.env.envs[lane].render()  # type: ignore[return-value]
-        except gymnasium.error.DependencyNotInstalled as error:
-            raise RequestError(f"no pictures of this env: {_one_line(error)}") from error
+
+    def render(self) -> tuple[Any, ...] | None:
+        """What each lane shows, None where the env draws nothing.
+
+        RequestError where the env says that a package for drawing is missing.
+        """
+        with _drawn(self.spec):
+            return self.env.render()
 
 
 class _Maker:
@@ -64,6 +70,16 @@ class _Maker:
     def __call__(self) -> gymnasium.Env:
         with _quiet(self.spec):
             return gymnasium.make(self.spec, **self.arguments)
+
+
+@contextmanager
+def _drawn(spec: EnvSpec | None) -> Iterator[None]:
+    """As `_named`, and in plain words where there is nothing to draw with."""
+    with _named(spec, "render"):
+        try:
+            yield
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise RequestError(f"no pictures of this env: {_one_line(error)}") from error
 
 
 @contextmanager

@@ -270,6 +270,20 @@ class Unmakeable(Good):
         raise FileNotFoundError("no model robot.xml")
 
 
+class Undrawable(Good):
+    """Would draw with a package that is not here."""
+
+    def render(self) -> Any:
+        raise gym.error.DependencyNotInstalled("crayons is not installed, run `pip install crayons`")
+
+
+class Smudges(Good):
+    """Raises when it draws."""
+
+    def render(self) -> Any:
+        raise ValueError("the pen is dry")
+
+
 class Crashes(Good):
     """Ends the process in its eighth step, as a broken library does."""
 

@@ -49,6 +49,20 @@ def test_an_env_of_any_form_is_learned(env, absent, tmp_path):
         assert reason in report["absent"][key]
 
 
+@pytest.mark.parametrize(
+    ("env", "reason"),
+    [
+        ("strangers/Undrawable-v0", "pip install crayons"),
+        ("strangers/Smudges-v0", "in render: the pen is dry"),
+    ],
+)
+def test_what_cannot_be_drawn_lacks_its_films_and_nothing_else(env, reason, tmp_path):
+    report = learn(env, tmp_path, evaluate__videos=True)
+    assert reason in report["absent"]["videos.agent"]
+    assert "videos.dream" not in report["absent"]  # its numbers are drawn as curves
+    assert set(report["control"]["rows"]) == ALL_ROWS
+
+
 def test_images_are_seen_through_the_representation_alone(tmp_path, monkeypatch):
     for name in ("_WINDOWS", "_REFERENCE"):  # few images will do for the health of a model nobody uses
         monkeypatch.setattr(f"robossl.world.health.{name}", 32)
