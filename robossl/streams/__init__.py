@@ -3,6 +3,7 @@
 from robossl.streams.chunks import DamagedStream
 from robossl.streams.describe import describe
 from robossl.streams.episodes import Episode
+from robossl.streams.priority import Prioritized
 from robossl.streams.recorder import Recorder
 from robossl.streams.sampling import Recent, Sampler, Uniform
 from robossl.streams.schema import Field, Schema
@@ -16,6 +17,7 @@ __all__ = [
     "DamagedStream",
     "Episode",
     "Field",
+    "Prioritized",
     "Recent",
     "Recorder",
     "Sampler",

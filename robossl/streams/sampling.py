@@ -15,12 +15,15 @@ _ROUNDS = 8  # of guessing, before all rows are looked through
 
 
 class Sampler(Protocol):
-    """Proposes rows; those that begin no transition of the split are thrown away."""
+    """Proposes rows; those that begin no transition of the split are thrown away.
+
+    A sampler that wants to know which ones has a method `refused(lane, position)`.
+    """
 
     def propose(
         self, rng: np.random.Generator, count: int, room: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Lane and position (count,), `0 <= position < room[lane]`; `room` (L,) may hold zeros."""
+        """Lane and position (count or fewer,), `0 <= position < room[lane]`; `room` (L,) may hold zeros."""
 
 
 class Uniform:
@@ -74,7 +77,10 @@ def draw(
     lanes, positions, found = [], [], 0
     for _ in range(_ROUNDS):
         lane, position = sampler.propose(rng, int(1.1 * (batch - found) / share) + 8, room)
-        keep = np.flatnonzero(ledger.begins(code, ledger.bytes(lane, position)))[: batch - found]
+        begins = ledger.begins(code, ledger.bytes(lane, position))
+        if hasattr(sampler, "refused"):
+            sampler.refused(lane[~begins], position[~begins])
+        keep = np.flatnonzero(begins)[: batch - found]
         lanes.append(lane[keep])
         positions.append(position[keep])
         found += len(keep)
