@@ -103,11 +103,11 @@ def bare(taught: WorldLearner) -> Callable[[int], None]:
 
     def run(updates: int) -> None:
         for number in range(updates):
-            batch = encode(taught.model, ready[number % _READY], taught.random)
+            batch = encode(taught.online, ready[number % _READY], taught.random)
             losses = {name: chosen.loss(batch) for name, chosen in taught.objectives.items()}
             taught.optimiser.zero_grad(set_to_none=True)
             taught.balance.total(losses).backward()
-            torch.nn.utils.clip_grad_norm_(taught.model.parameters(), config.clip)
+            torch.nn.utils.clip_grad_norm_(taught.online.parameters(), config.clip)
             taught.optimiser.step()
 
     return run
