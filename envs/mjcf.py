@@ -41,14 +41,23 @@ class Layout:
             else:
                 rest += range(first, first + _WIDTH[kind])
                 quaternions += {"ball": [first], "free": [first + 3]}.get(kind, [])
-        self.limited, self.turns, self.rest = (np.array(c, np.int64) for c in (limited, turns, rest))
+        self.limited, self.turns, self.rest = (_columns(c) for c in (limited, turns, rest))
         self.quaternions = np.array(quaternions, np.int64)  # where each begins in qpos
         low, high = np.array(spans).reshape(-1, 2).T
         self.middle, self.half = (low + high) / 2, np.maximum((high - low) / 2, 1e-6)
         self.neutral = np.array(model.qpos0)  # (nq,)
         self.speeds = int(model.nv)
-        inside = [np.full(len(limited), 2.0), np.ones(2 * len(turns)), np.full(len(rest), _FAR)]
-        self.bound = np.concatenate([*inside, np.full(model.nv, _FAR)])  # (D,)
+        sizes = [len(limited), len(turns), len(turns), len(rest), self.speeds]
+        ends = np.cumsum(sizes).tolist()
+        self.parts = [slice(end - size, end) for size, end in zip(sizes, ends)]  # of the observation
+        self.bound = np.repeat([2.0, 1.0, 1.0, _FAR, _FAR], sizes)  # (D,)
+
+
+def _columns(numbers: list[int]) -> Any:
+    """Which columns of an array to take: a slice where they stand side by side, which copies nothing."""
+    first = numbers[0] if numbers else 0
+    together = range(first, first + len(numbers))
+    return slice(together.start, together.stop) if numbers == list(together) else np.array(numbers, np.int64)
 
 
 _WIDTH = {"free": 7, "ball": 4, "slide": 1, "hinge": 1}  # columns of qpos
@@ -66,17 +75,23 @@ class Joints(Body):
     def observation(self) -> np.ndarray:
         """(n, D)."""
         layout = self.layout
-        turns = self.qpos[:, layout.turns]
-        limited = (self.qpos[:, layout.limited] - layout.middle) / layout.half
-        parts = [limited, np.cos(turns), np.sin(turns), self.qpos[:, layout.rest], self.qvel]
-        return np.concatenate(parts, axis=1)
+        seen = np.empty((len(self.qpos), len(layout.bound)), order="F")
+        limited, cosine, sine, rest, speed = (seen[:, part] for part in layout.parts)
+        limited[:] = self.qpos[:, layout.limited]
+        limited -= layout.middle
+        limited /= layout.half
+        turns = self.qpos[:, layout.turns].copy("F")
+        np.cos(turns, out=cosine)
+        np.sin(turns, out=sine)
+        rest[:] = self.qpos[:, layout.rest]
+        speed[:] = self.qvel
+        return seen
 
     @classmethod
     def pose(cls, observation: np.ndarray) -> np.ndarray:
         """(m, nq): the joint positions that are observed."""
         layout = cls.layout
-        sizes = [len(layout.limited), len(layout.turns), len(layout.turns), len(layout.rest)]
-        limited, cosine, sine, rest = np.split(observation, np.cumsum(sizes), axis=1)[:4]
+        limited, cosine, sine, rest = (observation[:, part] for part in layout.parts[:4])
         pose = np.tile(layout.neutral, (len(observation), 1))
         pose[:, layout.limited] = limited * layout.half + layout.middle
         pose[:, layout.turns] = np.arctan2(sine, cosine)
@@ -94,10 +109,10 @@ class Joints(Body):
         layout = self.layout
         turns = self.qpos[:, layout.turns]
         found = {
-            "joint_position": self.qpos[:, layout.limited],
+            "joint_position": self.qpos[:, layout.limited].copy(),
             "joint_angle_cos": np.cos(turns),
             "joint_angle_sin": np.sin(turns),
-            "body_pose": self.qpos[:, layout.rest],
+            "body_pose": self.qpos[:, layout.rest].copy(),
             "joint_velocity": self.qvel.copy(),
         }
         return {name: value for name, value in found.items() if value.shape[1]}
