@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,10 @@ class MujocoVectorEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._show = Show(self.simulation, render_mode, camera, render_size)
-        self._limit = max_episode_steps if max_episode_steps and max_episode_steps > 0 else None
-        self._elapsed = np.zeros(num_envs, np.int64)  # (n,) steps of the running episode
+        self._limit: float = max_episode_steps if max_episode_steps and max_episode_steps > 0 else math.inf
+        self._clock = 0  # control steps taken
+        self._born = np.zeros(num_envs, np.int64)  # (n,) the clock when the running episode began
+        self._due = self._limit  # the clock before which no episode reaches the limit
         self._all = np.ones(num_envs, bool)
         self._over = np.zeros(num_envs, bool)  # (n,) the episode has ended and is to be reset
         self._begun = False
@@ -129,8 +132,7 @@ class MujocoVectorEnv(VectorEnv):
         outcome.reward[waking] = 0.0
         outcome.terminated[waking] = False
         truncated[waking] = False
-        self._elapsed[waking] = 0
-        self._over &= ~waking
+        self._begin(waking)
         return self._returned(outcome, truncated, self._infos(None, outcome))
 
     def _step_and_reset(self, actions: np.ndarray) -> Any:
@@ -163,11 +165,10 @@ class MujocoVectorEnv(VectorEnv):
     def _advance(self, actions: np.ndarray, ids: np.ndarray | None) -> tuple[Outcome, np.ndarray]:
         """Step lanes `ids` and note which episodes end; (n,) truncations beside the outcome."""
         outcome = self.simulation.step(actions, ids)
-        self._elapsed += 1
-        if self._limit is None:
-            truncated = outcome.failure.copy()
-        else:
-            truncated = outcome.failure | (self._elapsed >= self._limit)
+        self._clock += 1
+        truncated = outcome.failure.copy()
+        if self._clock >= self._due:
+            truncated |= self._clock - self._born >= self._limit
         self._over = outcome.terminated | truncated
         return outcome, truncated
 
@@ -177,8 +178,14 @@ class MujocoVectorEnv(VectorEnv):
 
     def _restart(self, chosen: np.ndarray) -> None:
         self.simulation.reset(np.flatnonzero(chosen))
-        self._elapsed[chosen] = 0
-        self._over = self._over & ~chosen
+        self._begin(chosen)
+
+    def _begin(self, chosen: np.ndarray, elapsed: int | np.ndarray = 0) -> None:
+        """Episodes of the chosen lanes began `elapsed` steps ago and have not ended."""
+        self._born[chosen] = self._clock - elapsed
+        self._due = int(self._born.min()) + self._limit
+        self._over = self._over.copy()  # the step under way still holds which lanes had ended
+        self._over[chosen] = False
 
     def _infos(self, chosen: np.ndarray | None, outcome: Outcome | None = None) -> dict[str, Any]:
         """The infos of the chosen lanes (n,) bool (None: all); after a reset without an outcome."""
@@ -186,7 +193,8 @@ class MujocoVectorEnv(VectorEnv):
         failure = np.zeros(self.num_envs, bool) if outcome is None else outcome.failure
         if chosen is None:
             told = {} if success is None else {"is_success": success, "_is_success": self._all.copy()}
-            return told | {"failure": failure.copy(), "_failure": self._all.copy()}
+            told["failure"], told["_failure"] = failure, self._all.copy()
+            return told
         mask = chosen
         infos = {} if success is None else {"is_success": success & mask, "_is_success": mask.copy()}
         return infos | {"failure": failure & mask, "_failure": mask.copy()}
@@ -273,8 +281,7 @@ class MujocoVectorEnv(VectorEnv):
         Their episodes begin there: no steps elapsed, nothing to reset. Returns the observation of all lanes.
         """
         lanes = self.simulation.restore(physics, ids, goal)
-        self._elapsed[lanes] = 0
-        self._over[lanes] = False
+        self._begin(lanes)
         self._begun = True
         return self.observation()
 
@@ -310,7 +317,7 @@ class MujocoVectorEnv(VectorEnv):
         return {
             "format": _FORMAT,
             "simulation": self.simulation.get_checkpoint(),
-            "elapsed": self._elapsed.copy(),
+            "elapsed": self._clock - self._born,
             "over": self._over.copy(),
             "begun": self._begun,
         }
@@ -322,7 +329,7 @@ class MujocoVectorEnv(VectorEnv):
                 f"an env checkpoint of format {tree.get('format')}; this version reads {_FORMAT}"
             )
         self.simulation.set_checkpoint(tree["simulation"])
-        self._elapsed = np.array(tree["elapsed"], np.int64)
+        self._begin(self._all, np.asarray(tree["elapsed"], np.int64))
         self._over = np.array(tree["over"], bool)
         self._begun = bool(tree["begun"])
 
