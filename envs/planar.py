@@ -67,7 +67,7 @@ class PlanarRunner(Footed):
     def observation(self) -> np.ndarray:
         """(n, 6 + 2 J)."""
         joints = self.qpos.shape[1] - _FREE
-        seen = np.empty((len(self.qpos), 6 + 2 * joints))
+        seen = np.empty((len(self.qpos), 6 + 2 * joints), order="F")
         np.divide(self.qpos[:, 1], self.stature, out=seen[:, 0])
         seen[:, 1] = self.upright()
         np.sin(self.qpos[:, 2], out=seen[:, 2])

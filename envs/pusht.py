@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -94,6 +93,7 @@ class PushT(GoalTask):
     """
 
     body = PusherAndBlock
+    sensed = slice(2, 6)
     max_episode_steps = 300  # 12 s
     goal_bound = np.ones(4)
 
@@ -126,11 +126,6 @@ class PushT(GoalTask):
         """(4,) of a pose as lives begin in."""
         x, y, angle = self._drop(random)
         return np.array([x / _HALF, y / _HALF, math.cos(angle), math.sin(angle)])
-
-    def achieved(self, body: Any) -> np.ndarray:
-        """(n, 4)."""
-        pose = body.block_pose()
-        return np.concatenate([pose[:, :2] / _HALF, pose[:, 2:]], axis=1)
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 in the pose, falling with the distance of the block's points from where they should be."""

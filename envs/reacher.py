@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from .shaping import tolerance
-from .task import Body, GoalTask, Marker, Pose, once
+from .task import Body, GoalTask, Marker, Pose, by_column
 
 _LINK = 0.12  # [m] length of each link
 _REACH = 2 * _LINK  # [m] from the shoulder to the fingertip of the stretched arm
@@ -21,34 +20,22 @@ class ReacherArm(Body):
     """The arm: shoulder turns freely, elbow within 160 degrees; 25 control steps a second.
 
     Observation (8): cosines and sines of both joint angles, joint velocities / 5 rad/s, fingertip / reach.
+    Its columns lie each in one piece of memory: what is worked out from them goes through it in a line.
     """
 
     model = "reacher/reacher.xml"
     substeps = 2  # of 0.02 s
     observation_bound = np.array([1, 1, 1, 1, 10, 10, 1, 1], np.float64)
 
-    def fingertip(self) -> np.ndarray:
-        """(n, 2) [m] in the plane, from the shoulder."""
-        return _REACH * self.touch()
-
-    @once
-    def touch(self) -> np.ndarray:
-        """(n, 2): the fingertip in units of the reach."""
-        angles = self.angles()
-        return _tip(angles[:, :2], angles[:, 2:], 0.5)  # a link is half the reach
-
-    @once
-    def angles(self) -> np.ndarray:
-        """(n, 4): cosines, then sines, of shoulder and elbow."""
-        joints = self.qpos.copy()
-        return np.concatenate([np.cos(joints), np.sin(joints)], axis=1)
-
     def observation(self) -> np.ndarray:
         """(n, 8)."""
-        seen = np.empty((len(self.qpos), 8))
-        seen[:, :4] = self.angles()
-        np.divide(self.qvel, _SPEED, out=seen[:, 4:6])
-        seen[:, 6:] = self.touch()
+        joints = self.qpos.copy("F")
+        seen = np.empty((len(joints), 8), order="F")
+        cosine, sine = seen[:, :2], seen[:, 2:4]
+        np.cos(joints, out=cosine)
+        np.sin(joints, out=sine)
+        np.divide(self.qvel.copy("F"), _SPEED, out=seen[:, 4:6])
+        _tip(cosine, sine, 0.5, out=seen[:, 6:])  # a link is half the reach
         return seen
 
     @classmethod
@@ -62,24 +49,23 @@ class ReacherArm(Body):
             "joint_position_cos": np.cos(self.qpos),
             "joint_position_sin": np.sin(self.qpos),
             "joint_velocity": self.qvel.copy(),
-            "fingertip": self.fingertip(),
+            "fingertip": _REACH * self.observation()[:, 6:],
         }
 
 
 def fingertip(joints: np.ndarray) -> np.ndarray:
     """Fingertip (..., 2) [m] of joint angles (..., 2) [rad]."""
-    return _tip(np.cos(joints), np.sin(joints), _LINK)
+    return _tip(np.cos(joints), np.sin(joints), _LINK, out=np.empty(joints.shape))
 
 
-def _tip(cosine: np.ndarray, sine: np.ndarray, link: float) -> np.ndarray:
+def _tip(cosine: np.ndarray, sine: np.ndarray, link: float, out: np.ndarray) -> np.ndarray:
     """(..., 2): the fingertip of an arm with links of that length; cosines and sines (..., 2) of its joints."""
     along, across = cosine[..., 0], sine[..., 0]
     bend_cosine, bend_sine = 1.0 + cosine[..., 1], sine[..., 1]
-    tip = np.empty(cosine.shape)
-    np.subtract(along * bend_cosine, across * bend_sine, out=tip[..., 0])
-    np.add(across * bend_cosine, along * bend_sine, out=tip[..., 1])
-    tip *= link
-    return tip
+    np.subtract(along * bend_cosine, across * bend_sine, out=out[..., 0])
+    np.add(across * bend_cosine, along * bend_sine, out=out[..., 1])
+    out *= link
+    return out
 
 
 def _anywhere(random: np.random.Generator) -> np.ndarray:
@@ -95,6 +81,7 @@ class Reacher(GoalTask):
     """
 
     body = ReacherArm
+    sensed = slice(0, 4)
     max_episode_steps = 200  # 8 s
     goal_bound = np.ones(4)
 
@@ -110,10 +97,6 @@ class Reacher(GoalTask):
         """(4,) of a pose anywhere."""
         joints = _anywhere(random)
         return np.concatenate([np.cos(joints), np.sin(joints)])
-
-    def achieved(self, body: Any) -> np.ndarray:
-        """(n, 4)."""
-        return body.angles()
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 within 0.05 rad, falling with the distance in joint space."""
@@ -162,7 +145,7 @@ def joint_error(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
 
 def _halves(goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cosines and sines (..., 2) of goals (..., 4)."""
-    goal = np.asarray(goal, np.float64)
+    goal = by_column(goal)
     return goal[..., :2], goal[..., 2:]
 
 
@@ -173,6 +156,7 @@ class ReacherHard(GoalTask):
     """
 
     body = ReacherArm
+    sensed = slice(6, 8)
     max_episode_steps = 200  # 8 s
     goal_bound = np.ones(2)
 
@@ -190,10 +174,6 @@ class ReacherHard(GoalTask):
         radius = math.sqrt(random.uniform(inner**2, outer**2))
         angle = random.uniform(-math.pi, math.pi)
         return np.array([radius * math.cos(angle), radius * math.sin(angle)]) / _REACH
-
-    def achieved(self, body: Any) -> np.ndarray:
-        """(n, 2)."""
-        return body.touch()
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 at the target, falling with the fingertip's distance from it."""
@@ -225,7 +205,7 @@ class ReacherHard(GoalTask):
 
 def _distance(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
     """(...,) [m] between fingertip goals (..., 2)."""
-    between = np.subtract(achieved, desired, dtype=np.float64)
+    between = by_column(achieved) - by_column(desired)
     between *= _REACH
     between *= between
     return np.sqrt(between[..., 0] + between[..., 1])

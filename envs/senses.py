@@ -32,6 +32,7 @@ class Senses:
         if proprioception and pixels is None:
             raise RequestError("proprioception=True says what is observed beside pixels; give pixels=(H, W)")
         self.bound = task.body.observation_bound  # (D,)
+        self._low = -self.bound
         self._goal_bound = task.goal_bound if isinstance(task, GoalTask) else None
         self._eye = None if pixels is None else Renderer(model, camera, pixels, soft=False)
         self._proprioception = proprioception
@@ -45,12 +46,16 @@ class Senses:
         space = self._compose(numbers, pictures, goals)
         return spaces.Dict(space) if isinstance(space, dict) else space
 
+    def held(self, numbers: np.ndarray) -> np.ndarray:
+        """(n, D) float32: numbers (n, D) as a body gives them, held within their bound."""
+        return within(numbers, self._low, self.bound)
+
     def observe(
         self, numbers: np.ndarray, rows: Iterable[np.ndarray], looks: Iterable[Look], goals: Goals | None
     ) -> Observation:
-        """What is observed: numbers (n, D) as the body gives them, pictures of physics rows in looks, goals."""
+        """What is observed: numbers (n, D) as `held`, pictures of physics rows in looks, goals."""
         pictures = None if self._eye is None else self._eye.frames(rows, looks)
-        return self._compose(within(numbers, self.bound), pictures, goals)
+        return self._compose(numbers, pictures, goals)
 
     def _compose(self, numbers: Any, pictures: Any, goals: tuple[Any, Any] | None) -> Any:
         both = {"observation": numbers, "pixels": pictures}
@@ -66,10 +71,10 @@ class Senses:
             self._eye.close()
 
 
-def within(values: np.ndarray, bound: np.ndarray) -> np.ndarray:
-    """Values (n, D) held in [-bound, bound], as float32; NaN, which only broken physics has, at the edge."""
-    held = np.fmax(values, -bound)
-    return np.fmin(held, bound, out=held).astype(np.float32)
+def within(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Values (n, D) held in [low, high] (D,), as float32; NaN, which only broken physics has, at the edge."""
+    held = np.fmax(values, low)
+    return np.fmin(held, high, out=held).astype(np.float32, "C")
 
 
 def box(bound: np.ndarray) -> spaces.Box:

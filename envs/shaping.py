@@ -23,7 +23,7 @@ def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin:
     )  # from here on in place: it is the same few numbers again and again
     square *= (1.0 / _VALUE_AT_MARGIN - 1.0) / margin**2
     square += 1.0
-    return np.divide(1.0, square, out=square)
+    return np.reciprocal(square, out=square)
 
 
 def pace(speed: np.ndarray, target: float) -> np.ndarray:

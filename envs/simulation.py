@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -17,14 +16,13 @@ from robossl.core.seeding import generator_state, restore_generator
 from . import mishaps
 from .native import load_model, load_mujoco
 from .senses import Observation, Senses, box, within
-from .task import GoalTask, Task
+from .task import GoalTask, Task, once
 from .variations import Variations
 
 _UNSTABLE = slice(3, 6)  # MuJoCo's warnings of a bad qpos, qvel and qacc
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one step brought, lane by lane."""
 
     reward: np.ndarray  # (n,) float64
@@ -60,6 +58,7 @@ class Simulation:
         self.model = load_model(task.body.model)
         self.batch = Batch(self.model, num_envs, nthread)
         self.body = task.body(self.batch)
+        self.known: dict[Any, Any] | None = None  # as the body's: the same answers, for as long
         self.variations = Variations(task.body, self.model, self.batch, variations)
         self.control_step = self.substeps * self.model.opt.timestep  # [s]
         self.generators: list[np.random.Generator | None] = [None] * num_envs
@@ -80,7 +79,9 @@ class Simulation:
         self._action = np.zeros((num_envs, self.model.nu))
         self.senses = Senses(task, self.model, pixels, proprioception, camera)
         self._goal: np.ndarray | None = None  # (n, G) float32
+        self._sensed: slice | None = None  # where in the observation the achieved goal is
         if isinstance(task, GoalTask):
+            self._sensed = task.sensed if type(task).achieved is GoalTask.achieved else None
             self._goal = np.zeros((num_envs, len(task.goal_bound)), np.float32)
 
     # --- spaces
@@ -122,7 +123,7 @@ class Simulation:
 
     def _settle(self, ids: np.ndarray) -> None:
         """Make what the body reads agree with state rows just written."""
-        self.body.known = None
+        self.known = self.body.known = None
         if self._stage:
             self.batch.forward(ids, self._stage)
 
@@ -157,9 +158,10 @@ class Simulation:
         if np.count_nonzero(self._warned):
             reasons |= {int(lane): mishaps.WARNINGS[kind] for lane, kind in np.argwhere(self._warned)}
             self.batch.warning[list(reasons)] = 0
-        finite = np.isfinite(self._moving)
-        if np.count_nonzero(finite) < finite.size:
-            broken = np.flatnonzero(~finite.all(axis=1))
+        if (
+            np.count_nonzero(np.isfinite(self._rows)) < self._rows.size
+        ):  # one piece of memory: quicker than a part
+            broken = np.flatnonzero(~np.isfinite(self._moving).all(axis=1))
             reasons = dict.fromkeys(map(int, broken), mishaps.NOT_FINITE) | reasons
         failure = np.zeros(self.num_envs, bool)
         if reasons:
@@ -171,10 +173,10 @@ class Simulation:
         return failure
 
     def _judge(self, action: np.ndarray, failure: np.ndarray) -> Outcome:
-        task, self.body.known = self.task, {}
-        success: np.ndarray | None
-        if isinstance(task, GoalTask):
-            reward, success = task.judged(self._achieved(task), self._goal)  # type: ignore[arg-type]
+        task: Any = self.task
+        self.known = self.body.known = {}
+        if self._goal is not None:
+            reward, success = task.judged(self._achieved(), self._goal)
         else:
             reward, success = task.reward(self.body, action), task.success(self.body)
         terminated = task.terminated(self.body)
@@ -185,28 +187,32 @@ class Simulation:
 
     def success(self) -> np.ndarray | None:
         """(n,) bool: the wish is fulfilled right now; None where there is no wish."""
-        if isinstance(self.task, GoalTask):
-            return self.task.reached(self._achieved(self.task), self._goal)  # type: ignore[arg-type]
-        return self.task.success(self.body)
+        task: Any = self.task
+        return task.success(self.body) if self._goal is None else task.reached(self._achieved(), self._goal)
 
-    def _achieved(self, task: GoalTask) -> np.ndarray:
-        known = self.body.known
-        if known is None:
-            return within(task.achieved(self.body), task.goal_bound)
-        if task not in known:  # asked for by the reward and by the observation
-            known[task] = within(task.achieved(self.body), task.goal_bound)
-        return known[task]
+    @once
+    def _achieved(self) -> np.ndarray:
+        """(n, G) float32."""
+        task: Any = self.task
+        if self._sensed is not None:
+            return self._held()[:, self._sensed]
+        return within(task.achieved(self.body), -task.goal_bound, task.goal_bound)
+
+    @once
+    def _held(self) -> np.ndarray:
+        """(n, D) float32: what the bodies sense, without noise."""
+        return self.senses.held(self.body.observation())
 
     def observation(self, lanes: np.ndarray | None = None) -> Observation:
         """What the lanes (all without) observe now: fresh arrays."""
-        numbers, rows = self.body.observation(), self.batch.state
+        rows, goals = self._rows, None
+        if self._goal is not None:
+            goals = self._achieved().copy(), self._goal.copy()
         if self.variations.active:
-            numbers = self.variations.sensed(numbers)
-        goals = None
-        if isinstance(self.task, GoalTask):
-            assert self._goal is not None
-            goals = self._achieved(self.task).copy(), self._goal.copy()
-        self.body.known = None  # the step is over: whoever asks now may have moved the lanes
+            numbers = self.senses.held(self.variations.sensed(self.body.observation()))
+        else:
+            numbers = self._held()
+        self.known = self.body.known = None  # the step is over: whoever asks now may have moved the lanes
         if lanes is not None:
             numbers, rows = numbers[lanes], rows[lanes]
             goals = None if goals is None else (goals[0][lanes], goals[1][lanes])
@@ -266,7 +272,7 @@ class Simulation:
         body = self.task.body(scratch)
         scratch.forward(stage=self._stage)
         looks = repeat({}) if lanes is None else self.variations.looks(lanes)
-        return self.senses.observe(body.observation(), scratch.state, looks, None)
+        return self.senses.observe(self.senses.held(body.observation()), scratch.state, looks, None)
 
     def posed(self, observation: np.ndarray) -> np.ndarray | None:
         """(m, P): the physics of a body at rest in the poses that observations (m, D) tell; None if they do not."""

@@ -20,15 +20,15 @@ Answer = TypeVar("Answer")
 
 
 def once(method: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
-    """Within a step a body works this answer out once, for reward, success and observation; do not write into it."""
+    """Within a step this answer is worked out once, for reward, success and observation; do not write into it."""
 
     @wraps(method)
-    def answer(body: Any) -> Answer:
-        known = body.known
+    def answer(asked: Any) -> Answer:
+        known = asked.known
         if known is None:
-            return method(body)
+            return method(asked)
         if method not in known:
-            known[method] = method(body)
+            known[method] = method(asked)
         return known[method]
 
     return answer
@@ -114,18 +114,26 @@ class Task(ABC):
         return np.zeros(len(body.qpos), bool)
 
 
+def by_column(goal: np.ndarray) -> np.ndarray:
+    """Goals (..., G) as float64, each column in one piece of memory: arithmetic goes through it in a line."""
+    return np.asarray(goal).astype(np.float64, "F")
+
+
 class GoalTask(Task):
     """A wish that can be pointed at: a goal vector of G numbers, drawn anew for every life."""
 
     goal_bound: ClassVar[np.ndarray]  # (G,) goals lie in [-bound, bound]
+    sensed: ClassVar[slice | None] = (
+        None  # the columns of the body's observation that are the achieved goal, if any
+    )
 
     @abstractmethod
     def draw_goal(self, random: np.random.Generator) -> np.ndarray:
         """One goal (G,)."""
 
-    @abstractmethod
     def achieved(self, body: Any) -> np.ndarray:
-        """(n, G): the goal that would be fulfilled right now."""
+        """(n, G): the goal that would be fulfilled right now; a task that does not say `sensed` says it here."""
+        return body.observation()[:, self.sensed]
 
     @abstractmethod
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
