@@ -32,7 +32,9 @@ class Senses:
         if proprioception and pixels is None:
             raise RequestError("proprioception=True says what is observed beside pixels; give pixels=(H, W)")
         self.bound = task.body.observation_bound  # (D,)
-        self._low = -self.bound
+        self._low = self._high = np.empty(
+            (0, len(self.bound))
+        )  # (n, D) the bound of every number of every lane
         self._goal_bound = task.goal_bound if isinstance(task, GoalTask) else None
         self._eye = None if pixels is None else Renderer(model, camera, pixels, soft=False)
         self._proprioception = proprioception
@@ -48,7 +50,11 @@ class Senses:
 
     def held(self, numbers: np.ndarray) -> np.ndarray:
         """(n, D) float32: numbers (n, D) as a body gives them, held within their bound."""
-        return within(numbers, self._low, self.bound)
+        if self._high.shape != numbers.shape:  # three arrays alike: numpy goes through them in one line
+            self._high = np.empty_like(numbers)
+            self._high[:] = self.bound
+            self._low = -self._high
+        return within(numbers, self._low, self._high)
 
     def observe(
         self, numbers: np.ndarray, rows: Iterable[np.ndarray], looks: Iterable[Look], goals: Goals | None
@@ -72,7 +78,7 @@ class Senses:
 
 
 def within(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Values (n, D) held in [low, high] (D,), as float32; NaN, which only broken physics has, at the edge."""
+    """Values (n, D) held in [low, high] as float32; NaN, which only broken physics has, at the edge."""
     held = np.fmax(values, low)
     return np.fmin(held, high, out=held).astype(np.float32, "C")
 

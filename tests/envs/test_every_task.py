@@ -1,12 +1,15 @@
 """Every task of ours passes the outside judges and keeps the promises of the house."""
 
+import copy
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import robossl.envs
 from gymnasium import spaces
-from gymnasium.utils.env_checker import check_env
+from gymnasium.utils.env_checker import check_env, data_equivalence
 from robossl.envs.task import GoalTask
+from robossl.envs.vector_env import MujocoVectorEnv
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 IDS = robossl.envs.register()
@@ -106,6 +109,39 @@ def test_rewards_can_be_asked_for_again(env_id) -> None:
         assert np.array_equal(envs.compute_reward(achieved[None], desired[None], {})[0], reward)
         assert envs.compute_reward(achieved[0], desired[0], {}) == reward[0]
         assert np.array_equal(envs.compute_reward(achieved, achieved, {}), np.ones(6))
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_what_was_returned_stays_as_it_was(env_id) -> None:
+    """Also over a reset, and in a batch whose physics broke."""
+    envs = gym.make_vec(env_id, num_envs=3, max_episode_steps=6)
+    envs.reset(seed=0)
+    returned, then = [], []
+    for t, step in enumerate(play(envs, 10)):
+        returned.append(step)
+        then.append(copy.deepcopy(step))
+        if t == 2:
+            envs.simulation.body.qvel[1] = 1e12
+    assert data_equivalence(returned, then)
+
+
+@pytest.mark.parametrize("env_id", GOAL_IDS)
+def test_the_achieved_goal_is_the_task_s_own(env_id) -> None:
+    """Whether it is cut out of the observation or worked out, and also where a subclass has another."""
+    envs = gym.make_vec(env_id, num_envs=5)
+    envs.reset(seed=0)
+    task = envs.simulation.task
+    for observation, *_ in play(envs, 5):
+        achieved = task.achieved(envs.simulation.body)
+        assert np.array_equal(observation["achieved_goal"], achieved.astype(np.float32))
+
+    class Halved(type(task)):
+        def achieved(self, body):
+            return super().achieved(body) / 2
+
+    other = MujocoVectorEnv(Halved, num_envs=5)
+    halved = other.restore(envs.physics(), goal=observation["desired_goal"])
+    assert np.array_equal(halved["achieved_goal"], (achieved / 2).astype(np.float32))
 
 
 @pytest.mark.parametrize("env_id", GOAL_IDS)
