@@ -32,10 +32,9 @@ class Balance:
         """The scalar to descend; remembers the inverse's loss without waiting for the device."""
         gate: Tensor | float = 1.0
         if "inverse" in losses:
-            self.unexplained = torch.lerp(
-                losses["inverse"].detach().clamp_max(1.0), self.unexplained, _MEMORY
-            )
-            gate = ((1 - self.unexplained) / _ENOUGH).clamp(_FLOOR, 1.0)
+            known = torch.lerp(losses["inverse"].detach().clamp_max(1.0), self.unexplained, _MEMORY)
+            self.unexplained.copy_(known)  # in its place, where a recorded step finds it again
+            gate = ((1 - known) / _ENOUGH).clamp(_FLOOR, 1.0)
         terms = [
             self.weights[name] * loss * (1.0 if self.objectives[name].grounds else gate)
             for name, loss in losses.items()

@@ -19,6 +19,7 @@ from robossl.world.config import WorldConfig
 from robossl.world.device import resolve
 from robossl.world.model import WorldModel
 from robossl.world.objectives import objective
+from robossl.world.stepping import Recorded, taken
 
 _PAUSE = 10  # [updates] between two words to the progress
 
@@ -38,8 +39,13 @@ class WorldLearner:
         seed: int = 0,
         config: WorldConfig | None = None,
         device: str | torch.device = "auto",
+        stepping: str = "auto",
     ) -> None:
-        """`config` may differ from the model's in how to learn, not in what the model is made of."""
+        """`config` may differ from the model's in how to learn, not in what the model is made of.
+
+        `stepping`: a gradient step runs `eager`, operation by operation, or as a recorded `graph`, which
+        `auto` takes on CUDA.
+        """
         self.model = model.to(resolve(device))
         self.online = copy.deepcopy(self.model).requires_grad_().train()
         self.stream, self.seed = stream, int(seed)
@@ -56,12 +62,14 @@ class WorldLearner:
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
             fused=model.device.type in ("cpu", "cuda"),
+            capturable=model.device.type == "cuda",
         )
         self.sampler = generator(seed, "world", "windows")
         self.random = torch.Generator().manual_seed(derive(seed, "world", "objectives"))
         self.half = (
             self.model.device.type == "cuda"
         )  # products in 16 bits; norms, errors and weights stay in 32
+        self.take = taken(stepping, self._descend, self.model.device, self.random)
         self.updates = 0
         self.fitted = model.version > 0  # a published model keeps the statistics it was trained with
 
@@ -85,16 +93,23 @@ class WorldLearner:
         length = self.config.rollout + bool(self.model.observations.images)
         window = self.stream.windows(self.config.batch, length, self.sampler, split="train")
         door.finite(window, self.stream.observation_space)
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.half):
+        losses = self.take(window)
+        self.updates += 1
+        average.follow(self.model, self.online, self.updates)
+        return losses
+
+    def _descend(self, window: Any) -> torch.Tensor:
+        """Move the weights; waits for nothing, so that it can be recorded."""
+        with torch.autocast(
+            self.model.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False
+        ):
             batch = encode(self.online, window, self.random)
-            losses = {name: chosen.loss(batch) for name, chosen in self.objectives.items()}
+            losses = {name: chosen.loss(batch).float() for name, chosen in self.objectives.items()}
         total = self.balance.total(losses)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.online.parameters(), self.config.clip)
         self.optimiser.step()
-        self.updates += 1
-        average.follow(self.model, self.online, self.updates)
         return torch.stack([total, *losses.values()]).detach()
 
     def run(
@@ -155,7 +170,9 @@ class WorldLearner:
         }
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
-        self.balance.unexplained = torch.tensor(np.asarray(tree["unexplained"])).to(self.model.device)
+        self.balance.unexplained.copy_(torch.tensor(np.asarray(tree["unexplained"])))
+        if isinstance(self.take, Recorded):
+            self.take.forget()
         restore_generator(self.sampler, tree["sampler"])
         self.random.set_state(torch.tensor(np.asarray(tree["random"]), dtype=torch.uint8))
         self.updates, self.fitted = int(tree["updates"]), bool(tree["fitted"])
