@@ -71,11 +71,30 @@ def learn(options: Namespace) -> Result:
             layers.insert(0, (options.config, configuration.from_toml(options.config)))
     settings = configuration.parse(LearnConfig, *layers)
     if not options.resume:
-        plugins.env_spec(settings.env)
+        space = _observed(plugins.env_spec(settings.env).id)
+        settings = configuration.parse(LearnConfig, _recipe(space), *layers)
     from robossl.lab.loop import learn as run
 
     report = run(settings, out=options.out, resume=options.resume, progress=say)
     return _reported(report)
+
+
+def _observed(env: str) -> Any:
+    """The observation space of one lane of an env."""
+    envs = plugins.make_envs(env, 1)
+    try:
+        return envs.single_observation_space
+    finally:
+        envs.close()
+
+
+def _recipe(observation_space: Any) -> tuple[str, dict[str, Any]]:
+    """The layer below all others: how to learn from such observations where nothing else is asked for."""
+    from robossl.world.config import recipe
+
+    return "the recipe", {
+        f"world.{name}": value for name, value in recipe(observation_space).to_json().items()
+    }
 
 
 def _reported(report: dict[str, Any]) -> Result:
@@ -134,7 +153,6 @@ def pretrain(options: Namespace) -> Result:
     """`robossl pretrain`."""
     from robossl.lab import api
     from robossl.streams import Stream
-    from robossl.world.config import recipe
 
     flags = {key: getattr(options, n) for n, key in _COMMON.items() if getattr(options, n, None) is not None}
     layers = [("command line", flags | configuration.overrides(options.overrides, LearnConfig))]
@@ -144,9 +162,9 @@ def pretrain(options: Namespace) -> Result:
     for name, origin in given.items():
         if not name.startswith("world.") and name not in _PRETRAIN:
             raise RequestError(f"{origin}: pretrain takes world.* and {', '.join(_PRETRAIN)}; got {name!r}")
-    fitting = recipe(Stream.open(options.stream).observation_space).to_json()
-    layers.insert(0, ("the recipe", {f"world.{name}": value for name, value in fitting.items()}))
-    settings = configuration.parse(LearnConfig, *layers)
+    settings = configuration.parse(
+        LearnConfig, _recipe(Stream.open(options.stream).observation_space), *layers
+    )
     updates = settings.pretrain.updates if "pretrain.updates" in given else 2000
     model = api.pretrain(
         options.stream, updates, settings.world, options.out, settings.seed, settings.device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -11,12 +12,15 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+import strangers
 from command import right, robossl, wrong
 from lives import flags
 from places import read_only
 
+from robossl.core.errors import RequestError
 from robossl.core.files import read_json
 from robossl.lab.machine import library
+from robossl.world.config import PIXELS, WorldConfig
 
 REPRODUCES = {
     "kind",
@@ -283,3 +287,17 @@ def test_an_env_in_a_file_beside_is_used_by_its_name(tmp_path, run_cli):
     found = right(tmp_path, "stream", "show", "runs/bad/stream", "--json").document
     assert found["transitions"] == 8 * 4
     assert not (tmp_path / "MUJOCO_LOG.TXT").exists()
+
+
+def test_learn_takes_the_recipe_for_pictures_and_the_users_word_before_it(tmp_path, monkeypatch):
+    strangers.register_strangers()
+    asked = []
+
+    def learn(settings, **rest):
+        asked.append(settings.world)
+        raise RequestError("enough")
+
+    monkeypatch.setattr("robossl.lab.loop.learn", learn)
+    for words in (("strangers/Picture-v0", "--world.batch", "16"), ("strangers/Good-v0",)):
+        assert "enough" in wrong(tmp_path, "learn", *words)
+    assert asked == [dataclasses.replace(PIXELS, batch=16), WorldConfig()]
