@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from .footing import Footed
-from .shaping import tolerance
 from .task import Pose, Task, once
 
 _SPEED = 5.0  # [m/s] and
@@ -152,8 +151,3 @@ class RunnerTask(Task):
         joints = random.uniform(*self.body.limits.T)
         qpos = self.body.grounded(random.uniform(-np.pi, np.pi), joints)
         return qpos, np.zeros(len(qpos))
-
-
-def standing_share(body: Any, height: float, margin: float) -> np.ndarray:
-    """(n,) in [0, 1]: the torso is upright and at `height` [m] or above, falling over `margin` [m] below it."""
-    return tolerance(body.torso_height(), height, np.inf, margin) * (1 + body.upright()) / 2

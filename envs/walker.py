@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .planar import Limb, PlanarRunner, RunnerTask, Tip, runner_bound, standing_share
+from .planar import Limb, RunnerTask, Tip, runner_bound
 from .shaping import pace, tolerance
+from .standing import Forward, Stand, StandingRunner
 from .task import Pose
-
-_TALL = 1.2  # [m] torso height from which it counts as standing; with straight legs it is 1.3 m
-_MARGIN = 0.6  # [m] below that, where 0.1 of the reward is left
-_UPRIGHT = 0.9  # cosine of 26 degrees
 
 
 def _leg_limbs(first: int) -> tuple[Limb, Limb, Limb]:
@@ -32,68 +29,38 @@ def _leg_tips(first: int) -> tuple[Tip, ...]:
     )
 
 
-class WalkerBody(PlanarRunner):
+class WalkerBody(StandingRunner):
     """The walker: right leg, then left leg, each with hip, knee and ankle."""
 
     model = "walker/walker.xml"
     substeps = 8  # of 0.005 s
     observation_bound = runner_bound(6)
     stature = 1.3
+    tall = 1.2  # with straight legs it is 1.3 m
+    crouch = 0.6
     limbs = (Limb(0, (0.0, 0.0)), *_leg_limbs(1), *_leg_limbs(4))
     tips = (Tip(0, 0.0, -0.3, 0.07), Tip(0, 0.0, 0.3, 0.07), *_leg_tips(1), *_leg_tips(4))
     feet = ((6, 7), (12, 13))
     limits = np.radians([[-20, 100], [-150, 0], [-45, 45]] * 2)
 
-    def standing(self) -> np.ndarray:
-        """(n,) in [0, 1]: how much it stands."""
-        return standing_share(self, _TALL, _MARGIN)
 
-    def stands(self) -> np.ndarray:
-        """(n,) bool: the torso is up high and upright."""
-        return (self.torso_height() >= _TALL) & (self.upright() >= _UPRIGHT)
-
-
-class WalkerStand(RunnerTask):
+class WalkerStand(Stand):
     """Get up from anywhere and stand: the torso upright at 1.2 m or above."""
 
     body = WalkerBody
 
-    def start(self, random: np.random.Generator) -> Pose:
-        """Dropped on the floor any way round."""
-        return self.fallen(random)
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
-        """How much it stands."""
-        return body.standing()
-
-    def success(self, body: Any) -> np.ndarray:
-        """It stands."""
-        return body.stands()
-
-
-class WalkerWalk(RunnerTask):
+class WalkerWalk(Forward):
     """Walk forward at 1 m/s, upright."""
 
     body = WalkerBody
-    _SPEED = 1.0  # [m/s]
-
-    def start(self, random: np.random.Generator) -> Pose:
-        """Standing."""
-        return self.standing(random)
-
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
-        """Standing is worth a sixth, the speed the rest."""
-        return body.standing() * (1 + 5 * pace(body.speed(), self._SPEED)) / 6
-
-    def success(self, body: Any) -> np.ndarray:
-        """It stands, and moves at the wished speed."""
-        return body.stands() & (body.speed() >= self._SPEED)
+    speed = 1.0
 
 
 class WalkerRun(WalkerWalk):
     """Run forward at 8 m/s, upright."""
 
-    _SPEED = 8.0  # [m/s]
+    speed = 8.0
 
 
 class WalkerFlip(RunnerTask):
