@@ -77,13 +77,12 @@ class Joints(Body):
         layout = self.layout
         seen = np.empty((len(self.qpos), len(layout.bound)), order="F")
         limited, cosine, sine, rest, speed = (seen[:, part] for part in layout.parts)
-        limited[:] = self.qpos[:, layout.limited]
-        limited -= layout.middle
+        pose = self.qpos.copy("F")
+        np.subtract(pose[:, layout.limited], layout.middle, out=limited)
         limited /= layout.half
-        turns = self.qpos[:, layout.turns].copy("F")
-        np.cos(turns, out=cosine)
-        np.sin(turns, out=sine)
-        rest[:] = self.qpos[:, layout.rest]
+        np.cos(pose[:, layout.turns], out=cosine)
+        np.sin(pose[:, layout.turns], out=sine)
+        rest[:] = pose[:, layout.rest]
         speed[:] = self.qvel
         return seen
 
