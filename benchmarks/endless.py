@@ -1,15 +1,14 @@
-"""Whether learning may go on for ever: `python -m benchmarks.endless --minutes 10`.
+"""Whether learning may go on for ever: `python -m benchmarks.endless --seconds 3600`.
 
-Coloured noise lives in an env, its stream grows, and the world model keeps learning from all of it. Every few seconds
-one line: rows, updates, memory that belongs to the process alone, and memory with the files it maps. At the end, as
-JSON, by how much the first grew in the second half of the time.
+Coloured noise lives in an env, its stream grows, and the world model keeps learning from all of it. Once a minute one
+line: rows, updates, memory that belongs to the process alone, and memory with the files it maps. At the end, as JSON,
+what began and what ended, all lines, and by how much memory grew over the second half of the time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -26,46 +25,44 @@ from robossl.world import WorldConfig, WorldLearner, WorldModel
 
 _LANES = 16
 _ROWS, _UPDATES = 4_000, 20  # of one round
-_SAY = 10.0  # [s] between two lines
+_FEWEST = 3  # lines that a slope is drawn through
 Line = dict[str, float]
 
 
 def main() -> None:
     """Learn for a while, and say what it took."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=10, metavar="N", help="for how long (10)")
+    parser.add_argument("--seconds", type=float, default=600, metavar="N", help="for how long (600)")
+    parser.add_argument("--every", type=float, default=60, metavar="N", help="[s] between two lines (60)")
     parser.add_argument("--env", default="robossl/Reacher-v0", metavar="ID")
     parser.add_argument("--memory", type=int, default=64, metavar="MIB", help="of fields kept at hand (64)")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="keep the stream there; without, it is removed"
     )
     given = parser.parse_args()
-    folder = given.out or Path(tempfile.mkdtemp())
-    lines = live(folder / "stream", given.env, given.minutes * 60, given.memory << 20)
-    if given.out is None:
-        shutil.rmtree(folder)
-    print(json.dumps({"lines": lines, **growth(lines)}, indent=2))
+    with tempfile.TemporaryDirectory() as passing:
+        folder = (given.out or Path(passing)) / "stream"
+        lines = live(folder, given.env, given.seconds, given.every, given.memory << 20)
+    print(json.dumps(told(given.env, lines), indent=2))
 
 
-def live(folder: Path, env: str, seconds: float, memory: int) -> list[Line]:
-    """Rounds of living and learning; a line every ten seconds."""
+def live(folder: Path, env: str, seconds: float, every: float, memory: int) -> list[Line]:
+    """Rounds of living and learning; a line after the first, then one `every` so many seconds."""
     envs = robossl.make(env, _LANES)
     recorder = Recorder.create(envs, folder, policy="pink", seed=0, memory=memory)
     policy = plugins.policy("pink")(envs.single_action_space, _LANES, seed=0)
     model = WorldModel(WorldConfig(), envs.single_observation_space, envs.single_action_space)
-    stream, learner = recorder.stream, None
+    learner: WorldLearner | None = None
     lines: list[Line] = []
-    began = said = time.perf_counter()
-    number = 0
-    while time.perf_counter() - began < seconds:
+    began, number = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < seconds:
         gather(recorder, policy, _ROWS, number, Silent())
-        learner = learner or WorldLearner(model, stream)
+        learner = learner or WorldLearner(model, recorder.stream)
         loss = learner.update(_UPDATES)["loss"]
         number += 1
-        if time.perf_counter() - said > _SAY:
-            said = time.perf_counter()
-            lines.append({"seconds": round(said - began, 1), "rows": stream.rows, "updates": learner.updates,
-                          "loss": round(loss, 4), **held()})  # fmt: skip
+        if passed >= len(lines) * every:
+            lines.append({"seconds": round(time.perf_counter() - began, 1), "rows": recorder.stream.rows,
+                          "updates": learner.updates, "loss": round(loss, 4), **held()})  # fmt: skip
             print("  ".join(f"{name} {value:,}" for name, value in lines[-1].items()), flush=True)
     recorder.close()
     return lines
@@ -78,21 +75,32 @@ def held() -> Line:
     )
     return {
         name: round(int(status[key].split()[0]) / 1024, 1)
-        for name, key in (("own", "RssAnon"), ("all", "VmRSS"))
+        for name, key in (("own_mib", "RssAnon"), ("resident_mib", "VmRSS"))
     }
 
 
+def told(env: str, lines: list[Line]) -> dict[str, Any]:
+    """What was lived: its beginning and end, every line, and how memory grew over the second half."""
+    kept = ("seconds", "rows", "updates", "own_mib", "resident_mib")
+    begin, end = ({name: line[name] for name in kept} for line in (lines[0], lines[-1]))
+    return {"env": env, "begin": begin, "end": end, "lines": lines, "second_half": growth(lines)}
+
+
 def growth(lines: list[Line]) -> dict[str, Any]:
-    """Slope of the process's own memory over the second half [MiB a million rows], by least squares."""
+    """Slopes over the second half by least squares: [MiB an hour], and of the own memory [MiB a million rows]."""
     late = lines[len(lines) // 2 :]
-    if len(late) < 3:
-        return {"growth": None, "why": "fewer than three lines in the second half; take more minutes"}
-    rows = np.array([line["rows"] for line in late]) / 1e6
-    slope = np.polyfit(rows, [line["own"] for line in late], 1)[0]
+    if len(late) < _FEWEST:
+        return {"why": f"{len(late)} lines in the second half, {_FEWEST} are needed; take more seconds"}
+
+    def slope(over: str, of: str, unit: float) -> float:
+        along = np.array([line[over] for line in late]) / unit
+        return round(float(np.polyfit(along, [line[of] for line in late], 1)[0]), 2)
+
     return {
-        "growth_mib_per_million_rows": round(float(slope), 2),
-        "rows": late[-1]["rows"],
-        "own_mib": late[-1]["own"],
+        "lines": len(late),
+        "own_mib_per_hour": slope("seconds", "own_mib", 3600),
+        "resident_mib_per_hour": slope("seconds", "resident_mib", 3600),
+        "own_mib_per_million_rows": slope("rows", "own_mib", 1e6),
     }
 
 
