@@ -1,133 +1,203 @@
-"""An agent that learned in the dream, judged in reality: `python -m benchmarks.dream --env robossl/CartPoleSwingUp-v0`.
+"""An agent that learned in the dream, judged in reality: `python -m benchmarks.dream --env robossl/Reacher-v0`.
 
-`--rows` real steps of coloured noise teach a world model and, afterwards, a reward. SAC then lives `--dreamt` steps in
-the model alone. Beside it: the same SAC after as many real steps as the model has seen, learning from them itself, a
-random policy and doing nothing; all of them on the same held-out episodes of the real env. Prints JSON.
+`--rows` real steps of coloured noise, without reward, teach a world model; `--labelled` further ones teach its reward.
+SAC then lives `--dreamt` steps in the model alone. Beside it: the same SAC in reality, after as many real steps as had
+a reward and after as many as were lived in all, a random policy and doing nothing; all on the same held-out episodes
+of the real env, from seeds of their own. Each seed's figures come as it ends; then JSON, `--markdown` a table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
 import robossl
-from robossl.core.contracts import Silent
+from robossl.core.contracts import Policy, Silent
+from robossl.core.seeding import derive
+from robossl.evaluation.control import Episodes, evaluate_returns
 from robossl.evaluation.held import hold_out
 from robossl.evaluation.prediction import forward_skill, valid_prediction_time
+from robossl.evaluation.statistics import rate, score
 from robossl.lab import measure, plugins
 from robossl.lab.actor import Actor
 from robossl.streams import Recorder, Stream
-from robossl.world import WorldModel
 from robossl.world.reward import LearnedReward
+
+_LANES = 16  # that an agent learns in
+_LATE = 200  # [rows] of each lane are the end of a dreamt life
+Run = dict[str, Any]
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--env", default="robossl/CartPoleSwingUp-v0", metavar="ID", help="one without goals")
-    parser.add_argument("--rows", type=int, default=20_000, metavar="N", help="real steps (20000)")
-    parser.add_argument("--updates", type=int, default=1_500, metavar="N", help="of the world model (1500)")
-    parser.add_argument("--dreamt", type=int, default=20_000, metavar="N", help="imagined steps (20000)")
-    parser.add_argument("--horizon", type=int, default=50, metavar="N", help="[steps] of one dream (50)")
-    parser.add_argument("--episodes", type=int, default=20, metavar="N", help="held-out episodes (20)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N")
-    parser.add_argument("--threads", type=int, default=0, metavar="N")
+    add = parser.add_argument
+    add("--env", default="robossl/Reacher-v0", metavar="ID")
+    add("--rows", type=int, default=16_000, metavar="N", help="real steps without reward (16000)")
+    add("--labelled", type=int, default=8_000, metavar="N", help="real steps with reward (8000)")
+    add("--updates", type=int, default=800, metavar="N", help="of the world model (800)")
+    add("--dreamt", type=int, default=24_000, metavar="N", help="imagined steps (24000)")
+    add("--horizon", type=int, default=50, metavar="N", help="[steps] of one dream (50)")
+    add("--episodes", type=int, default=20, metavar="N", help="held-out episodes (20)")
+    add("--seeds", type=int, nargs="+", default=[0], metavar="N")
+    add("--threads", type=int, default=1, metavar="N")
+    add("--markdown", action="store_true", help="a table after the JSON")
     given = parser.parse_args()
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    runs = []
+    torch.set_num_threads(given.threads)
+    runs, lived = [], []
     for seed in given.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            runs.append(compared(given, seed, Path(folder)))
-    print(
-        json.dumps(
-            {
-                "env": given.env,
-                "settings": {k: v for k, v in vars(given).items() if k != "env"},
-                "runs": runs,
-            },
-            indent=2,
-        )
+            run, episodes = compared(given, seed, Path(folder))
+        print(json.dumps(run), file=sys.stderr, flush=True)
+        runs.append(run)
+        lived.append(episodes)
+    rows = pooled(lived)
+    print(json.dumps({"settings": vars(given), "runs": runs, "rows": rows}, indent=2))
+    if given.markdown:
+        print(table(rows))
+
+
+def compared(given: argparse.Namespace, seed: int, folder: Path) -> tuple[Run, dict[str, Episodes]]:
+    """One seed: the figures of the model and the dream, and the held-out episodes of every row."""
+    clock = Clock()
+    other = derive(seed, "labelled") % 2**31
+    free = robossl.collect(given.env, "pink", given.rows, folder / "free", seed, num_envs=_LANES)
+    labelled = robossl.collect(given.env, "pink", given.labelled, folder / "labelled", other, num_envs=_LANES)
+    clock.lap("collect")
+    model = robossl.pretrain(free, given.updates, out=folder / "model", seed=seed, threads=given.threads)
+    clock.lap("world model")
+    reward = LearnedReward(model, labelled, seed=seed)
+    clock.lap("reward")
+    dream = model.as_env(
+        free, _LANES, given.horizon, reward, seed=seed, autoreset_mode=AutoresetMode.DISABLED
     )
-
-
-def compared(given: argparse.Namespace, seed: int, folder: Path) -> dict[str, Any]:
-    """One seed: the figures of the model, and the returns of every row."""
-    stream = robossl.collect(given.env, "pink", given.rows, folder / "stream", seed, num_envs=16)
-    model = robossl.pretrain(stream, given.updates, out=folder / "model", seed=seed, threads=given.threads)
-    reward = LearnedReward(model, stream, seed=seed)
-    seconds = measure.step_seconds(given.env)
-    held = hold_out(model, stream, measure.EVALUATION_SEED + seed)
-    actors = {
-        "dreamt": dreamer(given, model, stream, reward, seed, folder),
-        "real": waker(given, seed, folder),
-    }
-    took: dict[str, float] = {}
-    for name, actor in actors.items():
-        began = time.perf_counter()
-        actor.learn(given.dreamt if name == "dreamt" else given.rows, Silent())
-        took[name] = round(time.perf_counter() - began, 1)
-    absent: dict[str, str] = {}
-    rows = measure.table(
-        given.env, {name: actor.agent for name, actor in actors.items()}, True, given.episodes,
-        measure.EVALUATION_SEED + seed, given.threads or 1, absent,
-    )  # fmt: skip
+    real = plugins.make_envs(given.env, _LANES, autoreset_mode=AutoresetMode.DISABLED)
+    dreamer = Actor("sac", Recorder.create(dream, folder / "dream"), seed, mode="raw", device="cpu")
+    dreamer.learn(given.dreamt, Silent())
+    clock.lap("learning in the dream")
+    waker = Actor("sac", Recorder.create(real, folder / "real"), seed, mode="raw", device="cpu")
+    waker.learn(given.labelled, Silent())
+    found = judged(given, seed, {"in reality, labelled steps": waker.agent})
+    waker.learn(given.rows, Silent())
+    clock.lap("learning in reality")
+    found = judged(given, seed, {"in the dream": dreamer.agent}) | found
+    found |= judged(given, seed, {"in reality, all steps": waker.agent, **ignorant(given.env, seed)})
+    held = hold_out(model, free, measure.EVALUATION_SEED + seed)
     return {
         "seed": seed,
         "reward_r2": reward.r2,
         "skill": {h: figure["mean"] for h, figure in forward_skill(model, held)["skill"].items()},
-        "valid_prediction_time": valid_prediction_time(model, held, seconds),
-        "steps_a_second": pace(given, model, stream, reward),
-        "seconds": took,
-        "returns": {name: row["return"] for name, row in rows.items()},
-        "absent": absent,
+        "valid_prediction_time": valid_prediction_time(model, held, measure.step_seconds(given.env)),
+        "dream": dreamt(dreamer.recorder.stream, given.horizon),
+        "cpu_seconds": clock.laps,
+        "returns": {name: score(episodes.returns) for name, episodes in found.items()},
+        "episodes": {name: told(episodes) for name, episodes in found.items()},
+    }, found  # fmt: skip
+
+
+def told(episodes: Episodes) -> dict[str, list[Any] | None]:
+    """Every episode: its return, whether it ended in success, whether it ever was one."""
+    flags = {"success": episodes.successes, "reached": episodes.reached}
+    return {
+        "return": episodes.returns.round(3).tolist(),
+        **{name: None if values is None else values.tolist() for name, values in flags.items()},
     }
 
 
-def dreamer(
-    given: argparse.Namespace,
-    model: WorldModel,
-    stream: Stream,
-    reward: LearnedReward,
-    seed: int,
-    folder: Path,
-) -> Actor:
-    """SAC whose world is the model; what it lives through is recorded as if it were real."""
-    dream = model.as_env(stream, 16, given.horizon, reward, seed=seed, autoreset_mode=AutoresetMode.DISABLED)
-    return Actor("sac", Recorder.create(dream, folder / "dream"), seed, None, mode="raw", device="cpu")
+class Clock:
+    """Seconds of the processor from lap to lap: what else the machine does does not count."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.process_time()
+
+    def lap(self, name: str) -> None:
+        """What ended just now is called `name`."""
+        now = time.process_time()
+        self.laps[name], self._last = round(now - self._last, 1), now
 
 
-def waker(given: argparse.Namespace, seed: int, folder: Path) -> Actor:
-    """SAC in the real env."""
-    envs = plugins.make_envs(given.env, 16, threads=given.threads or 1, autoreset_mode=AutoresetMode.DISABLED)
-    return Actor("sac", Recorder.create(envs, folder / "real"), seed, None, mode="raw", device="cpu")
+def ignorant(env: str, seed: int) -> dict[str, Policy]:
+    """The policies that know nothing."""
+    space = robossl.make(env, 1).single_action_space
+    return {row: plugins.policy(name)(space, _LANES, seed=seed) for row, name in
+            {"random": "random", "do nothing": "zero"}.items()}  # fmt: skip
 
 
-def pace(
-    given: argparse.Namespace, model: WorldModel, stream: Stream, reward: LearnedReward
-) -> dict[str, float]:
-    """Steps a second of 256 lanes of dream and of the real env, random actions."""
-    lanes, steps = 256, 20
-    found = {}
-    for name, envs in (
-        ("dream", model.as_env(stream, lanes, given.horizon, reward)),
-        ("real", plugins.make_envs(given.env, lanes, threads=given.threads or 1)),
-    ):
-        envs.reset(seed=0)
-        actions = [envs.action_space.sample() for _ in range(steps)]
-        envs.step(actions[0])
-        began = time.perf_counter()
-        for action in actions:
-            envs.step(action)
-        found[name] = round(lanes * steps / (time.perf_counter() - began))
-    return found
+def judged(given: argparse.Namespace, seed: int, policies: dict[str, Policy]) -> dict[str, Episodes]:
+    """Each policy in the real env, from the same held-out seeds."""
+    envs = plugins.make_envs(given.env, _LANES, threads=given.threads)
+    return {
+        name: evaluate_returns(envs, policy, given.episodes, measure.EVALUATION_SEED + seed)
+        for name, policy in policies.items()
+    }
+
+
+def dreamt(stream: Stream, horizon: int) -> dict[str, float]:
+    """How long dreams lasted, how many were stopped by doubt, and the reward of a step at their end."""
+    lengths = np.array([e.stop - e.start - 1 for e in stream.episodes() if e.ended])  # [steps]
+    late = [
+        stream.read(lane, max(0, int(rows) - _LATE), int(rows), ["reward", "valid"])
+        for lane, rows in enumerate(stream.lengths)
+    ]
+    reward = np.concatenate([rows["reward"][rows["valid"]] for rows in late])
+    return {
+        "episodes": len(lengths),
+        "mean_steps": round(float(lengths.mean()), 1),
+        "stopped_by_doubt": round(float((lengths < horizon).mean()), 3),
+        "late_reward_of_a_step": round(float(reward.mean()), 3),
+    }
+
+
+def pooled(lived: list[dict[str, Episodes]]) -> dict[str, Run]:
+    """The rows over all seeds; intervals by drawing whole seeds where there are several."""
+    rows = {}
+    for name in lived[0]:
+        found = [episodes[name] for episodes in lived]
+        clusters = np.repeat(np.arange(len(found)), [len(e.returns) for e in found])
+        rows[name] = {
+            "return": score(np.concatenate([e.returns for e in found]), clusters if len(found) > 1 else None),
+            "by_seed": [round(float(e.returns.mean()), 1) for e in found],
+        }
+        for key, values in (
+            ("success", [e.successes for e in found]),
+            ("reached", [e.reached for e in found]),
+        ):
+            if all(v is not None for v in values):
+                together = np.concatenate(values)  # type: ignore[arg-type]
+                rows[name][key] = rate(int(together.sum()), len(together))
+    return rows
+
+
+def table(rows: dict[str, Run]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| SAC learned | return | by seed | success at the end | at any time | n |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in rows.items():
+        value, success, reached = (row.get(key) for key in ("return", "success", "reached"))
+        lines.append(
+            f"| {name} | {value['mean']:.1f} [{value['low']:.1f}, {value['high']:.1f}] "
+            f"| {', '.join(str(v) for v in row['by_seed'])} | {percent(success)} | {percent(reached)} | {value['n']} |"
+        )
+    return "\n".join(lines)
+
+
+def percent(figure: Any) -> str:
+    """A rate in words of the table."""
+    if figure is None:
+        return "-"
+    return f"{100 * figure['mean']:.0f} % [{100 * figure['low']:.0f}, {100 * figure['high']:.0f}]"
 
 
 if __name__ == "__main__":

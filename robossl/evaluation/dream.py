@@ -160,9 +160,16 @@ def _frames(story: Story, pictures: Pictures, every: int, dream: str) -> Iterato
             yield np.concatenate([head, drawn])
             continue
         panels = [resized(_three(p), *_PANEL) for p in pictures[moment // every]]
-        labels = [traces.banner(_PANEL[1], [w], "" if i == 0 else time) for i, w in enumerate(words)]
+        indent = _margin(panels[0].shape[:2], pictures[moment // every][0].shape[:2])
+        labels = [traces.banner(_PANEL[1], [w], "" if i == 0 else time, indent) for i, w in enumerate(words)]
         gap = traces.WIDTH - 2 * _PANEL[1]
         yield np.concatenate([beside(labels, gap), beside(panels, gap), drawn])
+
+
+def _margin(panel: tuple[int, ...], picture: tuple[int, ...]) -> int:
+    """[px] of white at the left of a picture (H, W) in its panel (H, W): its title begins there."""
+    scale = min(panel[0] / picture[0], panel[1] / picture[1])
+    return max(0, (panel[1] - round(picture[1] * scale)) // 2)
 
 
 def _three(frame: np.ndarray) -> np.ndarray:

@@ -111,8 +111,9 @@ th,td{padding-left:.9rem}
 :root{--paper:#fff;--card:#fff;--ink:#000;--faint:#444;--line:#bbb;--accent:#064e57;--wash:#f0f4f4;
 --series-0:#0f7c8a;--series-1:#8a6d1f;--series-2:#c4552d;--series-3:#7d8791;--series-4:#6a4fa3;
 --series-5:#3d7a3f}
-body{font-size:10pt}
+html{font-size:9.5pt}
 nav{display:none}
+video::-webkit-media-controls{display:none!important}
 main,header,footer{max-width:none;padding:0}
 section{break-inside:auto;margin-top:1.6rem}
 h2,h3,caption{break-after:avoid}

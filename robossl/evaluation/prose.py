@@ -31,7 +31,7 @@ def percent(value: float) -> str:
     shown = round(100 * value)
     if shown == 0 and value > 0:
         return "under 1\u00a0%"
-    return "over 99\u00a0%" if shown == 100 and value < 1 else f"{shown}\u00a0%"
+    return "over 99\u00a0%" if shown == 100 and value < 1 else f"{shown}\u00a0%".replace("-", "−")
 
 
 def interval(figure: dict[str, Any], share: bool = False) -> str:
@@ -46,13 +46,20 @@ def interval(figure: dict[str, Any], share: bool = False) -> str:
 def trust(time: dict[str, Any]) -> str:
     """For how long a forecast may be believed, as a sentence about `world.valid_prediction_time`."""
     unit = time["unit"]
-    return (
-        f"A forecast may be believed for {number(time['median'])} {unit} (median of {time['n']} forecasts, "
-        f"95 % interval {interval(time)}): then its error exceeds {time['tolerance']:g} of the observation's "
-        f"spread. {percent(time['censored'])} of the forecasts were still good when they ended, after "
-        f"{number(time['horizon'])} {unit}; “nothing moves” fails after {number(time['nothing_moves'])} "
-        f"{unit}."
+    bad = f"its error exceeds {time['tolerance']:g} of the observation's spread"
+    lasting = (
+        f"{percent(time['censored'])} of the {time['n']} forecasts were still good when they ended, after "
+        f"{number(time['horizon'])} {unit}"
     )
+    if time["censored"] >= 0.5:  # the median was not seen to fail
+        median = f"at least {number(time['median'])} {unit}"
+        text = f"A forecast may be believed for {median}: {lasting} (one is bad when {bad})"
+    else:
+        text = (
+            f"A forecast may be believed for {number(time['median'])} {unit} (median, 95 % interval "
+            f"{interval(time)}): then {bad}. {lasting}"
+        )
+    return f"{text}; “nothing moves” fails after {number(time['nothing_moves'])} {unit}."
 
 
 def _world(report: Report) -> str:

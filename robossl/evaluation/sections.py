@@ -41,7 +41,8 @@ def goals(report: Report) -> str:
     if "dropped" in section:
         dropped = section["dropped"]
         text += (
-            f" Of {dropped['candidates']} pairs drawn, {dropped['solved_by_nothing']} were solved by doing "
+            f" Of {dropped['candidates']} pairs drawn, {dropped['solved_by_nothing']} "
+            f"{'was' if dropped['solved_by_nothing'] == 1 else 'were'} solved by doing "
             "nothing and dropped, so that doing nothing scores 0 here by choice of the pairs."
         )
     drawn = _drawn(

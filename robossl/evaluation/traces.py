@@ -49,9 +49,11 @@ def _draw(story: Story, height: int, curves: bool) -> np.ndarray:
     style: Any = {"font.family": "DejaVu Sans", "font.size": 9.5, "axes.linewidth": 0.8}
     with mpl.rc_context(style):
         figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=100, facecolor=PAPER)
-        top = height - 4
+        _draw_error(figure, height, story, curves)
         for row, name in enumerate(story.names):
-            axes = _axes(figure, height, top - _ROW * (row + 1), _ROW - 14, story)
+            last = row == len(story.names) - 1
+            bottom = _MARGIN + _ROW * (len(story.names) - 1 - row)
+            axes = _axes(figure, height, bottom, _ROW - 14, story)
             values = np.concatenate(
                 [story.real[:, row], np.clip(story.imagined[:, row], *_limits(story, row))]
             )
@@ -60,21 +62,29 @@ def _draw(story: Story, height: int, curves: bool) -> np.ndarray:
             if curves:
                 axes.plot(story.seconds, story.real[:, row], color=REAL, lw=1.6)
                 axes.plot(story.seconds, story.imagined[:, row], color=DREAM, lw=2.0, ls=(0, (4, 1.6)))
-        axes = _axes(figure, height, _MARGIN, _ERROR - 18, story)
-        axes.set_ylim(0, max(2 * story.tolerance, 1.1 * min(float(story.error.max()), 4 * story.tolerance)))
-        axes.axhline(story.tolerance, color=ALARM, lw=1.0, ls=(0, (2, 2)))
-        axes.set_yticks([0, story.tolerance])
-        axes.tick_params(axis="x", length=0, labelbottom=True, labelcolor=FAINT)
-        axes.set_xlabel(
-            "seconds since the last look" if story.unit == "s" else "steps since the last look", color=FAINT
-        )
-        _label(axes, "error\n[spreads]")
-        if curves:
-            axes.fill_between(story.seconds, 0, story.error, color=DREAM, alpha=0.18, lw=0)
-            axes.plot(story.seconds, story.error, color=DREAM, lw=1.8)
+            if last:
+                unit = "seconds" if story.unit == "s" else "steps"
+                axes.tick_params(axis="x", length=0, labelbottom=True, labelcolor=FAINT)
+                axes.set_xlabel(f"{unit} since the last look", color=FAINT)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _draw_error(figure: Figure, height: int, story: Story, curves: bool) -> None:
+    """The error of the dream, first under what is seen, and how much of it is too much."""
+    axes = _axes(figure, height, height - _ERROR, _ERROR - 18, story)
+    axes.set_ylim(0, max(2 * story.tolerance, 1.1 * min(float(story.error.max()), 4 * story.tolerance)))
+    axes.axhline(story.tolerance, color=ALARM, lw=1.0, ls=(0, (2, 2)))
+    axes.annotate(
+        "no longer to be believed", (0, story.tolerance), (4, 3), xycoords=("axes fraction", "data"),
+        textcoords="offset pixels", ha="left", va="bottom", color=ALARM, fontsize=8.5,
+    )  # fmt: skip
+    axes.set_yticks([0, story.tolerance])
+    _label(axes, "dream's error\n[spreads]")
+    if curves:
+        axes.fill_between(story.seconds, 0, story.error, color=DREAM, alpha=0.18, lw=0)
+        axes.plot(story.seconds, story.error, color=DREAM, lw=1.8)
 
 
 def _axes(figure: Figure, height: int, bottom: float, tall: float, story: Story) -> Any:
@@ -108,12 +118,14 @@ def _padded(values: np.ndarray) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def banner(width: int, left: list[tuple[str, str]], right: str, height: int = 40) -> np.ndarray:
-    """A line of words (height, width, 3): (text, colour) from the left, the time at the right."""
+def banner(
+    width: int, left: list[tuple[str, str]], right: str, indent: int = 14, height: int = 40
+) -> np.ndarray:
+    """A line of words (height, width, 3): (text, colour) from `indent` on, the time at the right."""
     image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)
     font, bold = (_font(name, 15) for name in ("DejaVu Sans", "DejaVu Sans:bold"))
-    x = 14.0
+    x = float(indent)
     for text, color in left:
         draw.text((x, height / 2), text, fill=color, font=bold, anchor="lm")
         x += draw.textlength(text, font=bold) + 22

@@ -14,26 +14,31 @@ from torch import Tensor
 
 from robossl.core.errors import RequestError
 from robossl.core.seeding import generator, generator_state, restore_generator
-from robossl.core.spaces import join, leaves, split
+from robossl.core.spaces import is_goal_space, join, leaves, split
+from robossl.world import trust as trusting
 from robossl.world.batch import encode
 from robossl.world.door import fits
 from robossl.world.model import WorldModel, disagreement
+from robossl.world.tensors import arrays
+from robossl.world.wishes import ACHIEVED, DESIRED, Wishes
 
 Reward = Callable[[Any, np.ndarray, Any], np.ndarray]  # (observation, action, next observation) -> (n,)
 
 _STARTS = 4096  # rows of the stream an episode can start from
-_TRUSTED = 0.99  # share of held-out steps whose disagreement stays below the threshold
-_STEPS = 25  # [steps] of open loop the threshold is measured over
+_STEPS = 25  # [steps] of open loop the limit of trust is measured over
 
 
 class DreamEnv(VectorEnv):
-    """`num_envs` lanes of imagination. Observations are decoded latents, without images and goals.
+    """`num_envs` lanes of imagination. Observations are decoded latents, without images.
 
     An episode starts at a row of the stream and is truncated after `horizon` steps, or before,
     where the heads of the ensemble disagree more than they do on 99 of 100 held-out steps
     (`trust`). The model knows no ends and no reward: `terminated` is never set, and `reward` is the
     caller's own function of observation, action and next observation (zero without one).
-    Infos: `disagreement` (n,) of the step just made, 0 at a reset.
+    In a goal env the goal desired is that of the row, and the goal achieved is told from what is decoded
+    (`Wishes`); where the reward is one of goals (`reward.of_goals`), `compute_reward` is it, for hindsight.
+    Infos: `disagreement` (n,) of the step just made, 0 at a reset; `ended_by` (n,) "horizon" or "doubt"
+    where an episode was truncated.
     """
 
     def __init__(
@@ -58,11 +63,18 @@ class DreamEnv(VectorEnv):
         self.metadata = {"autoreset_mode": self.autoreset, "render_modes": []}
         self.single_action_space = model.action_space
         self.single_observation_space = _seen(model)
+        self.shown = _without_goals(self.single_observation_space)  # what is decoded
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.starts = _starts(self.model, stream, seed)  # [S, Z]
-        self.trust = _threshold(self.model, stream, min(horizon, _STEPS), seed) if trust is None else trust
+        self.starts, self.wishes = _starts(self.model, stream, seed)  # [S, Z]
+        self.trust = (
+            trusting.limit(self.model, stream, min(horizon, _STEPS), seed) if trust is None else trust
+        )
+        of_goals = getattr(reward, "of_goals", None)
+        if self.wishes is not None and of_goals is not None:
+            self.compute_reward = lambda achieved, desired, _infos: of_goals(achieved, desired)
         self.randoms = [generator(seed, "dream", lane) for lane in range(num_envs)]
+        self.rows = np.zeros(num_envs, np.int64)  # of `starts`, where each lane began
         self.z = self.starts[:1].repeat(num_envs, 1)  # [n, Z]
         self.elapsed = np.zeros(num_envs, np.int64)  # [steps]
         self.ended = np.zeros(num_envs, bool)  # lanes whose next step is a reset
@@ -77,7 +89,7 @@ class DreamEnv(VectorEnv):
                 self.randoms[lane] = generator(number, "dream")
         mask = (options or {}).get("reset_mask")
         self._begin(np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool))
-        return self._observe(), self._infos(np.zeros(self.num_envs))
+        return self._observe(), self._infos(np.zeros(self.num_envs), np.zeros(self.num_envs, bool))
 
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One imagined step in every lane; lanes that ended begin anew instead (NEXT_STEP)."""
@@ -95,9 +107,9 @@ class DreamEnv(VectorEnv):
         if self.reward:
             rewards = np.where(fresh, 0.0, self.reward(before, actions, observation)).astype(np.float64)
         self.ended = ~fresh & ((self.elapsed >= self.horizon) | (spread > self.trust))
-        truncated, infos = self.ended.copy(), self._infos(spread)
+        truncated, infos = self.ended.copy(), self._infos(spread, self.ended)
         if self.autoreset == AutoresetMode.SAME_STEP and truncated.any():
-            infos |= self._final(observation, spread, truncated)
+            infos |= self._final(observation, infos, truncated)
             self._begin(truncated)
             observation = self._observe()
         return observation, rewards, np.zeros(self.num_envs, bool), truncated, infos
@@ -107,25 +119,36 @@ class DreamEnv(VectorEnv):
         if not mask.any():
             return
         lanes = np.flatnonzero(mask)
-        rows = torch.as_tensor([int(self.randoms[lane].integers(len(self.starts))) for lane in lanes])
-        self.z = self.z.index_copy(
-            0, torch.as_tensor(lanes, device=self.z.device), self.starts[rows.to(self.z.device)]
-        )
+        self.rows[lanes] = [int(self.randoms[lane].integers(len(self.starts))) for lane in lanes]
+        where, rows = (torch.as_tensor(i, device=self.z.device) for i in (lanes, self.rows[lanes]))
+        self.z = self.z.index_copy(0, where, self.starts[rows])
         self.elapsed[mask], self.ended[mask] = 0, False
 
     def _observe(self) -> Any:
         """What the lanes see, as values of the observation space."""
-        if not self.model.observations.vectors:
-            return self.z.cpu().numpy().copy()
-        space = self.single_observation_space
         with torch.no_grad():
-            parts = split(space, self.model.decode(self.z.cpu().numpy()))
-        return join(space, {path: _legal(leaf, parts[path]) for path, leaf in leaves(space).items()})
+            known = _expected(self.model, self.z)
+            value = arrays(self.model.observations.restore(known) if self.model.decoder else known)
+        parts = split(self.shown, value)
+        seen = join(
+            self.shown, {path: _legal(leaf, parts[path]) for path, leaf in leaves(self.shown).items()}
+        )
+        if self.wishes is None:
+            return seen
+        achieved = self.wishes.achieved(arrays(known))
+        return {"observation": seen, ACHIEVED: achieved, DESIRED: self.wishes.desired[self.rows]}
 
-    def _infos(self, spread: np.ndarray) -> dict[str, Any]:
-        return {"disagreement": spread, "_disagreement": np.ones(self.num_envs, bool)}
+    def _infos(self, spread: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
+        why = np.where(ended, np.where(spread > self.trust, "doubt", "horizon"), "")
+        everywhere = np.ones(self.num_envs, bool)
+        return {
+            "disagreement": spread,
+            "_disagreement": everywhere,
+            "ended_by": why,
+            "_ended_by": ended.copy(),
+        }
 
-    def _final(self, observation: Any, spread: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
+    def _final(self, observation: Any, infos: dict[str, Any], ended: np.ndarray) -> dict[str, Any]:
         """What SAME_STEP keeps of the step that ended an episode."""
         final = np.full(self.num_envs, None, dtype=object)
         parts = split(self.single_observation_space, observation)
@@ -134,7 +157,7 @@ class DreamEnv(VectorEnv):
         return {
             "final_obs": final,
             "_final_obs": ended.copy(),
-            "final_info": {"disagreement": spread, "_disagreement": ended.copy()},
+            "final_info": infos | {"_disagreement": ended.copy()},
             "_final_info": ended.copy(),
         }
 
@@ -145,6 +168,8 @@ class DreamEnv(VectorEnv):
             "elapsed": self.elapsed.copy(),
             "ended": self.ended.copy(),
             "starts": self.starts.clone(),
+            "rows": self.rows.copy(),
+            "wishes": None if self.wishes is None else self.wishes.get_checkpoint(),
             "trust": float(self.trust),
             "randoms": [generator_state(random) for random in self.randoms],
         }
@@ -155,16 +180,31 @@ class DreamEnv(VectorEnv):
             torch.tensor(np.asarray(tree[k])).to(self.model.device) for k in ("z", "starts")
         )
         self.elapsed, self.ended = np.array(tree["elapsed"]), np.array(tree["ended"])
-        self.trust = float(tree["trust"])
+        self.rows, self.trust = np.array(tree["rows"]), float(tree["trust"])
+        if self.wishes is not None:
+            self.wishes.set_checkpoint(tree["wishes"])
         for random, state in zip(self.randoms, tree["randoms"]):
             restore_generator(random, state)
 
 
 def _seen(model: WorldModel) -> spaces.Space:
-    """What a lane shows: the decoded observation, or the latent where only images could be decoded."""
-    if model.observations.vectors:
-        return model.observations.decoded_space
-    return spaces.Box(-np.inf, np.inf, (model.latent,), np.float32)
+    """What a lane shows: the decoded observation, or the latent where only images could be decoded; and goals."""
+    shown: spaces.Space = spaces.Box(-np.inf, np.inf, (model.latent,), np.float32)
+    if model.decoder is not None:
+        shown = model.observations.decoded_space
+    whole = model.observation_space
+    if not (is_goal_space(whole) and isinstance(whole, spaces.Dict)):
+        return shown
+    return spaces.Dict({"observation": shown, ACHIEVED: whole[ACHIEVED], DESIRED: whole[DESIRED]})
+
+
+def _without_goals(space: spaces.Space) -> spaces.Space:
+    return space["observation"] if is_goal_space(space) and isinstance(space, spaces.Dict) else space
+
+
+def _expected(model: WorldModel, z: Tensor) -> Tensor:
+    """The normalised observation [n, D] that z [n, Z] stands for; z itself where it cannot be decoded."""
+    return z if model.decoder is None else model.decoder(z)
 
 
 def _legal(leaf: spaces.Space, value: np.ndarray) -> np.ndarray:
@@ -177,26 +217,14 @@ def _legal(leaf: spaces.Space, value: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _starts(model: WorldModel, stream: Any, seed: int) -> Tensor:
-    """Latents [S, Z] of rows of the stream that an episode may start from."""
-    length = 1 + bool(model.observations.images)
-    window = stream.windows(_STARTS, length, generator(seed, "dream", "starts"), split="train")
-    return encode(model, window, torch.Generator()).z[:, 0]
-
-
-@torch.no_grad()
-def _threshold(model: WorldModel, stream: Any, steps: int, seed: int) -> float:
-    """The disagreement that 99 of 100 steps of held-out open loops stay below (of train where none is)."""
-    length = steps + bool(model.observations.images)
-    random = generator(seed, "dream", "trust")
-    try:
-        window = stream.windows(512, length, random, split="validation")
-    except RequestError:
-        window = stream.windows(512, length, random, split="train")
+def _starts(model: WorldModel, stream: Any, seed: int) -> tuple[Tensor, Wishes | None]:
+    """Latents [S, Z] of rows of the stream that an episode may start from, and their goals where there are any."""
+    first = int(bool(model.observations.images))  # the row before it only shows what moves
+    window = stream.windows(_STARTS, 1 + first, generator(seed, "dream", "starts"), split="train")
     batch = encode(model, window, torch.Generator())
-    z, seen = batch.z[:, 0], []
-    for t in range(batch.code.shape[1]):
-        fan = model.fan(z, batch.code[:, t])
-        seen.append(disagreement(fan)[batch.mask[:, t] > 0])
-        z = fan.mean(0)
-    return float(torch.cat(seen).quantile(_TRUSTED))
+    starts, seen = batch.z[:, 0], batch.vector[:, 0]
+    space = model.observation_space
+    if not (is_goal_space(space) and isinstance(space, spaces.Dict)):
+        return starts, None
+    achieved, desired = (window.observation[goal][:, first] for goal in (ACHIEVED, DESIRED))
+    return starts, Wishes(space, arrays(starts if model.decoder is None else seen), achieved, desired, seed)
