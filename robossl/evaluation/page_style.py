@@ -116,8 +116,8 @@ nav{display:none}
 video::-webkit-media-controls{display:none!important}
 main,header,footer{max-width:none;padding:0}
 section{break-inside:auto;margin-top:1.6rem}
-h2,h3,caption{break-after:avoid}
-figure,tr,.tiles div{break-inside:avoid}
+h2,h3,h2+p,caption{break-after:avoid}
+figure,tr,.tiles div,table:not(:has(tbody tr:nth-child(12))){break-inside:avoid}
 .scroll{overflow:visible}
 pre{white-space:pre-wrap}
 a{color:inherit;border:0}}

@@ -197,7 +197,8 @@ def films(
                 path,
                 "The dream beside reality",
                 "A held-out episode. The model sees its first moment and the actions, and imagines the rest: "
-                f"{drawn['frames'] - 1} steps. The curve below is its error.",
+                f"{drawn['frames'] - 1} steps. The first curve is its error; under it what was seen, and dashed "
+                "what was imagined.",
             )
         )
     except (RequestError, WorkError) as error:

@@ -110,7 +110,8 @@ def dream_film(
     envs = viewable(env) if "physics" in stream.schema.names else None
     try:
         if envs is None or not isinstance(envs.unwrapped, Physical):
-            return path, dream_video(path, model, stream, held, seconds, length)
+            drawn = dream_video(path, model, stream, held, seconds, length)
+            return path, _explained(drawn, f"{env} cannot be put into the states it was recorded in")
         inner = envs.unwrapped
         envs.reset(seed=seed)
 
@@ -120,12 +121,18 @@ def dream_film(
 
         pose = None if held.test.images else _pose_of(inner, held.test.numbers[:1])
         try:
-            return path, dream_video(path, model, stream, held, seconds, length, render=render, pose=pose)
-        except WorkError:  # no OpenGL here: the traces tell it too
-            return path, dream_video(path, model, stream, held, seconds, length)
+            drawn = dream_video(path, model, stream, held, seconds, length, render=render, pose=pose)
+            return path, _explained(drawn, f"{env} draws nothing here; see robossl doctor")
+        except WorkError as error:  # no OpenGL here: the traces tell it too
+            return path, _explained(dream_video(path, model, stream, held, seconds, length), str(error))
     finally:
         if envs is not None:
             envs.close()
+
+
+def _explained(drawn: dict[str, Any], reason: str) -> dict[str, Any]:
+    """With the reason for which there are curves and no pictures, if there are none."""
+    return drawn | {"no_pictures": reason} if drawn["panels"] == "traces" else drawn
 
 
 def _pose_of(envs: Any, example: np.ndarray) -> Pose | None:
@@ -165,5 +172,8 @@ def dream(path: str, stream: str | None, out: str | None, length: int, seed: int
         seconds = step_seconds(env, **recorded_settings(source))
         drawn["valid_prediction_time"] = valid_prediction_time(model, hold_out(model, source, seed), seconds)
     time = drawn.get("valid_prediction_time")
-    text = str(target) if time is None else f"{trust(time)}\n{target}"
+    lines = [trust(time)] if time else []
+    if "no_pictures" in drawn:
+        lines.append(f"Curves only, no pictures: {drawn['no_pictures']}.")
+    text = "\n".join([*lines, str(target)])
     return {"text": text, "video": str(target), **drawn}

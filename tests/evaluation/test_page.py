@@ -11,7 +11,7 @@ from evaluation_reports import whole
 from robossl.core.errors import RequestError
 from robossl.evaluation import page
 from robossl.evaluation.films import Film
-from robossl.evaluation.prose import number, percent, summary
+from robossl.evaluation.prose import number, percent, summary, trust
 from robossl.evaluation.video import write_video
 
 VOID = {"meta", "link", "br", "img", "source", "input", "hr"}
@@ -186,3 +186,14 @@ def test_nothing_to_show_is_refused(tmp_path):
         page.render([])
     with pytest.raises(RequestError, match="no video"):
         page.render([whole(absent=True)], videos=[Film(tmp_path / "none.mp4", "x", "y")])
+
+
+def test_a_time_that_was_not_seen_to_end_is_a_least_time():
+    time = {"median": 4.0, "low": 4.0, "high": 4.0, "n": 100, "unit": "s", "tolerance": 0.5,
+            "censored": 0.87, "horizon": 4.0, "nothing_moves": 0.12}  # fmt: skip
+    assert "believed for at least 4.00 s: 87" in trust(time)
+    assert "believed for 1.50 s (median" in trust(time | {"median": 1.5, "censored": 0.4})
+
+
+def test_what_is_below_zero_has_a_minus():
+    assert percent(-0.05) == "−5\u00a0%"
