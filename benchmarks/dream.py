@@ -34,6 +34,7 @@ from robossl.world.reward import LearnedReward
 
 _LANES = 16  # that an agent learns in
 _LATE = 200  # [rows] of each lane are the end of a dreamt life
+_OURS = "in the dream"
 Run = dict[str, Any]
 
 
@@ -89,7 +90,7 @@ def compared(given: argparse.Namespace, seed: int, folder: Path) -> tuple[Run, d
     found = judged(given, seed, {"in reality, labelled steps": waker.agent})
     waker.learn(given.rows, Silent())
     clock.lap("learning in reality")
-    found = judged(given, seed, {"in the dream": dreamer.agent}) | found
+    found = judged(given, seed, {_OURS: dreamer.agent}) | found
     found |= judged(given, seed, {"in reality, all steps": waker.agent, **ignorant(given.env, seed)})
     held = hold_out(model, free, measure.EVALUATION_SEED + seed)
     return {
@@ -164,8 +165,11 @@ def pooled(lived: list[dict[str, Episodes]]) -> dict[str, Run]:
     for name in lived[0]:
         found = [episodes[name] for episodes in lived]
         clusters = np.repeat(np.arange(len(found)), [len(e.returns) for e in found])
+        returns, drawn = np.concatenate([e.returns for e in found]), clusters if len(found) > 1 else None
+        ahead = np.concatenate([episodes[_OURS].returns for episodes in lived]) - returns
         rows[name] = {
-            "return": score(np.concatenate([e.returns for e in found]), clusters if len(found) > 1 else None),
+            "return": score(returns, drawn),
+            "dream_ahead_by": score(ahead, drawn),  # over the same episodes
             "by_seed": [round(float(e.returns.mean()), 1) for e in found],
         }
         for key, values in (
@@ -181,16 +185,22 @@ def pooled(lived: list[dict[str, Episodes]]) -> dict[str, Run]:
 def table(rows: dict[str, Run]) -> str:
     """The rows as Markdown."""
     lines = [
-        "| SAC learned | return | by seed | success at the end | at any time | n |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| SAC learned | return | by seed | the dream is ahead by | success at the end | at any time | n |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in rows.items():
-        value, success, reached = (row.get(key) for key in ("return", "success", "reached"))
+        success, reached = (percent(row.get(key)) for key in ("success", "reached"))
+        ahead = "-" if name == _OURS else number(row["dream_ahead_by"])
         lines.append(
-            f"| {name} | {value['mean']:.1f} [{value['low']:.1f}, {value['high']:.1f}] "
-            f"| {', '.join(str(v) for v in row['by_seed'])} | {percent(success)} | {percent(reached)} | {value['n']} |"
+            f"| {name} | {number(row['return'])} | {', '.join(str(v) for v in row['by_seed'])} | {ahead} "
+            f"| {success} | {reached} | {row['return']['n']} |"
         )
     return "\n".join(lines)
+
+
+def number(figure: Any) -> str:
+    """A score in words of the table."""
+    return f"{figure['mean']:.1f} [{figure['low']:.1f}, {figure['high']:.1f}]"
 
 
 def percent(figure: Any) -> str:
