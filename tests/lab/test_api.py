@@ -52,7 +52,8 @@ def test_the_example_of_the_product(tmp_path, monkeypatch):
     assert isinstance(dream, gym.vector.VectorEnv)
     imagined, _ = dream.reset(seed=0)
     dream.step(dream.action_space.sample())
-    assert imagined.shape == (16, *envs.single_observation_space["observation"].shape)
+    assert dream.single_observation_space == envs.single_observation_space
+    assert imagined in dream.observation_space
     agent = robossl.train(
         "robossl/Reacher-v0", agent="sac", representation=model, mode="frozen", steps=200, out="a", **CHEAP
     )
