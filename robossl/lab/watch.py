@@ -56,16 +56,8 @@ def viewable(env: str, mode: str = "rgb_array") -> gym.vector.VectorEnv:
 
 
 def frame_of(envs: gym.vector.VectorEnv) -> np.ndarray | None:
-    """The frame (H, W, 3) of lane 0; None where there is none, `WorkError` with the env's own reason where it fails."""
-    try:
-        frames = envs.render()
-    except WorkError:
-        raise
-    except Exception as error:  # whatever a stranger's renderer lacks
-        name = envs.spec.id if envs.spec is not None else "the env"
-        raise WorkError(
-            f"{name} cannot be drawn here: {str(error).strip() or type(error).__name__}"
-        ) from error
+    """The frame (H, W, 3) of lane 0; None where there is none, `WorkError` or `RequestError` where it fails."""
+    frames = envs.render()
     return None if not frames else np.asarray(frames[0], np.uint8)
 
 
