@@ -58,10 +58,10 @@ class Prioritized:
     def update(self, lane: np.ndarray, position: np.ndarray, priority: np.ndarray) -> None:
         """New priorities (B,), 0 or more, of rows (B,): `window.lane`, `window.start` and an error, say."""
         priority = np.asarray(priority, np.float64)
-        if priority.shape != np.shape(lane) or not (np.isfinite(priority) & (priority >= 0)).all():
-            raise RequestError(
-                f"expected {len(lane)} priorities, finite and 0 or more; got {priority.shape} from {priority.min()}"
-            )
+        if priority.shape != np.shape(lane):
+            raise RequestError(f"priorities of shape {priority.shape} for rows of shape {np.shape(lane)}")
+        if not (good := np.isfinite(priority) & (priority >= 0)).all():
+            raise RequestError(f"a priority is {priority[~good][0]}; expected finite numbers, 0 or more")
         self._top = max(self._top, float(priority.max(initial=0.0)))
         self._set(self._place(lane, position), (priority + _LEAST) ** self.exponent)
 

@@ -84,11 +84,20 @@ def test_longer_windows_leave_out_what_has_no_room(tmp_path):
     assert (window.start + 50 < stream.lengths[window.lane]).all()
 
 
-@pytest.mark.parametrize("priority", [[-1.0], [np.nan], [np.inf], [1.0, 2.0]])
-def test_a_priority_that_is_none_is_refused(tmp_path, priority):
+@pytest.mark.parametrize(
+    ("priority", "words"),
+    [
+        ([-1.0], r"a priority is -1\.0; expected finite numbers, 0 or more"),
+        ([np.nan], "a priority is nan"),
+        ([np.inf], "a priority is inf"),
+        ([1.0, 2.0], r"shape \(2,\) for rows of shape \(1,\)"),
+        ([], r"shape \(0,\) for rows of shape \(1,\)"),
+    ],
+)
+def test_a_priority_that_is_none_is_refused(tmp_path, priority, words):
     stream, sampler = recorded(tmp_path / "s", 50).stream, Prioritized()
     window = stream.windows(1, 1, np.random.default_rng(0), split=None, sampler=sampler)
-    with pytest.raises(RequestError, match="finite and 0 or more"):
+    with pytest.raises(RequestError, match=words):
         sampler.update(window.lane, window.start, np.array(priority))
 
 
