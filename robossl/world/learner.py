@@ -160,7 +160,7 @@ class WorldLearner:
         """Go on where `get_checkpoint` was; `RequestError` where the tree belongs to another model."""
         for model, weights in (
             (self.model, tree["weights"]),
-            (self.online, tree.get("online", tree["weights"])),
+            (self.online, tree.get("online", tree["weights"])),  # of before they were averaged
         ):
             files.fill(model, {k: np.asarray(v) for k, v in weights.items()}, "the checkpoint")
         state = {

@@ -8,7 +8,8 @@ CPU does not wait for, so that it draws the next window while the GPU computes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,7 +34,7 @@ def taken(kind: str, step: Step, device: torch.device, random: torch.Generator) 
         raise RequestError(f"stepping 'graph' needs a CUDA device; this is {device.type}")
     if kind == "eager" or device.type != "cuda":
         return step
-    return Recorded(step, device, random, _record)
+    return Recorded(step, device, random, partial(_record, device))
 
 
 class Recorded:
@@ -63,11 +64,12 @@ class Recorded:
 
     def __call__(self, window: Any) -> Tensor:
         """One step; the losses are a tensor of their own."""
-        given = SimpleNamespace(**{name: _each(getattr(window, name), _host) for name in _FIELDS})
+        given = _each(window, _host)
         if self._inputs is None or _shapes(given) != _shapes(self._inputs):
             self.forget()
-            self._inputs = _each_field(given, self._empty)
-        _copy(given, self._inputs)
+            self._inputs = _each(given, self._empty)
+        for source, target in zip(_leaves(given), _leaves(self._inputs), strict=True):
+            target.copy_(source, non_blocking=True)
         if self._eager or self._taken < _WARM_UP:
             return self._first()
         if self._play is None:
@@ -110,12 +112,13 @@ def _aside(device: torch.device, step: Step, window: Any) -> Tensor:
     return losses
 
 
-def _record(step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+def _record(device: torch.device, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
     """A CUDA graph of the step, which is not taken yet."""
-    graph = torch.cuda.CUDAGraph()
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        losses = step()
+    with torch.cuda.device(device):  # the one that is captured on, if there are several
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph):
+            losses = step()
     return graph.replay, losses
 
 
@@ -125,30 +128,27 @@ def _host(value: Any) -> Tensor:
     return found.pin_memory() if torch.cuda.is_available() else found
 
 
-def _each(value: Any, change: Callable[[Any], Tensor]) -> Any:
-    """`change` of an observation's every leaf."""
-    if isinstance(value, dict):
-        return {name: _each(inner, change) for name, inner in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_each(inner, change) for inner in value)
-    return change(value)
+def _each(window: Any, change: Callable[[Any], Tensor]) -> SimpleNamespace:
+    """What a step reads of a window, each array or tensor of it changed."""
+
+    def inside(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: inside(inner) for name, inner in value.items()}
+        return tuple(map(inside, value)) if isinstance(value, tuple) else change(value)
+
+    return SimpleNamespace(**{name: inside(getattr(window, name)) for name in _FIELDS})
 
 
-def _each_field(window: SimpleNamespace, change: Callable[[Any], Tensor]) -> SimpleNamespace:
-    return SimpleNamespace(**{name: _each(getattr(window, name), change) for name in _FIELDS})
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    _each(value, lambda leaf: found.append(leaf) or leaf)  # type: ignore[func-returns-value]
-    return found
+def _leaves(window: SimpleNamespace) -> Iterator[Tensor]:
+    """The tensors of a window, in the same order for windows of one stream."""
+    waiting: list[Any] = [getattr(window, name) for name in _FIELDS]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            yield value
+        else:
+            waiting += value.values() if isinstance(value, dict) else value
 
 
 def _shapes(window: SimpleNamespace) -> list[tuple[Any, ...]]:
-    return [(*t.shape, t.dtype) for name in _FIELDS for t in _tensors(getattr(window, name))]
-
-
-def _copy(given: SimpleNamespace, into: SimpleNamespace) -> None:
-    for name in _FIELDS:
-        for source, target in zip(_tensors(getattr(given, name)), _tensors(getattr(into, name))):
-            target.copy_(source, non_blocking=True)
+    return [(*leaf.shape, leaf.dtype) for leaf in _leaves(window)]
