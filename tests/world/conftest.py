@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from world_toys import DREAMER, ToyStream, linear
+
+from robossl.world import WorldLearner, WorldModel
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -15,3 +18,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[WorldModel, ToyStream]:
+    """A model of the linear world, good enough to dream in."""
+    stream = linear(episodes=200)
+    model = WorldModel(DREAMER, stream.observation_space, stream.action_space)
+    WorldLearner(model, stream, device="cpu").update(300)
+    return model, stream

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from robossl.agents.sb3 import Sb3Agent
-from world_toys import ToyStream, linear
+from world_toys import DREAMER, linear
 
 from robossl.core.errors import RequestError
 from robossl.core.files import load_tree, save_tree
@@ -17,20 +17,8 @@ from robossl.lab.checks.batches import run as run_batch
 from robossl.lab.checks.case import Case
 from robossl.lab.checks.watch import Watch
 from robossl.streams import Recorder
-from robossl.world import WorldConfig, WorldLearner, WorldModel
+from robossl.world import WorldModel
 from robossl.world.reward import LearnedReward
-
-CONFIG = WorldConfig(
-    latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), ensemble=3, batch=96, rollout=3
-)
-
-
-@pytest.fixture(scope="module")
-def world() -> tuple[WorldModel, ToyStream]:
-    stream = linear(episodes=200)
-    model = WorldModel(CONFIG, stream.observation_space, stream.action_space)
-    WorldLearner(model, stream, device="cpu").update(300)
-    return model, stream
 
 
 def life(env, steps: int = 12, seed: int = 3) -> list[np.ndarray]:
@@ -163,7 +151,7 @@ def test_the_model_may_learn_on_while_it_is_dreamt(world) -> None:
 def test_bounds_are_kept() -> None:
     stream = linear()
     stream.observation_space = spaces.Box(-0.1, 0.1, (4,))
-    model = WorldModel(CONFIG, stream.observation_space, stream.action_space)
+    model = WorldModel(DREAMER, stream.observation_space, stream.action_space)
     env = model.as_env(stream, num_envs=5, horizon=3)
     assert env.reset(seed=0)[0] in env.observation_space
 

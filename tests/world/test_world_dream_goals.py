@@ -7,17 +7,13 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from robossl.agents.sb3 import Sb3Agent
-from world_toys import ToyStream, linear
+from world_toys import DREAMER, ToyStream, linear
 
 from robossl.core.errors import RequestError
 from robossl.core.files import load_tree, save_tree
 from robossl.streams import Recorder
-from robossl.world import WorldConfig, WorldLearner, WorldModel
+from robossl.world import WorldLearner, WorldModel
 from robossl.world.reward import LearnedReward
-
-CONFIG = WorldConfig(
-    latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), ensemble=3, batch=96, rollout=3
-)
 
 
 def wishing(goal: spaces.Space | None = None) -> ToyStream:
@@ -37,7 +33,7 @@ def wishing(goal: spaces.Space | None = None) -> ToyStream:
 @pytest.fixture(scope="module")
 def world() -> tuple[WorldModel, ToyStream]:
     stream = wishing()
-    model = WorldModel(CONFIG, stream.observation_space, stream.action_space)
+    model = WorldModel(DREAMER, stream.observation_space, stream.action_space)
     WorldLearner(model, stream, device="cpu").update(300)
     return model, stream
 
@@ -113,6 +109,6 @@ def test_goals_that_are_no_numbers_are_refused() -> None:
     stream = wishing(spaces.Discrete(3))
     for name in ("achieved_goal", "desired_goal"):
         stream.observation[name] = np.zeros((200, 21), int)
-    model = WorldModel(CONFIG, stream.observation_space, stream.action_space)
+    model = WorldModel(DREAMER, stream.observation_space, stream.action_space)
     with pytest.raises(RequestError, match=r"goals of this env are Discrete\(3\)"):
         model.as_env(stream, num_envs=2, horizon=3)

@@ -15,23 +15,9 @@ from gymnasium.wrappers.vector import (
 from robossl.agents.bridge import SB3VecEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
-from world_toys import ToyStream, linear
 
-from robossl.world import WorldConfig, WorldLearner, WorldModel
-
-CONFIG = WorldConfig(
-    latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), ensemble=3, batch=96, rollout=3
-)
 MODES = pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
 HORIZON = 4
-
-
-@pytest.fixture(scope="module")
-def world() -> tuple[WorldModel, ToyStream]:
-    stream = linear(episodes=200)
-    model = WorldModel(CONFIG, stream.observation_space, stream.action_space)
-    WorldLearner(model, stream, device="cpu").update(100)
-    return model, stream
 
 
 def one(observation, action, after):
@@ -108,8 +94,8 @@ def test_it_says_why_it_ended(world, mode) -> None:
     env.set_checkpoint({**env.get_checkpoint(), "z": wild})
     action = np.zeros((3, 2), np.float32)
     doubt = env.model.uncertainty(wild, action)
-    assert doubt[1] > 1.2 * doubt[[0, 2]].max()
-    env.trust = doubt[1] / 1.1
+    assert doubt[1] > doubt[[0, 2]].max()
+    env.trust = (doubt[1] + doubt[[0, 2]].max()) / 2
     _, _, terminated, truncated, infos = env.step(action)
     said = infos.get("final_info", infos)
     assert not terminated.any()

@@ -9,6 +9,11 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from robossl.world import WorldConfig
+
+DREAMER = WorldConfig(
+    latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), ensemble=3, batch=96, rollout=3
+)
 _SPLITS = ("train",) * 7 + ("validation", "probe", "test")
 
 
