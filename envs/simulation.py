@@ -81,7 +81,13 @@ class Simulation:
         self._goal: np.ndarray | None = None  # (n, G) float32
         self._sensed: slice | None = None  # where in the observation the achieved goal is
         if isinstance(task, GoalTask):
-            self._sensed = task.sensed if type(task).achieved is GoalTask.achieved else None
+            if type(task).achieved is GoalTask.achieved:
+                self._sensed = task.sensed
+                if self._sensed is None:
+                    raise RequestError(
+                        f"the goal task {type(task).__name__} does not tell what is achieved; expected "
+                        "achieved(body), or sensed = slice(...) of the observation"
+                    )
             self._goal = np.zeros((num_envs, len(task.goal_bound)), np.float32)
 
     # --- spaces

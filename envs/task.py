@@ -123,9 +123,7 @@ class GoalTask(Task):
     """A wish that can be pointed at: a goal vector of G numbers, drawn anew for every life."""
 
     goal_bound: ClassVar[np.ndarray]  # (G,) goals lie in [-bound, bound]
-    sensed: ClassVar[slice | None] = (
-        None  # the columns of the body's observation that are the achieved goal, if any
-    )
+    sensed: ClassVar[slice | None] = None  # columns of the observation that are the achieved goal, if any
 
     @abstractmethod
     def draw_goal(self, random: np.random.Generator) -> np.ndarray:

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import robossl.envs
+from robossl.envs.reacher import Reacher
 from robossl.envs.vector_env import MujocoVectorEnv
 
 from robossl.core.errors import RequestError
@@ -59,6 +60,17 @@ def test_a_fresh_process_makes_an_env() -> None:
 def test_wrong_arguments_are_answered(arguments, words) -> None:
     with pytest.raises(RequestError, match=words):
         MujocoVectorEnv(**({"task": "robossl.envs.reacher:Reacher"} | arguments))
+
+
+class Mute(Reacher):
+    """A goal task that forgot to say where its achieved goal is."""
+
+    sensed = None
+
+
+def test_a_goal_task_that_tells_no_achieved_goal_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"Mute does not tell what is achieved; expected achieved\(body\)"):
+        MujocoVectorEnv(Mute())
 
 
 @pytest.mark.parametrize(
