@@ -40,7 +40,7 @@ CONTACT = (  # and of those whose motion is decided by contacts
 )  # fmt: skip
 HORIZONS = (1, 2, 3, 4, 5, 10, 25)  # [steps]
 EXCESS, EXCESS_CONTACT, TRUE_DOUBT = 0.9, 0.6, 0.5  # what is asked of inverse excess and of calibration
-_RANDOM_ROWS = 20_000  # of the stream that the inverse is judged on
+_RANDOM_ROWS = 100_000  # of the stream that the inverse is judged on
 _COLUMNS = (
     "| body | skill 1 | 5 | 10 | 25 steps | linear 1, 25 | shuffled 1, 25 | lead 5-25 | inverse excess R2 | valid [s] "
     "| censored | doubt | rank | seeds |"
@@ -125,7 +125,7 @@ def figures(model: WorldModel, stream: Stream, random: Stream, env: str, seed: i
         **found,
         "least_lead": lead,
         "inverse_r2": inverse_r2(model, unguessed),
-        "inverse_excess_r2": inverse_excess_r2(unguessed),
+        "inverse_excess_r2": inverse_excess_r2(model, unguessed),
         "inverse_r2_coloured": inverse_r2(model, held),
         "valid_prediction_time": valid_prediction_time(model, held, step_seconds(env)),
         "calibration": calibration(model, held),

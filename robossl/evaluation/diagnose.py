@@ -82,7 +82,7 @@ def _forward(model: Any, held: Held, absent: dict[str, str]) -> Section:
 
 
 def _inverse(model: Any, held: Held, absent: dict[str, str]) -> Section:
-    section: Section = {"inverse_excess_r2": inverse_excess_r2(held)}
+    section: Section = {"inverse_excess_r2": inverse_excess_r2(model, held)}
     if held.actions.discrete:
         absent["world.inverse_r2"] = "actions are choices: see world.inverse_accuracy"
         absent["world.inverse_excess_r2"] = "actions are choices: see world.inverse_excess_accuracy"

@@ -12,6 +12,8 @@ from robossl.core.seeding import generator
 from robossl.evaluation.latents import encode
 from robossl.evaluation.rows import Rows, gather
 
+FARTHEST = 10.0  # spreads from the mean; what is farther counts as that far, or one rare flight would be all there is
+
 
 @dataclass(frozen=True)
 class Held:
@@ -32,8 +34,9 @@ class Held:
         return self.spread > 0
 
     def normalised(self, rows: Rows) -> np.ndarray:
-        """The observed numbers that change, in units of their spread, (N, D')."""
-        return rows.numbers[:, self.alive] / self.spread[self.alive]
+        """The observed numbers that change, (N, D'): from their mean in train in units of their spread, 10 at most."""
+        mean = self.train.numbers[:, self.alive].mean(0)
+        return np.clip((rows.numbers[:, self.alive] - mean) / self.spread[self.alive], -FARTHEST, FARTHEST)
 
 
 def hold_out(model: Any, stream: Any, seed: int = 0) -> Held:

@@ -43,19 +43,21 @@ def inverse_accuracy(model: Any, held: Held) -> dict[str, Any]:
     return {"accuracy": accuracy, "majority": majority, "excess": _over(accuracy["mean"], majority)}
 
 
-def inverse_excess_r2(held: Held) -> float:
+def inverse_excess_r2(model: Any, held: Held) -> float:
     """R2(a | z, z') - R2(a | z): what the change of z tells about the action beyond what z gave away.
 
-    Both by the same small network (a ridge on z, z' and 128 fixed ReLU features), fitted on "probe" and
-    judged on "test"; worse than the mean action counts as 0. For choices the share of right answers takes
-    the place of R2.
+    The first by the model's own inverse or by a small network (a ridge on z, z' and 128 fixed ReLU features,
+    fitted on "probe"), whichever reads better; the second by such a network. Both are judged on "test"; worse
+    than the mean action counts as 0. For choices the share of right answers takes the place of R2.
     """
-    both, alone = (max(_fitted(held, ahead)["mean"], 0.0) for ahead in (True, False))
-    return both - alone
+    own = (inverse_accuracy(model, held)["accuracy"] if held.actions.discrete else inverse_r2(model, held))[
+        "mean"
+    ]
+    return max(own, _fitted(held, True)["mean"], 0.0) - max(_fitted(held, False)["mean"], 0.0)
 
 
 def inverse_readout(held: Held) -> Figure:
-    """R2(a | z, z') of that network by itself: comparable between models with an inverse and without."""
+    """R2(a | z, z') of that small network by itself: comparable between models with an inverse and without."""
     return _fitted(held, True)
 
 

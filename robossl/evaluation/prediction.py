@@ -3,9 +3,11 @@
 What is measured. From a held-out row the model imagines k steps under the recorded actions, seeing nothing
 on the way. A linear readout, fitted on real encodings of the split "probe", turns the *change* of z into the
 change of the observation, each number in units of its spread in "train". Added to the observation at the
-start, this is the forecast. Skill is 1 - error / movement: 1 is perfect, 0 is what "nothing moves" gets, and
-a constant encoder gets exactly 0. The ceiling is the same readout on the real encoding k steps later: what
-the ceiling lacks is the encoder's and the readout's fault, what lies between is the dynamics'.
+start, this is the forecast. No number counts as farther than ten spreads from its mean, in what happened and
+in what was foreseen: a cube that flies once in a thousand forecasts would else be all that is judged. Skill
+is 1 - error / movement: 1 is perfect, 0 is what "nothing moves" gets, and a constant encoder gets exactly 0.
+The ceiling is the same readout on the real encoding k steps later: what the ceiling lacks is the encoder's
+and the readout's fault, what lies between is the dynamics'.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 
 from robossl.core.errors import RequestError
 from robossl.core.seeding import generator
-from robossl.evaluation.held import Held, draw
+from robossl.evaluation.held import FARTHEST, Held, draw
 from robossl.evaluation.latents import imagine
 from robossl.evaluation.ridge import Ridge, fit_ridge
 from robossl.evaluation.rows import Rows
@@ -28,7 +30,6 @@ _SEGMENTS = 1000  # at most so many forecasts
 _FEWEST = 20  # and at least so many, or the horizon is not judged
 TOLERANCE = 0.5  # a forecast is believed while its error is below this many spreads (root mean square)
 _LONGEST = 100  # [steps] forecasts of the valid prediction time end here
-_BOUND = 1e6  # spreads; a linear baseline that runs away stops here
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def segments(model: Any, held: Held, length: int, count: int = _SEGMENTS) -> Seg
     readout = fit_readout(held, tuple(g for g in HORIZONS if g <= length))
 
     def read(path: np.ndarray) -> np.ndarray:
-        return readout(path[:, 1:] - path[:, :1])
+        seen = observed[:, :1] + readout(path[:, 1:] - path[:, :1])
+        return np.clip(seen, -FARTHEST, FARTHEST) - observed[:, :1]
 
     return Segments(
         moved=observed[:, 1:] - observed[:, :1],
@@ -100,7 +102,7 @@ def _linear(held: Held, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
     state, path = start, []
     for t in range(actions.shape[1]):
         change = step(np.concatenate([state, held.actions.numbers(actions[:, t])], 1))
-        state = np.clip(state + change, -_BOUND, _BOUND)
+        state = np.clip(state + change, -FARTHEST, FARTHEST)
         path.append(state - start)
     return np.stack(path, 1)
 
