@@ -24,6 +24,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import robossl.envs
+from robossl.core.errors import unknown
 from robossl.envs.foreign import make_foreign
 
 _STEPS = 40  # control steps of one round, within every time limit
@@ -50,7 +51,11 @@ def main() -> None:
     parser.add_argument("--envpool", metavar="PYTHON", help="a Python that has EnvPool")
     given = parser.parse_args()
     ids = robossl.envs.register()
-    wanted = [i for i in ids if given.task is None or i[len("robossl/") : -len("-v0")] in given.task]
+    tasks = {i[len("robossl/") : -len("-v0")]: i for i in ids}
+    for name in given.task or ():
+        if name not in tasks:
+            parser.error(str(unknown("task", name, tasks)))
+    wanted = [i for name, i in tasks.items() if given.task is None or name in given.task]
     report: dict[str, Any] = {
         "to_bare_batch": {i: beside_bare(i, given) for i in wanted},
         "to_gymnasium_sync": beside_sync(given),

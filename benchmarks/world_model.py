@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 import robossl
+from robossl.core.errors import RequestError
 from robossl.evaluation.calibration import calibration
 from robossl.evaluation.collapse import effective_rank
 from robossl.evaluation.held import hold_out
@@ -61,9 +62,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/world_model"), metavar="DIR")
     parser.add_argument("--markdown", action="store_true", help="the table instead of JSON")
     options, rest = parser.parse_known_args()
-    given = configuration.overrides(rest, LearnConfig)
-    world: WorldConfig = configuration.parse(LearnConfig, ("command line", given)).world
-    runs = [measured(env, seed, world, options) for env in options.env for seed in options.seeds]
+    try:
+        given = configuration.overrides(rest, LearnConfig)
+        world: WorldConfig = configuration.parse(LearnConfig, ("command line", given)).world
+        runs = [measured(env, seed, world, options) for env in options.env for seed in options.seeds]
+    except RequestError as error:
+        parser.error(str(error))
     machine = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
     print(table(runs) if options.markdown else json.dumps({"runs": runs, "machine": machine}, indent=2))
 
@@ -74,6 +78,7 @@ def measured(env: str, seed: int, world: WorldConfig, options: argparse.Namespac
         "env": env,
         "seed": seed,
         "rows": options.rows,
+        "random_rows": _RANDOM_ROWS,
         "updates": options.updates,
         "world": to_dict(world),
     }
@@ -87,9 +92,8 @@ def measured(env: str, seed: int, world: WorldConfig, options: argparse.Namespac
     stream = lived(
         options.out / "streams" / f"{slug(env)}-{seed}-{options.rows}", env, "pink", options.rows, seed
     )
-    random = lived(
-        options.out / "streams" / f"{slug(env)}-{seed}-random", env, "random", _RANDOM_ROWS, seed + 1
-    )
+    folder = options.out / "streams" / f"{slug(env)}-{seed}-random-{_RANDOM_ROWS}"
+    random = lived(folder, env, "random", _RANDOM_ROWS, seed + 1)
     number = len(list(results.glob(f"{slug(env)}-{seed}-*.json")))
     taught = time.perf_counter()
     model = robossl.pretrain(
