@@ -24,8 +24,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import robossl.envs
-from robossl.core.errors import unknown
 from robossl.envs.foreign import make_foreign
+
+from robossl.core.errors import unknown
 
 _STEPS = 40  # control steps of one round, within every time limit
 _SIZE = (64, 64)  # [pixels] height and width
