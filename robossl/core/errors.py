@@ -30,5 +30,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    kinds = f"{kind[:-1]}ies" if kind[-1:] == "y" else f"{kind}s"
+    kinds = f"{kind[:-1]}ies" if kind[-1:] == "y" and kind[-2:-1] not in "aeiou" else f"{kind}s"
     return RequestError(f"no {name!r} among the {kinds};{hint} there are: {', '.join(names) or 'none'}")

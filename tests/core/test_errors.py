@@ -28,6 +28,7 @@ def test_an_empty_house_says_so():
 
 def test_more_than_one_of_them_are_named_as_people_do():
     assert "among the policies;" in str(unknown("policy", "x", ["pink"]))
+    assert "among the config keys;" in str(unknown("config key", "x", ["seed"]))
 
 
 def test_a_generator_of_names_is_read_once():
