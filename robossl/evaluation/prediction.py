@@ -2,7 +2,8 @@
 
 What is measured. From a held-out row the model imagines k steps under the recorded actions, seeing nothing
 on the way. A linear readout, fitted on real encodings of the split "probe", turns the *change* of z into the
-change of the observation, each number in units of its spread in "train". Added to the observation at the
+change of the observation, each number in units of its spread in "train"; how strongly it is shrunk is
+decided on what the model imagines there, which is less certain than an encoding. Added to the observation at the
 start, this is the forecast. No number counts as farther than ten spreads from its mean, in what happened and
 in what was foreseen: a cube that flies once in a thousand forecasts would else be all that is judged. Skill
 is 1 - error / movement: 1 is perfect, 0 is what "nothing moves" gets, and a constant encoder gets exactly 0.
@@ -27,6 +28,7 @@ from robossl.evaluation.statistics import bootstrap_median, bootstrap_ratio
 
 HORIZONS = (1, 5, 10, 25)  # [steps]
 _SEGMENTS = 1000  # at most so many forecasts
+_READ = 5000  # changes over each gap that the readout is fitted on, at most
 _FEWEST = 20  # and at least so many, or the horizon is not judged
 TOLERANCE = 0.5  # a forecast is believed while its error is below this many spreads (root mean square)
 _LONGEST = 100  # [steps] forecasts of the valid prediction time end here
@@ -45,28 +47,32 @@ class Segments:
         return np.sum((self.moved - self.forecast[row]) ** 2, -1)
 
 
-def fit_readout(held: Held, gaps: tuple[int, ...]) -> Ridge:
+def fit_readout(model: Any, held: Held) -> Ridge:
     """The linear map from a change of z to the change of the normalised observation, fitted on "probe".
 
     Changes over each gap are weighted by one over their size, so that small ones count as much as large.
     """
-    observed = held.normalised(held.probe)
-    inputs, outputs, groups = [], [], []
-    for gap in gaps:
-        starts = draw(held.probe.pairs(gap), 5000, held.seed, "readout", gap)
+    probe, z = held.probe, held.probe_z
+    observed = held.normalised(probe)
+    inputs, imagined, outputs, groups = [], [], [], []
+    for gap in HORIZONS:
+        starts = draw(probe.pairs(gap), _READ, held.seed, "readout", gap)
         if len(starts) == 0:
             continue
         change = observed[starts + gap] - observed[starts]
         size = np.sqrt(np.mean(change**2)) or 1.0
-        inputs.append((held.probe_z[starts + gap] - held.probe_z[starts]) / size)
+        inputs.append((z[starts + gap] - z[starts]) / size)
+        foreseen = imagine(model, z[starts], probe.action[starts[:, None] + np.arange(gap)])
+        imagined.append((foreseen[:, -1] - z[starts]) / size)
         outputs.append(change / size)
-        groups.append(held.probe.episode[starts])
+        groups.append(probe.episode[starts])
     if not inputs:
         raise RequestError('the split "probe" of this stream has no two rows that follow each other')
-    return fit_ridge(np.concatenate(inputs), np.concatenate(outputs), np.concatenate(groups), intercept=False)
+    x, used_on, y, group = (np.concatenate(rows) for rows in (inputs, imagined, outputs, groups))
+    return fit_ridge(x, y, group, intercept=False, used_on=used_on)
 
 
-def segments(model: Any, held: Held, length: int, count: int = _SEGMENTS) -> Segments:
+def segments(model: Any, held: Held, readout: Ridge, length: int, count: int = _SEGMENTS) -> Segments:
     """Forecasts of `length` steps: the model, its ceiling, under shuffled actions, and a linear baseline."""
     test, z = held.test, held.test_z
     starts = draw(test.pairs(length), count, held.seed, "segments", length)
@@ -74,7 +80,6 @@ def segments(model: Any, held: Held, length: int, count: int = _SEGMENTS) -> Seg
     observed = held.normalised(test)[ahead]
     actions = test.action[ahead[:, :-1]]
     order = generator(held.seed, "shuffle", length).permutation(len(starts))
-    readout = fit_readout(held, tuple(g for g in HORIZONS if g <= length))
 
     def read(path: np.ndarray) -> np.ndarray:
         seen = observed[:, :1] + readout(path[:, 1:] - path[:, :1])
@@ -119,8 +124,9 @@ def forward_skill(model: Any, held: Held, horizons: tuple[int, ...] = HORIZONS) 
     if not judged:
         raise RequestError(f"the test episodes are too short or too few to look {min(horizons)} steps ahead")
     found: dict[str, Any] = {"skill": {}, "ceiling": {}, "shuffled": {}, "linear": {}, "curve": {}}
+    readout = fit_readout(model, held)
     for h in judged:
-        parts = segments(model, held, h)
+        parts = segments(model, held, readout, h)
         moved = np.sum(parts.moved**2, -1)  # (B, T)
         if not moved.any():
             raise RequestError("nothing moves in the test episodes, so there is nothing to predict")
@@ -147,7 +153,7 @@ def valid_prediction_time(model: Any, held: Held, step_seconds: float | None) ->
     length = next((n for n in range(_LONGEST, 0, -1) if len(held.test.pairs(n)) >= 5 * _FEWEST), 0)
     if length == 0:
         raise RequestError("the test episodes are too short or too few to time a forecast")
-    parts = segments(model, held, length, count=300)
+    parts = segments(model, held, fit_readout(model, held), length, count=300)
     unit = step_seconds or 1.0
     times, censored = _first_failure(parts.errors("model"), parts.moved.shape[-1], unit)
     still, _ = _first_failure(np.sum(parts.moved**2, -1), parts.moved.shape[-1], unit)

@@ -23,10 +23,17 @@ class Ridge:
         return x @ self.weights + self.bias
 
 
-def fit_ridge(x: np.ndarray, y: np.ndarray, groups: np.ndarray, intercept: bool = True) -> Ridge:
+def fit_ridge(
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    intercept: bool = True,
+    used_on: np.ndarray | None = None,
+) -> Ridge:
     """The ridge from x (N, X) to y (N, Y); rows of one group (N,) are never on both sides of a fold.
 
-    Without intercept, zero input gives zero: a readout of changes.
+    Without intercept, zero input gives zero: a readout of changes. Where the ridge will be asked about less certain
+    inputs than it is fitted on, `used_on` (N, X) has them, row by row: its strength is then the best one for these.
     """
     centre = x.mean(0) if intercept else np.zeros(x.shape[1])
     offset = y.mean(0) if intercept else np.zeros(y.shape[1])
@@ -34,9 +41,10 @@ def fit_ridge(x: np.ndarray, y: np.ndarray, groups: np.ndarray, intercept: bool 
     alive = spread > _DEAD * (1 + np.abs(centre))
     scale = np.where(alive, spread, 1.0)
     inputs, outputs = ((x - centre) / scale)[:, alive], y - offset
+    asked = inputs if used_on is None else ((used_on - centre) / scale)[:, alive]
     weights = np.zeros((x.shape[1], y.shape[1]))
     if alive.any():
-        weights[alive] = _solve(inputs, outputs, folds(groups)) / scale[alive, None]
+        weights[alive] = _solve(inputs, outputs, asked, folds(groups)) / scale[alive, None]
     return Ridge(weights, offset - centre @ weights)
 
 
@@ -48,19 +56,20 @@ def folds(groups: np.ndarray) -> np.ndarray:
     return index % min(_FOLDS, len(names))
 
 
-def _solve(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarray:
+def _solve(x: np.ndarray, y: np.ndarray, asked: np.ndarray, fold: np.ndarray) -> np.ndarray:
     parts = [x[fold == f] for f in np.unique(fold)]
     answers = [y[fold == f] for f in np.unique(fold)]
     grams = [p.T @ p for p in parts]
     crosses = [p.T @ a for p, a in zip(parts, answers)]
     gram, cross = sum(grams), sum(crosses)
     errors = np.zeros(len(_STRENGTHS))
-    for part, answer, g, c in zip(parts, answers, grams, crosses):
+    questions = [asked[fold == f] for f in np.unique(fold)]
+    for part, question, answer, g, c in zip(parts, questions, answers, grams, crosses):
         values, vectors = np.linalg.eigh(gram - g)
         turned = vectors.T @ (cross - c)
         for i, strength in enumerate(_STRENGTHS * (len(x) - len(part))):
             weights = vectors @ (turned / (np.maximum(values, 0) + strength)[:, None])
-            errors[i] += np.sum((answer - part @ weights) ** 2)
+            errors[i] += np.sum((answer - question @ weights) ** 2)
     values, vectors = np.linalg.eigh(gram)
     strength = _STRENGTHS[int(np.argmin(errors))] * len(x)
     return vectors @ ((vectors.T @ cross) / (np.maximum(values, 0) + strength)[:, None])

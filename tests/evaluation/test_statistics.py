@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from robossl.core.errors import RequestError
+from robossl.evaluation.ridge import fit_ridge
 from robossl.evaluation.statistics import (
     bootstrap_mean,
     bootstrap_ratio,
@@ -96,3 +97,17 @@ def test_nonsense_is_refused():
             score(np.asarray(wrong))
     with pytest.raises(RequestError, match="3 successes of 2 trials"):
         rate(3, 2)
+
+
+def test_a_ridge_is_as_strong_as_the_inputs_it_is_used_on_are_uncertain():
+    random = np.random.default_rng(3)
+    groups = np.repeat(np.arange(50), 20)
+    x = random.normal(size=(1000, 8)) * np.logspace(0, -3, 8)  # the last ones hardly vary, and count
+    y = x @ np.logspace(0, 3, 8)[:, None]
+    vague = x + 0.1 * random.normal(size=x.shape)
+    sure, same = fit_ridge(x, y, groups), fit_ridge(x, y, groups, used_on=x)
+    careful = fit_ridge(x, y, groups, used_on=vague)
+    np.testing.assert_array_equal(same.weights, sure.weights)
+    errors = [np.mean((ridge(vague) - y) ** 2) for ridge in (sure, careful)]
+    assert errors[1] < 0.5 * errors[0]
+    assert np.mean((sure(x) - y) ** 2) < 1e-6 * np.var(y)
