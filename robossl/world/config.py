@@ -32,7 +32,7 @@ class WorldConfig:
     objectives: tuple[str, ...] = ("forward", "inverse", "observation")
     rollout: int = 5  # [steps] predictions fed back while learning
     batch: int = 256  # windows an update
-    learning_rate: float = 6e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-5
     clip: float = 1.0  # largest norm of the gradient
 
@@ -98,7 +98,6 @@ def _positive(name: str, value: Any, kind: type) -> None:
 PIXELS = WorldConfig(  # the recipe for images on a few CPU cores
     batch=64,
     rollout=4,
-    learning_rate=1e-3,
     objectives=("forward", "inverse:10", "picture:10"),
 )
 

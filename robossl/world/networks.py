@@ -14,15 +14,25 @@ _STEP = 0.1  # how far a latent of unit variance moves in one step, about: what 
 _IMAGE_FEATURES = 256  # numbers an image is summed up in before it meets the rest
 
 
-class Perceptron(nn.Sequential):
-    """Linear, LayerNorm, SiLU for each hidden width, then Linear: [..., I] -> [..., O]."""
+class Perceptron(nn.Module):
+    """Linear, LayerNorm, SiLU for each hidden width, then Linear; and a straight line past it: [..., I] -> [..., O].
+
+    The norms forget how large an input is; what is linear in it, however rare and large, goes past them.
+    """
 
     def __init__(self, size: int, hidden: Sequence[int], out: int) -> None:
+        super().__init__()
+        widths = [size, *hidden]
         layers: list[nn.Module] = []
-        for width in hidden:
-            layers += [nn.Linear(size, width), nn.LayerNorm(width), nn.SiLU()]
-            size = width
-        super().__init__(*layers, nn.Linear(size, out))
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.SiLU()]
+        self.bent = nn.Sequential(*layers, nn.Linear(widths[-1], out))
+        self.straight = nn.Linear(size, out, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The outputs [..., O]."""
+        y: Tensor = self.bent(x) + self.straight(x)
+        return y
 
 
 class ImageEye(nn.Module):
@@ -81,7 +91,10 @@ class Encoder(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """E residual predictors, one batched product a layer: z [E, N, Z], a [E, N, A] -> z' [E, N, Z]."""
+    """E residual predictors, one batched product a layer: z [E, N, Z], a [E, N, A] -> z' [E, N, Z].
+
+    Each is a perceptron with a straight line past it, which begins at nothing.
+    """
 
     def __init__(self, latent: int, action: int, hidden: Sequence[int], heads: int) -> None:
         super().__init__()
@@ -89,6 +102,7 @@ class Ensemble(nn.Module):
         self.heads = heads
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(heads, i, o)) for i, o in pairwise(sizes))
         self.biases = nn.ParameterList(nn.Parameter(torch.empty(heads, 1, o)) for o in sizes[1:])
+        self.straight = nn.Parameter(torch.zeros(heads, latent + action, latent))
         with torch.no_grad():  # as in a Linear
             for weight, bias in zip(self.weights, self.biases):
                 bound = 1 / math.sqrt(weight.shape[1])
@@ -97,10 +111,12 @@ class Ensemble(nn.Module):
 
     def forward(self, z: Tensor, action: Tensor, heads: slice = slice(None)) -> Tensor:
         """The next latent of each head; `heads` picks some of them."""
-        x = torch.cat([z, action], -1)
+        given = torch.cat([z, action], -1)
+        x = given
         *hidden, (last_weight, last_bias) = zip(self.weights, self.biases)
         for weight, bias in hidden:
             x = torch.baddbmm(bias[heads], x, weight[heads])
             x = F.silu(F.layer_norm(x, x.shape[-1:]))
-        moved = _STEP * torch.baddbmm(last_bias[heads], x, last_weight[heads])
-        return F.layer_norm(z + moved, z.shape[-1:])
+        moved = torch.baddbmm(last_bias[heads], x, last_weight[heads])
+        moved = torch.baddbmm(moved, given, self.straight[heads])
+        return F.layer_norm(z + _STEP * moved, z.shape[-1:])

@@ -141,10 +141,10 @@ def test_the_model_may_learn_on_while_it_is_dreamt(world) -> None:
     env = model.as_env(stream, num_envs=2, horizon=4)
     before = life(env)
     with torch.no_grad():
-        model.decoder[-1].bias.add_(1.0)
+        model.decoder.bent[-1].bias.add_(1.0)
     after = life(env)
     with torch.no_grad():
-        model.decoder[-1].bias.sub_(1.0)
+        model.decoder.bent[-1].bias.sub_(1.0)
     np.testing.assert_array_equal(before, after)
 
 

@@ -54,7 +54,8 @@ def test_noise_stays_at_its_baseline_and_is_called_so() -> None:
 def test_a_constant_encoder_has_rank_one_and_is_called_collapsed() -> None:
     taught = learner(linear())
     with torch.no_grad():
-        taught.model.encoder.body[-1].weight.zero_()
+        taught.model.encoder.body.bent[-1].weight.zero_()
+        taught.model.encoder.body.straight.weight.zero_()
     health = taught.health()
     assert health["effective_rank"] == pytest.approx(1.0)
     assert health["dead_dimensions"] == taught.model.latent
@@ -169,7 +170,7 @@ def test_a_loss_that_is_no_number_stops_the_work() -> None:
     taught = learner(stream)
     taught.update(1)
     with torch.no_grad():
-        taught.online.inverse[-1].bias.fill_(np.nan)
+        taught.online.inverse.bent[-1].bias.fill_(np.nan)
     with pytest.raises(WorkError, match="stopped being a number"):
         taught.update(1)
 
