@@ -26,6 +26,7 @@ class ReacherArm(Body):
     model = "reacher/reacher.xml"
     substeps = 2  # of 0.02 s
     observation_bound = np.array([1, 1, 1, 1, 10, 10, 1, 1], np.float64)
+    parts = {"forearm": ("lower",)}  # noqa: RUF012
 
     def observation(self) -> np.ndarray:
         """(n, 8)."""

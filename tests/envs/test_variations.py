@@ -47,6 +47,16 @@ def make(env_id: str, rule=None, num_envs: int = 3, **arguments):
     return gym.make_vec(env_id, num_envs=num_envs, variations=rule, **{"max_episode_steps": 12} | arguments)
 
 
+@pytest.mark.parametrize("env_id", robossl.envs.register())
+def test_every_body_has_many_worlds_and_none_of_training_is_one_of_testing(env_id) -> None:
+    factors = gym.make_vec(env_id, num_envs=1).factors.values()
+    assert sum(not factor.look for factor in factors) >= 6
+    assert sum(factor.look for factor in factors) >= 4
+    for factor in factors:
+        for low, high in factor.train:
+            assert all(high < start or end < low for start, end in factor.test), factor.name
+
+
 @pytest.mark.parametrize("env_id", BOTH)
 def test_the_nominal_world_is_the_one_without_variations(env_id) -> None:
     """To the bit, also in lanes that lived in other worlds before, and beside lanes that do."""
@@ -279,7 +289,7 @@ def test_a_factor_is_there_where_it_matters() -> None:
     assert {"gravity", "pole_mass"} <= set(FACTORS[CARTPOLE])
     import mujoco
 
-    box = """<mujoco><worldbody><geom type="plane" size="1 1 1"/><body pos="0 0 1"><freejoint/>
+    box = """<mujoco><worldbody><geom type="plane" size="1 1 1"/><body name="lower" pos="0 0 1"><freejoint/>
         <geom size=".1"/></body></worldbody></mujoco>"""
     found = factors_of(ReacherArm, mujoco.MjModel.from_xml_string(box))
     assert {"gravity", "friction"} <= set(found)
