@@ -48,9 +48,10 @@ class Segments:
 
 
 def fit_readout(model: Any, held: Held) -> Ridge:
-    """The linear map from a change of z to the change of the normalised observation, fitted on "probe".
+    """The linear map from a change of z (Z,) to the change of the normalised observation (D',), fitted on "probe".
 
-    Changes over each gap are weighted by one over their size, so that small ones count as much as large.
+    Fitted on real encodings, shrunk as is best for imagined ones. Changes over each gap are weighted by one over their
+    size, so that small ones count as much as large.
     """
     probe, z = held.probe, held.probe_z
     observed = held.normalised(probe)

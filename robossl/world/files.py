@@ -16,7 +16,7 @@ from robossl.world.device import resolve
 if TYPE_CHECKING:
     from robossl.world.model import WorldModel
 
-FORMAT = 1
+FORMAT = 2  # 1 had no straight lines past its perceptrons
 _KIND = "robossl world model"
 Model = TypeVar("Model", bound="WorldModel")
 

@@ -182,9 +182,9 @@ def test_what_is_no_model_of_ours_is_refused_with_words(tmp_path) -> None:
     with pytest.raises(RequestError, match="no file"):
         WorldModel.load(tmp_path / "elsewhere")
     _rewrite(folder / "config.json", format=99)
-    with pytest.raises(RequestError, match="format 99; this robossl reads format 1"):
+    with pytest.raises(RequestError, match="format 99; this robossl reads format 2"):
         WorldModel.load(folder)
-    _rewrite(folder / "config.json", format=1, config={**CONFIG.to_json(), "latnet": 3})
+    _rewrite(folder / "config.json", format=2, config={**CONFIG.to_json(), "latnet": 3})
     with pytest.raises(RequestError, match="did you mean 'latent'"):
         WorldModel.load(folder)
     _rewrite(folder / "config.json", config={**CONFIG.to_json(), "latent": 8})
