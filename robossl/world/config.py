@@ -27,6 +27,7 @@ class WorldConfig:
     predictor: tuple[int, ...] = (256, 256)  # of each head
     inverse: tuple[int, ...] = (256, 256)
     decoder: tuple[int, ...] = (256,)
+    straight: bool = True  # each network also adds a linear map of its input
     ensemble: int = 5  # heads of the predictor, each learning from its own share of every batch
     image: int = 64  # [pixels] images are resized to this edge
     objectives: tuple[str, ...] = ("forward", "inverse", "observation")
@@ -98,6 +99,7 @@ def _positive(name: str, value: Any, kind: type) -> None:
 PIXELS = WorldConfig(  # the recipe for images on a few CPU cores
     batch=64,
     rollout=4,
+    straight=False,  # with lines, motion drowns place
     objectives=("forward", "inverse:10", "picture:10"),
 )
 

@@ -59,11 +59,14 @@ class WorldModel(nn.Module):
                 config.image,
                 config.encoder,
                 config.latent,
+                config.straight,
             )
-            self.predictor = Ensemble(config.latent, self.actions.size, config.predictor, config.ensemble)
-            self.inverse = Perceptron(2 * config.latent, config.inverse, self.actions.size)
+            self.predictor = Ensemble(
+                config.latent, self.actions.size, config.predictor, config.ensemble, config.straight
+            )
+            self.inverse = Perceptron(2 * config.latent, config.inverse, self.actions.size, config.straight)
             self.decoder = (
-                Perceptron(config.latent, config.decoder, self.observations.size)
+                Perceptron(config.latent, config.decoder, self.observations.size, config.straight)
                 if self.observations.vectors
                 else None  # images are not decoded
             )

@@ -15,24 +15,24 @@ _IMAGE_FEATURES = 256  # numbers an image is summed up in before it meets the re
 
 
 class Perceptron(nn.Module):
-    """Linear, LayerNorm, SiLU for each hidden width, then Linear; and a straight line past it: [..., I] -> [..., O].
+    """Linear, LayerNorm, SiLU for each hidden width, then Linear: [..., I] -> [..., O]; and a `straight` line past it.
 
     The norms forget how large an input is; what is linear in it, however rare and large, goes past them.
     """
 
-    def __init__(self, size: int, hidden: Sequence[int], out: int) -> None:
+    def __init__(self, size: int, hidden: Sequence[int], out: int, straight: bool) -> None:
         super().__init__()
         widths = [size, *hidden]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.SiLU()]
         self.bent = nn.Sequential(*layers, nn.Linear(widths[-1], out))
-        self.straight = nn.Linear(size, out, bias=False)
+        self.straight = nn.Linear(size, out, bias=False) if straight else None
 
     def forward(self, x: Tensor) -> Tensor:
         """The outputs [..., O]."""
-        y: Tensor = self.bent(x) + self.straight(x)
-        return y
+        y: Tensor = self.bent(x)
+        return y if self.straight is None else y + self.straight(x)
 
 
 class ImageEye(nn.Module):
@@ -75,12 +75,12 @@ class Encoder(nn.Module):
     """Normalised vector [..., D] and images -> z [..., Z], each z of zero mean and unit variance."""
 
     def __init__(
-        self, size: int, images: dict[str, int], edge: int, hidden: Sequence[int], latent: int
+        self, size: int, images: dict[str, int], edge: int, hidden: Sequence[int], latent: int, straight: bool
     ) -> None:
         super().__init__()
         self.names = list(images)
         self.eyes = nn.ModuleList(ImageEye(channels, edge) for channels in images.values())
-        self.body = Perceptron(size + _IMAGE_FEATURES * len(images), hidden, latent)
+        self.body = Perceptron(size + _IMAGE_FEATURES * len(images), hidden, latent, straight)
         self.out = nn.LayerNorm(latent, elementwise_affine=False)  # no other scale to shrink
 
     def forward(self, vector: Tensor | None, images: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
@@ -93,16 +93,16 @@ class Encoder(nn.Module):
 class Ensemble(nn.Module):
     """E residual predictors, one batched product a layer: z [E, N, Z], a [E, N, A] -> z' [E, N, Z].
 
-    Each is a perceptron with a straight line past it, which begins at nothing.
+    Each is a perceptron; a `straight` line past it begins at nothing.
     """
 
-    def __init__(self, latent: int, action: int, hidden: Sequence[int], heads: int) -> None:
+    def __init__(self, latent: int, action: int, hidden: Sequence[int], heads: int, straight: bool) -> None:
         super().__init__()
         sizes = [latent + action, *hidden, latent]
         self.heads = heads
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(heads, i, o)) for i, o in pairwise(sizes))
         self.biases = nn.ParameterList(nn.Parameter(torch.empty(heads, 1, o)) for o in sizes[1:])
-        self.straight = nn.Parameter(torch.zeros(heads, latent + action, latent))
+        self.straight = nn.Parameter(torch.zeros(heads, latent + action, latent)) if straight else None
         with torch.no_grad():  # as in a Linear
             for weight, bias in zip(self.weights, self.biases):
                 bound = 1 / math.sqrt(weight.shape[1])
@@ -118,5 +118,6 @@ class Ensemble(nn.Module):
             x = torch.baddbmm(bias[heads], x, weight[heads])
             x = F.silu(F.layer_norm(x, x.shape[-1:]))
         moved = torch.baddbmm(last_bias[heads], x, last_weight[heads])
-        moved = torch.baddbmm(moved, given, self.straight[heads])
+        if self.straight is not None:
+            moved = torch.baddbmm(moved, given, self.straight[heads])
         return F.layer_norm(z + _STEP * moved, z.shape[-1:])

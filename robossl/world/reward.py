@@ -41,7 +41,7 @@ class LearnedReward:
         seen, reward = self._draw(8 * _BATCH, random, "train")
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive(seed, "world", "reward"))
-            self.network = Perceptron(seen.shape[-1], _HIDDEN, 1).to(model.device)
+            self.network = Perceptron(seen.shape[-1], _HIDDEN, 1, model.config.straight).to(model.device)
         self.mean, self.spread = float(reward.mean()), float(reward.std())
         if self.spread < 1e-8:
             raise RequestError(

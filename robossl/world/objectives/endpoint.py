@@ -17,7 +17,7 @@ class EndpointInverse(nn.Module):
 
     def __init__(self, config: WorldConfig, action: int) -> None:
         super().__init__()
-        self.body = Perceptron(2 * config.latent + 2, config.inverse, action)
+        self.body = Perceptron(2 * config.latent + 2, config.inverse, action, config.straight)
 
     def forward(self, z: Tensor, later: Tensor, steps: Tensor) -> Tensor:
         """`steps` is told as 1/k and log k."""

@@ -53,7 +53,7 @@ def _cover(pictures: Tensor, hidden: Tensor) -> Tensor:
 
 def build(config: WorldConfig, action: int) -> nn.Module:
     """z [..., Z] -> by how many spreads each cell is brighter than usual [..., 16 * 16]."""
-    return Perceptron(config.latent, config.inverse, _CELLS * _CELLS)
+    return Perceptron(config.latent, config.inverse, _CELLS * _CELLS, config.straight)
 
 
 OBJECTIVES = {"inpainting": Objective(inpainting, grounds=True, images=True, build=build)}

@@ -19,7 +19,7 @@ class Filler(nn.Module):
         super().__init__()
         self.steps = config.rollout
         size = (config.rollout + 1) * (config.latent + 1) + config.rollout * action
-        self.body = Perceptron(size, config.inverse, (config.rollout + 1) * config.latent)
+        self.body = Perceptron(size, config.inverse, (config.rollout + 1) * config.latent, config.straight)
 
     def forward(self, z: Tensor, code: Tensor, shown: Tensor) -> Tensor:
         """`shown` [B, T+1] bool; an action is shown where both rows it connects are."""

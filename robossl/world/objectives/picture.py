@@ -26,7 +26,7 @@ def picture(batch: Batch) -> Tensor:
 
 def build(config: WorldConfig, action: int) -> nn.Module:
     """z [..., Z] -> by how many spreads each place is brighter than usual [..., 32 * 32]."""
-    return Perceptron(config.latent, config.decoder, _EDGE * _EDGE)
+    return Perceptron(config.latent, config.decoder, _EDGE * _EDGE, config.straight)
 
 
 OBJECTIVES = {"picture": Objective(picture, grounds=True, images=True, build=build)}

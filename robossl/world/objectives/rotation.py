@@ -38,7 +38,7 @@ def turn(frames: Frames, quarters: Tensor) -> Frames:
 
 def build(config: WorldConfig, action: int) -> nn.Module:
     """z [..., Z] -> which of four turns [..., 4]."""
-    return Perceptron(config.latent, config.inverse, 4)
+    return Perceptron(config.latent, config.inverse, 4, config.straight)
 
 
 OBJECTIVES = {"rotation": Objective(rotation, grounds=True, images=True, build=build)}
