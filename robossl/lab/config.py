@@ -252,6 +252,8 @@ def overrides(words: Sequence[str], config: type) -> dict[str, Any]:
             values.append(rest.pop(0))
         if not values:
             raise RequestError(f"--{name} has no value; its default is {known[name][1]!r}")
+        if known[name][0] is bool and values[0] in ("true", "false"):  # as TOML and JSON write them
+            values = [values[0].capitalize()]
         given[name] = ",".join(values) if many else values[0]
     return given
 

@@ -45,6 +45,8 @@ class WorldConfig:
             raise RequestError(f"world.image is {self.image}; expected at least {SMALLEST_IMAGE} pixels")
         for name in ("learning_rate", "clip"):
             _positive(name, getattr(self, name), float)
+        if not isinstance(self.straight, bool):
+            raise RequestError(f"world.straight is {self.straight!r}; expected True or False")
         if self.weight_decay < 0:
             raise RequestError(f"world.weight_decay is {self.weight_decay}; expected 0 or more")
         for name in ("encoder", "predictor", "inverse", "decoder"):

@@ -35,6 +35,12 @@ def test_lists_are_given_with_commas_or_spaces():
         )
 
 
+def test_yes_and_no_are_read_as_toml_and_python_write_them():
+    for word, said in (("false", False), ("False", False), ("true", True), ("True", True)):
+        given = overrides(["--world.straight", word], LearnConfig)
+        assert parse(LearnConfig, ("flags", given)).world.straight is said
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -229,6 +229,7 @@ def test_wrong_shapes_are_answered_with_the_right_ones() -> None:
     [
         ({"latent": 0}, "positive int"),
         ({"learning_rate": -1.0}, "positive float"),
+        ({"straight": "no"}, "expected True or False"),
         ({"encoder": (64, 0)}, "encoder width"),
         ({"objectives": ()}, "empty"),
         ({"objectives": ("forward", "forward:2")}, "twice"),
