@@ -50,7 +50,10 @@ def load(kind: type[Model], folder: str | Path, device: str | torch.device = "au
     if not isinstance(head, dict) or head.get("kind") != _KIND:
         raise RequestError(f"{folder} does not hold a {_KIND}")
     if head.get("format") != FORMAT:
-        raise RequestError(f"{folder} has format {head.get('format')!r}; this robossl reads format {FORMAT}")
+        again = "; learn it again from its stream" if head.get("format") == 1 else ""
+        raise RequestError(
+            f"{folder} has format {head.get('format')!r}; this robossl reads format {FORMAT}{again}"
+        )
     try:
         config, seed = WorldConfig.from_json(head["config"]), int(head["seed"])
         spaces = from_json(head["observation_space"]), from_json(head["action_space"])

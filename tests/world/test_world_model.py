@@ -184,6 +184,9 @@ def test_what_is_no_model_of_ours_is_refused_with_words(tmp_path) -> None:
     _rewrite(folder / "config.json", format=99)
     with pytest.raises(RequestError, match="format 99; this robossl reads format 2"):
         WorldModel.load(folder)
+    _rewrite(folder / "config.json", format=1)
+    with pytest.raises(RequestError, match="reads format 2; learn it again from its stream"):
+        WorldModel.load(folder)
     _rewrite(folder / "config.json", format=2, config={**CONFIG.to_json(), "latnet": 3})
     with pytest.raises(RequestError, match="did you mean 'latent'"):
         WorldModel.load(folder)
