@@ -27,6 +27,7 @@ from robossl.evaluation.collapse import effective_rank
 from robossl.evaluation.held import hold_out
 from robossl.evaluation.inverse import inverse_excess_r2, inverse_r2
 from robossl.evaluation.prediction import forward_skill, valid_prediction_time
+from robossl.evaluation.readout import fit_readout
 from robossl.lab import config as configuration
 from robossl.lab.config import LearnConfig, to_dict
 from robossl.lab.folders import slug
@@ -44,7 +45,7 @@ EXCESS, EXCESS_CONTACT, TRUE_DOUBT = 0.9, 0.6, 0.5  # what is asked of inverse e
 _RANDOM_ROWS = 100_000  # of the stream that the inverse is judged on
 _COLUMNS = (
     "| body | skill 1 | 5 | 10 | 25 steps | linear 1, 25 | shuffled 1, 25 | lead 5-25 | inverse excess R2 | valid [s] "
-    "| censored | doubt | rank | seeds |"
+    "| censored | doubt | heads | rank | seeds |"
 )
 
 
@@ -122,7 +123,8 @@ def lived(folder: Path, env: str, policy: str, rows: int, seed: int) -> Stream:
 def figures(model: WorldModel, stream: Stream, random: Stream, env: str, seed: int) -> dict[str, Any]:
     """What is asked of a world model, each figure beside its floor."""
     held = hold_out(model, stream, EVALUATION_SEED + seed)
-    found = forward_skill(model, held, HORIZONS)
+    readout = fit_readout(model, held)
+    found = forward_skill(model, held, HORIZONS, readout)
     lead = least_lead(found.pop("curve"))
     unguessed = hold_out(model, random, EVALUATION_SEED + seed)
     return {
@@ -131,8 +133,9 @@ def figures(model: WorldModel, stream: Stream, random: Stream, env: str, seed: i
         "inverse_r2": inverse_r2(model, unguessed),
         "inverse_excess_r2": inverse_excess_r2(model, unguessed),
         "inverse_r2_coloured": inverse_r2(model, held),
-        "valid_prediction_time": valid_prediction_time(model, held, step_seconds(env)),
+        "valid_prediction_time": valid_prediction_time(model, held, step_seconds(env), readout),
         "calibration": calibration(model, held),
+        "calibration_disagreement": calibration(model, held, "disagreement"),
         "effective_rank": effective_rank(held.test_z),
     }
 
@@ -175,6 +178,7 @@ def _cells(env: str, runs: list[dict[str, Any]]) -> list[str]:
         f"{median('valid_prediction_time', 'median'):.2f} [{time_['low']:.2f}, {time_['high']:.2f}]",
         f"{100 * median('valid_prediction_time', 'censored'):.0f} % at {time_['horizon']:.1f} {time_['unit']}",
         _barred(median("calibration"), TRUE_DOUBT),
+        f"{median('calibration_disagreement'):.2f}",
         f"{median('effective_rank'):.0f}",
         str(len(runs)),
     ]

@@ -18,6 +18,7 @@ _FOUR = {  # the published comparison; the predictor follows as an onlooker wher
     "sigreg": ("forward", "sigreg"),
 }
 _BLIND = ("observation",)  # objectives that do nothing for a model that reads images only
+_APART = {"error"}  # and that shape neither encoder nor predictor: the figures are the same without
 
 
 def variants(objectives: tuple[str, ...], images_only: bool = False) -> dict[str, tuple[str, ...]]:
@@ -30,20 +31,26 @@ def variants(objectives: tuple[str, ...], images_only: bool = False) -> dict[str
     own = tuple(o for o in objectives if not (images_only and _name(o) in _BLIND))
     rows = {"own": own, **_FOUR}
     for left in own:
+        if _name(left) in _APART:
+            continue
         rest = tuple(o for o in own if o != left)
         if _name(left) == "forward":
             rest += ("onlooker",)
-        if set(map(_name, rest)) - {"onlooker"}:
+        if _shaping(rest) - {"onlooker"}:
             rows[f"without_{_name(left)}"] = rest
     found: dict[str, tuple[str, ...]] = {}
     for row, chosen in rows.items():
-        if not any(set(map(_name, chosen)) == set(map(_name, other)) for other in found.values()):
+        if not any(_shaping(chosen) == _shaping(other) for other in found.values()):
             found[row] = chosen
     return {**found, "untrained": own}
 
 
 def _name(objective: str) -> str:
     return objective.partition(":")[0]
+
+
+def _shaping(objectives: tuple[str, ...]) -> set[str]:
+    return set(map(_name, objectives)) - _APART
 
 
 def judged(model: Any, held: Held) -> dict[str, Any]:

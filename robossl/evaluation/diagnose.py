@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,9 @@ from robossl.evaluation.held import Held, hold_out
 from robossl.evaluation.inverse import inverse_accuracy, inverse_excess_r2, inverse_r2
 from robossl.evaluation.prediction import HORIZONS, forward_skill, valid_prediction_time
 from robossl.evaluation.probes import probe_r2
+from robossl.evaluation.readout import fit_readout
 from robossl.evaluation.report import WORLD_KEYS
+from robossl.evaluation.ridge import Ridge
 
 Section = dict[str, Any]
 
@@ -37,11 +40,14 @@ def diagnose(
         return {}, {f"world.{key}": str(error) for key in WORLD_KEYS}
     section: Section = {}
     absent: dict[str, str] = {}
+    readout: Ridge | None = None
+    with contextlib.suppress(RequestError):  # the figures that want one say so
+        readout = fit_readout(model, held)
     parts: list[Callable[[], Section]] = [
-        lambda: _forward(model, held, absent),
+        lambda: _forward(model, held, readout, absent),
         lambda: _inverse(model, held, absent),
         lambda: _probes(held),
-        lambda: {"valid_prediction_time": valid_prediction_time(model, held, step_seconds)},
+        lambda: {"valid_prediction_time": valid_prediction_time(model, held, step_seconds, readout)},
         lambda: {"calibration": calibration(model, held)},
         lambda: _spread(held, model),
     ]
@@ -64,8 +70,8 @@ def diagnose(
     return section, absent
 
 
-def _forward(model: Any, held: Held, absent: dict[str, str]) -> Section:
-    found = forward_skill(model, held)
+def _forward(model: Any, held: Held, readout: Ridge | None, absent: dict[str, str]) -> Section:
+    found = forward_skill(model, held, readout=readout)
     for h in map(str, HORIZONS):
         if h not in found["skill"]:
             absent[f"world.forward_skill.{h}"] = (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from robossl.evaluation.rows import Rows
 
+Doubt = Literal["uncertainty", "disagreement"]
 _BLOCK = 1024  # rows a call
 
 
@@ -44,10 +45,10 @@ def infer_action(model: Any, z: np.ndarray, z_next: np.ndarray) -> np.ndarray:
     return _blocks(len(z), lambda block: model.infer_action(before[block], after[block]))
 
 
-def uncertainty(model: Any, z: np.ndarray, action: np.ndarray) -> np.ndarray:
-    """The model's disagreement with itself (B,) about the step from z under action."""
-    start = z.astype(np.float32)
-    return _blocks(len(z), lambda block: model.uncertainty(start[block], action[block]))
+def doubt(model: Any, z: np.ndarray, action: np.ndarray, by: Doubt = "uncertainty") -> np.ndarray:
+    """The error (B,) that the model expects of the step from z under action, or the disagreement of its heads."""
+    start, ask = z.astype(np.float32), getattr(model, by)
+    return _blocks(len(z), lambda block: ask(start[block], action[block]))
 
 
 def _blocks(n: int, ask: Callable[[np.ndarray], Any]) -> np.ndarray:

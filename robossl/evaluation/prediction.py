@@ -22,13 +22,13 @@ from robossl.core.errors import RequestError
 from robossl.core.seeding import generator
 from robossl.evaluation.held import FARTHEST, Held, draw
 from robossl.evaluation.latents import imagine
+from robossl.evaluation.readout import GAPS, fit_readout
 from robossl.evaluation.ridge import Ridge, fit_ridge
 from robossl.evaluation.rows import Rows
 from robossl.evaluation.statistics import bootstrap_median, bootstrap_ratio
 
-HORIZONS = (1, 5, 10, 25)  # [steps]
+HORIZONS = GAPS  # [steps]
 _SEGMENTS = 1000  # at most so many forecasts
-_READ = 5000  # changes over each gap that the readout is fitted on, at most
 _FEWEST = 20  # and at least so many, or the horizon is not judged
 TOLERANCE = 0.5  # a forecast is believed while its error is below this many spreads (root mean square)
 _LONGEST = 100  # [steps] forecasts of the valid prediction time end here
@@ -45,32 +45,6 @@ class Segments:
     def errors(self, row: str) -> np.ndarray:
         """(B, T) summed squared error of one row."""
         return np.sum((self.moved - self.forecast[row]) ** 2, -1)
-
-
-def fit_readout(model: Any, held: Held) -> Ridge:
-    """The linear map from a change of z (Z,) to the change of the normalised observation (D',), fitted on "probe".
-
-    Fitted on real encodings, shrunk as is best for imagined ones. Changes over each gap are weighted by one over their
-    size, so that small ones count as much as large.
-    """
-    probe, z = held.probe, held.probe_z
-    observed = held.normalised(probe)
-    inputs, imagined, outputs, groups = [], [], [], []
-    for gap in HORIZONS:
-        starts = draw(probe.pairs(gap), _READ, held.seed, "readout", gap)
-        if len(starts) == 0:
-            continue
-        change = observed[starts + gap] - observed[starts]
-        size = np.sqrt(np.mean(change**2)) or 1.0
-        inputs.append((z[starts + gap] - z[starts]) / size)
-        foreseen = imagine(model, z[starts], probe.action[starts[:, None] + np.arange(gap)])
-        imagined.append((foreseen[:, -1] - z[starts]) / size)
-        outputs.append(change / size)
-        groups.append(probe.episode[starts])
-    if not inputs:
-        raise RequestError('the split "probe" of this stream has no two rows that follow each other')
-    x, used_on, y, group = (np.concatenate(rows) for rows in (inputs, imagined, outputs, groups))
-    return fit_ridge(x, y, group, intercept=False, used_on=used_on)
 
 
 def segments(model: Any, held: Held, readout: Ridge, length: int, count: int = _SEGMENTS) -> Segments:
@@ -113,8 +87,10 @@ def _linear(held: Held, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
     return np.stack(path, 1)
 
 
-def forward_skill(model: Any, held: Held, horizons: tuple[int, ...] = HORIZONS) -> dict[str, Any]:
-    """Skill against "nothing moves" by horizon, as in the module's words.
+def forward_skill(
+    model: Any, held: Held, horizons: tuple[int, ...] = HORIZONS, readout: Ridge | None = None
+) -> dict[str, Any]:
+    """Skill against "nothing moves" by horizon, as in the module's words; `readout` is fitted where none is given.
 
     Gives {"skill": {"1": Figure, ...}, "ceiling" | "shuffled" | "linear": {"1": float, ...},
     "curve": {"steps": [...], "<row>": [...]}}. Every horizon is judged on all starts it has (where episodes
@@ -125,7 +101,7 @@ def forward_skill(model: Any, held: Held, horizons: tuple[int, ...] = HORIZONS) 
     if not judged:
         raise RequestError(f"the test episodes are too short or too few to look {min(horizons)} steps ahead")
     found: dict[str, Any] = {"skill": {}, "ceiling": {}, "shuffled": {}, "linear": {}, "curve": {}}
-    readout = fit_readout(model, held)
+    readout = readout or fit_readout(model, held)
     for h in judged:
         parts = segments(model, held, readout, h)
         moved = np.sum(parts.moved**2, -1)  # (B, T)
@@ -144,7 +120,9 @@ def forward_skill(model: Any, held: Held, horizons: tuple[int, ...] = HORIZONS) 
     return found
 
 
-def valid_prediction_time(model: Any, held: Held, step_seconds: float | None) -> dict[str, Any]:
+def valid_prediction_time(
+    model: Any, held: Held, step_seconds: float | None, readout: Ridge | None = None
+) -> dict[str, Any]:
     """For how long a forecast may be believed: the first time its error exceeds half a spread.
 
     The error is the root mean square over the observed numbers, each in units of its spread in "train".
@@ -154,7 +132,7 @@ def valid_prediction_time(model: Any, held: Held, step_seconds: float | None) ->
     length = next((n for n in range(_LONGEST, 0, -1) if len(held.test.pairs(n)) >= 5 * _FEWEST), 0)
     if length == 0:
         raise RequestError("the test episodes are too short or too few to time a forecast")
-    parts = segments(model, held, fit_readout(model, held), length, count=300)
+    parts = segments(model, held, readout or fit_readout(model, held), length, count=300)
     unit = step_seconds or 1.0
     times, censored = _first_failure(parts.errors("model"), parts.moved.shape[-1], unit)
     still, _ = _first_failure(np.sum(parts.moved**2, -1), parts.moved.shape[-1], unit)

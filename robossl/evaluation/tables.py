@@ -110,7 +110,7 @@ def health(world: dict[str, Any], own: dict[str, Any]) -> str:
         "inverse_r2": "inverse R²",
         "inverse_excess_r2": "inverse R², beyond what the state gives away",
         "inverse_excess_accuracy": "inverse accuracy, beyond what the state gives away",
-        "calibration": "disagreement with error, rank correlation",
+        "calibration": "expected error with error, rank correlation",
     }
     rows = [[label, _plain(world[key])] for key, label in names.items() if world.get(key) is not None]
     rows += [[f"learner: {key}", _plain(v)] for key, v in own.items() if isinstance(v, (int, float))]

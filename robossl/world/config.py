@@ -30,7 +30,7 @@ class WorldConfig:
     straight: bool = True  # each network also adds a linear map of its input
     ensemble: int = 5  # heads of the predictor, each learning from its own share of every batch
     image: int = 64  # [pixels] images are resized to this edge
-    objectives: tuple[str, ...] = ("forward", "inverse", "observation")
+    objectives: tuple[str, ...] = ("forward", "inverse", "observation", "error")
     rollout: int = 5  # [steps] predictions fed back while learning
     batch: int = 256  # windows an update
     learning_rate: float = 1e-3
@@ -102,7 +102,7 @@ PIXELS = WorldConfig(  # the recipe for images on a few CPU cores
     batch=64,
     rollout=4,
     straight=False,  # with lines, motion drowns place
-    objectives=("forward", "inverse:10", "picture:10"),
+    objectives=("forward", "inverse:10", "picture:10", "error"),
 )
 
 

@@ -137,12 +137,27 @@ class WorldModel(nn.Module):
         return self.predictor(*spread, heads).reshape(count, *lead, self.latent)
 
     def uncertainty(self, z: Any, action: Any) -> Any:
-        """Disagreement of the ensemble [...]: root mean square deviation of the heads from their mean."""
+        """The error [...] to expect of `predict`, root mean square over Z: what it ranks best is real steps.
+
+        The disagreement of the ensemble and the error that the objective `error` foretells, as the legs of a right
+        angle; of a model without that objective the disagreement alone.
+        """
 
         def compute() -> Tensor:
-            return disagreement(self.fan(tensor(z, self.device), self.actions(action)))
+            now, code = tensor(z, self.device), self.actions(action)
+            doubt = disagreement(self.fan(now, code))
+            if "error" not in self.heads:
+                return doubt
+            now, code = (x.expand(*doubt.shape, x.shape[-1]) for x in (now, code))
+            return torch.hypot(doubt, (self.heads["error"](now, code) / 2).exp())
 
         return in_kind(z, action, compute=compute)
+
+    def disagreement(self, z: Any, action: Any) -> Any:
+        """Root mean square deviation [...] of the ensemble's heads from their mean: large where nothing was learned."""
+        return in_kind(
+            z, action, compute=lambda: disagreement(self.fan(tensor(z, self.device), self.actions(action)))
+        )
 
     def infer_action(self, z: Any, later: Any, steps: int = 1) -> Any:
         """The env action at z [..., Z] towards `later`, `steps` ahead (beyond 1: objective `endpoint`)."""

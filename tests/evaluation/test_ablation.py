@@ -10,7 +10,7 @@ from robossl.evaluation.ablation import judged, variants
 from robossl.evaluation.held import hold_out
 from robossl.evaluation.statistics import rate
 
-OWN = ("forward", "inverse", "observation")
+OWN = ("forward", "inverse", "observation", "error")
 
 
 def test_the_rows_of_the_default():
@@ -20,8 +20,9 @@ def test_the_rows_of_the_default():
     ]  # fmt: skip
     assert rows["own"] == rows["untrained"] == OWN
     assert rows["inverse"] == ("inverse", "onlooker")  # somebody has to predict, or nothing could be planned
-    assert rows["without_forward"] == ("inverse", "observation", "onlooker")
-    assert rows["without_observation"] == ("forward", "inverse")
+    assert rows["without_forward"] == ("inverse", "observation", "error", "onlooker")
+    assert rows["without_observation"] == ("forward", "inverse", "error")
+    assert "without_inverse" not in variants(("forward", "inverse", "error"))  # the row "forward" is that
 
 
 def test_no_row_repeats_another_and_weights_are_kept():

@@ -119,7 +119,7 @@ def test_splits_are_kept_apart(stream):
 
 
 def test_fitting_does_not_look_at_the_test_split(stream):
-    from robossl.evaluation.prediction import fit_readout
+    from robossl.evaluation.readout import fit_readout
 
     altered = ToyStream()
     for episode in altered.episodes("test"):

@@ -150,7 +150,7 @@ def test_evaluate_learns_the_model_anew_with_other_objectives(desk, tmp_path):
     for name, row in rows.items():
         assert row["goals"]["any"]["n"] == 2
         assert name == "random" or row.keys() >= {"objectives", "effective_rank", "probe_r2", "inverse_r2"}
-    assert rows["own"]["objectives"] == ["forward", "inverse", "observation"]
+    assert rows["own"]["objectives"] == ["forward", "inverse", "observation", "error"]
     assert "What each objective brings" in (tmp_path / "found" / "report.html").read_text()
     assert "give --ablate a model or a run" in wrong(
         desk, "evaluate", "agent", "--ablate", "--out", tmp_path / "no"

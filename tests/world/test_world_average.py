@@ -45,6 +45,6 @@ def test_it_knows_better_than_the_weights_of_the_moment_where_it_errs() -> None:
     def doubt(model: WorldModel) -> float:
         z, after = model.encode(world.observation[:, :-1]), model.encode(world.observation[:, 1:])
         error = np.square(model.predict(z, world.action) - after).sum(-1)
-        return spearman(model.uncertainty(z, world.action).reshape(-1), error.reshape(-1))
+        return spearman(model.disagreement(z, world.action).reshape(-1), error.reshape(-1))
 
     assert doubt(taught.model) > max(0.4, doubt(taught.online))

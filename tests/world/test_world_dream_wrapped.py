@@ -90,10 +90,10 @@ def test_it_says_why_it_ended(world, mode) -> None:
     assert infos["ended_by"].tolist() == ["", "", ""]
     wild = env.z.numpy().copy()
     anything = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
-    wild[1] = anything[env.model.uncertainty(anything, np.zeros((50, 2))).argmax()]
+    wild[1] = anything[env.model.disagreement(anything, np.zeros((50, 2))).argmax()]
     env.set_checkpoint({**env.get_checkpoint(), "z": wild})
     action = np.zeros((3, 2), np.float32)
-    doubt = env.model.uncertainty(wild, action)
+    doubt = env.model.disagreement(wild, action)
     assert doubt[1] > doubt[[0, 2]].max()
     env.trust = (doubt[1] + doubt[[0, 2]].max()) / 2
     _, _, terminated, truncated, infos = env.step(action)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from world_toys import ToyStream, linear, noise, pictures
+from world_toys import ToyStream, fickle, linear, noise, pictures
 
 from robossl.core.errors import RequestError
 from robossl.world import WorldConfig, WorldLearner, WorldModel
@@ -66,8 +66,9 @@ def test_masked_steps_give_no_gradient(name: str) -> None:
 
 @pytest.mark.parametrize("name", TELLING)
 def test_it_falls_on_a_learnable_world(name: str) -> None:
-    partners = ["inverse", "observation"] if name in ("forward", "onlooker") else []
-    stream = linear(episodes=300)
+    partners = {"error": ["forward", "inverse", "observation"]}.get(name, [])
+    partners = ["inverse", "observation"] if name in ("forward", "onlooker") else partners
+    stream = fickle(episodes=300) if name == "error" else linear(episodes=300)
     share = (
         0.75 if name == "contrastive" else 0.5
     )  # near neighbours are hard to tell apart, however well foreseen
@@ -109,6 +110,22 @@ def test_an_onlooker_shapes_nothing() -> None:
 @pytest.mark.parametrize("name", ["inverse", "endpoint", "contrastive", "masked"])
 def test_noise_stays_a_riddle(name: str) -> None:
     assert held_out(taught(noise(episodes=3000), name, updates=250), name) > 0.95  # 1 is a blind guess
+
+
+def test_the_error_of_guessing_noise_cannot_be_foretold() -> None:
+    learner = taught(noise(episodes=3000), "error", "forward", "inverse", "observation", updates=250)
+    assert held_out(learner, "error") > 0.9  # a guess that strays errs more, and that much can be known
+
+
+def test_foretelling_errors_changes_nothing_else() -> None:
+    stream = linear()
+    with_it = taught(stream, "forward", "inverse", "error")
+    batch = encode(with_it.model, stream.windows(96, 4, np.random.default_rng(0)), torch.Generator())
+    with_it.model.zero_grad(set_to_none=True)
+    objective("error").loss(batch).backward()
+    assert {n for n, p in with_it.model.named_parameters() if p.grad is not None} == {
+        n for n, _ in with_it.model.named_parameters() if n.startswith("heads.error")
+    }
 
 
 def test_the_observation_of_noise_cannot_be_foreseen() -> None:

@@ -58,7 +58,7 @@ def same(one: WorldLearner, other: WorldLearner) -> bool:
 
 @pytest.mark.parametrize("stream", [linear(), linear(discrete=True), dots()], ids=["box", "discrete", "seen"])
 def test_played_back_it_moves_the_weights_to_the_same_bits(stream):
-    tape, config = Tape(4), dataclasses.replace(SMALL, image=44)
+    tape, config = Tape(5), dataclasses.replace(SMALL, image=44)
     plain, recorded = learner(stream, config), learner(stream, config, tape)
     for _ in range(2):
         assert plain.update(4) == recorded.update(4)
@@ -67,7 +67,7 @@ def test_played_back_it_moves_the_weights_to_the_same_bits(stream):
 
 
 def test_a_checkpoint_is_taken_up_by_a_step_recorded_anew():
-    stream, tape = linear(), Tape(4)
+    stream, tape = linear(), Tape(5)
     plain, recorded = learner(stream), learner(stream, tape=tape)
     plain.update(6), recorded.update(6)
     saved = recorded.get_checkpoint()
@@ -79,7 +79,7 @@ def test_a_checkpoint_is_taken_up_by_a_step_recorded_anew():
 
 
 def test_windows_of_another_shape_are_recorded_anew():
-    stream, tape = linear(), Tape(4)
+    stream, tape = linear(), Tape(5)
     plain, recorded = learner(stream), learner(stream, tape=tape)
     for batch in (24, 30):
         for one in (plain, recorded):
@@ -91,7 +91,7 @@ def test_windows_of_another_shape_are_recorded_anew():
 
 def test_a_step_that_draws_on_the_cpu_is_not_recorded():
     config = dataclasses.replace(SMALL, objectives=("forward", "inverse", "masked"))
-    stream, tape = linear(), Tape(4)
+    stream, tape = linear(), Tape(5)
     plain, recorded = learner(stream, config), learner(stream, config, tape)
     plain.update(8), recorded.update(8)
     assert same(plain, recorded)
@@ -100,7 +100,7 @@ def test_a_step_that_draws_on_the_cpu_is_not_recorded():
 
 def test_a_step_that_cannot_be_recorded_says_so_and_goes_on():
     stream = linear()
-    plain, recorded = learner(stream), learner(stream, tape=Tape(4, fails=True))
+    plain, recorded = learner(stream), learner(stream, tape=Tape(5, fails=True))
     plain.update(8)
     with pytest.warns(
         RuntimeWarning, match=r"could not be recorded \(operation not permitted when stream is capturing\)"

@@ -128,3 +128,15 @@ def noise(episodes: int = 100, steps: int = 20, seed: int = 0) -> ToyStream:
         random.uniform(-1, 1, (episodes, steps, 2)).astype(np.float32),
         random.normal(size=(episodes, steps)),
     )
+
+
+def fickle(episodes: int = 100, steps: int = 20, seed: int = 0) -> ToyStream:
+    """As `linear`, but where the first position is right of 0 a blow that nobody can foresee joins the action."""
+    random, stream = np.random.default_rng(seed), linear(episodes, steps, seed)
+    position, velocity = np.split(stream.observation.astype(float), 2, -1)
+    for t in range(steps):
+        blow = 2 * random.normal(size=(episodes, 2)) * (position[:, t, :1] > 0)
+        velocity[:, t + 1] = 0.8 * velocity[:, t] + 0.5 * stream.action[:, t] + blow
+        position[:, t + 1] = position[:, t] + 0.5 * velocity[:, t + 1]
+    stream.observation = np.concatenate([position, velocity], -1).astype(np.float32)
+    return stream
