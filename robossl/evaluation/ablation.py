@@ -11,6 +11,7 @@ from robossl.evaluation.held import Held
 from robossl.evaluation.inverse import inverse_readout
 from robossl.evaluation.prediction import forward_skill
 from robossl.evaluation.probes import probe_r2
+from robossl.world.objectives import objective
 
 _FOUR = {  # the published comparison; the predictor follows as an onlooker where nothing else trains it
     "forward": ("forward",),
@@ -18,7 +19,6 @@ _FOUR = {  # the published comparison; the predictor follows as an onlooker wher
     "sigreg": ("forward", "sigreg"),
 }
 _BLIND = ("observation",)  # objectives that do nothing for a model that reads images only
-_APART = {"error"}  # and that shape neither encoder nor predictor: the figures are the same without
 
 
 def variants(objectives: tuple[str, ...], images_only: bool = False) -> dict[str, tuple[str, ...]]:
@@ -31,7 +31,7 @@ def variants(objectives: tuple[str, ...], images_only: bool = False) -> dict[str
     own = tuple(o for o in objectives if not (images_only and _name(o) in _BLIND))
     rows = {"own": own, **_FOUR}
     for left in own:
-        if _name(left) in _APART:
+        if _apart(left):  # without it the figures are the same
             continue
         rest = tuple(o for o in own if o != left)
         if _name(left) == "forward":
@@ -45,12 +45,16 @@ def variants(objectives: tuple[str, ...], images_only: bool = False) -> dict[str
     return {**found, "untrained": own}
 
 
-def _name(objective: str) -> str:
-    return objective.partition(":")[0]
+def _name(chosen: str) -> str:
+    return chosen.partition(":")[0]
 
 
 def _shaping(objectives: tuple[str, ...]) -> set[str]:
-    return set(map(_name, objectives)) - _APART
+    return {_name(o) for o in objectives if not _apart(o)}
+
+
+def _apart(chosen: str) -> bool:
+    return objective(_name(chosen)).apart
 
 
 def judged(model: Any, held: Held) -> dict[str, Any]:

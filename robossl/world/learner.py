@@ -64,6 +64,9 @@ class WorldLearner:
             fused=model.device.type in ("cpu", "cuda"),
             capturable=model.device.type == "cuda",
         )
+        apart = [[*self.online.heads[n].parameters()] for n, o in self.objectives.items() if o.apart]
+        alone = {id(parameter) for head in apart for parameter in head}
+        self.clipped = [[p for p in self.online.parameters() if id(p) not in alone], *apart]  # by common norm
         self.sampler = generator(seed, "world", "windows")
         self.random = torch.Generator().manual_seed(derive(seed, "world", "objectives"))
         self.half = (
@@ -106,7 +109,8 @@ class WorldLearner:
         total = self.balance.total(losses)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        torch.nn.utils.clip_grad_norm_(self.online.parameters(), self.config.clip)
+        for parameters in self.clipped:
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         self.optimiser.step()
         return torch.stack([total, *losses.values()]).detach()
 

@@ -22,3 +22,6 @@ class Objective:
     build: Callable[[WorldConfig, int], nn.Module] | None = (
         None  # (config, action code size) -> model.heads[name]
     )
+    apart: bool = (
+        False  # shapes its head and nothing else; all that is learned beside it stays the same, to the bit
+    )

@@ -117,15 +117,13 @@ def test_the_error_of_guessing_noise_cannot_be_foretold() -> None:
     assert held_out(learner, "error") > 0.9  # a guess that strays errs more, and that much can be known
 
 
-def test_foretelling_errors_changes_nothing_else() -> None:
-    stream = linear()
-    with_it = taught(stream, "forward", "inverse", "error")
-    batch = encode(with_it.model, stream.windows(96, 4, np.random.default_rng(0)), torch.Generator())
-    with_it.model.zero_grad(set_to_none=True)
-    objective("error").loss(batch).backward()
-    assert {n for n, p in with_it.model.named_parameters() if p.grad is not None} == {
-        n for n, _ in with_it.model.named_parameters() if n.startswith("heads.error")
-    }
+@pytest.mark.parametrize("name", [name for name in names() if objective(name).apart])
+def test_what_stands_apart_changes_nothing_else(name: str) -> None:
+    """The same weights to the bit, also where gradients are clipped: a head of its own, with a norm of its own."""
+    together, alone = (taught(linear(), "forward", "inverse", *more, updates=40) for more in ([name], []))
+    weights, more = alone.online.state_dict(), together.online.state_dict()
+    assert all(torch.equal(weights[key], more[key]) for key in weights)
+    assert {key.split(".")[1] for key in more.keys() - weights.keys()} == {name}
 
 
 def test_the_observation_of_noise_cannot_be_foreseen() -> None:

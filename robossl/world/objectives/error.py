@@ -40,5 +40,4 @@ def error(batch: Batch) -> Tensor:
     return masked_mean((guess - size).square(), mask) / blind
 
 
-# Adam moves its weights as far at any weight of the loss; a small one keeps its gradient out of the common norm.
-OBJECTIVES = {"error": Objective(error, weight=0.01, grounds=True, build=ExpectedError)}
+OBJECTIVES = {"error": Objective(error, grounds=True, apart=True, build=ExpectedError)}
