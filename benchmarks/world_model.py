@@ -157,35 +157,41 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def _cells(env: str, runs: list[dict[str, Any]]) -> list[str]:
-    def median(*keys: str) -> float:
+    def each(*keys: str) -> list[float]:
         found = []
         for run in runs:
             value: Any = run
             for key in keys:
                 value = value.get(key, float("nan")) if isinstance(value, dict) else value
             found.append(value["mean"] if isinstance(value, dict) else value)
-        return statistics.median(found)
+        return found
+
+    def median(*keys: str) -> float:
+        return statistics.median(each(*keys))
 
     name = env.partition("/")[2].partition("-")[0] or env
-    bar = EXCESS_CONTACT if name in CONTACT else EXCESS
     time_ = runs[0]["valid_prediction_time"]
+    low, high = min(each("valid_prediction_time", "low")), max(each("valid_prediction_time", "high"))
     return [
         name,
         *(f"{median('skill', h):.3f}" for h in ("1", "5", "10", "25")),
         *(f"{median(row, '1'):.2f}, {median(row, '25'):.2f}" for row in ("linear", "shuffled")),
-        _barred(median("least_lead"), 0.0),
-        _barred(median("inverse_excess_r2"), bar),
-        f"{median('valid_prediction_time', 'median'):.2f} [{time_['low']:.2f}, {time_['high']:.2f}]",
+        _barred(each("least_lead"), 0.0),
+        _barred(each("inverse_excess_r2"), EXCESS_CONTACT if name in CONTACT else EXCESS),
+        f"{median('valid_prediction_time', 'median'):.2f} [{low:.2f}, {high:.2f}]",
         f"{100 * median('valid_prediction_time', 'censored'):.0f} % at {time_['horizon']:.1f} {time_['unit']}",
-        _barred(median("calibration"), TRUE_DOUBT),
+        _barred(each("calibration"), TRUE_DOUBT),
         f"{median('calibration_disagreement'):.2f}",
         f"{median('effective_rank'):.0f}",
         str(len(runs)),
     ]
 
 
-def _barred(value: float, bar: float) -> str:
-    return f"{value:.2f}" if value >= bar else f"**{value:.2f}**"
+def _barred(values: list[float], bar: float) -> str:
+    """The median, bold where it is below the bar, and in brackets the seeds' extremes where they differ."""
+    middle, ends = f"{statistics.median(values):.2f}", [f"{end:.2f}" for end in (min(values), max(values))]
+    shown = middle if statistics.median(values) >= bar else f"**{middle}**"
+    return shown if ends == [middle, middle] else f"{shown} [{', '.join(ends)}]"
 
 
 if __name__ == "__main__":
