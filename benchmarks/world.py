@@ -107,7 +107,8 @@ def bare(taught: WorldLearner) -> Callable[[int], None]:
             losses = {name: chosen.loss(batch) for name, chosen in taught.objectives.items()}
             taught.optimiser.zero_grad(set_to_none=True)
             taught.balance.total(losses).backward()
-            torch.nn.utils.clip_grad_norm_(taught.online.parameters(), config.clip)
+            for parameters in taught.clipped:
+                torch.nn.utils.clip_grad_norm_(parameters, config.clip)
             taught.optimiser.step()
 
     return run

@@ -35,7 +35,7 @@ class WorldConfig:
     batch: int = 256  # windows an update
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
-    clip: float = 1.0  # largest norm of the gradient
+    clip: float = 1.0  # largest norm of the gradient; what stands apart has a norm of its own
 
     def __post_init__(self) -> None:
         """`RequestError` for a value no model can be made of."""

@@ -43,6 +43,8 @@ class WorldLearner:
     ) -> None:
         """`config` may differ from the model's in how to learn, not in what the model is made of.
 
+        The head of an objective that it leaves out stays as it is; without `error` so does that part of `uncertainty`.
+
         `stepping`: a gradient step runs `eager`, operation by operation, or as a recorded `graph`, which
         `auto` takes on CUDA.
         """
@@ -66,7 +68,10 @@ class WorldLearner:
         )
         apart = [[*self.online.heads[n].parameters()] for n, o in self.objectives.items() if o.apart]
         alone = {id(parameter) for head in apart for parameter in head}
-        self.clipped = [[p for p in self.online.parameters() if id(p) not in alone], *apart]  # by common norm
+        self.clipped = [
+            [p for p in self.online.parameters() if id(p) not in alone],
+            *apart,
+        ]  # each by a norm of its own
         self.sampler = generator(seed, "world", "windows")
         self.random = torch.Generator().manual_seed(derive(seed, "world", "objectives"))
         self.half = (

@@ -75,7 +75,10 @@ class WorldModel(nn.Module):
                     raise RequestError(
                         f"objective {name!r} looks at images; this model reads {told(observation_space)}"
                     )
-            built = {name: objective(name).build for name in config.weights()}
+            last = sorted(
+                config.weights(), key=lambda name: objective(name).apart
+            )  # draws nobody else's weights
+            built = {name: objective(name).build for name in last}
             self.heads = nn.ModuleDict(
                 {name: build(config, self.actions.size) for name, build in built.items() if build is not None}
             )
@@ -137,19 +140,20 @@ class WorldModel(nn.Module):
         return self.predictor(*spread, heads).reshape(count, *lead, self.latent)
 
     def uncertainty(self, z: Any, action: Any) -> Any:
-        """The error [...] to expect of `predict`, root mean square over Z: what it ranks best is real steps.
+        """A typical error [...] of `predict`, in units of a latent's spread, told before the step is made.
 
-        The disagreement of the ensemble and the error that the objective `error` foretells, as the legs of a right
-        angle; of a model without that objective the disagreement alone.
+        The root of the sum of two squares: the disagreement of the ensemble, and the typical error of one head that
+        the objective `error` foretells (a geometric mean: rare blows weigh little). It ranks the errors of real steps
+        best; away from the data trust `disagreement`. Of a model without that objective it is the disagreement.
         """
 
         def compute() -> Tensor:
             now, code = tensor(z, self.device), self.actions(action)
-            doubt = disagreement(self.fan(now, code))
-            if "error" not in self.heads:
-                return doubt
-            now, code = (x.expand(*doubt.shape, x.shape[-1]) for x in (now, code))
-            return torch.hypot(doubt, (self.heads["error"](now, code) / 2).exp())
+            square = _variance(self.fan(now, code))
+            if "error" in self.heads:
+                now, code = (x.expand(*square.shape, x.shape[-1]) for x in (now, code))
+                square = square + self.heads["error"](now, code).exp()
+            return square.sqrt()
 
         return in_kind(z, action, compute=compute)
 
@@ -209,4 +213,8 @@ class WorldModel(nn.Module):
 
 def disagreement(fan: Tensor) -> Tensor:
     """Root mean square deviation [...] of predictions [E, ..., Z] from their mean."""
-    return (fan - fan.mean(0)).square().mean((0, -1)).sqrt()
+    return _variance(fan).sqrt()
+
+
+def _variance(fan: Tensor) -> Tensor:
+    return (fan - fan.mean(0)).square().mean((0, -1))

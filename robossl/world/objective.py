@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from robossl.core.errors import RequestError
 from robossl.world.batch import Batch
 from robossl.world.config import WorldConfig
 
@@ -25,3 +26,8 @@ class Objective:
     apart: bool = (
         False  # shapes its head and nothing else; all that is learned beside it stays the same, to the bit
     )
+
+    def __post_init__(self) -> None:
+        """`RequestError` for what stands apart and has nothing to shape."""
+        if self.apart and self.build is None:
+            raise RequestError("an objective that stands apart shapes its own head; give `build` as well")

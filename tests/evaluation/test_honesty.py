@@ -142,8 +142,12 @@ def test_doubt_that_follows_the_error_is_calibrated(stream):
         def uncertainty(self, z, action):
             return np.linalg.norm(PerfectModel().predict(z, action) - z, axis=-1)
 
+        def disagreement(self, z, action):
+            return -self.uncertainty(z, action)
+
     held = hold_out(Doubting(), stream)
     assert calibration(Doubting(), held) == pytest.approx(1.0)
+    assert calibration(Doubting(), held, "disagreement") == pytest.approx(-1.0)
     assert calibration(StillModel(), held) == 0.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 from world_toys import DREAMER, ToyStream, fickle, linear
 
 from robossl.evaluation.statistics import spearman
@@ -26,6 +27,15 @@ def test_it_expects_to_err_where_blows_fall_that_nobody_can_foresee() -> None:
     for struck in (False, True):
         here = (unseen.observation[:, :-1, 0] > 0) == struck
         assert 0.5 < np.median(error[here]) / np.median(expected[here]) < 1.5
+
+
+def test_one_head_is_asked_with_gradients_too() -> None:
+    stream = linear()
+    model = made(stream, replace(DREAMER, ensemble=1), 2)
+    z = torch.zeros(3, 16, requires_grad=True)
+    model.uncertainty(z, torch.zeros(3, 2)).sum().backward()
+    assert z.grad is not None
+    assert torch.isfinite(z.grad).all()
 
 
 def test_it_is_never_below_the_disagreement_and_equals_it_without_the_objective() -> None:

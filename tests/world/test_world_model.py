@@ -17,7 +17,7 @@ from robossl.world import WorldConfig, WorldLearner, WorldModel
 
 CONFIG = WorldConfig(
     latent=16, encoder=(32,), predictor=(32,), inverse=(32,), decoder=(32,), ensemble=3, batch=32,
-    objectives=("forward", "inverse", "endpoint", "observation"),
+    objectives=("forward", "inverse", "endpoint", "observation", "error"),
 )  # fmt: skip
 REAL = (-np.inf, np.inf)
 OBSERVATIONS = {

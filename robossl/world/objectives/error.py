@@ -1,7 +1,8 @@
 """The error of prediction, foretold: how far the next latent will be missed, told before the step is made.
 
 The heads of an ensemble that all err alike agree, and their disagreement says nothing of it; a network that has seen
-the errors does (learned loss: Yoo and Kweon, 2019). It shapes nothing: neither the encoder nor the predictor feels it.
+the errors can tell (learned loss: Yoo and Kweon, 2019). It shapes nothing else: neither the encoder nor the predictor
+feels it.
 """
 
 from __future__ import annotations
