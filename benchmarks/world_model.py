@@ -175,7 +175,7 @@ def _cells(env: str, runs: list[dict[str, Any]]) -> list[str]:
     return [
         name,
         *(f"{median('skill', h):.3f}" for h in ("1", "5", "10", "25")),
-        *(f"{median(row, '1'):.2f}, {median(row, '25'):.2f}" for row in ("linear", "shuffled")),
+        *(f"{median(row, '1'):z.2f}, {median(row, '25'):z.2f}" for row in ("linear", "shuffled")),
         _barred(each("least_lead"), 0.0),
         _barred(each("inverse_excess_r2"), EXCESS_CONTACT if name in CONTACT else EXCESS),
         f"{median('valid_prediction_time', 'median'):.2f} [{low:.2f}, {high:.2f}]",
@@ -189,7 +189,7 @@ def _cells(env: str, runs: list[dict[str, Any]]) -> list[str]:
 
 def _barred(values: list[float], bar: float) -> str:
     """The median, bold where it is below the bar, and in brackets the seeds' extremes where they differ."""
-    middle, ends = f"{statistics.median(values):.2f}", [f"{end:.2f}" for end in (min(values), max(values))]
+    middle, ends = f"{statistics.median(values):z.2f}", [f"{end:z.2f}" for end in (min(values), max(values))]
     shown = middle if statistics.median(values) >= bar else f"**{middle}**"
     return shown if ends == [middle, middle] else f"{shown} [{', '.join(ends)}]"
 
