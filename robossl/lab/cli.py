@@ -107,6 +107,7 @@ def _collect(parser: argparse.ArgumentParser) -> None:
 
 def _pretrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stream", help="a stream folder")
+    parser.add_argument("--push", metavar="USER/NAME", help="also upload the model to the Hugging Face Hub")
     flags(parser, "updates", "threads", "device", "seed", "config", "out", "json", "quiet")
 
 

@@ -151,7 +151,7 @@ _PRETRAIN = ("seed", "threads", "device", "pretrain.updates")  # what pretrain t
 
 def pretrain(options: Namespace) -> Result:
     """`robossl pretrain`."""
-    from robossl.lab import api
+    from robossl.lab import api, hub
     from robossl.streams import Stream
 
     flags = {key: getattr(options, n) for n, key in _COMMON.items() if getattr(options, n, None) is not None}
@@ -166,12 +166,18 @@ def pretrain(options: Namespace) -> Result:
         LearnConfig, _recipe(Stream.open(options.stream).observation_space), *layers
     )
     updates = settings.pretrain.updates if "pretrain.updates" in given else 2000
+    if options.push:
+        hub.ready(options.push)
     model = api.pretrain(
         options.stream, updates, settings.world, options.out, settings.seed, settings.device,
         settings.threads, progress(options.quiet),
     )  # fmt: skip
     path = model.facts["path"]
-    return Result(f"latent of {model.latent}, version {model.version}\n{path}", {"path": path})
+    text, found = f"latent of {model.latent}, version {model.version}\n{path}", {"path": path}
+    if options.push:
+        found["pushed"] = hub.push(path, options.push)
+        text += f"\n{found['pushed']}"
+    return Result(text, found)
 
 
 def train(options: Namespace) -> Result:
