@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def ready(name: str) -> None:
     except hub.errors.LocalTokenNotFoundError as error:
         raise RequestError("--push needs somebody who is logged in: hf auth login, or HF_TOKEN") from error
     except _failures(hub) as error:
-        raise RequestError(f"--push: the Hub does not let us in: {_line(error)}") from error
+        raise RequestError(f"--push: asking the Hub who you are failed: {_line(error)}") from error
 
 
 def push(folder: str | Path, name: str) -> str:
@@ -49,7 +50,10 @@ def push(folder: str | Path, name: str) -> str:
         api.create_repo(name, private=True, exist_ok=True)
         done = api.create_commit(name, files, commit_message=card.splitlines()[0].lstrip("# "))
     except _failures(hub) as error:
-        raise WorkError(f"the model is in {folder}, but not at {name} on the Hub: {_line(error)}") from error
+        again = f"to try again: hf upload {name} {shlex.quote(str(folder))}"
+        raise WorkError(
+            f"the model is in {folder}, but not at {name} on the Hub: {_line(error)}; {again}"
+        ) from error
     return str(done.commit_url)
 
 

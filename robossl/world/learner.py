@@ -68,10 +68,8 @@ class WorldLearner:
         )
         apart = [[*self.online.heads[n].parameters()] for n, o in self.objectives.items() if o.apart]
         alone = {id(parameter) for head in apart for parameter in head}
-        self.clipped = [
-            [p for p in self.online.parameters() if id(p) not in alone],
-            *apart,
-        ]  # each by a norm of its own
+        together = [parameter for parameter in self.online.parameters() if id(parameter) not in alone]
+        self.clipped = [together, *apart]  # each by a norm of its own
         self.sampler = generator(seed, "world", "windows")
         self.random = torch.Generator().manual_seed(derive(seed, "world", "objectives"))
         self.half = (

@@ -75,10 +75,9 @@ class WorldModel(nn.Module):
                     raise RequestError(
                         f"objective {name!r} looks at images; this model reads {told(observation_space)}"
                     )
-            last = sorted(
-                config.weights(), key=lambda name: objective(name).apart
-            )  # draws nobody else's weights
-            built = {name: objective(name).build for name in last}
+            # what stands apart draws its weights last, so that everybody else draws the same without it
+            names = sorted(config.weights(), key=lambda name: objective(name).apart)
+            built = {name: objective(name).build for name in names}
             self.heads = nn.ModuleDict(
                 {name: build(config, self.actions.size) for name, build in built.items() if build is not None}
             )

@@ -23,9 +23,7 @@ class Objective:
     build: Callable[[WorldConfig, int], nn.Module] | None = (
         None  # (config, action code size) -> model.heads[name]
     )
-    apart: bool = (
-        False  # shapes its head and nothing else; all that is learned beside it stays the same, to the bit
-    )
+    apart: bool = False  # shapes its own head only: the rest learns the same without it, to the bit
 
     def __post_init__(self) -> None:
         """`RequestError` for what stands apart and has nothing to shape."""
