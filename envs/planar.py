@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,15 @@ class PlanarRunner(Footed):
     limits: ClassVar[np.ndarray]  # (J, 2) [rad] what each joint allows
     stature: ClassVar[float]  # [m] height of the torso when it stands
 
+    def __init__(self, batch: Any) -> None:
+        super().__init__(batch)
+        joints = _joints(type(self))
+        whole = 2 * (_FREE + joints)  # coordinates and velocities; a row of the state begins with the time
+        self._sensed = batch.state[:, 2 : 1 + whole]  # (n, 5 + 2 J) live: all of them but x
+        self._scale = np.concatenate(
+            [[self.stature, 1.0], np.ones(joints), [_SPEED, _SPEED], np.full(1 + joints, _SPIN)]
+        )
+
     def torso_height(self) -> np.ndarray:
         """(n,) [m] above the floor."""
         return self.qpos[:, 1]
@@ -65,14 +74,13 @@ class PlanarRunner(Footed):
 
     def observation(self) -> np.ndarray:
         """(n, 6 + 2 J)."""
-        joints = self.qpos.shape[1] - _FREE
-        seen = np.empty((len(self.qpos), 6 + 2 * joints), order="F")
-        np.divide(self.qpos[:, 1], self.stature, out=seen[:, 0])
+        seen = np.empty((len(self.qpos), self._scale.size + 1))
+        np.divide(
+            self._sensed, self._scale, out=seen[:, 1:]
+        )  # height, pitch, joints and all velocities at once
+        seen[:, 0] = seen[:, 1]
         seen[:, 1] = self.upright()
         np.sin(self.qpos[:, 2], out=seen[:, 2])
-        seen[:, 3 : 3 + joints] = self.qpos[:, _FREE:]
-        np.divide(self.qvel[:, :2], _SPEED, out=seen[:, 3 + joints : 5 + joints])
-        np.divide(self.qvel[:, 2:], _SPIN, out=seen[:, 5 + joints :])
         return seen
 
     @classmethod

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .shaping import tolerance
+from .shaping import number, tolerance
 from .task import Body, GoalTask, Marker, Pose, by_column
 
-_HALF = 0.5  # [m] from the middle to the outer walls; the house is square
+_HALF = number(0.5)  # [m] from the middle to the outer walls; the house is square
 _RADIUS = 0.0286  # [m] of the ball
 _WALL = 0.02  # [m] half the thickness of the wall between the rooms, which stands at x = 0
 _DOOR = (0.1, 0.3)  # [m] y of the door's posts
-_SPEED = 0.8  # [m/s] about the speed at which damping eats the full force: 0.5 N / 0.6 N s/m
+_SPEED = number(0.8)  # [m/s] about the speed at which damping eats the full force: 0.5 N / 0.6 N s/m
+_RIGHT, _LEFT = number(_DOOR[0] + _RADIUS), number(_DOOR[1] - _RADIUS)  # [m] y of a ball that grazes a post
+_TINY, _ZERO = number(1e-12), number(0.0)
 _TOUCH = 5e-4  # [m] between ball and wall within which they count as touching
 
 
@@ -64,10 +66,10 @@ def way(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     x, y = start[..., 0], start[..., 1]
     to_x, to_y = end[..., 0], end[..., 1]
     from_wall, to_wall, rise = np.abs(x), np.abs(to_x), to_y - y
-    crossing = y + from_wall / np.maximum(from_wall + to_wall, 1e-12) * rise
-    crossing = np.minimum(np.maximum(crossing, _DOOR[0] + _RADIUS), _DOOR[1] - _RADIUS)
+    crossing = y + from_wall / np.maximum(from_wall + to_wall, _TINY) * rise
+    crossing = np.minimum(np.maximum(crossing, _RIGHT), _LEFT)
     through = np.hypot(from_wall, crossing - y) + np.hypot(to_wall, to_y - crossing)
-    return np.where(x * to_x < 0, through, np.hypot(to_x - x, rise))
+    return np.where(x * to_x < _ZERO, through, np.hypot(to_x - x, rise))
 
 
 def _in_room(random: np.random.Generator, side: float) -> np.ndarray:
@@ -111,7 +113,7 @@ class PointMaze(GoalTask):
     def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both, from the same way."""
         left = way(by_column(achieved) * _HALF, by_column(desired) * _HALF)
-        return tolerance(left, -np.inf, self._FULL, self._MARGIN), left <= self._TOLERANCE
+        return tolerance(left, -np.inf, self._FULL, self._MARGIN), left <= number(self._TOLERANCE)
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 2): the ball at the place."""

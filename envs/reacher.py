@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 
-from .shaping import tolerance
+from .shaping import number, tolerance
 from .task import Body, GoalTask, Marker, Pose, by_column
 
 _LINK = 0.12  # [m] length of each link
 _REACH = 2 * _LINK  # [m] from the shoulder to the fingertip of the stretched arm
 _HEIGHT = 0.02  # [m] of the arm's plane above the table
+_HALF, _ONE = number(0.5), number(1.0)
 _ELBOW_LIMIT = math.radians(160)
-_SPEED = 5.0  # [rad/s] at which damping eats the full torque: 0.05 N m / 0.01 N m s/rad
+_SPEED = number(5.0)  # [rad/s] at which damping eats the full torque: 0.05 N m / 0.01 N m s/rad
 
 
 class ReacherArm(Body):
@@ -35,8 +36,10 @@ class ReacherArm(Body):
         cosine, sine = seen[:, :2], seen[:, 2:4]
         np.cos(joints, out=cosine)
         np.sin(joints, out=sine)
-        np.divide(self.qvel.copy("F"), _SPEED, out=seen[:, 4:6])
-        _tip(cosine, sine, 0.5, out=seen[:, 6:])  # a link is half the reach
+        speed = seen[:, 4:6]
+        speed[...] = self.qvel
+        speed /= _SPEED
+        _tip(cosine, sine, _HALF, out=seen[:, 6:])  # a link is half the reach
         return seen
 
     @classmethod
@@ -56,13 +59,13 @@ class ReacherArm(Body):
 
 def fingertip(joints: np.ndarray) -> np.ndarray:
     """Fingertip (..., 2) [m] of joint angles (..., 2) [rad]."""
-    return _tip(np.cos(joints), np.sin(joints), _LINK, out=np.empty(joints.shape))
+    return _tip(np.cos(joints), np.sin(joints), number(_LINK), out=np.empty(joints.shape))
 
 
-def _tip(cosine: np.ndarray, sine: np.ndarray, link: float, out: np.ndarray) -> np.ndarray:
+def _tip(cosine: np.ndarray, sine: np.ndarray, link: np.ndarray, out: np.ndarray) -> np.ndarray:
     """(..., 2): the fingertip of an arm with links of that length; cosines and sines (..., 2) of its joints."""
     along, across = cosine[..., 0], sine[..., 0]
-    bend_cosine, bend_sine = 1.0 + cosine[..., 1], sine[..., 1]
+    bend_cosine, bend_sine = _ONE + cosine[..., 1], sine[..., 1]
     np.subtract(along * bend_cosine, across * bend_sine, out=out[..., 0])
     np.add(across * bend_cosine, along * bend_sine, out=out[..., 1])
     out *= link
@@ -112,7 +115,7 @@ class Reacher(GoalTask):
         square = joint_error(achieved, desired)
         square *= square
         shoulder, elbow = square[..., 0], square[..., 1]
-        reached = np.maximum(shoulder, elbow) <= self._TOLERANCE**2
+        reached = np.maximum(shoulder, elbow) <= number(self._TOLERANCE**2)
         return tolerance(np.sqrt(shoulder + elbow), -np.inf, self._FULL, self._MARGIN), reached
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
@@ -188,7 +191,7 @@ class ReacherHard(GoalTask):
         """Both, from the same distance."""
         distance = _distance(achieved, desired)
         reward = tolerance(distance, -np.inf, self._TOLERANCE / 2, self._MARGIN)
-        return reward, distance <= self._TOLERANCE
+        return reward, distance <= number(self._TOLERANCE)
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 2): the pose with the elbow bent to the left."""
@@ -207,7 +210,7 @@ class ReacherHard(GoalTask):
 def _distance(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
     """(...,) [m] between fingertip goals (..., 2)."""
     between = by_column(achieved) - by_column(desired)
-    between *= _REACH
+    between *= number(_REACH)
     between *= between
     return np.sqrt(between[..., 0] + between[..., 1])
 

@@ -9,6 +9,20 @@ import numpy as np
 _VALUE_AT_MARGIN = 0.1
 
 
+@cache
+def number(value: float) -> np.ndarray:
+    """The array () that numpy would make of a plain number anew in every expression: half the time of a short one.
+
+    It is float64 for good: an expression of float32 that holds it becomes float64.
+    """
+    constant = np.array(value, np.float64)
+    constant.flags.writeable = False
+    return constant
+
+
+_ZERO, _ONE = number(0.0), number(1.0)
+
+
 def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin: float = 0.0) -> np.ndarray:
     """1 inside [lower, upper]; outside it falls with the distance, to 0.1 one `margin` [same unit] away.
 
@@ -17,25 +31,32 @@ def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin:
     """
     distance = _outside(np.asarray(value, np.float64), lower, upper)
     if margin == 0.0:
-        return (distance == 0.0).astype(np.float64)
-    square = np.asarray(
-        distance * distance
-    )  # from here on in place: it is the same few numbers again and again
-    square *= (1.0 / _VALUE_AT_MARGIN - 1.0) / margin**2
-    square += 1.0
+        return (distance == _ZERO).astype(np.float64)
+    square = np.asarray(distance * distance)  # from here on in place: the same few numbers again and again
+    square *= _fall(margin)
+    square += _ONE
     return np.reciprocal(square, out=square)
+
+
+@cache
+def _fall(margin: float) -> np.ndarray:
+    """What the square of the distance is multiplied by."""
+    return number((1.0 / _VALUE_AT_MARGIN - 1.0) / margin**2)
 
 
 def pace(speed: np.ndarray, target: float) -> np.ndarray:
     """0 at rest and in the wrong direction, 1 at `target` and beyond; between them it rises almost evenly."""
     margin = 2 * target  # the part of the tolerance's flank that is nearly straight
-    at_rest = _at_rest(target, margin)
-    return np.maximum(tolerance(speed, target, np.inf, margin) - at_rest, 0.0) / (1.0 - at_rest)
+    at_rest, rise = _at_rest(target, margin)
+    share = tolerance(speed, target, np.inf, margin) - at_rest
+    return np.maximum(share, _ZERO) / rise
 
 
 @cache
-def _at_rest(target: float, margin: float) -> float:
-    return float(tolerance(np.zeros(1), target, np.inf, margin)[0])
+def _at_rest(target: float, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """The tolerance of no speed, and what is left from there to 1."""
+    at_rest = tolerance(np.zeros(()), target, np.inf, margin)
+    return at_rest, np.asarray(1.0 - at_rest)
 
 
 def _outside(value: np.ndarray, lower: float, upper: float) -> np.ndarray:
@@ -43,6 +64,6 @@ def _outside(value: np.ndarray, lower: float, upper: float) -> np.ndarray:
     if lower == upper == 0.0:
         return value
     if upper == np.inf:
-        return np.maximum(lower - value, 0.0)
-    beyond = np.maximum(value - upper, 0.0)
-    return beyond if lower == -np.inf else np.maximum(lower - value, beyond)
+        return np.maximum(number(lower) - value, _ZERO)
+    beyond = np.maximum(value - number(upper), _ZERO)
+    return beyond if lower == -np.inf else np.maximum(number(lower) - value, beyond)

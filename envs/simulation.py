@@ -16,9 +16,11 @@ from robossl.core.seeding import generator_state, restore_generator
 from . import mishaps
 from .native import load_model, load_mujoco
 from .senses import Observation, Senses, box, within
+from .shaping import number
 from .task import GoalTask, Task, once
 from .variations import Variations
 
+_LEAST, _MOST = number(-1.0), number(1.0)  # of an action
 _UNSTABLE = slice(3, 6)  # MuJoCo's warnings of a bad qpos, qvel and qacc
 
 
@@ -135,13 +137,13 @@ class Simulation:
 
     def step(self, action: np.ndarray, ids: np.ndarray | None = None) -> Outcome:
         """Advance lanes `ids` (all without) by one control step; `action` is (n, nu), checked and float."""
-        np.copyto(self._action, action)
-        action = np.minimum(np.maximum(self._action, -1.0, out=self._action), 1.0, out=self._action)
+        self._action[...] = action
+        action = np.minimum(np.maximum(self._action, _LEAST, out=self._action), _MOST, out=self._action)
         if self.variations.active:
             action = self.variations.acted(action, ids)
         control = self.control(action)
         if ids is None:
-            self._control[:] = control
+            self._control[...] = control
         else:
             self._control[ids] = control[ids]
         failure = self._advance(ids)
@@ -155,7 +157,7 @@ class Simulation:
 
     def _advance(self, ids: np.ndarray | None) -> np.ndarray:
         """Step the physics; (n,) bool of the lanes that broke, put back to where they were."""
-        np.copyto(self._before, self._rows)
+        self._before[...] = self._rows
         reasons: dict[int, str] = {}  # by lane that broke
         try:
             self.batch.step(ids, self.substeps, self._stage)
