@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,32 @@ from robossl.evaluation.held import Held, draw
 from robossl.evaluation.latents import Doubt, doubt, imagine
 from robossl.evaluation.statistics import spearman
 
+_erf = np.vectorize(math.erf, otypes=[float])
+
 
 def calibration(model: Any, held: Held, by: Doubt = "uncertainty") -> float:
     """The rank correlation of `uncertainty` (or of `disagreement`) with the one-step error in z, on held-out steps."""
+    expected, missed = _steps(model, held, by)
+    return spearman(expected, np.sum(missed**2, -1))
+
+
+def pit_error(model: Any, held: Held) -> float:
+    """How far the errors are from being as large as `uncertainty` says: 0 where they are, in [0, 0.5].
+
+    Every number of z is taken to miss by a normal error of that size; where it fell within that distribution (the
+    probability integral transform) is uniform if this is true. The figure is the mean distance between the
+    distribution of these places and the uniform one: 0.25 where errors are far smaller than expected, or far larger.
+    """
+    expected, missed = _steps(model, held, "uncertainty")
+    units = missed / np.maximum(expected, 1e-12)[:, None]
+    places = np.sort(0.5 * (1 + _erf(units.reshape(-1) / np.sqrt(2))))
+    even = (np.arange(len(places)) + 0.5) / len(places)
+    return float(np.mean(np.abs(places - even)))
+
+
+def _steps(model: Any, held: Held, by: Doubt) -> tuple[np.ndarray, np.ndarray]:
+    """Of held-out steps the error (B,) that the model expects, and what it misses z by (B, Z)."""
     steps = draw(held.test.pairs(1), 2000, held.seed, "calibration")
     action = held.test.action[steps]
     ahead = imagine(model, held.test_z[steps], action[:, None])[:, -1]
-    error = np.sum((ahead - held.test_z[steps + 1]) ** 2, -1)
-    return spearman(doubt(model, held.test_z[steps], action, by), error)
+    return doubt(model, held.test_z[steps], action, by), ahead - held.test_z[steps + 1]

@@ -8,14 +8,20 @@ from typing import Any
 
 from robossl.core.contracts import Progress, Silent
 from robossl.core.errors import RequestError
-from robossl.evaluation.calibration import calibration
+from robossl.evaluation.calibration import calibration, pit_error
 from robossl.evaluation.collapse import dead_dimensions, effective_rank
 from robossl.evaluation.held import Held, hold_out
-from robossl.evaluation.inverse import inverse_accuracy, inverse_excess_r2, inverse_r2
+from robossl.evaluation.inverse import (
+    inverse_accuracy,
+    inverse_excess_curve,
+    inverse_excess_r2,
+    inverse_r2,
+)
 from robossl.evaluation.prediction import HORIZONS, forward_skill, valid_prediction_time
-from robossl.evaluation.probes import probe_r2
+from robossl.evaluation.probes import probe_curve, probe_r2
 from robossl.evaluation.readout import fit_readout
 from robossl.evaluation.report import WORLD_KEYS
+from robossl.evaluation.rewards import reward_probe
 from robossl.evaluation.ridge import Ridge
 
 Section = dict[str, Any]
@@ -48,7 +54,8 @@ def diagnose(
         lambda: _inverse(model, held, absent),
         lambda: _probes(held),
         lambda: {"valid_prediction_time": valid_prediction_time(model, held, step_seconds, readout)},
-        lambda: {"calibration": calibration(model, held)},
+        lambda: {"reward_probe": reward_probe(held)},
+        lambda: {"calibration": calibration(model, held), "pit_error": pit_error(model, held)},
         lambda: _spread(held, model),
     ]
     names = (
@@ -56,6 +63,7 @@ def diagnose(
         "inverse_r2",
         "probe_r2",
         "valid_prediction_time",
+        "reward_probe",
         "calibration",
         "effective_rank",
     )
@@ -88,12 +96,16 @@ def _forward(model: Any, held: Held, readout: Ridge | None, absent: dict[str, st
 
 
 def _inverse(model: Any, held: Held, absent: dict[str, str]) -> Section:
-    section: Section = {"inverse_excess_r2": inverse_excess_r2(model, held)}
+    section: Section = {
+        "inverse_excess_r2": inverse_excess_r2(model, held),
+        "inverse_excess_curve": inverse_excess_curve(held),
+    }
     if held.actions.discrete:
         absent["world.inverse_r2"] = "actions are choices: see world.inverse_accuracy"
         absent["world.inverse_excess_r2"] = "actions are choices: see world.inverse_excess_accuracy"
         return {
             "inverse_excess_accuracy": section["inverse_excess_r2"],
+            "inverse_excess_curve": section["inverse_excess_curve"],
             "inverse_accuracy": inverse_accuracy(model, held),
         }
     figure = inverse_r2(model, held)
@@ -105,6 +117,7 @@ def _probes(held: Held) -> Section:
     return {
         "probe_r2": {name: row["r2"] for name, row in found.items()},
         "probes": found,
+        "probe_curve": probe_curve(held),
         "probed": "physical state" if held.probe.truth else "observation",
     }
 

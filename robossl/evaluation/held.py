@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,13 @@ class Held:
     def alive(self) -> np.ndarray:
         """(D,) bool: the observed numbers that change at all."""
         return self.spread > 0
+
+    @cached_property
+    def scaled(self) -> tuple[np.ndarray, np.ndarray]:
+        """z of "probe" (N, Z) and of "test" (M, Z), each number in units of its spread in "probe"; 0 without any."""
+        scale = self.probe_z.std(0)
+        scale[scale < 1e-7 * (1 + np.abs(self.probe_z).max(0))] = np.inf
+        return self.probe_z / scale, self.test_z / scale
 
     def normalised(self, rows: Rows) -> np.ndarray:
         """The observed numbers that change, (N, D'): from their mean in train in units of their spread, 10 at most."""

@@ -9,9 +9,11 @@ import numpy as np
 from robossl.core.seeding import generator
 from robossl.evaluation.held import Held, draw
 from robossl.evaluation.latents import infer_action
-from robossl.evaluation.ridge import fit_ridge, random_features
+from robossl.evaluation.ridge import fit_network
 from robossl.evaluation.statistics import Figure, bootstrap_ratio, rate
 
+GAPS = (1, 3, 5, 10)  # [steps] between the two moments an action is told from
+_FEWEST = 20  # pairs of such moments, at least
 _STEPS = 5000  # at most so many held-out steps
 _FEATURES = 128  # width of the fixed hidden layer of the small MLP
 
@@ -57,30 +59,39 @@ def inverse_excess_r2(model: Any, held: Held) -> float:
     return max(own["mean"], _fitted(held, True)["mean"], 0.0) - max(_fitted(held, False)["mean"], 0.0)
 
 
+def inverse_excess_curve(held: Held) -> dict[str, float]:
+    """By gap k: R2(a | z, z k steps later) - R2(a | z), both by the small network: how long an action can be told.
+
+    Worse than the mean action counts as 0. Gaps that the held-out episodes are too short for are left out.
+    """
+    found = {}
+    for gap in GAPS:
+        if min(len(held.probe.pairs(gap)), len(held.test.pairs(gap))) >= _FEWEST:
+            ahead, alone = _fitted(held, True, gap)["mean"], _fitted(held, False, gap)["mean"]
+            found[str(gap)] = max(ahead, 0.0) - max(alone, 0.0)
+    return found
+
+
 def inverse_readout(held: Held) -> Figure:
     """R2(a | z, z') of that small network by itself: comparable between models with an inverse and without."""
     return _fitted(held, True)
 
 
-def _fitted(held: Held, ahead: bool) -> Figure:
-    scale = held.probe_z.std(0)
-    scale[scale < 1e-7 * (1 + np.abs(held.probe_z).max(0))] = np.inf
-    z = {name: values / scale for name, values in (("probe", held.probe_z), ("test", held.test_z))}
+def _fitted(held: Held, ahead: bool, gap: int = 1) -> Figure:
     inputs, answers, groups = {}, {}, {}
     change_scale = 1.0
-    for name, rows in (("probe", held.probe), ("test", held.test)):
-        steps = draw(rows.pairs(1), _STEPS, held.seed, "inverse", name)
-        change = z[name][steps + 1] - z[name][steps]
+    for name, rows, z in zip(("probe", "test"), (held.probe, held.test), held.scaled):
+        steps = draw(rows.pairs(gap), _STEPS, held.seed, "inverse", name)
+        change = z[steps + gap] - z[steps]
         if name == "probe":
             change_scale = float(np.sqrt(np.mean(change**2))) or 1.0
-        columns = [z[name][steps], change / change_scale] if ahead else [z[name][steps]]
+        columns = [z[steps], change / change_scale] if ahead else [z[steps]]
         inputs[name] = np.concatenate(columns, 1)
         answers[name] = held.actions.numbers(rows.action[steps])
         groups[name] = rows.episode[steps]
-    width = inputs["probe"].shape[1]
-    layer = generator(held.seed, "inverse", "features").normal(size=(width + 1, _FEATURES)) / np.sqrt(width)
-    network = fit_ridge(random_features(inputs["probe"], layer), answers["probe"], groups["probe"])
-    guess = network(random_features(inputs["test"], layer))
+    random = generator(held.seed, "inverse", "features")
+    network = fit_network(inputs["probe"], answers["probe"], groups["probe"], random, _FEATURES)
+    guess = network(inputs["test"])
     if held.actions.discrete:
         right = guess.argmax(1) == answers["test"].argmax(1)
         return rate(int(right.sum()), len(right))

@@ -27,7 +27,7 @@ from robossl.evaluation.ridge import Ridge, fit_ridge
 from robossl.evaluation.rows import Rows
 from robossl.evaluation.statistics import bootstrap_median, bootstrap_ratio
 
-HORIZONS = GAPS  # [steps]
+HORIZONS = (*GAPS, 50)  # [steps]
 _SEGMENTS = 1000  # at most so many forecasts
 _FEWEST = 20  # and at least so many, or the horizon is not judged
 TOLERANCE = 0.5  # a forecast is believed while its error is below this many spreads (root mean square)

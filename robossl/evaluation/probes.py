@@ -1,4 +1,4 @@
-"""What a straight line reads from z: ridge probes of physical truth, fitted on "probe", judged on "test"."""
+"""What z tells: probes of physical truth, straight lines and small networks, fitted on "probe", judged on "test"."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from robossl.evaluation.held import Held
-from robossl.evaluation.ridge import fit_ridge, r2
+from robossl.core.seeding import generator
+from robossl.evaluation.held import Held, draw
+from robossl.evaluation.ridge import fit_network, fit_ridge, r2
 from robossl.evaluation.rows import Rows
+
+SAMPLES = (100, 1_000, 10_000)  # rows that a probe may be fitted on
+_FEATURES = 512  # hidden units of the small network
 
 
 def probe_r2(held: Held) -> dict[str, dict[str, Any]]:
@@ -23,6 +27,42 @@ def probe_r2(held: Held) -> dict[str, dict[str, Any]]:
         for name, (fitted, judged) in quantities(held).items()
         if (row := _probe(held, fitted, judged)) is not None
     }
+
+
+def probe_curve(held: Held) -> dict[str, dict[str, Any]]:
+    """How much is read from z after so many labelled rows: what little labelling is worth, and what a line misses.
+
+    By number of rows (the last entry has all there are, where `SAMPLES` asks for more): {"line" | "network": mean R2
+    over the quantities, "quantities": {name: {"line", "network"}}}. A quantity counts with its mean over dimensions,
+    and as 0 where it is worse than the mean of the truth.
+    """
+    read = {name: pair for name, pair in quantities(held).items() if not np.isnan(r2(pair[1], pair[1])).all()}
+    if not read:
+        return {}
+    fitted, judged = (np.concatenate([pair[side] for pair in read.values()], 1) for side in (0, 1))
+    scale = fitted.std(0)
+    scale[scale == 0] = 1.0  # all weigh alike where the strength of the ridge is chosen
+    there = len(held.probe.valid)
+    sizes = [n for n in SAMPLES if n <= there]
+    sizes += [there] if there < SAMPLES[-1] else []
+    return {str(n): _after(held, n, fitted / scale, judged / scale, read) for n in sizes}
+
+
+def _after(held: Held, count: int, fitted: np.ndarray, judged: np.ndarray, read: dict[str, Any]) -> Any:
+    z, asked = held.scaled
+    rows = draw(np.arange(len(z)), count, held.seed, "probes", count)
+    groups, random = held.probe.episode[rows], generator(held.seed, "probes", "features")
+    scores = {
+        "line": r2(judged, fit_ridge(z[rows], fitted[rows], groups)(asked)),
+        "network": r2(judged, fit_network(z[rows], fitted[rows], groups, random, _FEATURES)(asked)),
+    }
+    ends = np.cumsum([pair[1].shape[1] for pair in read.values()])[:-1]
+    by_name = {
+        name: {kind: max(float(np.nanmean(part)), 0.0) for kind, part in zip(scores, parts)}
+        for name, *parts in zip(read, *(np.split(score, ends) for score in scores.values()))
+    }
+    means = {kind: float(np.mean([row[kind] for row in by_name.values()])) for kind in scores}
+    return {**means, "quantities": by_name}
 
 
 def quantities(held: Held) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from robossl.evaluation.report import Report, reason
 
+_HEADLINE = 25  # [steps]
+
 
 def summary(report: Report) -> list[str]:
     """Three sentences: the world model, reaching goals with it, learning on it."""
@@ -75,7 +77,7 @@ def _world(report: Report) -> str:
     skill = world.get("forward_interval", {})
     if not skill:
         return f"{learned}; how far it predicts was not measured: {reason(report, 'world.forward_skill')}."
-    horizon = max(skill, key=int)
+    horizon = headline(skill)
     figure = skill[horizon]
     text = (
         f"{learned}; {horizon} step{'s' * (int(horizon) > 1)} ahead its prediction skill on {figure['n']:,} "
@@ -88,6 +90,11 @@ def _world(report: Report) -> str:
     elif linear is not None:
         text += f" (no better than linear dynamics: {_floor(linear)})"
     return f"{text}; {_inverse(world)}." if _inverse(world) else f"{text}."
+
+
+def headline(skill: dict[str, Any]) -> str:
+    """The horizon that a report is summed up by: 25 steps, or the farthest below it that was judged."""
+    return max((h for h in skill if int(h) <= _HEADLINE), key=int, default=min(skill, key=int))
 
 
 def _inverse(world: dict[str, Any]) -> str:

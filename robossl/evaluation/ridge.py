@@ -75,9 +75,32 @@ def _solve(x: np.ndarray, y: np.ndarray, asked: np.ndarray, fold: np.ndarray) ->
     return vectors @ ((vectors.T @ cross) / (np.maximum(values, 0) + strength)[:, None])
 
 
-def random_features(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """x (N, X) beside ReLU features of it: a ridge on these is a small MLP with a fixed first layer."""
-    return np.concatenate([x, np.maximum(x @ weights[:-1] + weights[-1], 0)], 1)
+@dataclass(frozen=True)
+class Network:
+    """A small MLP: its first layer was drawn and stays, what reads it and its input is a ridge.
+
+    In closed form there is no step size and no number of steps to choose, so it judges all models alike.
+    """
+
+    layer: np.ndarray  # (X + 1, F) weights, and biases in the last row
+    line: Ridge
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Predictions (N, Y) for x (N, X)."""
+        return self.line(_features(x, self.layer))
+
+
+def fit_network(
+    x: np.ndarray, y: np.ndarray, groups: np.ndarray, random: np.random.Generator, width: int
+) -> Network:
+    """The network from x (N, X), of about unit scale, to y (N, Y) with `width` hidden units; see `fit_ridge`."""
+    layer = random.normal(size=(x.shape[1] + 1, width)) / np.sqrt(x.shape[1])
+    return Network(layer, fit_ridge(_features(x, layer), y, groups))
+
+
+def _features(x: np.ndarray, layer: np.ndarray) -> np.ndarray:
+    """x (N, X) beside ReLU features of it (N, X + F)."""
+    return np.concatenate([x, np.maximum(x @ layer[:-1] + layer[-1], 0)], 1)
 
 
 def r2(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:

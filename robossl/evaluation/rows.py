@@ -30,6 +30,7 @@ class Rows:
     truth: dict[str, np.ndarray]  # name -> (N, k) float64: privileged state, where the stream has it
     images: bool  # whether the world model reads any
     physics: np.ndarray | None  # (N, P) float64: the complete physics, where the stream has it
+    reward: np.ndarray | None  # (N,) what the action brought; no model ever sees it
 
     def pairs(self, gap: int) -> np.ndarray:
         """(M,) starts t for which the rows t .. t + gap follow each other in one episode."""
@@ -80,6 +81,7 @@ def gather(stream: Any, split: str, seed: int = 0, limit: int | None = None) -> 
         },
         images=images,
         physics=fields.get("physics"),
+        reward=fields.get("reward"),
     )
 
 

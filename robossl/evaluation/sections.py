@@ -76,7 +76,7 @@ def prediction(report: Report) -> str:
 
 
 def probes(report: Report) -> str:
-    """What a straight line reads from the latent state."""
+    """What is read from the latent state: physical truth, rewards, what was done."""
     world = report.get("world", {})
     if not world.get("probes"):
         return ""
@@ -90,6 +90,9 @@ def probes(report: Report) -> str:
         _paragraph(text)
         + _drawn(plots.probes(world["probes"]), _alt("Linear probes, R²", read), caption)
         + tables.probes(world)
+        + (tables.probe_curve(world) if world.get("probe_curve") else "")
+        + (tables.rewards(world) if world.get("reward_probe") else "")
+        + (tables.inverse_curve(world) if world.get("inverse_excess_curve") else "")
     )
 
 

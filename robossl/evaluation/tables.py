@@ -102,6 +102,39 @@ def probes(world: dict[str, Any]) -> str:
     return table(caption, ["quantity", "latent state", "raw observation", "its change, latent"], rows)
 
 
+def probe_curve(world: dict[str, Any]) -> str:
+    """R2 by how many rows the probe was fitted on."""
+    rows = [
+        [f"{int(count):,}", number(row["line"]), number(row["network"])]
+        for count, row in world["probe_curve"].items()
+    ]
+    caption = "Probes fitted on so many labelled rows. R² on held-out episodes, the mean over all quantities."
+    return table(caption, ["labelled rows", "straight line", "small network"], rows)
+
+
+def rewards(world: dict[str, Any]) -> str:
+    """R2 of rewards that nobody trained on."""
+    rows = [
+        [name, number(row["line"]), number(row["network"]), number(row["observation"])]
+        for name, row in world["reward_probe"].items()
+    ]
+    caption = (
+        "Rewards that the model never saw: the task's own where it was recorded, and being near what one quantity was "
+        "in some row. R² on held-out episodes."
+    )
+    return table(caption, ["reward", "line, latent", "network, latent", "network, observation"], rows)
+
+
+def inverse_curve(world: dict[str, Any]) -> str:
+    """How long an action can be told from what it did."""
+    rows = [[steps, number(value)] for steps, value in world["inverse_excess_curve"].items()]
+    caption = (
+        "Telling the first action between two moments: R² from both, less R² from the first alone, by a small network "
+        "(of choices, the share of right answers)."
+    )
+    return table(caption, ["steps between", "told by the change"], rows)
+
+
 def health(world: dict[str, Any], own: dict[str, Any]) -> str:
     """Figures that warn: of the held-out episodes, then the learner's own."""
     names = {
@@ -111,6 +144,7 @@ def health(world: dict[str, Any], own: dict[str, Any]) -> str:
         "inverse_excess_r2": "inverse R², beyond what the state gives away",
         "inverse_excess_accuracy": "inverse accuracy, beyond what the state gives away",
         "calibration": "expected error with error, rank correlation",
+        "pit_error": "distance of errors from as large as expected (0 none; 0.25 far too large or small)",
     }
     rows = [[label, _plain(world[key])] for key, label in names.items() if world.get(key) is not None]
     rows += [[f"learner: {key}", _plain(v)] for key, v in own.items() if isinstance(v, (int, float))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from robossl.evaluation.prose import interval, number, percent
+from robossl.evaluation.prose import headline, interval, number, percent
 from robossl.evaluation.report import Report
 
 
@@ -12,7 +12,7 @@ def tiles(report: Report) -> str:
     """Up to four numbers, each with its interval, its floor and its n."""
     world, found = report.get("world", {}), []
     if world.get("forward_interval"):
-        horizon = max(world["forward_interval"], key=int)
+        horizon = headline(world["forward_interval"])
         figure = world["forward_interval"][horizon]
         steps = f"{horizon} step{'s' * (int(horizon) > 1)} ahead"
         found.append(

@@ -24,7 +24,7 @@ def stream():
 def test_a_perfect_model_is_found_perfect(stream, model):
     held = hold_out(model, stream)
     found = forward_skill(model, held)
-    assert list(found["skill"]) == ["1", "5", "10", "25"]
+    assert list(found["skill"]) == ["1", "5", "10", "25", "50"]
     for horizon, figure in found["skill"].items():
         assert figure["mean"] > 0.999
         assert figure["low"] <= figure["mean"] <= figure["high"]
@@ -176,5 +176,5 @@ def test_every_horizon_is_judged_on_all_the_starts_it_has():
     """Judging one step only where 25 follow would leave out what comes before an end."""
     found = forward_skill(PerfectModel(), hold_out(PerfectModel(), ToyStream()))
     starts = {horizon: figure["n"] for horizon, figure in found["skill"].items()}
-    assert starts == {str(h): 4 * (61 - h) for h in (1, 5, 10, 25)}
-    assert len(found["curve"]["model"]) == len(found["curve"]["steps"]) == 25
+    assert starts == {str(h): 4 * (61 - h) for h in (1, 5, 10, 25, 50)}
+    assert len(found["curve"]["model"]) == len(found["curve"]["steps"]) == 50

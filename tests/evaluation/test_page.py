@@ -80,7 +80,7 @@ def test_the_page_can_be_read_by_all(report, film):
     assert read.unnamed_figures == 0
     assert len(read.ids) == len(set(read.ids))
     assert read.tags.count("h1") == 1
-    assert read.tags.count("table") == read.tags.count("caption") == 5
+    assert read.tags.count("table") == read.tags.count("caption") == 8
     assert "th" in read.tags
     assert {link[1:] for link in read.links if link.startswith("#") and len(link) > 1} <= set(read.ids)
     for wanted in ('name="viewport"', "@media print", "prefers-color-scheme:dark", "max-width:34rem"):

@@ -24,7 +24,7 @@ def test_the_keys_of_format_1(report):
         report
     )
     world = report["world"]
-    assert set(world["forward_skill"]) == {"1", "5", "10", "25"}
+    assert set(world["forward_skill"]) == {"1", "5", "10", "25", "50"}
     assert all(isinstance(value, float) for value in world["forward_skill"].values())
     for key in ("inverse_r2", "inverse_excess_r2", "effective_rank"):
         assert isinstance(world[key], float)

@@ -1,0 +1,120 @@
+"""What is read from z beyond a line through all rows: few labels, bent truths, rewards, older actions, honest doubt."""
+
+import numpy as np
+import pytest
+from evaluation_toys import ConstantModel, PerfectChooser, PerfectModel, ToyStream
+
+from robossl.evaluation.calibration import pit_error
+from robossl.evaluation.held import hold_out
+from robossl.evaluation.inverse import inverse_excess_curve
+from robossl.evaluation.probes import probe_curve
+from robossl.evaluation.rewards import reward_probe
+
+LONG = 200  # episodes: 1,220 rows to fit on
+
+
+def held_with(change, model=None, episodes=LONG):
+    """The toy after `change(rows)` of every episode."""
+    stream = ToyStream(episodes)
+    for rows in stream.table:
+        change(rows)
+    return hold_out(model or PerfectModel(), stream)
+
+
+def test_a_straight_truth_takes_few_rows_and_a_bent_one_a_network():
+    def bend(rows):
+        rows["state.bent"] = np.abs(rows["state.position"][:, [0]])
+
+    curve = probe_curve(held_with(bend))
+    assert list(curve) == ["100", "1000", "1220"]
+    for row in curve.values():
+        assert row["quantities"]["position"]["line"] > 0.99
+        assert row["quantities"]["bent"]["line"] < 0.3
+    bent = [row["quantities"]["bent"]["network"] for row in curve.values()]
+    assert bent[0] < bent[1] - 0.1
+    assert bent[1] > 0.85
+    last = curve["1220"]
+    assert last["network"] == pytest.approx(np.mean([q["network"] for q in last["quantities"].values()]))
+
+
+def test_all_rows_there_are_is_the_last_entry_and_no_more_is_claimed():
+    assert list(probe_curve(hold_out(PerfectModel(), ToyStream()))) == ["100", "244"]
+
+
+def test_nothing_is_read_from_a_constant_or_from_noise():
+    constant = hold_out(ConstantModel(), ToyStream(LONG))
+    assert all(row["line"] == row["network"] == 0 for row in probe_curve(constant).values())
+    assert all(row["line"] <= 0 and row["network"] <= 0 for row in reward_probe(constant).values())
+    assert set(inverse_excess_curve(constant).values()) == {0.0}
+    random = np.random.default_rng(0)
+
+    def noise(rows):
+        rows["observation"] = random.normal(size=rows["observation"].shape).astype(np.float32)
+
+    noisy = held_with(noise)
+    assert all(row["line"] < 0.05 and row["network"] < 0.05 for row in probe_curve(noisy).values())
+    assert all(row["network"] < 0.05 for row in reward_probe(noisy).values())
+    assert max(inverse_excess_curve(noisy).values()) < 0.05
+
+
+def test_rewards_for_being_somewhere_are_read_and_are_four():
+    found = reward_probe(held_with(lambda rows: None))
+    assert len(found) == 4
+    for row in found.values():
+        assert row["network"] > row["line"]  # they fall on all sides
+        assert row["network"] > 0.5
+        assert row["observation"] == pytest.approx(row["network"], abs=0.05)  # here z is the observation
+
+
+def test_the_recorded_reward_belongs_to_where_its_action_led():
+    def reward(rows):
+        rows["reward"] = np.append(
+            rows["state.position"][1:, 0], np.float32(9e9)
+        )  # the last row brought nothing
+
+    found = reward_probe(held_with(reward))
+    assert next(iter(found)) == "task"
+    assert found["task"]["line"] > 0.999
+
+
+def test_a_reward_that_never_varies_is_not_probed():
+    assert "task" not in reward_probe(held_with(lambda rows: None))
+
+
+def test_an_action_fades_among_those_that_follow():
+    curve = inverse_excess_curve(hold_out(PerfectModel(), ToyStream(LONG)))
+    assert list(curve) == ["1", "3", "5", "10"]
+    assert curve["1"] > 0.99
+    assert curve["1"] > curve["3"] > curve["5"] > curve["10"] > 0
+    short = inverse_excess_curve(hold_out(PerfectModel(), ToyStream(LONG, steps=4)))
+    assert list(short) == ["1", "3"]
+    choices = inverse_excess_curve(hold_out(PerfectChooser(), ToyStream(LONG, discrete=True)))
+    assert choices["1"] > choices["10"]
+
+
+@pytest.mark.parametrize(
+    ("claimed", "low", "high"), [(1.0, 0.0, 0.01), (0.1, 0.18, 0.25), (10.0, 0.18, 0.25)]
+)
+def test_errors_as_large_as_claimed_are_told_from_larger_and_smaller(claimed, low, high):
+    size = 0.3
+
+    class Noisy(PerfectModel):
+        def imagine(self, z, actions):
+            path = super().imagine(z, actions)
+            noise = np.random.default_rng(len(z)).normal(0, size, path[:, 1:].shape)
+            return np.concatenate([path[:, :1], path[:, 1:] + noise], 1)
+
+        def uncertainty(self, z, action):
+            return np.full(len(z), claimed * size)
+
+    held = hold_out(Noisy(), ToyStream(LONG))
+    assert low <= pit_error(Noisy(), held) <= high
+
+
+def test_the_same_seed_gives_the_same_readings():
+    def readings(seed):
+        held = hold_out(PerfectModel(), ToyStream(), seed)
+        return probe_curve(held), reward_probe(held), inverse_excess_curve(held)
+
+    assert readings(3) == readings(3)
+    assert readings(3) != readings(4)
