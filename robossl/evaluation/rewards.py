@@ -15,6 +15,7 @@ from robossl.evaluation.ridge import fit_network, fit_ridge, r2
 _PLACES = 4  # rewards that are made up
 _ROWS = 5000  # rows a readout is fitted on, at most
 _FEATURES = 256  # hidden units of the small network
+_LEAST = 0.3  # spread of a hidden unit, at least: about half of what one of its kind has
 
 
 def reward_probe(held: Held) -> dict[str, dict[str, Any]]:
@@ -77,7 +78,7 @@ def _read(held: Held, fitted: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
 
     def network(x: np.ndarray, x_asked: np.ndarray) -> float:
         random = generator(held.seed, "rewards", "features")
-        return _score(truth, fit_network(x, y, groups, random, _FEATURES)(x_asked))
+        return _score(truth, fit_network(x, y, groups, random, _FEATURES, _LEAST)(x_asked))
 
     return {
         "line": _score(truth, fit_ridge(z, y, groups)(z_asked)),

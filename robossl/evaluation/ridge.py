@@ -29,17 +29,20 @@ def fit_ridge(
     groups: np.ndarray,
     intercept: bool = True,
     used_on: np.ndarray | None = None,
+    least: float = 0.0,
 ) -> Ridge:
     """The ridge from x (N, X) to y (N, Y); rows of one group (N,) are never on both sides of a fold.
 
     Without intercept, zero input gives zero: a readout of changes. Where the ridge will be asked about less certain
     inputs than it is fitted on, `used_on` (N, X) has them, row by row: its strength is then the best one for these.
+    Inputs are scaled to spread 1, those that spread less than `least` as if they spread that much: what moves in one
+    row of a hundred must not weigh a hundredfold elsewhere.
     """
     centre = x.mean(0) if intercept else np.zeros(x.shape[1])
     offset = y.mean(0) if intercept else np.zeros(y.shape[1])
     spread = np.sqrt(np.mean((x - centre) ** 2, 0))
     alive = spread > _DEAD * (1 + np.abs(centre))
-    scale = np.where(alive, spread, 1.0)
+    scale = np.where(alive, np.maximum(spread, least), 1.0)
     inputs, outputs = ((x - centre) / scale)[:, alive], y - offset
     asked = inputs if used_on is None else ((used_on - centre) / scale)[:, alive]
     weights = np.zeros((x.shape[1], y.shape[1]))
@@ -91,11 +94,16 @@ class Network:
 
 
 def fit_network(
-    x: np.ndarray, y: np.ndarray, groups: np.ndarray, random: np.random.Generator, width: int
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    random: np.random.Generator,
+    width: int,
+    least: float = 0.0,
 ) -> Network:
     """The network from x (N, X), of about unit scale, to y (N, Y) with `width` hidden units; see `fit_ridge`."""
     layer = random.normal(size=(x.shape[1] + 1, width)) / np.sqrt(x.shape[1])
-    return Network(layer, fit_ridge(_features(x, layer), y, groups))
+    return Network(layer, fit_ridge(_features(x, layer), y, groups, least=least))
 
 
 def _features(x: np.ndarray, layer: np.ndarray) -> np.ndarray:
