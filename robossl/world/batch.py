@@ -54,8 +54,12 @@ class Batch:
         return torch.stack(path, 2).reshape(count, steps + 1, -1)
 
 
-def encode(model: WorldModel, window: Any, random: torch.Generator) -> Batch:
-    """Encode a stream's window. Where there are images its first row is only the frame before the second."""
+def encode(model: WorldModel, window: Any, random: torch.Generator, shift: int = 0) -> Batch:
+    """Encode a stream's window. Where there are images its first row is only the frame before the second.
+
+    With `shift` [pixels] the encoder sees each window's images moved by up to so much, all of them alike; the batch
+    keeps them as they are, so that what is to be seen in them does not move.
+    """
     parts, coder = model.observations.parts(window.observation), model.observations
     action, mask = window.action, tensor(window.valid, model.device).float().cumprod(1)
     images: dict[str, Frames] = {}
@@ -65,10 +69,30 @@ def encode(model: WorldModel, window: Any, random: torch.Generator) -> Batch:
         parts = {path: parts[path][:, 1:] for path in coder.vectors}
         mask, action = mask[:, 1:], action[:, 1:]
     vector = coder.vector(parts) if coder.vectors else None
-    z = model.encoder(vector, images)
+    z = model.encoder(vector, shifted(images, shift, random) if shift else images)
     if vector is None:
         vector = z.new_zeros(*z.shape[:2], 0)
     return Batch(model, z, vector, model.actions(action), mask, random, images)
+
+
+def shifted(images: dict[str, Frames], most: int, random: torch.Generator) -> dict[str, Frames]:
+    """Frames [B, T, H, W, C] moved by up to `most` pixels, what is beyond the edge as the edge (DrQ, arXiv 2004.13649).
+
+    All images of a window move alike, each window its own way.
+    """
+    count = len(next(iter(images.values()))[0])
+    by = torch.randint(0, 2 * most + 1, (count, 2), generator=random).tolist()  # down and right
+    return {path: (_moved(now, most, by), _moved(before, most, by)) for path, (now, before) in images.items()}
+
+
+def _moved(frames: Tensor, most: int, by: list[list[int]]) -> Tensor:
+    height, width = frames.shape[2:4]
+    rows, columns = (
+        torch.arange(-most, n + most, device=frames.device).clamp(0, n - 1) for n in (height, width)
+    )
+    wide = frames.index_select(2, rows).index_select(3, columns)
+    cut = (window[:, y : y + height, x : x + width] for window, (y, x) in zip(wide, by))
+    return torch.stack([*cut])
 
 
 def masked_mean(error: Tensor, mask: Tensor) -> Tensor:

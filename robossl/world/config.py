@@ -30,6 +30,7 @@ class WorldConfig:
     straight: bool = True  # each network also adds a linear map of its input
     ensemble: int = 5  # heads of the predictor, each learning from its own share of every batch
     image: int = 64  # [pixels] images are resized to this edge
+    shift: int = 0  # [pixels] by which each window's images are moved at random while learning, at most
     objectives: tuple[str, ...] = ("forward", "inverse", "observation", "error")
     rollout: int = 5  # [steps] predictions fed back while learning
     batch: int = 256  # windows an update
@@ -43,6 +44,14 @@ class WorldConfig:
             _positive(name, getattr(self, name), int)
         if self.image < SMALLEST_IMAGE:
             raise RequestError(f"world.image is {self.image}; expected at least {SMALLEST_IMAGE} pixels")
+        if (
+            isinstance(self.shift, bool)
+            or not isinstance(self.shift, int)
+            or not 0 <= self.shift < self.image // 2
+        ):
+            raise RequestError(
+                f"world.shift is {self.shift!r}; expected 0 to {self.image // 2 - 1} pixels, less than half an image"
+            )
         for name in ("learning_rate", "clip"):
             _positive(name, getattr(self, name), float)
         if not isinstance(self.straight, bool):

@@ -107,7 +107,7 @@ class WorldLearner:
     def _descend(self, window: Any) -> torch.Tensor:
         """Move the weights; waits for nothing, so that it can be recorded."""
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False):
-            batch = encode(self.online, window, self.random)
+            batch = encode(self.online, window, self.random, self.config.shift)
             losses = {name: chosen.loss(batch).float() for name, chosen in self.objectives.items()}
         total = self.balance.total(losses)
         self.optimiser.zero_grad(set_to_none=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import pytest
 import torch
 from gymnasium import spaces
 from world_toys import ToyStream, dots
 
+from robossl.core.errors import RequestError
 from robossl.world import WorldConfig, WorldLearner, WorldModel
-from robossl.world.batch import encode
+from robossl.world.batch import encode, shifted
 from robossl.world.config import PIXELS, recipe
 
 CONFIG = WorldConfig(
@@ -71,3 +75,68 @@ def test_a_dream_beside_images_shows_the_rest() -> None:
     env = learner(stream).model.as_env(stream, num_envs=3, horizon=4)
     assert set(env.single_observation_space) == {"speed"}
     assert env.reset(seed=0)[0] in env.observation_space
+
+
+def test_moved_frames_are_cut_from_the_picture_with_its_edge_repeated() -> None:
+    random = np.random.default_rng(0)
+    now, before = (random.integers(0, 256, (20, 3, 12, 10, 3), dtype=np.uint8) for _ in range(2))
+    eye, other = ((torch.from_numpy(now), torch.from_numpy(before)) for _ in range(2))
+    moved = shifted({"eye": eye, "other": other}, 2, torch.Generator().manual_seed(0))
+    places = set()
+    for b in range(20):
+        wide = [np.pad(f[b], ((0, 0), (2, 2), (2, 2), (0, 0)), "edge") for f in (now, before)]
+        found = [
+            (y, x)
+            for y in range(5)
+            for x in range(5)
+            if all(
+                np.array_equal(moved[path][i][b].numpy(), wide[i][:, y : y + 12, x : x + 10])
+                for i in (0, 1)
+                for path in ("eye", "other")
+            )
+        ]
+        assert len(found) == 1  # one way for both frames, all steps and both cameras
+        places |= set(found)
+    assert len(places) > 8
+    assert {y for y, _ in places} == {x for _, x in places} == set(range(5))
+
+
+def test_only_the_encoder_sees_frames_moved_and_only_while_learning() -> None:
+    stream = images_only(dots())
+    model = learner(stream).model
+    window = stream.windows(6, 4, np.random.default_rng(0))
+    random = torch.Generator()
+    before = random.get_state()
+    still = encode(model, window, random)
+    assert torch.equal(before, random.get_state())  # nothing is drawn where nothing moves
+    moved = encode(model, window, random, shift=3)
+    assert not torch.equal(still.z, moved.z)
+    for path, frames in still.images.items():
+        assert all(torch.equal(a, b) for a, b in zip(frames, moved.images[path]))
+
+
+def test_learning_with_moved_frames_is_learned_and_can_be_interrupted() -> None:
+    config = dataclasses.replace(CONFIG, shift=1)
+    stream = images_only(dots(episodes=60))
+
+    def fresh() -> WorldLearner:
+        return WorldLearner(
+            WorldModel(config, stream.observation_space, stream.action_space), stream, device="cpu"
+        )
+
+    whole, halves = fresh(), fresh()
+    first = whole.update(5)
+    halves.update(3)
+    resumed = fresh()
+    resumed.set_checkpoint(halves.get_checkpoint())
+    resumed.update(2)
+    for ours, theirs in zip(whole.online.parameters(), resumed.online.parameters()):
+        assert torch.equal(ours, theirs)
+    whole.update(200)
+    assert whole.update(5)["inverse"] < 0.6 * first["inverse"]
+
+
+@pytest.mark.parametrize("shift", [-1, 1.5, True, 32])
+def test_a_shift_that_leaves_no_picture_is_refused(shift: object) -> None:
+    with pytest.raises(RequestError, match=r"world\.shift is .*expected 0 to 31 pixels"):
+        WorldConfig(shift=shift)  # type: ignore[arg-type]
