@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from robossl.lab import plugins
 from robossl.lab.config import LearnConfig
-from robossl.world import WorldModel
+from robossl.world import WorldConfig, WorldModel
+from robossl.world.config import recipe
 from robossl.world.device import resolve
 
 
-def admit(config: LearnConfig) -> None:
-    """`RequestError` for an env, a policy, an agent, an objective or a device that is not there or does not fit."""
+def admit(config: LearnConfig) -> LearnConfig:
+    """`RequestError` for an env, a policy, an agent, an objective or a device that is not there or does not fit.
+
+    Gives the config, with the recipe that fits the observations where nothing was said about the world model.
+    """
     spec = plugins.env_spec(config.env)
     resolve(config.device)
     explore = plugins.policy(config.explore.policy)
@@ -18,6 +24,9 @@ def admit(config: LearnConfig) -> None:
     envs = plugins.make_envs(spec.id, 1)
     try:
         explore(envs.single_action_space, 1, seed=0)
+        if config.world == WorldConfig():
+            config = dataclasses.replace(config, world=recipe(envs.single_observation_space))
         WorldModel(config.world, envs.single_observation_space, envs.single_action_space)
     finally:
         envs.close()
+    return config

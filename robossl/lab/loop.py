@@ -30,6 +30,7 @@ def learn(
 ) -> dict[str, Any]:
     """The main job, from nothing or from where a run was; returns its report.
 
+    A config that leaves `world` as it is takes the recipe that fits what the env shows: numbers, or pictures only.
     Interrupted by Ctrl-C it saves and raises `KeyboardInterrupt` with the words that say how to go on.
     """
     say = progress or shown()
@@ -37,9 +38,7 @@ def learn(
     if resume:
         run = Run.resume(resume, say)
     else:
-        config = config or LearnConfig()
-        admit(config)
-        run = Run.create(config, out, say)
+        run = Run.create(admit(config or LearnConfig()), out, say)
     threads = torch.get_num_threads()
     torch.set_num_threads(run.threads)  # a run's bits depend on it
     try:

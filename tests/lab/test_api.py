@@ -16,7 +16,10 @@ import robossl
 from robossl.core.errors import RequestError
 from robossl.core.files import read_json
 from robossl.lab import folders
-from robossl.world import WorldModel
+from robossl.lab.config import LearnConfig
+from robossl.lab.door import admit
+from robossl.world import WorldConfig, WorldModel
+from robossl.world.config import PIXELS
 
 WORLD = robossl.WorldConfig(
     **{name.removeprefix("world."): value for name, value in TINY.items() if name.startswith("world.")}
@@ -175,3 +178,11 @@ def test_a_strangers_env_has_what_a_vector_env_has(tmp_path):
     assert stream.lanes == 3
     assert stream.transitions >= 240
     envs.close()
+
+
+def test_a_run_from_python_takes_the_recipe_for_pictures_unless_told_how_to_learn() -> None:
+    strangers.register_strangers()
+    assert admit(LearnConfig(env="strangers/Picture-v0")).world == PIXELS
+    assert admit(LearnConfig(env="strangers/Good-v0")).world == WorldConfig()
+    told = LearnConfig(env="strangers/Picture-v0", world=WorldConfig(latent=16))
+    assert admit(told) == told
