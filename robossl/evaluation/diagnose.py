@@ -52,7 +52,7 @@ def diagnose(
     parts: list[Callable[[], Section]] = [
         lambda: _forward(model, held, readout, absent),
         lambda: _inverse(model, held, absent),
-        lambda: _probes(held),
+        lambda: _probes(held, absent),
         lambda: {"valid_prediction_time": valid_prediction_time(model, held, step_seconds, readout)},
         lambda: {"reward_probe": reward_probe(held)},
         lambda: {"calibration": calibration(model, held), "pit_error": pit_error(model, held)},
@@ -96,28 +96,28 @@ def _forward(model: Any, held: Held, readout: Ridge | None, absent: dict[str, st
 
 
 def _inverse(model: Any, held: Held, absent: dict[str, str]) -> Section:
-    section: Section = {
-        "inverse_excess_r2": inverse_excess_r2(model, held),
-        "inverse_excess_curve": inverse_excess_curve(held),
-    }
+    excess = inverse_excess_r2(model, held)
+    section: Section = {"inverse_excess_curve": inverse_excess_curve(held)}
+    if not section["inverse_excess_curve"]:
+        absent["world.inverse_excess_curve"] = "the held-out episodes have fewer than 20 steps to judge by"
+        del section["inverse_excess_curve"]
     if held.actions.discrete:
         absent["world.inverse_r2"] = "actions are choices: see world.inverse_accuracy"
         absent["world.inverse_excess_r2"] = "actions are choices: see world.inverse_excess_accuracy"
-        return {
-            "inverse_excess_accuracy": section["inverse_excess_r2"],
-            "inverse_excess_curve": section["inverse_excess_curve"],
-            "inverse_accuracy": inverse_accuracy(model, held),
-        }
+        accuracy = inverse_accuracy(model, held)
+        return section | {"inverse_excess_accuracy": excess, "inverse_accuracy": accuracy}
     figure = inverse_r2(model, held)
-    return section | {"inverse_r2": figure["mean"], "inverse_interval": figure}
+    return section | {"inverse_excess_r2": excess, "inverse_r2": figure["mean"], "inverse_interval": figure}
 
 
-def _probes(held: Held) -> Section:
-    found = probe_r2(held)
+def _probes(held: Held, absent: dict[str, str]) -> Section:
+    found, curve = probe_r2(held), probe_curve(held)
+    if not curve:
+        absent["world.probe_curve"] = "nothing varies in the test episodes, so there is nothing to read"
     return {
         "probe_r2": {name: row["r2"] for name, row in found.items()},
         "probes": found,
-        "probe_curve": probe_curve(held),
+        **({"probe_curve": curve} if curve else {}),
         "probed": "physical state" if held.probe.truth else "observation",
     }
 

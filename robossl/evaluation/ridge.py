@@ -70,7 +70,7 @@ def _solve(x: np.ndarray, y: np.ndarray, asked: np.ndarray, fold: np.ndarray) ->
     for part, question, answer, g, c in zip(parts, questions, answers, grams, crosses):
         values, vectors = np.linalg.eigh(gram - g)
         turned = vectors.T @ (cross - c)
-        for i, strength in enumerate(_STRENGTHS * (len(x) - len(part))):
+        for i, strength in enumerate(_STRENGTHS * max(len(x) - len(part), 1)):
             weights = vectors @ (turned / (np.maximum(values, 0) + strength)[:, None])
             errors[i] += np.sum((answer - question @ weights) ** 2)
     values, vectors = np.linalg.eigh(gram)

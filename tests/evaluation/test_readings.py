@@ -1,10 +1,13 @@
 """What is read from z beyond a line through all rows: few labels, bent truths, rewards, older actions, honest doubt."""
 
+import json
+
 import numpy as np
 import pytest
 from evaluation_toys import ConstantModel, PerfectChooser, PerfectModel, ToyStream
 
 from robossl.evaluation.calibration import pit_error
+from robossl.evaluation.diagnose import diagnose
 from robossl.evaluation.held import hold_out
 from robossl.evaluation.inverse import inverse_excess_curve
 from robossl.evaluation.probes import probe_curve
@@ -121,6 +124,29 @@ def test_errors_as_large_as_claimed_are_told_from_larger_and_smaller(claimed, lo
 
     held = hold_out(Noisy(), ToyStream(LONG))
     assert low <= pit_error(Noisy(), held) <= high
+
+
+@pytest.mark.parametrize("model", [PerfectModel(), ConstantModel()], ids=["perfect", "constant"])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_the_shortest_lives_get_figures_or_reasons_and_no_warning(model, steps):
+    section, absent = diagnose(model, ToyStream(10, steps), 0.1)
+    json.dumps(section, allow_nan=False)
+    assert section["probe_curve"]
+    assert section["reward_probe"]
+    assert "inverse_excess_curve" not in section
+    assert "fewer than 20 steps" in absent["world.inverse_excess_curve"]
+    assert "world.forward_skill" in absent
+
+
+def test_where_nothing_varies_there_is_nothing_to_read():
+    stream = ToyStream()
+    for rows in stream.table:
+        for name in ("state.position", "state.velocity"):
+            rows[name] = np.ones_like(rows[name])
+    section, absent = diagnose(PerfectModel(), stream, 0.1)
+    assert not {"probe_curve", "reward_probe"} & set(section)
+    assert "nothing varies" in absent["world.probe_curve"]
+    assert "nothing varies" in absent["world.reward_probe"]
 
 
 def test_the_same_seed_gives_the_same_readings():
