@@ -22,9 +22,10 @@ def reward_probe(held: Held) -> dict[str, dict[str, Any]]:
     """R2 of rewards read from z: {"task": ..., "<quantity> near <row>": ...}, each {"line", "network", "observation"}.
 
     `task` is the reward that the stream recorded for coming to a row, which the model never saw; it is absent where
-    that never varies. The others fall with the distance of one quantity (privileged state where the stream has it,
-    else an observed number) from what it is in a row drawn from "probe": 1 there, 0.1 one spread away. `line` and
-    `network` read z, `observation` is the same network on the raw observation. Fitted on "probe", judged on "test".
+    that never varies, and of goal envs, whose reward is about a goal that z does not hold. The others fall with the
+    distance of one quantity (privileged state where the stream has it, else an observed number) from what it is in a
+    row drawn from "probe": 1 there, 0.1 one spread away. `line` and `network` read z, `observation` is the same network
+    on the raw observation. Fitted on "probe", judged on "test".
     """
     rewards = dict(_made_up(held))
     if (task := _task(held)) is not None:
@@ -38,7 +39,7 @@ def _task(held: Held) -> tuple[np.ndarray, np.ndarray] | None:
     """The recorded reward (N,) and (M,) of having come to a row; nan at rows that nothing led to."""
     told = []
     for rows in (held.probe, held.test):
-        if rows.reward is None:
+        if rows.reward is None or (isinstance(rows.observation, dict) and "desired_goal" in rows.observation):
             return None
         came = np.full(len(rows.valid), np.nan)
         starts = rows.pairs(1)

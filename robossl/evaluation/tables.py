@@ -119,8 +119,8 @@ def rewards(world: dict[str, Any]) -> str:
         for name, row in world["reward_probe"].items()
     ]
     caption = (
-        "Rewards that the model never saw: the task's own where it was recorded, and being near what one quantity was "
-        "in some row. R² on held-out episodes."
+        "Rewards that the model never saw: the task's own where one was recorded that is about no goal, and being near "
+        "what one quantity was in some row. R² on held-out episodes."
     )
     return table(caption, ["reward", "line, latent", "network, latent", "network, observation"], rows)
 

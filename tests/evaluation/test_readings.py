@@ -2,10 +2,12 @@
 
 import json
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from evaluation_toys import ConstantModel, PerfectChooser, PerfectModel, ToyStream
 
+import robossl
 from robossl.evaluation.calibration import pit_error
 from robossl.evaluation.diagnose import diagnose
 from robossl.evaluation.held import hold_out
@@ -13,6 +15,7 @@ from robossl.evaluation.inverse import inverse_excess_curve
 from robossl.evaluation.probes import probe_curve
 from robossl.evaluation.rewards import reward_probe
 from robossl.evaluation.ridge import fit_ridge
+from robossl.world import WorldConfig, WorldModel
 
 LONG = 200  # episodes: 1,220 rows to fit on
 
@@ -90,6 +93,18 @@ def test_the_recorded_reward_belongs_to_where_its_action_led():
     found = reward_probe(held_with(reward))
     assert next(iter(found)) == "task"
     assert found["task"]["line"] > 0.999
+
+
+def test_a_reward_about_a_goal_is_not_asked_of_what_holds_no_goal(tmp_path):
+    envs = gym.make_vec("robossl/Reacher-v0", num_envs=10, nthread=1)
+    stream = robossl.collect(envs, "pink", 10 * 205, tmp_path / "stream", 0)
+    model = WorldModel(
+        WorldConfig(latent=8, encoder=(8,)), stream.observation_space, stream.action_space, seed=0
+    )
+    held = hold_out(model, stream)
+    assert np.std(held.test.reward) > 0
+    assert "task" not in reward_probe(held)
+    assert len(reward_probe(held)) == 4
 
 
 def test_a_reward_that_never_varies_is_not_probed():
