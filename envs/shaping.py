@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
 _VALUE_AT_MARGIN = 0.1
 
 
-@cache
+@lru_cache(maxsize=256)
 def number(value: float) -> np.ndarray:
     """The array () that numpy would make of a plain number anew in every expression: half the time of a short one.
 
@@ -29,6 +29,7 @@ def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin:
     The fall has a long tail, 1 / (1 + 9 (distance / margin)^2), so that there is a way up from anywhere.
     Without a margin it is 0 outside. Any shape in, the same shape out, float64 in [0, 1].
     """
+    lower, upper, margin = float(lower), float(upper), float(margin)
     distance = _outside(np.asarray(value, np.float64), lower, upper)
     if margin == 0.0:
         return (distance == _ZERO).astype(np.float64)
@@ -38,7 +39,7 @@ def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin:
     return np.reciprocal(square, out=square)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _fall(margin: float) -> np.ndarray:
     """What the square of the distance is multiplied by."""
     return number((1.0 / _VALUE_AT_MARGIN - 1.0) / margin**2)
@@ -52,7 +53,7 @@ def pace(speed: np.ndarray, target: float) -> np.ndarray:
     return np.maximum(share, _ZERO) / rise
 
 
-@cache
+@lru_cache(maxsize=256)
 def _at_rest(target: float, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """The tolerance of no speed, and what is left from there to 1."""
     at_rest = tolerance(np.zeros(()), target, np.inf, margin)

@@ -69,7 +69,7 @@ def encode(model: WorldModel, window: Any, random: torch.Generator, shift: int =
         parts = {path: parts[path][:, 1:] for path in coder.vectors}
         mask, action = mask[:, 1:], action[:, 1:]
     vector = coder.vector(parts) if coder.vectors else None
-    z = model.encoder(vector, shifted(images, shift, random) if shift else images)
+    z = model.encoder(vector, shifted(images, shift, random) if shift and images else images)
     if vector is None:
         vector = z.new_zeros(*z.shape[:2], 0)
     return Batch(model, z, vector, model.actions(action), mask, random, images)
