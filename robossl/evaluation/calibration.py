@@ -21,11 +21,13 @@ def calibration(model: Any, held: Held, by: Doubt = "uncertainty") -> float:
 
 
 def pit_error(model: Any, held: Held) -> float:
-    """How far the errors are from being as large as `uncertainty` says: 0 where they are, in [0, 0.5].
+    """How far the errors are from what `uncertainty` says, in size and in shape: 0 is none, 0.5 most.
 
     Every number of z is taken to miss by a normal error of that size; where it fell within that distribution (the
     probability integral transform) is uniform if this is true. The figure is the mean distance between the
     distribution of these places and the uniform one: 0.25 where errors are far smaller than expected, or far larger.
+    It is of shape as well as of size: where some numbers err far more than others, or rare errors are huge, it is not 0
+    even if their mean square is as expected.
     """
     expected, missed = _steps(model, held, "uncertainty")
     units = missed / np.maximum(expected, 1e-12)[:, None]

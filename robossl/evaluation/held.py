@@ -41,6 +41,12 @@ class Held:
         scale[scale < 1e-7 * (1 + np.abs(self.probe_z).max(0))] = np.inf
         return self.probe_z / scale, self.test_z / scale
 
+    @cached_property
+    def centred(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same from its mean in "probe": for networks whose hidden units are to wake and sleep."""
+        probe, test = self.scaled
+        return probe - probe.mean(0), test - probe.mean(0)
+
     def normalised(self, rows: Rows) -> np.ndarray:
         """The observed numbers that change, (N, D'): from their mean in train in units of their spread, 10 at most."""
         mean = self.train.numbers[:, self.alive].mean(0)

@@ -37,12 +37,11 @@ def probe_curve(held: Held) -> dict[str, dict[str, Any]]:
     over the quantities, "quantities": {name: {"line", "network"}}}. A quantity counts with its mean over dimensions,
     and as 0 where it is worse than the mean of the truth.
     """
-    read = {name: pair for name, pair in quantities(held).items() if not np.isnan(r2(pair[1], pair[1])).all()}
+    read = varying(held)
     if not read:
         return {}
     fitted, judged = (np.concatenate([pair[side] for pair in read.values()], 1) for side in (0, 1))
-    scale = fitted.std(0)
-    scale[scale == 0] = 1.0  # all weigh alike where the strength of the ridge is chosen
+    scale = fitted.std(0)  # all weigh alike where the strength of the ridge is chosen
     there = len(held.probe.valid)
     sizes = [n for n in SAMPLES if n <= there]
     sizes += [there] if there < SAMPLES[-1] else []
@@ -50,7 +49,7 @@ def probe_curve(held: Held) -> dict[str, dict[str, Any]]:
 
 
 def _after(held: Held, count: int, fitted: np.ndarray, judged: np.ndarray, read: dict[str, Any]) -> Any:
-    z, asked = held.scaled
+    z, asked = held.centred
     rows = draw(np.arange(len(z)), count, held.seed, "probes", count)
     groups, random = held.probe.episode[rows], generator(held.seed, "probes", "features")
     scores = {
@@ -75,6 +74,16 @@ def quantities(held: Held) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         for i, name in enumerate(held.probe.names)
         if held.alive[i]
     }
+
+
+def varying(held: Held) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Of `quantities` the dimensions that vary on "probe" and on "test": what only trembles is nothing to read."""
+    found = {}
+    for name, (fitted, judged) in quantities(held).items():
+        alive = ~np.isnan(r2(fitted, fitted)) & ~np.isnan(r2(judged, judged))
+        if alive.any():
+            found[name] = fitted[:, alive], judged[:, alive]
+    return found
 
 
 def _probe(held: Held, fitted: np.ndarray, judged: np.ndarray) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ import numpy as np
 from robossl.core.errors import RequestError
 from robossl.core.seeding import generator
 from robossl.evaluation.held import Held, draw
-from robossl.evaluation.probes import quantities
+from robossl.evaluation.probes import varying
 from robossl.evaluation.ridge import fit_network, fit_ridge, r2
 
 _PLACES = 4  # rewards that are made up
@@ -45,25 +45,22 @@ def _task(held: Held) -> tuple[np.ndarray, np.ndarray] | None:
         starts = rows.pairs(1)
         came[starts + 1] = rows.reward[starts]
         told.append(came)
-    varies = all(np.nanstd(came) > 1e-6 for came in told if np.isfinite(came).any())
+    varies = all(np.std(came[np.isfinite(came)]) > 1e-6 for came in told if np.isfinite(came).any())
     return (told[0], told[1]) if varies and all(np.isfinite(came).any() for came in told) else None
 
 
 def _made_up(held: Held) -> list[tuple[str, tuple[np.ndarray, np.ndarray]]]:
     """`_PLACES` rewards for being near where one quantity was in some row."""
     random = generator(held.seed, "rewards")
-    varying = {
-        name: pair for name, pair in quantities(held).items() if (pair[0].std(0) > 1e-9).any()
-    }  # of (N, k), (M, k)
-    if not varying:
+    there_is = varying(held)
+    if not there_is:
         return []
-    names = list(varying)
-    order = [names[i] for i in random.permutation(len(names))]
+    order = [list(there_is)[i] for i in random.permutation(len(there_is))]
+    places = random.choice(len(held.probe.valid), min(_PLACES, len(held.probe.valid)), replace=False)
     found = []
-    for place in range(_PLACES):
+    for place, there in enumerate(places):
         name = order[place % len(order)]
-        there = int(random.integers(len(held.probe.valid)))
-        fitted, judged = varying[name]
+        fitted, judged = there_is[name]
         spread = float(np.sqrt(np.mean((fitted - fitted.mean(0)) ** 2, 0).sum()))
         near = [1 / (1 + 9 * np.sum((q - fitted[there]) ** 2, 1) / spread**2) for q in (fitted, judged)]
         found.append((f"{name} near row {there}", (near[0], near[1])))
@@ -74,7 +71,7 @@ def _read(held: Held, fitted: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
     steps = draw(np.flatnonzero(np.isfinite(fitted)), _ROWS, held.seed, "rewards", "rows")
     asked = np.flatnonzero(np.isfinite(judged))
     groups, y, truth = held.probe.episode[steps], fitted[steps, None], judged[asked, None]
-    z, z_asked = held.scaled[0][steps], held.scaled[1][asked]
+    z, z_asked = held.centred[0][steps], held.centred[1][asked]
     raw, raw_asked = held.normalised(held.probe)[steps], held.normalised(held.test)[asked]
 
     def network(x: np.ndarray, x_asked: np.ndarray) -> float:

@@ -102,7 +102,7 @@ def fit_network(
     least: float = 0.0,
 ) -> Network:
     """The network from x (N, X), of about unit scale, to y (N, Y) with `width` hidden units; see `fit_ridge`."""
-    layer = random.normal(size=(x.shape[1] + 1, width)) / np.sqrt(x.shape[1])
+    layer = random.normal(size=(x.shape[1] + 1, width)) / np.sqrt(max(x.shape[1], 1))
     return Network(layer, fit_ridge(_features(x, layer), y, groups, least=least))
 
 

@@ -144,7 +144,7 @@ def health(world: dict[str, Any], own: dict[str, Any]) -> str:
         "inverse_excess_r2": "inverse R², beyond what the state gives away",
         "inverse_excess_accuracy": "inverse accuracy, beyond what the state gives away",
         "calibration": "expected error with error, rank correlation",
-        "pit_error": "distance of errors from as large as expected (0 none; 0.25 far too large or small)",
+        "pit_error": "distance of errors from what is expected, size and shape (0 none; 0.25 far too large or small)",
     }
     rows = [[label, _plain(world[key])] for key, label in names.items() if world.get(key) is not None]
     rows += [[f"learner: {key}", _plain(v)] for key, v in own.items() if isinstance(v, (int, float))]

@@ -123,6 +123,7 @@ def test_the_summary_is_three_sentences_with_n_and_baselines(report):
     world, goals, control = summary(report)
     assert "where “nothing moves” scores 0" in world
     assert f"{report['world']['forward_interval']['25']['n']:,} held-out forecasts" in world
+    assert "prediction skill, 25 steps ahead" in page.render([report])
     assert "random actions touched" in goals
     assert "of 60 held-out goals" in goals
     assert "over 20 episodes" in control

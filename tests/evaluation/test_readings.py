@@ -55,6 +55,55 @@ def test_what_moves_in_one_row_of_a_hundred_is_trusted_less():
     np.testing.assert_array_equal(same.weights, plain.weights)
 
 
+def test_where_the_latents_lie_does_not_matter():
+    class Away(PerfectModel):
+        def encode(self, observation):
+            return super().encode(observation) + np.float32(30)
+
+    def bend(rows):
+        rows["state.bent"] = np.abs(rows["state.position"][:, [0]])
+
+    assert probe_curve(held_with(bend, Away()))["1000"]["quantities"]["bent"]["network"] > 0.95
+    here, away = reward_probe(held_with(bend)), reward_probe(held_with(bend, Away()))
+    for name, row in here.items():
+        assert away[name]["network"] == pytest.approx(row["network"], abs=0.05)
+
+
+def test_what_only_trembles_is_no_quantity():
+    random = np.random.default_rng(0)
+
+    def tremble(rows):
+        still = 1e-11 * random.normal(size=(len(rows["valid"]), 1))
+        rows["state.velocity"] = np.concatenate([rows["state.velocity"], still], 1)
+        rows["state.solver"] = still
+
+    held = held_with(tremble)
+    curve = probe_curve(held)["1000"]
+    assert set(curve["quantities"]) == {"position", "velocity"}
+    assert curve["line"] > 0.99
+    assert not any(name.startswith("solver") for name in reward_probe(held))
+
+
+def test_what_moves_on_one_side_only_is_no_quantity():
+    stream = ToyStream(LONG)
+    for episode in stream.episodes("test"):
+        rows = stream.table[episode.lane]
+        rows["state.velocity"] = np.zeros_like(rows["state.velocity"])
+    held = hold_out(PerfectModel(), stream)
+    assert set(probe_curve(held)["1000"]["quantities"]) == {"position"}
+    assert all(name.startswith("position") for name in reward_probe(held))
+
+
+def test_rewards_are_learned_on_probe_alone():
+    stream = ToyStream(LONG)
+    for split, sign in (("probe", 1), ("test", -1)):
+        for episode in stream.episodes(split):
+            rows = stream.table[episode.lane]
+            rows["reward"] = np.append(sign * rows["state.position"][1:, 0], np.float32(0))
+    found = reward_probe(hold_out(PerfectModel(), stream))["task"]
+    assert max(found.values()) < 0  # whoever had looked at test would know better
+
+
 def test_all_rows_there_are_is_the_last_entry_and_no_more_is_claimed():
     assert list(probe_curve(hold_out(PerfectModel(), ToyStream()))) == ["100", "244"]
 
