@@ -75,10 +75,8 @@ class PlanarRunner(Footed):
     def observation(self) -> np.ndarray:
         """(n, 6 + 2 J)."""
         seen = np.empty((len(self.qpos), self._scale.size + 1))
-        np.divide(
-            self._sensed, self._scale, out=seen[:, 1:]
-        )  # height, pitch, joints and all velocities at once
-        seen[:, 0] = seen[:, 1]
+        np.divide(self._sensed, self._scale, out=seen[:, 1:])  # height, pitch, joints, all velocities
+        seen[:, 0] = seen[:, 1]  # the pitch gives way to its cosine and sine
         seen[:, 1] = self.upright()
         np.sin(self.qpos[:, 2], out=seen[:, 2])
         return seen
