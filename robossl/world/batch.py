@@ -57,8 +57,9 @@ class Batch:
 def encode(model: WorldModel, window: Any, random: torch.Generator, shift: int = 0) -> Batch:
     """Encode a stream's window. Where there are images its first row is only the frame before the second.
 
-    With `shift` [pixels] the encoder sees each window's images moved by up to so much, all of them alike; the batch
-    keeps them as they are, so that what is to be seen in them does not move.
+    With `shift` [pixels of what the model sees] the encoder is shown each window's images moved by up to so much, all
+    of them alike; the batch keeps them as they are, so that what is to be seen in them does not move. Objectives that
+    look at pictures of their own, covered or turned, see them unmoved.
     """
     parts, coder = model.observations.parts(window.observation), model.observations
     action, mask = window.action, tensor(window.valid, model.device).float().cumprod(1)
@@ -69,29 +70,35 @@ def encode(model: WorldModel, window: Any, random: torch.Generator, shift: int =
         parts = {path: parts[path][:, 1:] for path in coder.vectors}
         mask, action = mask[:, 1:], action[:, 1:]
     vector = coder.vector(parts) if coder.vectors else None
-    z = model.encoder(vector, shifted(images, shift, random) if shift and images else images)
+    z = model.encoder(
+        vector, shifted(images, shift / model.config.image, random) if shift and images else images
+    )
     if vector is None:
         vector = z.new_zeros(*z.shape[:2], 0)
     return Batch(model, z, vector, model.actions(action), mask, random, images)
 
 
-def shifted(images: dict[str, Frames], most: int, random: torch.Generator) -> dict[str, Frames]:
-    """Frames [B, T, H, W, C] moved by up to `most` pixels, what is beyond the edge as the edge (DrQ, arXiv 2004.13649).
+def shifted(images: dict[str, Frames], most: float, random: torch.Generator) -> dict[str, Frames]:
+    """Frames [B, T, H, W, C] moved by up to `most` of an edge, what is beyond it as the edge (DrQ, arXiv 2004.13649).
 
-    All images of a window move alike, each window its own way.
+    All images of a window move alike, each window its own way, by whole pixels.
     """
     count = len(next(iter(images.values()))[0])
-    by = torch.randint(0, 2 * most + 1, (count, 2), generator=random).tolist()  # down and right
+    by = torch.rand(2, count, generator=random)  # down and right, from least to most
     return {path: (_moved(now, most, by), _moved(before, most, by)) for path, (now, before) in images.items()}
 
 
-def _moved(frames: Tensor, most: int, by: list[list[int]]) -> Tensor:
-    height, width = frames.shape[2:4]
+def _moved(frames: Tensor, most: float, by: Tensor) -> Tensor:
+    sizes = frames.shape[2:4]
+    reach = [round(most * size) for size in sizes]
     rows, columns = (
-        torch.arange(-most, n + most, device=frames.device).clamp(0, n - 1) for n in (height, width)
+        torch.arange(-far, size + far, device=frames.device).clamp(0, size - 1)
+        for far, size in zip(reach, sizes)
     )
     wide = frames.index_select(2, rows).index_select(3, columns)
-    cut = (window[:, y : y + height, x : x + width] for window, (y, x) in zip(wide, by))
+    down, right = ((part * (2 * far + 1)).long().tolist() for part, far in zip(by, reach))
+    height, width = sizes
+    cut = (window[:, y : y + height, x : x + width] for window, y, x in zip(wide, down, right))
     return torch.stack([*cut])
 
 

@@ -81,7 +81,7 @@ def test_moved_frames_are_cut_from_the_picture_with_its_edge_repeated() -> None:
     random = np.random.default_rng(0)
     now, before = (random.integers(0, 256, (20, 3, 12, 10, 3), dtype=np.uint8) for _ in range(2))
     eye, other = ((torch.from_numpy(now), torch.from_numpy(before)) for _ in range(2))
-    moved = shifted({"eye": eye, "other": other}, 2, torch.Generator().manual_seed(0))
+    moved = shifted({"eye": eye, "other": other}, 0.2, torch.Generator().manual_seed(0))
     places = set()
     for b in range(20):
         wide = [np.pad(f[b], ((0, 0), (2, 2), (2, 2), (0, 0)), "edge") for f in (now, before)]
@@ -99,6 +99,17 @@ def test_moved_frames_are_cut_from_the_picture_with_its_edge_repeated() -> None:
         places |= set(found)
     assert len(places) > 8
     assert {y for y, _ in places} == {x for _, x in places} == set(range(5))
+
+
+def test_a_shift_is_a_part_of_the_picture_whatever_the_camera_has() -> None:
+    """A quarter of 8 x 16 pixels: 2 down and 4 across at most, each as likely as any other."""
+    frame = torch.arange(8 * 16, dtype=torch.uint8).reshape(1, 1, 8, 16, 1).expand(3000, 1, 8, 16, 1)
+    moved = shifted({"eye": (frame, frame)}, 0.25, torch.Generator().manual_seed(0))["eye"][0][:, 0, 4, 8, 0]
+    down, across = moved.long() // 16 - 4, moved.long() % 16 - 8
+    for steps, most in ((down, 2), (across, 4)):
+        values, counts = torch.unique(steps, return_counts=True)
+        assert values.tolist() == list(range(-most, most + 1))
+        assert counts.min() > 0.7 * 3000 / (2 * most + 1)
 
 
 def test_only_the_encoder_sees_frames_moved_and_only_while_learning() -> None:
