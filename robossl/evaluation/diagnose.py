@@ -11,6 +11,7 @@ from robossl.core.errors import RequestError
 from robossl.evaluation.calibration import calibration, pit_error
 from robossl.evaluation.collapse import dead_dimensions, effective_rank
 from robossl.evaluation.held import Held, hold_out
+from robossl.evaluation.inverse import GAPS as INVERSE_GAPS
 from robossl.evaluation.inverse import (
     inverse_accuracy,
     inverse_excess_curve,
@@ -18,10 +19,10 @@ from robossl.evaluation.inverse import (
     inverse_r2,
 )
 from robossl.evaluation.prediction import HORIZONS, forward_skill, valid_prediction_time
-from robossl.evaluation.probes import probe_curve, probe_r2
+from robossl.evaluation.probes import SAMPLES, probe_curve, probe_r2
 from robossl.evaluation.readout import fit_readout
 from robossl.evaluation.report import WORLD_KEYS
-from robossl.evaluation.rewards import reward_probe
+from robossl.evaluation.rewards import no_task, reward_probe
 from robossl.evaluation.ridge import Ridge
 
 Section = dict[str, Any]
@@ -54,7 +55,7 @@ def diagnose(
         lambda: _inverse(model, held, absent),
         lambda: _probes(held, absent),
         lambda: {"valid_prediction_time": valid_prediction_time(model, held, step_seconds, readout)},
-        lambda: {"reward_probe": reward_probe(held)},
+        lambda: _rewards(held, absent),
         lambda: {"calibration": calibration(model, held), "pit_error": pit_error(model, held)},
         lambda: _spread(held, model),
     ]
@@ -97,10 +98,15 @@ def _forward(model: Any, held: Held, readout: Ridge | None, absent: dict[str, st
 
 def _inverse(model: Any, held: Held, absent: dict[str, str]) -> Section:
     excess = inverse_excess_r2(model, held)
-    section: Section = {"inverse_excess_curve": inverse_excess_curve(held)}
-    if not section["inverse_excess_curve"]:
+    curve = inverse_excess_curve(held)
+    section: Section = {"inverse_excess_curve": curve} if curve else {}
+    if not curve:
         absent["world.inverse_excess_curve"] = "the held-out episodes have fewer than 20 steps to judge by"
-        del section["inverse_excess_curve"]
+    for gap in INVERSE_GAPS if curve else ():
+        if str(gap) not in curve:
+            absent[f"world.inverse_excess_curve.{gap}"] = (
+                f"fewer than 20 held-out moments lie {gap} steps apart"
+            )
     if held.actions.discrete:
         absent["world.inverse_r2"] = "actions are choices: see world.inverse_accuracy"
         absent["world.inverse_excess_r2"] = "actions are choices: see world.inverse_excess_accuracy"
@@ -114,12 +120,22 @@ def _probes(held: Held, absent: dict[str, str]) -> Section:
     found, curve = probe_r2(held), probe_curve(held)
     if not curve:
         absent["world.probe_curve"] = "nothing varies in the test episodes, so there is nothing to read"
+    for count in SAMPLES if curve else ():
+        if str(count) not in curve:
+            absent[f"world.probe_curve.{count}"] = f'the split "probe" gave {len(held.probe.valid):,} rows'
     return {
         "probe_r2": {name: row["r2"] for name, row in found.items()},
         "probes": found,
         **({"probe_curve": curve} if curve else {}),
         "probed": "physical state" if held.probe.truth else "observation",
     }
+
+
+def _rewards(held: Held, absent: dict[str, str]) -> Section:
+    found = reward_probe(held)
+    if why := no_task(held):
+        absent["world.reward_probe.task"] = why
+    return {"reward_probe": found}
 
 
 def _spread(held: Held, model: Any) -> Section:

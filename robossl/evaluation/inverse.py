@@ -90,7 +90,7 @@ def _fitted(held: Held, ahead: bool, gap: int = 1) -> Figure:
         answers[name] = held.actions.numbers(rows.action[steps])
         groups[name] = rows.episode[steps]
     random = generator(held.seed, "inverse", "features")
-    network = fit_network(inputs["probe"], answers["probe"], groups["probe"], random, _FEATURES)
+    network = fit_network(inputs["probe"], answers["probe"], groups["probe"], random, _FEATURES, least=0.0)
     guess = network(inputs["test"])
     if held.actions.discrete:
         right = guess.argmax(1) == answers["test"].argmax(1)

@@ -13,7 +13,6 @@ from robossl.evaluation.rows import Rows
 
 SAMPLES = (100, 1_000, 10_000)  # rows that a probe may be fitted on
 _FEATURES = 512  # hidden units of the small network
-_LEAST = 0.3  # spread of a hidden unit, at least: about half of what one of its kind has
 
 
 def probe_r2(held: Held) -> dict[str, dict[str, Any]]:
@@ -54,7 +53,7 @@ def _after(held: Held, count: int, fitted: np.ndarray, judged: np.ndarray, read:
     groups, random = held.probe.episode[rows], generator(held.seed, "probes", "features")
     scores = {
         "line": r2(judged, fit_ridge(z[rows], fitted[rows], groups)(asked)),
-        "network": r2(judged, fit_network(z[rows], fitted[rows], groups, random, _FEATURES, _LEAST)(asked)),
+        "network": r2(judged, fit_network(z[rows], fitted[rows], groups, random, _FEATURES)(asked)),
     }
     ends = np.cumsum([pair[1].shape[1] for pair in read.values()])[:-1]
     by_name = {

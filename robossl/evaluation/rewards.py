@@ -11,42 +11,48 @@ from robossl.core.seeding import generator
 from robossl.evaluation.held import Held, draw
 from robossl.evaluation.probes import varying
 from robossl.evaluation.ridge import fit_network, fit_ridge, r2
+from robossl.evaluation.rows import Rows
 
 _PLACES = 4  # rewards that are made up
 _ROWS = 5000  # rows a readout is fitted on, at most
+_STILL = 1e-6  # a reward that spreads no more never varies
 _FEATURES = 256  # hidden units of the small network
-_LEAST = 0.3  # spread of a hidden unit, at least: about half of what one of its kind has
 
 
 def reward_probe(held: Held) -> dict[str, dict[str, Any]]:
     """R2 of rewards read from z: {"task": ..., "<quantity> near <row>": ...}, each {"line", "network", "observation"}.
 
-    `task` is the reward that the stream recorded for coming to a row, which the model never saw; it is absent where
-    that never varies, and of goal envs, whose reward is about a goal that z does not hold. The others fall with the
-    distance of one quantity (privileged state where the stream has it, else an observed number) from what it is in a
-    row drawn from "probe": 1 there, 0.1 one spread away. `line` and `network` read z, `observation` is the same network
-    on the raw observation. Fitted on "probe", judged on "test".
+    `task` is the reward that the stream recorded for coming to a row, which the model never saw; `no_task` says why
+    it is absent. The others fall with the distance of one quantity (privileged state where the stream has it, else an
+    observed number) from what it is in a row drawn from "probe": 1 there, 0.1 one spread away. `line` and `network`
+    read z, `observation` is the same network on the raw observation. Fitted on "probe", judged on "test".
     """
-    rewards = dict(_made_up(held))
-    if (task := _task(held)) is not None:
-        rewards = {"task": task, **rewards}
+    rewards = {} if no_task(held) else {"task": (_came(held.probe), _came(held.test))}
+    rewards |= _made_up(held)
     if not rewards:
         raise RequestError("nothing varies that a reward could be made of")
     return {name: _read(held, *pair) for name, pair in rewards.items()}
 
 
-def _task(held: Held) -> tuple[np.ndarray, np.ndarray] | None:
-    """The recorded reward (N,) and (M,) of having come to a row; nan at rows that nothing led to."""
-    told = []
-    for rows in (held.probe, held.test):
-        if rows.reward is None or (isinstance(rows.observation, dict) and "desired_goal" in rows.observation):
-            return None
-        came = np.full(len(rows.valid), np.nan)
-        starts = rows.pairs(1)
-        came[starts + 1] = rows.reward[starts]
-        told.append(came)
-    varies = all(np.std(came[np.isfinite(came)]) > 1e-6 for came in told if np.isfinite(came).any())
-    return (told[0], told[1]) if varies and all(np.isfinite(came).any() for came in told) else None
+def no_task(held: Held) -> str | None:
+    """Why there is no reward of the task to be read; None where there is one."""
+    if held.test.reward is None or held.probe.reward is None:
+        return "the stream has no rewards"
+    if isinstance(held.test.observation, dict) and "desired_goal" in held.test.observation:
+        return "the task's reward is about a goal, which a latent does not hold"
+    came = [told[np.isfinite(told)] for told in map(_came, (held.probe, held.test))]
+    if any(len(told) == 0 or np.std(told) <= _STILL for told in came):
+        return "the recorded reward does not vary"
+    return None
+
+
+def _came(rows: Rows) -> np.ndarray:
+    """The recorded reward (N,) of having come to a row; nan at rows that nothing led to."""
+    assert rows.reward is not None
+    came = np.full(len(rows.valid), np.nan)
+    starts = rows.pairs(1)
+    came[starts + 1] = rows.reward[starts]
+    return came
 
 
 def _made_up(held: Held) -> list[tuple[str, tuple[np.ndarray, np.ndarray]]]:
@@ -76,7 +82,7 @@ def _read(held: Held, fitted: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
 
     def network(x: np.ndarray, x_asked: np.ndarray) -> float:
         random = generator(held.seed, "rewards", "features")
-        return _score(truth, fit_network(x, y, groups, random, _FEATURES, _LEAST)(x_asked))
+        return _score(truth, fit_network(x, y, groups, random, _FEATURES)(x_asked))
 
     return {
         "line": _score(truth, fit_ridge(z, y, groups)(z_asked)),

@@ -8,6 +8,7 @@ import numpy as np
 
 _STRENGTHS = 10.0 ** np.arange(-7.0, 2.0)  # per row, of inputs scaled to spread 1
 _FOLDS = 5
+_LEAST = 0.3  # spread of a network's hidden unit, at least: about half of what one of its kind has
 _DEAD = 1e-7  # an input that spreads less than this, relative to its size, says nothing
 
 
@@ -99,7 +100,7 @@ def fit_network(
     groups: np.ndarray,
     random: np.random.Generator,
     width: int,
-    least: float = 0.0,
+    least: float = _LEAST,
 ) -> Network:
     """The network from x (N, X), of about unit scale, to y (N, Y) with `width` hidden units; see `fit_ridge`."""
     layer = random.normal(size=(x.shape[1] + 1, width)) / np.sqrt(max(x.shape[1], 1))

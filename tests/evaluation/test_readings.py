@@ -13,7 +13,7 @@ from robossl.evaluation.diagnose import diagnose
 from robossl.evaluation.held import hold_out
 from robossl.evaluation.inverse import inverse_excess_curve
 from robossl.evaluation.probes import probe_curve
-from robossl.evaluation.rewards import reward_probe
+from robossl.evaluation.rewards import no_task, reward_probe
 from robossl.evaluation.ridge import fit_ridge
 from robossl.world import WorldConfig, WorldModel
 
@@ -53,6 +53,26 @@ def test_what_moves_in_one_row_of_a_hundred_is_trusted_less():
     assert abs(careful.weights[2, 0]) < 0.1 * abs(plain.weights[2, 0])
     same = fit_ridge(x, y, np.arange(100), least=1e-4)  # nothing spreads less
     np.testing.assert_array_equal(same.weights, plain.weights)
+
+
+def test_latents_are_measured_by_probe_alone():
+    altered = ToyStream()
+    for episode in altered.episodes("test"):
+        altered.table[episode.lane]["observation"] = altered.table[episode.lane]["observation"] * 9
+    before, after = (hold_out(PerfectModel(), stream) for stream in (ToyStream(), altered))
+    for ours, theirs in zip((before.scaled, before.centred), (after.scaled, after.centred)):
+        np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_allclose(after.scaled[1], 9 * before.scaled[1], rtol=1e-5)
+    np.testing.assert_allclose(before.centred[0].mean(0), 0, atol=1e-9)
+
+
+def test_what_cannot_be_read_does_not_decide_how_the_rest_is():
+    random = np.random.default_rng(0)
+
+    def drown(rows):
+        rows["state.noise"] = 1e6 * random.normal(size=(len(rows["valid"]), 1))
+
+    assert probe_curve(held_with(drown))["1000"]["quantities"]["position"]["line"] > 0.99
 
 
 def test_where_the_latents_lie_does_not_matter():
@@ -112,6 +132,7 @@ def test_nothing_is_read_from_a_constant_or_from_noise():
     constant = hold_out(ConstantModel(), ToyStream(LONG))
     assert all(row["line"] == row["network"] == 0 for row in probe_curve(constant).values())
     assert all(row["line"] <= 0 and row["network"] <= 0 for row in reward_probe(constant).values())
+    assert all(row["observation"] > 0.5 for row in reward_probe(constant).values())  # there it is
     assert set(inverse_excess_curve(constant).values()) == {0.0}
     random = np.random.default_rng(0)
 
@@ -154,6 +175,7 @@ def test_a_reward_about_a_goal_is_not_asked_of_what_holds_no_goal(tmp_path):
     assert np.std(held.test.reward) > 0
     assert "task" not in reward_probe(held)
     assert len(reward_probe(held)) == 4
+    assert "about a goal" in no_task(held)
 
 
 def test_a_reward_that_never_varies_is_not_probed():
@@ -167,6 +189,8 @@ def test_an_action_fades_among_those_that_follow():
     assert curve["1"] > curve["3"] > curve["5"] > curve["10"] > 0
     short = inverse_excess_curve(hold_out(PerfectModel(), ToyStream(LONG, steps=4)))
     assert list(short) == ["1", "3"]
+    told = diagnose(PerfectModel(), ToyStream(LONG, steps=4), 0.1)[1]
+    assert "5 steps apart" in told["world.inverse_excess_curve.5"]
     choices = inverse_excess_curve(hold_out(PerfectChooser(), ToyStream(LONG, discrete=True)))
     assert choices["1"] > choices["10"]
 
@@ -200,6 +224,8 @@ def test_the_shortest_lives_get_figures_or_reasons_and_no_warning(model, steps):
     assert "inverse_excess_curve" not in section
     assert "fewer than 20 steps" in absent["world.inverse_excess_curve"]
     assert "world.forward_skill" in absent
+    assert "gave" in absent["world.probe_curve.100"]
+    assert absent["world.reward_probe.task"] == "the recorded reward does not vary"
 
 
 def test_where_nothing_varies_there_is_nothing_to_read():
