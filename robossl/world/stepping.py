@@ -59,7 +59,7 @@ class Recorded:
         """Record anew: weights or optimiser are no longer where they were."""
         self._taken = 0  # steps of the warm-up
         self._inputs: SimpleNamespace | None = None
-        self._play: Callable[[], None] | None = None
+        self.play: Callable[[], None] | None = None  # one more step with the window that lies there
         self._losses = torch.zeros(())
 
     def __call__(self, window: Any) -> Tensor:
@@ -72,9 +72,9 @@ class Recorded:
             target.copy_(source, non_blocking=True)
         if self._eager or self._taken < _WARM_UP:
             return self._first()
-        if self._play is None:
+        if self.play is None:
             try:
-                self._play, self._losses = self._record(lambda: self._step(self._inputs))
+                self.play, self._losses = self._record(lambda: self._step(self._inputs))
             except RuntimeError as error:
                 self._eager = True
                 reason = str(error).strip().split("\n")[0]
@@ -84,7 +84,7 @@ class Recorded:
                     stacklevel=2,
                 )
                 return self._step(self._inputs)
-        self._play()
+        self.play()
         return self._losses.clone()
 
     def _first(self) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robossl.world.batch import Batch
+from robossl.world.batch import Batch, masked_mean
 from robossl.world.config import WorldConfig
 from robossl.world.networks import Perceptron
 from robossl.world.objective import Objective
@@ -16,12 +16,15 @@ _EDGE = 32  # a picture is decoded as _EDGE x _EDGE brightnesses
 def picture(batch: Batch) -> Tensor:
     """Error of the decoded first image of each row, 1 where the batch's mean picture is guessed."""
     now = next(iter(batch.images.values()))[0]  # [B, T+1, H, W, C]
-    real = batch.rows > 0
-    grey = now[real].float().mean(-1)[:, None] / 255  # [N, 1, H, W]
+    grey = now.flatten(0, 1).float().mean(-1)[:, None] / 255  # [N, 1, H, W]
     small = F.interpolate(grey, (_EDGE, _EDGE), mode="area").flatten(1)  # [N, P]
-    away = small - small.mean(0)
-    spread = away.square().mean().clamp_min(1e-8)  # where little changes little is asked
-    return (batch.model.heads["picture"](batch.z[real]) - away / spread.sqrt()).square().mean()
+    real = (
+        batch.rows.flatten()
+    )  # [N] rows are weighed, not picked: their number is not known before a step is made
+    away = small - (real[:, None] * small).sum(0) / real.sum()
+    spread = masked_mean(away.square().mean(-1), real).clamp_min(1e-8)  # where little changes little is asked
+    guess = batch.model.heads["picture"](batch.z.flatten(0, 1))  # [N, P]
+    return masked_mean((guess - away / spread.sqrt()).square().mean(-1), real)
 
 
 def build(config: WorldConfig, action: int) -> nn.Module:

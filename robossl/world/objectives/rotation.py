@@ -17,17 +17,17 @@ from robossl.world.objective import Objective
 def rotation(batch: Batch) -> Tensor:
     """Cross-entropy of telling the turn of each window's first pictures from z; 1 for a blind guess."""
     count = len(batch.z)
-    quarters = torch.arange(count) * 4 // count  # as many of each, and no index to look up on the device
-    turned = {path: turn(frames, quarters) for path, frames in batch.images.items()}
+    sizes = [(count * (k + 1) + 3) // 4 - (count * k + 3) // 4 for k in range(4)]  # as many of each
+    quarters = torch.arange(count, device=batch.z.device) * 4 // count  # [B]
+    turned = {path: turn(frames, sizes) for path, frames in batch.images.items()}
     z = batch.model.encoder(batch.vector[:, 0] if batch.model.observations.vectors else None, turned)
     guess = batch.model.heads["rotation"](z)  # [B, 4]
-    return F.cross_entropy(guess, quarters.to(guess.device)) / math.log(4)
+    return F.cross_entropy(guess, quarters) / math.log(4)
 
 
-def turn(frames: Frames, quarters: Tensor) -> Frames:
-    """The first pictures [B, H, W, C] of each window and those before them, turned by `quarters` [B], sorted."""
+def turn(frames: Frames, sizes: list[int]) -> Frames:
+    """The first pictures [B, H, W, C] of each window and those before them: so many by 0, 1, 2 and 3 quarters."""
     edge = min(frames[0].shape[-3:-1])
-    sizes = torch.bincount(quarters, minlength=4).tolist()
 
     def one(pictures: Tensor) -> Tensor:
         square = pictures[:, 0, :edge, :edge]  # a turn must not show in the shape
