@@ -25,6 +25,7 @@ from robossl.lab.progress import progress
 from robossl.streams import Stream
 from robossl.world import WorldConfig, WorldModel
 from robossl.world.config import PIXELS
+from robossl.world.device import resolve
 
 _ENV, _SIZE = "robossl/Reacher-v0", (64, 64)
 _ROWS = ("own", "without_picture", "forward", "inverse", "sigreg")
@@ -47,6 +48,7 @@ def main() -> None:
         "--only", nargs="+", default=_ROWS, metavar="ROW", help=f"of {', '.join(_ROWS)}, untrained"
     )
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 for all cores")
+    parser.add_argument("--device", default="auto", help="where the networks run (auto)")
     parser.add_argument("--out", type=Path, default=Path("runs/pixels"), metavar="DIR", help="of the streams")
     parser.add_argument("--markdown", action="store_true", help="the table instead of JSON")
     given, rest = parser.parse_known_args()
@@ -68,7 +70,7 @@ def configured(settings: dict[str, Any]) -> WorldConfig:
 def compared(given: argparse.Namespace, world: WorldConfig, seed: int) -> dict[str, Any]:
     """One seed: every row, the random policy, and what the first row's model is worth."""
     stream = lived(given, seed)
-    model = WorldModel(world, stream.observation_space, stream.action_space, seed)
+    model = WorldModel(world, stream.observation_space, stream.action_space, seed).to(resolve(given.device))
     section, absent = ablate(
         model, stream, _ENV, given.updates, given.offset, given.pairs, measure.EVALUATION_SEED + seed,
         thread_count(given.threads), progress(), only=given.only,
