@@ -30,9 +30,7 @@ class WorldConfig:
     straight: bool = True  # each network also adds a linear map of its input
     ensemble: int = 5  # heads of the predictor, each learning from its own share of every batch
     image: int = 64  # [pixels] images are resized to this edge
-    shift: int = (
-        0  # [pixels of the camera] by which each window's images move at random while learning, at most
-    )
+    shift: int = 0  # [pixels of that] each window's images move at random while learning, at most
     objectives: tuple[str, ...] = ("forward", "inverse", "observation", "error")
     rollout: int = 5  # [steps] predictions fed back while learning
     batch: int = 256  # windows an update
