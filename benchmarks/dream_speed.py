@@ -1,8 +1,8 @@
-"""How fast a dream is beside reality: `python -m benchmarks.dream_speed --env robossl/AntRun-v0 --json`.
+"""How fast a dream is beside reality: `python -m benchmarks.dream_speed --env robossl/HopperHop-v0 --json`.
 
 Steps a second of a world model's imagination, on the device, beside those of the env that it dreams of, on the CPU's
 threads, in turns. The model has the size of the default and has learned for a few updates only: what it knows costs
-nothing, and its doubt is not asked (`trust=inf`).
+nothing, its doubt is not asked (`trust=inf`), and it has no reward where the real env computes one.
 """
 
 from __future__ import annotations
