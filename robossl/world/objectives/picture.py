@@ -18,9 +18,8 @@ def picture(batch: Batch) -> Tensor:
     now = next(iter(batch.images.values()))[0]  # [B, T+1, H, W, C]
     grey = now.flatten(0, 1).float().mean(-1)[:, None] / 255  # [N, 1, H, W]
     small = F.interpolate(grey, (_EDGE, _EDGE), mode="area").flatten(1)  # [N, P]
-    real = (
-        batch.rows.flatten()
-    )  # [N] rows are weighed, not picked: their number is not known before a step is made
+    # rows are weighed, not picked: how many there are is not known when a step is recorded
+    real = batch.rows.flatten()  # [N]
     away = small - (real[:, None] * small).sum(0) / real.sum()
     spread = masked_mean(away.square().mean(-1), real).clamp_min(1e-8)  # where little changes little is asked
     guess = batch.model.heads["picture"](batch.z.flatten(0, 1))  # [N, P]
