@@ -64,6 +64,28 @@ def test_masked_steps_give_no_gradient(name: str) -> None:
         assert torch.equal(gradient, after[parameter]), parameter
 
 
+def test_masked_pictures_give_no_gradient() -> None:
+    stream, name = pictures("floor", 10), "picture"  # the others look at a window's first pictures alone
+    learner = taught(stream, "forward", "inverse", name, updates=1)
+    window = stream.windows(24, 5, np.random.default_rng(0))
+    window.valid[:, :] = True
+    window.valid[::3, 3] = False
+
+    def gradients() -> dict[str, torch.Tensor]:
+        learner.model.zero_grad(set_to_none=True)
+        objective(name).loss(encode(learner.model, window, torch.Generator().manual_seed(0))).backward()
+        return {n: p.grad for n, p in learner.model.named_parameters() if p.grad is not None}
+
+    before = gradients()
+    window.observation[::3, 4:] = 255 - window.observation[::3, 4:]
+    after = gradients()
+    assert before.keys() == after.keys()
+    assert all(torch.allclose(before[n], after[n], rtol=1e-4, atol=1e-6) for n in before)
+    window.observation[1::3, 4:] = 255 - window.observation[1::3, 4:]  # what is real does count
+    seen = gradients()
+    assert any(not torch.allclose(before[n], seen[n], rtol=1e-4, atol=1e-6) for n in before)
+
+
 @pytest.mark.parametrize("name", TELLING)
 def test_it_falls_on_a_learnable_world(name: str) -> None:
     partners = {"error": ["forward", "inverse", "observation"]}.get(name, [])
