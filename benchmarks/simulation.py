@@ -28,7 +28,7 @@ from robossl.envs.foreign import make_foreign
 
 from robossl.core.errors import unknown
 
-_STEPS = 40  # control steps of one round, within every time limit
+_STEPS = 120  # control steps of a turn, within every time limit; the first few of a turn find cold caches
 _SIZE = (64, 64)  # [pixels] height and width
 _SYNC_LANES = 16
 _MEMORY_LANES = 1024
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--task", nargs="+", metavar="NAME", help="tasks beside the bare batch (all)")
     parser.add_argument("--num-envs", type=int, default=64, metavar="N", help="lanes (64)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads (2)")
-    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="rounds of 40 steps (15)")
+    parser.add_argument("--rounds", type=int, default=15, metavar="N", help=f"rounds of {_STEPS} steps (15)")
     parser.add_argument("--envpool", metavar="PYTHON", help="a Python that has EnvPool")
     given = parser.parse_args()
     ids = robossl.envs.register()
@@ -147,7 +147,7 @@ def beside_sync(given: argparse.Namespace) -> dict[str, dict[str, float]]:
         envs.reset(seed=0)
         actions = _actions(envs)
         ways = partial(_live, envs, actions), partial(_live, theirs, actions)
-        rows[name] = _race(*ways, max(3, given.rounds // 3), _STEPS * _SYNC_LANES, "sync")
+        rows[name] = _race(*ways, given.rounds, _STEPS * _SYNC_LANES, "sync")
         envs.close()
     theirs.close()
     return rows

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from .planar import Limb, PlanarRunner, RunnerTask, Tip, runner_bound
-from .shaping import pace
+from .shaping import number, pace
 from .task import Pose
 
 _RADIUS = 0.046  # [m] of every limb
+_ZERO, _ONE, _TWO = number(0.0), number(1.0), number(2.0)
 
 
 class CheetahBody(PlanarRunner):
@@ -57,11 +58,18 @@ class CheetahRun(RunnerTask):
 
     def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
         """The share of the wished speed, less so the farther from upright."""
-        return pace(self._DIRECTION * body.speed(), self._SPEED) * (1 + body.upright()) / 2
+        share = pace(self._forward(body), self._SPEED)
+        share *= _ONE + body.upright()
+        share /= _TWO
+        return share
 
     def success(self, body: Any) -> np.ndarray:
         """The wished speed, not upside down."""
-        return (self._DIRECTION * body.speed() >= self._SPEED) & (body.upright() > 0)
+        return (self._forward(body) >= number(self._SPEED)) & (body.upright() > _ZERO)
+
+    def _forward(self, body: Any) -> np.ndarray:
+        """(n,) [m/s] in the wished direction."""
+        return number(self._DIRECTION) * body.speed()
 
 
 class CheetahBackward(CheetahRun):

@@ -50,6 +50,11 @@ class Layout:
         sizes = [len(limited), len(turns), len(turns), len(rest), self.speeds]
         ends = np.cumsum(sizes).tolist()
         self.parts = [slice(end - size, end) for size, end in zip(sizes, ends)]  # of the observation
+        order = [*limited, *turns, *turns, *rest, *range(model.nq, model.nq + self.speeds)]
+        self.columns = 1 + np.array(order, np.int64)  # (D,) of the state, whose rows begin with the time
+        others = np.zeros(len(order) - len(limited))
+        self.shift = np.append(self.middle, others)  # (D,) and
+        self.scale = np.append(self.half, others + 1.0)  # (D,): what they are taken from and divided by
         self.bound = np.repeat([2.0, 1.0, 1.0, _FAR, _FAR], sizes)  # (D,)
 
 
@@ -72,18 +77,21 @@ class Joints(Body):
 
     layout: Layout
 
+    def __init__(self, batch: Any) -> None:
+        super().__init__(batch)
+        self._rows = batch.state  # (n, P) live
+        lanes = len(self.qpos), 1
+        self._shift, self._scale = np.tile(self.layout.shift, lanes), np.tile(self.layout.scale, lanes)
+
     def observation(self) -> np.ndarray:
         """(n, D)."""
-        layout = self.layout
-        seen = np.empty((len(self.qpos), len(layout.bound)), order="F")
-        limited, cosine, sine, rest, speed = (seen[:, part] for part in layout.parts)
-        pose = self.qpos.copy("F")
-        np.subtract(pose[:, layout.limited], layout.middle, out=limited)
-        limited /= layout.half
-        np.cos(pose[:, layout.turns], out=cosine)
-        np.sin(pose[:, layout.turns], out=sine)
-        rest[:] = pose[:, layout.rest]
-        speed[:] = self.qvel
+        _, cosine, sine, *_ = self.layout.parts
+        seen = self._rows.take(self.layout.columns, axis=1)
+        seen -= self._shift
+        seen /= self._scale
+        if cosine.stop > cosine.start:
+            np.cos(seen[:, cosine], out=seen[:, cosine])
+            np.sin(seen[:, sine], out=seen[:, sine])
         return seen
 
     @classmethod

@@ -50,10 +50,12 @@ class PlanarRunner(Footed):
         super().__init__(batch)
         joints = _joints(type(self))
         whole = 2 * (_FREE + joints)  # coordinates and velocities; a row of the state begins with the time
-        self._sensed = batch.state[:, 2 : 1 + whole]  # (n, 5 + 2 J) live: all of them but x
-        self._scale = np.concatenate(
-            [[self.stature, 1.0], np.ones(joints), [_SPEED, _SPEED], np.full(1 + joints, _SPIN)]
+        self._rows = batch.state  # (n, P) live
+        self._sensed = np.r_[2, 3, 3, 4 : 1 + whole]  # its columns: all but x; the pitch for cosine and sine
+        scale = np.concatenate(
+            [[self.stature, 1.0, 1.0], np.ones(joints), [_SPEED, _SPEED], np.full(1 + joints, _SPIN)]
         )
+        self._scale = np.tile(scale, (len(self.qpos), 1))  # a row for every lane: quicker to divide by
 
     def torso_height(self) -> np.ndarray:
         """(n,) [m] above the floor."""
@@ -74,11 +76,11 @@ class PlanarRunner(Footed):
 
     def observation(self) -> np.ndarray:
         """(n, 6 + 2 J)."""
-        seen = np.empty((len(self.qpos), self._scale.size + 1))
-        np.divide(self._sensed, self._scale, out=seen[:, 1:])  # height, pitch, joints, all velocities
-        seen[:, 0] = seen[:, 1]  # the pitch gives way to its cosine and sine
+        seen = self._rows.take(self._sensed, axis=1)
+        seen /= self._scale
+        sine = seen[:, 2]
         seen[:, 1] = self.upright()
-        np.sin(self.qpos[:, 2], out=seen[:, 2])
+        np.sin(sine, out=sine)
         return seen
 
     @classmethod

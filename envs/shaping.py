@@ -49,8 +49,11 @@ def pace(speed: np.ndarray, target: float) -> np.ndarray:
     """0 at rest and in the wrong direction, 1 at `target` and beyond; between them it rises almost evenly."""
     margin = 2 * target  # the part of the tolerance's flank that is nearly straight
     at_rest, rise = _at_rest(target, margin)
-    share = tolerance(speed, target, np.inf, margin) - at_rest
-    return np.maximum(share, _ZERO) / rise
+    share = tolerance(speed, target, np.inf, margin)
+    share -= at_rest
+    np.maximum(share, _ZERO, out=share)
+    share /= rise
+    return share
 
 
 @lru_cache(maxsize=256)
