@@ -2,8 +2,9 @@
 
 Everything is a ratio of two things done in turn in one run, so that a slow moment of the machine hits both:
 every task's vector env beside bare `Batch.step` with the same model, states and actions; Gymnasium's own
-HalfCheetah beside Gymnasium's SyncVectorEnv and, with `--envpool PYTHON`, beside EnvPool in a Python that has it;
-and pictures of 64x64 pixels beside Gymnasium's default renderer. And the memory of 1,024 lanes of the largest body.
+HalfCheetah beside 16 lanes of it in Gymnasium's SyncVectorEnv and, with `--envpool PYTHON`, beside EnvPool in a
+Python that has it; and pictures of 64x64 pixels beside Gymnasium's default renderer. And the memory of 1,024 lanes
+of the largest body.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def table(report: dict[str, Any]) -> str:
         lines.append(f"{section} (promised: {_PROMISED[section]:g})")
         for name, row in report[section].items():
             rates = ", ".join(f"{key} {value:,.0f}" for key, value in row.items() if isinstance(value, float))
-            lines.append(f"  {name:32} {row.get('ratio', float('nan')):6.2f}  {row.get('absent', rates)}")
+            lines.append(f"  {name:34} {row.get('ratio', float('nan')):6.2f}  {row.get('absent', rates)}")
     lines.append(f"memory: {report['memory']['mebibytes']} MiB, {report['memory']['env']}")
     return "\n".join([*lines, f"below what is promised: {', '.join(report['below']) or 'nothing'}"])
 
@@ -129,26 +130,33 @@ def beside_bare(env_id: str, given: argparse.Namespace) -> dict[str, float]:
     return row
 
 
-def _half_cheetah(lanes: int, threads: int) -> tuple[gym.vector.VectorEnv, gym.vector.VectorEnv]:
-    """Gymnasium's HalfCheetah: as a native batch of its MJCF file, and in SyncVectorEnv."""
-    theirs = make_foreign("HalfCheetah-v5", lanes, vectorization="sync")
-    single: Any = theirs.env.envs[0].unwrapped  # type: ignore[attr-defined]
-    settings = {"model": single.fullpath, "substeps": single.frame_skip, "max_episode_steps": 1000}
-    return gym.make_vec("robossl/Mjcf-v0", num_envs=lanes, nthread=threads, **settings), theirs
+def _half_cheetah(lanes: int, threads: int, theirs: gym.vector.VectorEnv) -> gym.vector.VectorEnv:
+    """The robot of Gymnasium's HalfCheetah `theirs` as a native batch of its MJCF file."""
+    settings = {"max_episode_steps": 1000, "num_envs": lanes, "nthread": threads, **_same_robot(theirs)}
+    return gym.make_vec("robossl/Mjcf-v0", **settings)
+
+
+def _same_robot(theirs: Any) -> dict[str, Any]:
+    """What robossl/Mjcf-v0 is to be given to be the robot of Gymnasium's env."""
+    single: Any = theirs.env.envs[0].unwrapped
+    return {"model": single.fullpath, "substeps": single.frame_skip}
 
 
 def beside_sync(given: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """The same robot, 16 lanes, in SyncVectorEnv; beside it our own cheetah's rate against the same."""
+    """The same robot, and our own cheetah, in 16 lanes and in `--num-envs`, beside 16 lanes in SyncVectorEnv."""
     rows = {}
-    ours, theirs = _half_cheetah(_SYNC_LANES, given.threads)
+    theirs = make_foreign("HalfCheetah-v5", _SYNC_LANES, vectorization="sync")
     theirs.reset(seed=0)
-    cheetah = gym.make_vec("robossl/CheetahRun-v0", num_envs=_SYNC_LANES, nthread=given.threads)
-    for name, envs in {"HalfCheetah-v5": ours, "robossl/CheetahRun-v0": cheetah}.items():
-        envs.reset(seed=0)
-        actions = _actions(envs)
-        ways = partial(_live, envs, actions), partial(_live, theirs, actions)
-        rows[name] = _race(*ways, given.rounds, _STEPS * _SYNC_LANES, "sync")
-        envs.close()
+    sync = partial(_live, theirs, _actions(theirs))
+    for lanes in dict.fromkeys((_SYNC_LANES, given.num_envs)):
+        half = _half_cheetah(lanes, given.threads, theirs)
+        cheetah = gym.make_vec("robossl/CheetahRun-v0", num_envs=lanes, nthread=given.threads)
+        for name, envs in {"HalfCheetah-v5": half, "robossl/CheetahRun-v0": cheetah}.items():
+            envs.reset(seed=0)
+            live, count = partial(_live, envs, _actions(envs)), _STEPS * lanes
+            row = _race(live, sync, given.rounds, count, "sync", other_count=_STEPS * _SYNC_LANES)
+            rows[f"{name}, {lanes} lanes"] = row
+            envs.close()
     theirs.close()
     return rows
 
@@ -165,7 +173,8 @@ def beside_envpool(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
         hello = json.loads(pool.stdout.readline() or '{"absent": "EnvPool did not start"}')
         if "absent" in hello:
             return {"HalfCheetah": hello}
-        ours, theirs = _half_cheetah(given.num_envs, given.threads)
+        theirs = make_foreign("HalfCheetah-v5", 1, vectorization="sync")
+        ours = _half_cheetah(given.num_envs, given.threads, theirs)
         theirs.close()
         actions = _actions(ours)
         ours.reset(seed=0)
@@ -198,9 +207,8 @@ def pictures() -> dict[str, dict[str, float]]:
     """Pictures a second of HalfCheetah, and of our own bodies beside it."""
     size = {"height": _SIZE[0], "width": _SIZE[1]}
     theirs = make_foreign("HalfCheetah-v5", 1, render_mode="rgb_array", **size)
-    single: Any = theirs.env.envs[0].unwrapped  # type: ignore[attr-defined]
     theirs.reset(seed=0)
-    same = {"robossl/Mjcf-v0": {"model": single.fullpath, "substeps": single.frame_skip}}
+    same = {"robossl/Mjcf-v0": _same_robot(theirs)}
     rows = {}
     for env_id, settings in (same | {"robossl/CheetahRun-v0": {}, "robossl/Reacher-v0": {}}).items():
         ours = gym.make_vec(env_id, num_envs=16, pixels=_SIZE, **settings)
