@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from robossl.world.config import recipe
 
 
 def make(env: str, num_envs: int = 1, threads: int = 0, **settings: Any) -> gym.vector.VectorEnv:
-    """A vector env of any Gymnasium id: `num_envs` lanes, ours on one native MuJoCo batch."""
+    """A vector env of any Gymnasium id or MJCF file: `num_envs` lanes, ours on one native MuJoCo batch."""
     return plugins.make_envs(env, num_envs, threads=thread_count(threads), **settings)
 
 
@@ -41,13 +42,13 @@ def collect(
     """A stream of `steps` environment steps of a policy, all lanes together.
 
     `policy` is a name (random, pink, zero), a run or agent folder, or an object with `act` and `reset`.
-    `envs` is a vector env, which stays open, or an id, of which `num_envs` lanes are made.
+    `envs` is a vector env, which stays open, or an id or MJCF file, of which `num_envs` lanes are made.
     """
     check_count("steps", steps)
     if isinstance(policy, str) and not Path(policy).is_dir():
         plugins.policy(policy)  # a wrong name is told before anything is made
     made = make(envs, num_envs, threads) if isinstance(envs, str) else envs
-    name = envs if isinstance(envs, str) else getattr(envs.spec, "id", type(envs).__name__)
+    name = plugins.written(envs) if isinstance(envs, str) else plugins.name_of(envs)
     label = policy if isinstance(policy, str) else type(policy).__name__
     settings = {"env": name, "policy": label, "steps": steps, "num_envs": made.num_envs, "seed": seed}
     acting = _policy(policy, made, seed)
@@ -116,7 +117,7 @@ def pretrain(
         learner.model.save(folder)
         folders.sign(
             folder, "model", settings | {"world": to_dict(model.config)}, env=env, seed=seed,
-            updates=learner.updates, stream=str(source.path),
+            updates=learner.updates, stream=os.path.relpath(source.path, folder),
         )  # fmt: skip
     if ended is not None:
         raise ended
@@ -178,6 +179,7 @@ def trained(
     check_count("num_envs", num_envs)
     if export_zip is not None:
         check_place(export_zip)
+    env = plugins.written(env)
     envs = make(env, num_envs, threads, autoreset_mode=AutoresetMode.DISABLED)
     name = minds.agent_for(agent, envs.single_action_space)
     encoder = minds.seen(representation, envs, seed)

@@ -29,14 +29,14 @@ _LEFT_BEHIND = Path("MUJOCO_LOG.TXT")  # MuJoCo writes its warnings there, into 
 def check(
     env_id: str, seconds_limit: float = 10.0, say: Callable[[Finding], None] | None = None, **settings: Any
 ) -> list[Finding]:
-    """Try everything on one env; `settings` go to `gymnasium.make`. Each finding goes to `say` as it comes.
+    """Try everything on one env, an id or an MJCF file; `settings` go to `gymnasium.make`. `say` hears each finding.
 
     The probes run in a process of their own, where a call that takes longer than `seconds_limit` is ended and
     the rest goes on. `RequestError` for an id that does not exist, with the near ones.
     """
     if seconds_limit <= 0:
         raise RequestError(f"seconds_limit is {seconds_limit}; expected more than 0")
-    spec = plugins.env_spec(env_id)
+    spec, settings = plugins.env_spec(env_id), plugins.made_with(env_id) | settings
     findings: list[Finding] = []
 
     def tell(finding: Finding) -> None:

@@ -14,14 +14,16 @@ from robossl.world.device import resolve
 def admit(config: LearnConfig) -> LearnConfig:
     """`RequestError` for an env, a policy, an agent, an objective or a device that is not there or does not fit.
 
-    Gives the config, with the recipe that fits the observations where nothing was said about the world model.
+    Gives the config as it is to be written down, with the recipe that fits the observations where nothing was said
+    about the world model.
     """
-    spec = plugins.env_spec(config.env)
+    plugins.env_spec(config.env)
+    config = dataclasses.replace(config, env=plugins.written(config.env))
     resolve(config.device)
     explore = plugins.policy(config.explore.policy)
     if config.agent.name != "auto":
         plugins.agent(config.agent.name)
-    envs = plugins.make_envs(spec.id, 1)
+    envs = plugins.make_envs(config.env, 1)
     try:
         explore(envs.single_action_space, 1, seed=0)
         if config.world == WorldConfig():

@@ -36,7 +36,7 @@ def evaluate(
     path = None if isinstance(model, WorldModel) else Path(model)
     kind = "model" if path is None else _kind(path)
     source = _stream(path, kind, stream)
-    name = env or _env(path, kind, source)
+    name = plugins.written(env or _env(path, kind, source))
     plugins.env_spec(name)
     world = model if isinstance(model, WorldModel) else None
     if path is not None and kind != "agent":

@@ -106,6 +106,6 @@ def _nearby(folder: Path) -> str:
 
 
 def slug(env: str) -> str:
-    """A short folder name for an env id: robossl/CartPoleSwingUp-v0 -> cartpoleswingup."""
-    name = env.split(":")[-1].split("/")[-1]
+    """A short folder name for an env: robossl/CartPoleSwingUp-v0 -> cartpoleswingup, robots/my_arm.xml -> my_arm."""
+    name = env.split(":")[-1].split("/")[-1].removesuffix(".xml").removesuffix(".mjcf")
     return "".join(c for c in name.rsplit("-v", 1)[0].lower() if c.isalnum() or c in "-_") or "env"

@@ -8,8 +8,10 @@ agents or policies) and `robossl.objectives` (an objective).
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
+import traceback
 import warnings
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -18,8 +20,11 @@ from typing import Any
 import gymnasium
 
 from robossl.core.errors import RequestError, unknown
+from robossl.lab.checks.watch import place
 
 _NAMESPACE = "robossl"
+_MJCF = f"{_NAMESPACE}/Mjcf-v0"  # the env that a file makes a robot
+_MJCF_FILES = (".xml", ".mjcf")
 
 
 def _joined(group: str) -> list[tuple[EntryPoint, Any]]:
@@ -63,25 +68,64 @@ def native(spec: gymnasium.envs.registration.EnvSpec) -> bool:
 
 
 def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
-    """The spec of an env id; `package:id` imports the package first. `RequestError` with the near names."""
+    """The spec of an env id, or of the MJCF file `env`; `package:id` imports the package first.
+
+    `RequestError` with the near names, or with what the package raised.
+    """
+    if _is_file(env):
+        return gymnasium.registry[_MJCF] if made_with(env) else gymnasium.registry[env]
     if ":" in env:
         package, env = env.split(":", 1)
-        try:
-            importlib.import_module(package)
-        except ModuleNotFoundError as error:
-            raise RequestError(f"no package {error.name!r} to import for env {package}:{env}") from error
+        _import(package, env)
     if env not in gymnasium.registry:
         raise _unknown_env(env)
     return gymnasium.registry[env]
 
 
+def made_with(env: str) -> dict[str, Any]:
+    """What the env is to be made with beyond its id: the model, where `env` is an MJCF file."""
+    if not _is_file(env):
+        return {}
+    if not os.path.isfile(env):
+        raise RequestError(f"no MJCF file {env}; expected a file that is there, or a Gymnasium id")
+    return {"model": os.path.abspath(env)}
+
+
+def written(env: str) -> str:
+    """The env as it is written down: an MJCF file by its whole path, an id as it is."""
+    return os.path.abspath(env) if _is_file(env) else env
+
+
+def name_of(envs: gymnasium.vector.VectorEnv) -> str:
+    """What these envs are asked for by: their MJCF file or their id; the name of their class where they have none."""
+    if envs.spec is None:
+        return type(envs).__name__
+    model = (envs.spec.kwargs or {}).get("model") if envs.spec.id == _MJCF else None
+    return envs.spec.id if model is None else written(str(model))
+
+
+def _is_file(env: str) -> bool:
+    return env.lower().endswith(_MJCF_FILES)
+
+
+def _import(package: str, env: str) -> None:
+    """Import a stranger's package, whatever it may raise."""
+    try:
+        importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        asked = "" if package.startswith(str(error.name)) else f", which {package} imports,"
+        raise RequestError(f"no package {error.name!r}{asked} to import for env {package}:{env}") from error
+    except Exception as error:  # a stranger's import may raise anything; it is named, not hidden
+        words = " ".join(str(error).split())
+        where = place(traceback.extract_tb(error.__traceback__))
+        raise RequestError(
+            f"package {package!r} of env {package}:{env} cannot be imported: {type(error).__name__}: {words}"
+            f"{f' at {where}' if where else ''}"
+        ) from error
+
+
 def _unknown_env(env: str) -> RequestError:
     """Near names among all ids; the list shows ours, since Gymnasium's own would fill the screen."""
-    if env.endswith(".xml"):
-        return RequestError(
-            f"{env} is an MJCF file; expected an env id. In Python: "
-            f"gymnasium.make_vec('robossl/Mjcf-v0', model={env!r})"
-        )
     meant = [i for i in env_ids() if _bare(i) == _bare(env)]
     near = unknown("env", env, gymnasium.registry)
     hint = (
@@ -100,10 +144,10 @@ def _bare(env: str) -> str:
 
 
 def make_envs(env: str, num_envs: int, threads: int = 1, **settings: Any) -> gymnasium.vector.VectorEnv:
-    """A vector env of any Gymnasium id: a native batch, or others by Gymnasium's own vectorisation."""
+    """A vector env of any Gymnasium id or MJCF file: a native batch, or Gymnasium's own vectorisation."""
     if num_envs < 1:
         raise RequestError(f"num_envs is {num_envs}; expected 1 or more")
-    spec = env_spec(env)
+    spec, settings = env_spec(env), made_with(env) | settings
     if native(spec):
         return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
     return importlib.import_module("robossl.envs.foreign").make_foreign(spec.id, num_envs, **settings)

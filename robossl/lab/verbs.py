@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +70,7 @@ def learn(options: Namespace) -> Result:
             layers.insert(0, (options.config, configuration.from_toml(options.config)))
     settings = configuration.parse(LearnConfig, *layers)
     if not options.resume:
-        space = _observed(plugins.env_spec(settings.env).id)
+        space = _observed(settings.env)
         settings = configuration.parse(LearnConfig, _recipe(space), *layers)
     from robossl.lab.loop import learn as run
 
@@ -116,12 +115,7 @@ def check(options: Namespace) -> Result:
     """`robossl check`."""
     from robossl.lab import check as checking
 
-    if options.env.endswith(".xml"):
-        if not os.path.isfile(options.env):
-            raise RequestError(f"no MJCF file {options.env}; expected an .xml file or a Gymnasium id")
-        findings = checking.check("robossl/Mjcf-v0", model=os.path.abspath(options.env))
-    else:
-        findings = checking.check(plugins.env_spec(options.env).id)
+    findings = checking.check(options.env)
     return Result(checking.describe(findings), checking.to_json(findings), int(checking.failed(findings)))
 
 

@@ -31,7 +31,7 @@ def play(path: str, policy: str, out: str | None, viewer: bool, episodes: int, s
     if out is None and not viewer:
         raise RequestError("say how to watch: --video FILE.mp4 or --viewer")
     folder = Path(path).is_dir() and not path.startswith("robossl/")
-    env = minds.env_of(path) if folder else plugins.env_spec(path).id
+    env = minds.env_of(path) if folder else path
     target = _video_file(out) if out else None
     envs = viewable(env, "human" if viewer else "rgb_array")
     acting: Any = (

@@ -57,7 +57,7 @@ def test_help_of_every_verb_shows_an_example(verb, tmp_path):
         (["report", "nowhere"], "nowhere"),
         (["check", "robossl/Reecher-v0"], "did you mean"),
         (["check", "reacher"], "did you mean 'robossl/Reacher-v0'"),
-        (["learn", "my_robot.xml"], "gymnasium.make_vec('robossl/Mjcf-v0', model='my_robot.xml')"),
+        (["learn", "my_robot.xml"], "no MJCF file my_robot.xml"),
         (["envs", "--filter", "zebra"], "zebra"),
     ],
 )
