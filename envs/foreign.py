@@ -6,10 +6,12 @@ import difflib
 import importlib
 import os
 import sys
+import sysconfig
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -24,22 +26,35 @@ from .native import choose_backend, load_mujoco
 _CHEAP = 1e-3  # [s] a step quicker than this is never worth a process of its own
 _PROBE = 32  # steps of one env that tell whether a race is worth while
 _RACE = 0.3  # [s] each way
+_STANDARD = sysconfig.get_path("stdlib") + os.sep
+_NOT_OF_THE_ENV = (  # who calls an env, or is called by it
+    __file__,
+    *(
+        str(Path(str(module.__file__)).parent) + os.sep
+        for module in (gymnasium.vector, gymnasium.wrappers, np)
+    ),
+)
 
 
 class ForeignVectorEnv(VectorWrapper):
     """Gymnasium's own vectorisation of an id, with pictures lane by lane.
 
-    Whatever the env raises becomes a `WorkError` of one line that names the env and where it stood.
+    Whatever the env raises becomes a `WorkError` of one line that names the env, as it was `asked` for, and where
+    it stood.
     """
+
+    def __init__(self, env: VectorEnv, asked: str) -> None:
+        super().__init__(env)
+        self._asked = asked
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """All lanes, or those of `options["reset_mask"]`."""
-        with _named(self.spec, "reset"):
+        with _named(self._asked, "reset"):
             return self.env.reset(seed=seed, options=options)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """One step of all lanes."""
-        with _named(self.spec, "step"):
+        with _named(self._asked, "step"):
             return self.env.step(actions)
 
     def render_frame(self, lane: int) -> np.ndarray | None:
@@ -49,7 +64,7 @@ class ForeignVectorEnv(VectorWrapper):
         """
         if self.render_mode != "rgb_array" or not isinstance(self.env, SyncVectorEnv):
             return None
-        with _drawn(self.spec):
+        with _drawn(self._asked):
             return self.env.envs[lane].render()  # type: ignore[return-value]
 
     def render(self) -> tuple[Any, ...] | None:
@@ -57,15 +72,15 @@ class ForeignVectorEnv(VectorWrapper):
 
         RequestError where the env says that a package for drawing is missing.
         """
-        with _drawn(self.spec):
+        with _drawn(self._asked):
             return self.env.render()
 
 
 class _Maker:
     """Makes one env, here or in another process, without MuJoCo's chatter about old models."""
 
-    def __init__(self, spec: EnvSpec, arguments: dict[str, Any]) -> None:
-        self.spec, self.arguments = spec, arguments
+    def __init__(self, spec: EnvSpec, arguments: dict[str, Any], asked: str) -> None:
+        self.spec, self.arguments, self.asked = spec, arguments, asked
 
     def __call__(self) -> gymnasium.Env:
         with _quiet(self.spec):
@@ -73,9 +88,9 @@ class _Maker:
 
 
 @contextmanager
-def _drawn(spec: EnvSpec | None) -> Iterator[None]:
+def _drawn(asked: str) -> Iterator[None]:
     """As `_named`, and in plain words where there is nothing to draw with."""
-    with _named(spec, "render"):
+    with _named(asked, "render"):
         try:
             yield
         except gymnasium.error.DependencyNotInstalled as error:
@@ -83,19 +98,24 @@ def _drawn(spec: EnvSpec | None) -> Iterator[None]:
 
 
 @contextmanager
-def _named(spec: EnvSpec | None, call: str) -> Iterator[None]:
+def _named(asked: str, call: str) -> Iterator[None]:
     """What a stranger's env raises, in one line: which env, in which call, what, and where in its code."""
     try:
         yield
     except (RequestError, WorkError):
         raise
     except Exception as error:
-        name = spec.id if spec is not None else "the env"
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise WorkError(
-            f"{name} raised {type(error).__name__} in {call}: {_one_line(error)} "
-            f"({os.path.basename(frame.filename)}:{frame.lineno}); see robossl check {name}"
-        ) from error
+        words = f"{asked} raised {type(error).__name__} in {call}: {_one_line(error)}"
+        raise WorkError(f"{words}{_where(error)}; see robossl check {asked}") from error
+
+
+def _where(error: Exception) -> str:
+    """The innermost line that is the env's own: ` (my_env.py:31)`; nothing where none is."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        of_python = frame.filename.startswith(_STANDARD) and "site-packages" not in frame.filename
+        if not of_python and not frame.filename.startswith(_NOT_OF_THE_ENV):
+            return f" ({os.path.basename(frame.filename)}:{frame.lineno})"
+    return ""
 
 
 def make_foreign(
@@ -120,7 +140,7 @@ def make_foreign(
             raise RequestError("pictures need vectorization='sync'; got 'async' with a render_mode")
         vectorization = "sync"
     spec = _find(env_id)
-    maker = _Maker(spec, arguments)
+    maker = _Maker(spec, arguments, env_id)
     mode = AutoresetMode(autoreset_mode)
     try:
         envs = _vectorized(maker, num_envs, mode, vectorization)
@@ -129,7 +149,7 @@ def make_foreign(
     except Exception as error:
         raise RequestError(f"the env {env_id!r} cannot be made: {_one_line(error)}") from error
     envs.spec = spec
-    return ForeignVectorEnv(envs)
+    return ForeignVectorEnv(envs, env_id)
 
 
 def _vectorized(maker: _Maker, num_envs: int, mode: AutoresetMode, vectorization: str) -> VectorEnv:
@@ -148,7 +168,7 @@ def _seconds_a_step(maker: _Maker) -> float:
     """[s] a step of one env takes, resets included."""
     env = maker()
     env.action_space.seed(0)
-    with _named(maker.spec, "its first steps"):
+    with _named(maker.asked, "its first steps"):
         env.reset(seed=0)
         began = time.perf_counter()
         for _ in range(_PROBE):

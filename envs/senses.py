@@ -78,9 +78,12 @@ class Senses:
 
 
 def within(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Values (n, D) held in [low, high] as float32; NaN, which only broken physics has, at the edge."""
-    held = np.fmax(values, low)
-    return np.fmin(held, high, out=held).astype(np.float32, "C")
+    """Values (n, D) held in [low, high] as float32.
+
+    NaN stays NaN: broken physics has been put back before, so it is a fault of the body, which nobody should hide.
+    """
+    held = np.maximum(values, low)
+    return np.minimum(held, high, out=held).astype(np.float32, "C")
 
 
 def box(bound: np.ndarray) -> spaces.Box:

@@ -58,6 +58,10 @@ class Simulation:
         self.substeps = substeps or task.body.substeps  # physics steps per control step
         self.num_envs = num_envs
         self.model = load_model(task.body.model)
+        if self.model.nu == 0:
+            raise RequestError(
+                f"{task.body.model} has no actuators: a robot that learns needs one <actuator> or more"
+            )
         self.batch = Batch(self.model, num_envs, nthread)
         self.body = task.body(self.batch)
         self.known: dict[Any, Any] | None = None  # as the body's: the same answers, for as long
@@ -176,8 +180,11 @@ class Simulation:
             lanes = np.array(sorted(reasons))
             failure[lanes] = True
             self.batch.state[lanes] = self._before[lanes]
+            spoilt = lanes[~np.isfinite(self._before[lanes]).all(axis=1)]
+            if spoilt.size:  # by somebody who wrote into the state between two steps
+                self.batch.reset(spoilt, stage=0)
             self._settle(lanes)
-            self._mishaps.tell(reasons, self._rows[:, 0])
+            self._mishaps.tell(reasons, self._before[:, 0])
         return failure
 
     def _judge(self, action: np.ndarray, failure: np.ndarray) -> Outcome:

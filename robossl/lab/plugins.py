@@ -20,6 +20,7 @@ from typing import Any
 import gymnasium
 
 from robossl.core.errors import RequestError, unknown
+from robossl.core.spaces import told
 from robossl.lab.checks.watch import place
 
 _NAMESPACE = "robossl"
@@ -150,7 +151,10 @@ def make_envs(env: str, num_envs: int, threads: int = 1, **settings: Any) -> gym
     spec, settings = env_spec(env), made_with(env) | settings
     if native(spec):
         return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
-    return importlib.import_module("robossl.envs.foreign").make_foreign(spec.id, num_envs, **settings)
+    envs = importlib.import_module("robossl.envs.foreign").make_foreign(env, num_envs, **settings)
+    if 0 in (envs.single_action_space.shape or ()):
+        raise RequestError(f"{env} has no actions: its action space is {told(envs.single_action_space)}")
+    return envs
 
 
 def _tables(name: str) -> dict[str, Any]:

@@ -352,6 +352,25 @@ class ManyButtons(Good):
         self.action_space = spaces.MultiDiscrete([3, 2])
 
 
+class Still(Good):
+    """There is nothing it could do."""
+
+    def __init__(self, render_mode=None) -> None:
+        super().__init__(render_mode)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (0,), np.float32)
+
+    def push(self, action):
+        return 0.0
+
+
+class Uninformed(Good):
+    """Its info is no dict."""
+
+    def step(self, action):
+        *rest, _ = super().step(action)
+        return (*rest, None)
+
+
 class OddValues(Good):
     """Its reward is an array, its endings whole numbers, its success a text."""
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import strangers
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import RequestError, WorkError
 from robossl.lab import check as checking
+from robossl.lab import plugins
 from robossl.lab.checks import portable
 from robossl.lab.checks.case import Case
 from robossl.lab.checks.finding import Finding
@@ -43,6 +44,8 @@ _WRONG = (  # stranger, the finding that is bad, what it says, what its mend say
     ("Endless", "time limit", "no max_episode_steps is registered", "max_episode_steps=500"),
     ("Unbounded", "actions bounded", "inf", "spaces.Box"),
     ("ManyButtons", "actions", "MultiDiscrete", "spaces.Discrete(6)"),
+    ("Still", "actions", "holds no numbers", "spaces.Box(-1.0, 1.0, (2,), np.float32)"),
+    ("Uninformed", "step", "gives an info of type NoneType, not a dict", "truncated, {}"),
     ("ChannelsFirst", "images", "channels come first", "transpose(1, 2, 0)"),
     ("WrongGoal", "compute_reward", "step 1 of episode 0: the reward was 0.25", "self.compute_reward"),
     ("OddValues", "reward", "of type ndarray, shape (1,)", "float(reward)"),
@@ -296,3 +299,50 @@ def test_a_life_goes_through_several_episodes_and_the_corners_of_the_actions() -
 def test_strangers_can_be_registered_again() -> None:
     assert strangers.register_strangers() == strangers.register_strangers()
     assert "strangers/Good-v0" in strangers.register_strangers()
+
+
+@pytest.mark.parametrize(
+    ("inside", "says"),
+    [
+        ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero at .*unsound_a.py:1 (1 / 0)"),
+        ("def (", "cannot be imported: SyntaxError: "),
+        ("import not_there_at_all", "no package 'not_there_at_all', which unsound_c imports, to import for"),
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_answered(
+    inside: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"unsound_{'abc'[['1', 'd', 'i'].index(inside[0])]}"
+    (tmp_path / f"{name}.py").write_text(inside + "\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RequestError) as refusal:
+        checking.check(f"{name}:My-v0")
+    before, _, after = says.partition(".*")
+    assert before in str(refusal.value)
+    assert after in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def outlived(env_id: str) -> str:
+    """What a batch says when it breaks."""
+    with pytest.raises(WorkError) as fault:
+        _outlive(plugins.make_envs(env_id, 2, vectorization="sync"))
+    return str(fault.value)
+
+
+def _outlive(envs: gym.vector.VectorEnv) -> None:
+    envs.reset(seed=0)
+    for _ in range(50):
+        envs.step(envs.action_space.sample())
+
+
+def test_what_an_env_raises_is_told_with_its_own_line_and_the_name_it_was_asked_by() -> None:
+    words = outlived("strangers:strangers/Raises-v0")
+    assert " (strangers.py:" in words
+    assert words.endswith("; see robossl check strangers:strangers/Raises-v0")
+
+
+def test_a_fault_of_shape_is_told_without_a_line_of_a_library() -> None:
+    words = outlived("strangers/Grows-v0")
+    assert ".py:" not in words
+    assert words.endswith("; see robossl check strangers/Grows-v0")

@@ -37,6 +37,14 @@ def actions(case: Case) -> Iterator[Finding]:
             _other_actions(space),
         )
         return
+    if 0 in space.shape:
+        yield bad(
+            "actions",
+            f"the action space is {told(space)}: it holds no numbers",
+            "a robot that cannot act has nothing to learn",
+            "give it the numbers it can set: spaces.Box(-1.0, 1.0, (2,), np.float32)",
+        )
+        return
     yield good("actions", f"{told(space)}")
     if space.is_bounded("both") and np.all(space.high > space.low):
         yield good("actions bounded", "every action has a finite low and high")

@@ -149,6 +149,20 @@ def success(life: Life) -> Finding:
     return good(_SUCCESS, f"true at {sum(bool(v) for v in values)} of {len(values)} steps of random actions")
 
 
+def physics(life: Life) -> Finding:
+    """No simulation broke; of a native env, whose infos say so."""
+    broken = [moment for moment in life.steps if moment.info.get("failure")]
+    if not broken:
+        return good("physics", f"held for {len(life.steps)} steps of random actions")
+    episodes = len({moment.episode for moment in life.moments})
+    return bad(
+        "physics",
+        f"broke in {len(broken)} of {episodes} episodes, first at {broken[0].name}; the log says why",
+        "an episode ends where its physics breaks, and what came just before was no robot's motion any more",
+        'a shorter step (<option timestep="0.002"/>), weaker or limited motors (forcerange), joint damping or armature',
+    )
+
+
 def endings(life: Life, limit: int | None) -> Finding:
     """Episodes end: by the task, or by a time limit that is called one."""
     ended = life.endings()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from robossl.lab.checks import batches, goals, offers, official, promises, rendering, seeds
+from robossl.lab import plugins
+from robossl.lab.checks import batches, goals, lanes, offers, official, promises, rendering, seeds
 from robossl.lab.checks.case import Case
 from robossl.lab.checks.finding import Finding, bad, good
 from robossl.lab.checks.life import live
-from robossl.lab.checks.outcomes import outcomes
+from robossl.lab.checks.outcomes import outcomes, physics
 from robossl.lab.checks.senses import senses
 
 _STEPS = 250
@@ -43,6 +44,8 @@ def life(case: Case) -> Iterator[Finding]:
     if lived.steps:
         yield from senses(env.observation_space, lived)
         yield from outcomes(lived, case.spec.max_episode_steps)
+        if plugins.native(case.spec):
+            yield physics(lived)
     if lived.fault is None:
         case.close(env)
 
@@ -61,4 +64,5 @@ PROBES = (
     Probe("compute_reward", goals.goal_reward, (*_BEGINS, "lives", "observation form")),
     Probe("batches", batches.batches, (*_BEGINS, "lives")),
     Probe("batch, as robossl makes it", batches.as_robossl, (*_BEGINS, "lives")),
+    Probe("lanes live alone", lanes.lanes, (*_BEGINS, "lives", "batch, as robossl makes it")),
 )

@@ -80,6 +80,14 @@ def step(case: Case) -> Iterator[Finding]:
     if isinstance(answer, tuple) and len(answer) == 5 and isinstance(answer[4], dict):
         yield good("step", "step(action) gives (observation, reward, terminated, truncated, info)")
         return
+    if isinstance(answer, tuple) and len(answer) == 5:
+        yield bad(
+            "step",
+            f"step(action) gives an info of type {type(answer[4]).__name__}, not a dict",
+            "everybody looks things up in it, if only to find nothing",
+            "return observation, reward, terminated, truncated, {}",
+        )
+        return
     old = isinstance(answer, tuple) and len(answer) == 4
     yield bad(
         "step",

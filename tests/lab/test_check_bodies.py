@@ -1,0 +1,81 @@
+"""What is checked of native bodies only: numbers that are none, lanes that know of each other, physics that breaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bodies
+import gymnasium as gym
+import pytest
+
+import robossl
+from robossl.core.errors import RequestError, WorkError
+from robossl.lab import plugins
+from robossl.lab.checks.finding import Finding
+from robossl.lab.checks.runner import here
+
+BOOM = """
+<mujoco>
+  <option timestep="0.5"/>
+  <worldbody>
+    <body><joint type="hinge" axis="0 1 0"/><geom size="0.1" pos="0.3 0 0"/>
+      <body pos="0.6 0 0"><joint type="hinge" axis="0 1 0"/><geom size="0.1" pos="0.3 0 0"/></body></body>
+  </worldbody>
+  <actuator><motor joint="j" gear="100000000"/></actuator>
+</mujoco>
+""".replace('<joint type="hinge"', '<joint name="j" type="hinge"', 1)
+LAME = BOOM[: BOOM.index("<actuator>")] + "</mujoco>"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registered() -> None:
+    bodies.register_bodies()
+
+
+def found(env_id: str, **settings: Any) -> dict[str, Finding]:
+    findings: list[Finding] = []
+    here(gym.spec(env_id), settings, 20.0, findings.append)
+    return {finding.name: finding for finding in findings}
+
+
+def wrong(findings: dict[str, Finding]) -> list[str]:
+    return [name for name, finding in findings.items() if finding.ok is False]
+
+
+def test_a_number_that_is_none_is_found_and_never_recorded(tmp_path: Path) -> None:
+    findings = found("bodies/Silent-v0")
+    assert "observation finite" in wrong(findings)
+    assert "observation[0] is nan" in findings["observation finite"].found
+    with pytest.raises((RequestError, WorkError), match="gave numbers that are not finite"):
+        robossl.collect("bodies/Silent-v0", steps=2000, out=tmp_path / "stream")
+
+
+def test_lanes_that_know_of_each_other_are_found() -> None:
+    findings = found("bodies/Crowd-v0")
+    assert wrong(findings) == ["lanes live alone"]
+    assert "observation of lane 2 in a batch is" in findings["lanes live alone"].found
+    assert "axis 0" in findings["lanes live alone"].mend
+
+
+def test_a_body_of_ours_has_nothing_to_mend() -> None:
+    findings = found("robossl/PushT-v0")
+    assert wrong(findings) == []
+    assert findings["lanes live alone"].ok
+    assert findings["physics"].ok
+
+
+def test_physics_that_breaks_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "boom.xml"
+    file.write_text(BOOM)
+    finding = found("robossl/Mjcf-v0", model=str(file))["physics"]
+    assert finding.ok is False
+    assert "episodes, first at step" in finding.found
+
+
+def test_a_body_without_actuators_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "lame.xml"
+    file.write_text(LAME)
+    monkeypatch.setattr(bodies.Crowd.body, "model", str(file))
+    with pytest.raises(RequestError, match="has no actuators"):
+        plugins.make_envs("bodies/Crowd-v0", 2)
