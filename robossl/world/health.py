@@ -17,6 +17,10 @@ HORIZONS = (1, 2, 5, 10, 25)  # [steps]
 _WINDOWS = 256
 _REFERENCE = 2048  # transitions of train that the linear guess from z alone is fitted to
 _STILL = 1e-2  # standard deviation below which a latent dimension is dead; one that lives has about 1
+_LEAST_RANK = 2.0  # directions that a latent of a world uses at least,
+_OF_OBSERVED = (
+    0.75  # or this share of those that its observations use: a world of two numbers has no more than two
+)
 _RIDGE = 1e-3  # share of the mean variance added to the diagonal
 
 
@@ -31,7 +35,7 @@ def examine(model: WorldModel, stream: Any, seed: int = 0) -> dict[str, Any]:
     drawn = generator(seed, "world", "health", "train")
     reference = encode(model, stream.windows(_REFERENCE, length, drawn, split="train"), batch.random)
     figures = {**_spread(batch), **_forward(batch, seed), **_inverse(batch, reference)}
-    words = _verdict(figures, model)
+    words = _verdict(figures, model, _least_rank(batch))
     if split != "validation":
         words.append("there is no validation episode yet; these figures are of the training episodes")
     return {**figures, "words": words}
@@ -57,17 +61,29 @@ def _windows(model: WorldModel, stream: Any, seed: int) -> tuple[Batch, str]:
 def _spread(batch: Batch) -> dict[str, float]:
     """Centred effective rank exp(entropy of the spectrum), and how much each dimension varies."""
     z = batch.z[batch.rows > 0]  # [N, Z]
-    centred = z - z.mean(0)
-    deviation = centred.square().mean(0).sqrt()
-    spectrum = torch.linalg.eigvalsh((centred.T @ centred / len(z)).cpu().double()).clamp_min(0)
-    share = spectrum / spectrum.sum().clamp_min(1e-12)
-    entropy = -(share * share.clamp_min(1e-12).log()).sum()
+    deviation = (z - z.mean(0)).square().mean(0).sqrt()
     return {
-        "effective_rank": float(entropy.exp()) if float(spectrum.sum()) > 1e-8 else 1.0,
+        "effective_rank": _rank(z),
         "spread_mean": float(deviation.mean()),
         "spread_least": float(deviation.min()),
         "dead_dimensions": float((deviation < _STILL).sum()),
     }
+
+
+def _rank(rows: Tensor) -> float:
+    """exp(entropy of the spectrum) of rows [N, D], centred; 1 where nothing varies."""
+    centred = rows - rows.mean(0)
+    spectrum = torch.linalg.eigvalsh((centred.T @ centred / len(rows)).cpu().double()).clamp_min(0)
+    share = spectrum / spectrum.sum().clamp_min(1e-12)
+    entropy = -(share * share.clamp_min(1e-12).log()).sum()
+    return float(entropy.exp()) if float(spectrum.sum()) > 1e-8 else 1.0
+
+
+def _least_rank(batch: Batch) -> float:
+    """Directions below which a latent counts as collapsed: two, or fewer where little more is to be observed."""
+    if batch.model.observations.images:
+        return _LEAST_RANK
+    return min(_LEAST_RANK, _OF_OBSERVED * _rank(batch.vector[batch.rows > 0]))
 
 
 def _forward(batch: Batch, seed: int) -> dict[str, float]:
@@ -128,9 +144,9 @@ def _r2(guess: Tensor, true: Tensor) -> float:
     return 1 - float((guess - true).square().mean()) / total if total > 1e-8 else 0.0
 
 
-def _verdict(figures: dict[str, float], model: WorldModel) -> list[str]:
+def _verdict(figures: dict[str, float], model: WorldModel, least_rank: float) -> list[str]:
     words = []
-    if figures["effective_rank"] < 2 or figures["spread_mean"] < _STILL:
+    if figures["effective_rank"] < least_rank or figures["spread_mean"] < _STILL:
         words.append(
             f"COLLAPSED: {model.latent} latent dimensions carry {figures['effective_rank']:.1f} directions; "
             "the model tells next to nothing apart"

@@ -63,6 +63,20 @@ def test_a_constant_encoder_has_rank_one_and_is_called_collapsed() -> None:
     assert "next to nothing" in str(taught.model.facts["words"])
 
 
+def test_a_world_of_two_numbers_is_not_called_collapsed_until_it_is() -> None:
+    world = linear(axes=1)
+    world.observation[..., 0] += 6 * world.observation[..., 1]  # two numbers that mostly go together
+    taught = learner(world)
+    taught.run(200)
+    health = taught.health()
+    assert health["effective_rank"] < 2, "else this shows nothing"
+    assert not any("COLLAPSED" in words for words in health["words"])
+    with torch.no_grad():
+        taught.model.encoder.body.bent[-1].weight.zero_()
+        taught.model.encoder.body.straight.weight.zero_()
+    assert taught.health()["words"][0].startswith("COLLAPSED")
+
+
 def test_forward_alone_moves_together_what_inverse_keeps_apart() -> None:
     alone = learner(linear(), WorldConfig(**{**SMALL.to_json(), "objectives": ("forward",)}))
     both = learner(linear(), WorldConfig(**{**SMALL.to_json(), "objectives": ("forward", "inverse")}))

@@ -61,24 +61,26 @@ def _pick(observation: Any, lane: np.ndarray, row: np.ndarray) -> Any:
     return observation[lane, row]
 
 
-def linear(episodes: int = 100, steps: int = 20, seed: int = 0, discrete: bool = False) -> ToyStream:
-    """Four masses on a line of two: position += velocity, velocity decays and is pushed by the action."""
+def linear(
+    episodes: int = 100, steps: int = 20, seed: int = 0, discrete: bool = False, axes: int = 2
+) -> ToyStream:
+    """A mass that is pushed along so many axes: position += velocity, velocity decays and is pushed by the action."""
     random = np.random.default_rng(seed)
-    action_space: spaces.Space = spaces.Discrete(5) if discrete else spaces.Box(-2.0, 2.0, (2,))
+    action_space: spaces.Space = spaces.Discrete(5) if discrete else spaces.Box(-2.0, 2.0, (axes,))
     push = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], float)
     if discrete:
         action: np.ndarray = random.integers(5, size=(episodes, steps))
         force = 2 * push[action]
     else:
-        action = random.uniform(-2, 2, (episodes, steps, 2)).astype(np.float32)
+        action = random.uniform(-2, 2, (episodes, steps, axes)).astype(np.float32)
         force = action
-    position, velocity = np.zeros((2, episodes, steps + 1, 2))
-    position[:, 0], velocity[:, 0] = random.normal(size=(2, episodes, 2))
+    position, velocity = np.zeros((2, episodes, steps + 1, axes))
+    position[:, 0], velocity[:, 0] = random.normal(size=(2, episodes, axes))
     for t in range(steps):
         velocity[:, t + 1] = 0.8 * velocity[:, t] + 0.5 * force[:, t]
         position[:, t + 1] = position[:, t] + 0.5 * velocity[:, t + 1]
     observation = np.concatenate([position, velocity], -1).astype(np.float32)
-    space = spaces.Box(-np.inf, np.inf, (4,))
+    space = spaces.Box(-np.inf, np.inf, (2 * axes,))
     return ToyStream(space, action_space, observation, action, random.normal(size=(episodes, steps)))
 
 
