@@ -51,7 +51,15 @@ def play(path: str, policy: str, out: str | None, viewer: bool, episodes: int, s
 
 
 def viewable(env: str, mode: str = "rgb_array") -> gym.vector.VectorEnv:
-    """One lane of an env that can be looked at."""
+    """One lane of an env that can be looked at; `RequestError` where it says that it can not."""
+    if not plugins.native(plugins.env_spec(env)):
+        plain = plugins.make_envs(env, 1)
+        modes = list(plain.metadata.get("render_modes") or [])
+        plain.close()
+        if mode not in modes:
+            raise RequestError(
+                f"{env} cannot be looked at as {mode}: its metadata['render_modes'] is {modes}"
+            )
     return plugins.make_envs(env, 1, render_mode=mode)
 
 

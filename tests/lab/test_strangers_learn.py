@@ -14,6 +14,7 @@ import robossl
 from robossl.core.contracts import Silent
 from robossl.core.errors import RequestError, WorkError
 from robossl.core.files import read_json
+from robossl.lab import watch
 from robossl.streams import Stream, validate
 
 strangers.register_strangers()
@@ -125,3 +126,8 @@ def test_what_an_env_raises_is_told_in_one_line(env, error, words, tmp_path):
     assert "\n" not in str(told.value)
     if error is RequestError:
         assert not (tmp_path / "run").exists()
+
+
+def test_an_env_that_draws_nothing_is_not_asked_to() -> None:
+    with pytest.raises(RequestError, match=r"Unsuccessful-v0 cannot be looked at as rgb_array: .* is \[\]"):
+        watch.viewable("strangers/Unsuccessful-v0")
