@@ -15,6 +15,7 @@ from robossl.core.seeding import generator_state, restore_generator
 
 from . import mishaps
 from .native import load_model, load_mujoco
+from .rehearsal import declared, rehearse
 from .senses import Observation, Senses, box, within
 from .shaping import number
 from .task import GoalTask, Task, once
@@ -54,6 +55,7 @@ class Simulation:
             raise RequestError(f"expected num_envs >= 1 and nthread >= 0, got {num_envs} and {nthread}")
         if substeps is not None and substeps < 1:
             raise RequestError(f"substeps is {substeps}; expected 1 or more physics steps a control step")
+        declared(task)
         self.task = task
         self.substeps = substeps or task.body.substeps  # physics steps per control step
         self.num_envs = num_envs
@@ -62,6 +64,7 @@ class Simulation:
             raise RequestError(
                 f"{task.body.model} has no actuators: a robot that learns needs one <actuator> or more"
             )
+        rehearse(task, self.model)
         self.batch = Batch(self.model, num_envs, nthread)
         self.body = task.body(self.batch)
         self.known: dict[Any, Any] | None = None  # as the body's: the same answers, for as long

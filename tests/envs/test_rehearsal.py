@@ -1,0 +1,89 @@
+"""A body or a task that gives another form than was agreed is told so in one line when its env is made."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from robossl.envs import rehearsal
+from robossl.envs.cartpole import Cartpole, CartPoleBalance
+from robossl.envs.reacher import Reacher
+from robossl.envs.task import Body
+from robossl.envs.vector_env import MujocoVectorEnv
+
+from robossl.core.errors import RequestError
+
+
+def task(of: type = CartPoleBalance, **methods: Any) -> type:
+    return type("Mine", (of,), methods)
+
+
+def body(**members: Any) -> type:
+    return task(body=type("Robot", (Cartpole,), members))
+
+
+class Bare(Body):
+    model = Cartpole.model
+    substeps = 1
+
+    def observation(self) -> np.ndarray:
+        return self.qpos
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("mine", "words"),
+    [
+        (
+            task(reward=lambda self, body, action: 1.0),
+            "reward gave 1.0 (float); expected an array (3,) of numbers",
+        ),
+        (task(reward=lambda self, body, action: body.qpos), "the reward gave an array (3, 2) of float64"),
+        (
+            task(success=lambda self, body: body.qpos[:, 0]),
+            "float64; expected an array (3,) of booleans",
+        ),
+        (task(terminated=lambda self, body: False), "terminated(body) gave False (bool)"),
+        (
+            task(start=lambda self, random: np.zeros(2)),
+            "start(random) gave an array (2,) of float64",
+        ),
+        (
+            task(start=lambda self, random: (np.zeros(3), np.zeros(2))),
+            "a pose, an array (3,) of float64; the",
+        ),
+        (
+            task(start=lambda self, random: (np.zeros(2), 0.0)),
+            "gave velocities, 0.0 (float); the model has (2,)",
+        ),
+        (
+            body(observation=lambda self: self.qpos),
+            "(3, 2) of float64; expected an array (3, 5)",
+        ),
+        (body(observation=lambda self: np.zeros(5)), "Robot.observation() gave an array (5,) of float64"),
+        (body(state=lambda self: {"place": self.qpos[:, 0]}), "state() gave for 'place' an array (3,)"),
+        (body(observation_bound=1.0), "Robot.observation_bound is 1.0 (float)"),
+        (body(parts={"pole": ("pol",)}), "did you mean 'pole'"),
+        (
+            task(Reacher, draw_goal=lambda self, random: np.zeros(3)),
+            "draw_goal(random) gave an array (3,) of",
+        ),
+        (task(Reacher, judged=lambda self, a, d: (None, a)), "the reward gave None (NoneType)"),
+        (task(body=Bare), "Bare does not say its observation_bound"),
+        (task(body=None), "Mine.body is None; expected a subclass of Body"),
+    ],
+)
+def test_another_form_than_agreed_is_told(mine: type, words: str) -> None:
+    for _ in range(2):  # also the second time
+        with pytest.raises(RequestError) as refusal:
+            MujocoVectorEnv(mine, num_envs=1)
+        assert words in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+
+
+def test_a_rehearsal_moves_nothing_of_the_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "_rehearsed", set())
+    one, other = (MujocoVectorEnv(CartPoleBalance, num_envs=2) for _ in range(2))
+    assert len(rehearsal._rehearsed) == 1, "the second needs none"
+    assert np.array_equal(one.reset(seed=3)[0], other.reset(seed=3)[0])
