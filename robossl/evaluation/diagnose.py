@@ -44,7 +44,7 @@ def diagnose(
     try:
         held = hold_out(model, stream, seed)
     except RequestError as error:
-        return {}, {f"world.{key}": str(error) for key in WORLD_KEYS}
+        return {}, {"world": str(error)} | {f"world.{key}": str(error) for key in WORLD_KEYS}
     section: Section = {}
     absent: dict[str, str] = {}
     readout: Ridge | None = None

@@ -19,6 +19,7 @@ from robossl.lab import folders, minds, plugins
 from robossl.lab.actor import Actor
 from robossl.lab.config import check_count, thread_count, to_dict
 from robossl.lab.gather import gather
+from robossl.lab.worlds import few_episodes
 from robossl.streams import Recorder, Stream
 from robossl.world import WorldConfig, WorldLearner, WorldModel
 from robossl.world.config import recipe
@@ -98,11 +99,8 @@ def pretrain(
     env = folders.recorded_env(source.path) or source.header["env"]
     settings = {"seed": seed, "device": device, "threads": threads, "pretrain": {"updates": updates}}
     say = progress or Silent()
-    if len(source.episodes()) < 10:
-        say.note(
-            f"the stream has {len(source.episodes())} of the ten episodes that a share for validation, probes "
-            "and tests needs: little or nothing is held out, and there is little to evaluate"
-        )
+    if words := few_episodes(source):
+        say.note(words)
     ended: KeyboardInterrupt | None = None
     with folders.asked(out, f"models/{folders.slug(env)}") as folder, torch_threads(threads):
         say.start("learn the world", updates, "updates")

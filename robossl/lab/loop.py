@@ -18,7 +18,7 @@ from robossl.lab.gather import gather
 from robossl.lab.progress import progress as shown
 from robossl.lab.rounds import act
 from robossl.lab.run import PHASES, Run
-from robossl.lab.worlds import save_model, train_world
+from robossl.lab.worlds import few_episodes, save_model, train_world
 from robossl.streams import Recorder
 
 
@@ -87,6 +87,8 @@ def explore(run: Run) -> None:
             recorder.close()
         run.add_stream("stream", recorder.stream)
         run.progress.stop()
+    if words := few_episodes(run.stream()):
+        run.progress.note(words)
 
 
 def pretrain(run: Run) -> None:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from robossl.lab import folders
 from robossl.lab.run import Run
 
+_ENOUGH = 10  # episodes, of which each split has its share
 _SLICE = 200  # updates between two chances to save
+
+
+def few_episodes(stream: Any) -> str | None:
+    """What to say before learning from a stream of which little or nothing will be held out; None where enough will."""
+    count = len(stream.episodes())
+    if count >= _ENOUGH:
+        return None
+    return (
+        f"the stream has {count} of the ten episodes that a share for validation, probes "
+        "and tests needs: little or nothing is held out, and there is little to evaluate"
+    )
 
 
 def train_world(run: Run, target: int, between: Callable[[], None] = lambda: None) -> None:
