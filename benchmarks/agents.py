@@ -27,6 +27,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 import robossl
+from benchmarks.command import answered
 from robossl.streams import Recorder
 from robossl.world import WorldConfig, WorldModel
 
@@ -119,4 +120,4 @@ def compare(rows: dict[str, Work], repeats: int) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 import robossl
+from benchmarks.command import answered
 
 _WAITING = {"asleep": {"OMP_WAIT_POLICY": "PASSIVE"}, "spinning": {"GOMP_SPINCOUNT": "300000"}}
 _TRAIN = """
@@ -77,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

@@ -21,6 +21,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 import robossl
+from benchmarks.command import answered
 from robossl.core.contracts import Policy, Silent
 from robossl.core.seeding import derive
 from robossl.evaluation.control import Episodes, evaluate_returns
@@ -211,4 +212,4 @@ def percent(figure: Any) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

@@ -20,6 +20,7 @@ import torch
 from gymnasium.vector import VectorEnv
 
 import robossl
+from benchmarks.command import answered
 from benchmarks.world import learner, machine
 from robossl.lab.config import thread_count
 from robossl.world import WorldConfig
@@ -92,4 +93,4 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import robossl
+from benchmarks.command import answered
 from robossl.core.contracts import Silent
 from robossl.lab import plugins
 from robossl.lab.gather import gather
@@ -105,4 +106,4 @@ def growth(lines: list[Line]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 import robossl.envs
 
+from benchmarks.command import answered
 from robossl.core.spaces import leaves, split
 
 _LANES = 8
@@ -77,4 +78,4 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

@@ -65,7 +65,9 @@ def main() -> None:
             *rest,
         ]
         start = time.perf_counter()
-        subprocess.run(words, check=True, stdout=sys.stderr)
+        code = subprocess.run(words, check=False, stdout=sys.stderr).returncode
+        if code:
+            sys.exit(code)  # it has said why
         wall = time.perf_counter() - start
         report = json.loads((out / "report.json").read_text())
         seconds = {f"seconds_{phase}": value for phase, value in report["seconds"].items()}

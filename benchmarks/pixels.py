@@ -16,6 +16,7 @@ from typing import Any
 
 import robossl
 import robossl.lab.api
+from benchmarks.command import answered, model_settings
 from robossl.evaluation.prose import interval
 from robossl.lab import config as configuration
 from robossl.lab import measure
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/pixels"), metavar="DIR", help="of the streams")
     parser.add_argument("--markdown", action="store_true", help="the table instead of JSON")
     given, rest = parser.parse_known_args()
-    world = configured(configuration.overrides(rest, LearnConfig))
+    world = configured(model_settings(rest))
     runs = []
     with robossl.lab.api.torch_threads(given.threads):
         for seed in given.seeds:
@@ -110,4 +111,4 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

@@ -13,6 +13,8 @@ import numpy as np
 import robossl.envs
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.command import answered
+
 _SIZE = (168, 224)  # [pixels] height and width of a picture
 _GAP = 6  # [pixels] around each
 _COLUMNS = 4
@@ -70,4 +72,4 @@ def sheet(pictures: list[tuple[str, np.ndarray]]) -> Image.Image:
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

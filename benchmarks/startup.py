@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.command import answered
+
 COMMANDS = {
     "python": [sys.executable, "-c", "pass"],
     "import gymnasium": [sys.executable, "-c", "import gymnasium"],
@@ -56,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

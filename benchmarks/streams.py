@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
+from benchmarks.command import answered
 from robossl.core.header import write_header
 from robossl.streams import Schema, Stream
 from robossl.streams.chunks import chunk_name, write_head
@@ -290,4 +291,4 @@ def _lance(folder: Path) -> Iterator[Callable[[], float]]:
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

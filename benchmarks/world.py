@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 import robossl
+from benchmarks.command import answered
 from robossl.core.seeding import generator
 from robossl.streams import Stream
 from robossl.world import WorldConfig, WorldLearner, WorldModel
@@ -176,4 +177,4 @@ def race(
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

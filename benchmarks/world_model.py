@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 import robossl
-from robossl.core.errors import RequestError
+from benchmarks.command import answered, model_settings
 from robossl.evaluation.calibration import calibration
 from robossl.evaluation.collapse import effective_rank
 from robossl.evaluation.held import hold_out
@@ -63,12 +63,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/world_model"), metavar="DIR")
     parser.add_argument("--markdown", action="store_true", help="the table instead of JSON")
     options, rest = parser.parse_known_args()
-    try:
-        given = configuration.overrides(rest, LearnConfig)
-        world: WorldConfig = configuration.parse(LearnConfig, ("command line", given)).world
-        runs = [measured(env, seed, world, options) for env in options.env for seed in options.seeds]
-    except RequestError as error:
-        parser.error(str(error))
+    given = model_settings(rest)
+    world: WorldConfig = configuration.parse(LearnConfig, ("command line", given)).world
+    runs = [measured(env, seed, world, options) for env in options.env for seed in options.seeds]
     machine = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
     print(table(runs) if options.markdown else json.dumps({"runs": runs, "machine": machine}, indent=2))
 
@@ -195,4 +192,4 @@ def _barred(values: list[float], bar: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    answered(main)

@@ -70,6 +70,10 @@ class WorldModel(nn.Module):
                 if self.observations.vectors
                 else None  # images are not decoded
             )
+            if config.shift and not self.observations.images:
+                raise RequestError(
+                    f"world.shift is {config.shift} and moves images; this model reads {told(observation_space)}"
+                )
             for name in config.weights():
                 if objective(name).images and not self.observations.images:
                     raise RequestError(

@@ -95,6 +95,11 @@ def test_images_of_another_size_and_another_robot() -> None:
         learner(linear(), config=WorldConfig(objectives=("forward", "rotation")))
 
 
+def test_a_shift_of_images_where_there_are_none_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"world\.shift is 2 and moves images; this model reads Box"):
+        WorldModel(WorldConfig(shift=2), linear().observation_space, linear().action_space)
+
+
 def test_doubles_are_learned_from_like_floats() -> None:
     stream, double = linear(), linear()
     double.observation = double.observation.astype(np.float64)
