@@ -14,8 +14,9 @@ import pytest
 os.environ.update(MPLBACKEND="Agg", SDL_VIDEODRIVER="dummy", NO_COLOR="1")
 for _name in ("DISPLAY", "WAYLAND_DISPLAY", "FORCE_COLOR"):
     os.environ.pop(_name, None)
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "2"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's threads spin while they wait, and every worker has some
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as robossl.core.threads has it
 
 
