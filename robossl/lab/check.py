@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +18,12 @@ from robossl.lab.checks.away import Absent, away
 from robossl.lab.checks.finding import Finding, note
 from robossl.lab.checks.portable import NotPortable
 from robossl.lab.checks.runner import here
+from robossl.lab.checks.trial import python_path
 from robossl.lab.checks.verdict import verdict
 
 __all__ = ["Finding", "check", "describe", "failed", "to_json"]
 
+_PATIENCE = 3  # times the limit of a call that an import may take
 _WIDTH = 110
 _MARGIN = " " * 36
 _MARKS = {True: "ok  ", False: "FAIL", None: "--  "}
@@ -36,6 +40,7 @@ def check(
     """
     if seconds_limit <= 0:
         raise RequestError(f"seconds_limit is {seconds_limit}; expected more than 0")
+    _import_comes_back(env_id, _PATIENCE * seconds_limit)
     spec, settings = plugins.env_spec(env_id), plugins.made_with(env_id) | settings
     findings: list[Finding] = []
 
@@ -53,6 +58,34 @@ def check(
     for finding in verdict(findings):
         tell(finding)
     return findings
+
+
+def _import_comes_back(env_id: str, seconds: float) -> None:
+    """`RequestError` where the env's package hangs while it is imported, found out in a process of its own."""
+    package, colon, _ = env_id.partition(":")
+    if not colon or package in sys.modules:
+        return
+    words = [
+        sys.executable,
+        "-P",
+        "-c",
+        "import importlib, sys; importlib.import_module(sys.argv[1])",
+        package,
+    ]
+    try:
+        subprocess.run(
+            words,
+            timeout=seconds,
+            check=False,  # what it raises is told when it is imported here
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": python_path()},
+        )
+    except subprocess.TimeoutExpired:
+        raise RequestError(
+            f"importing package {package!r} for env {env_id} had not come back after {seconds:g} s; a module should "
+            "only define things: what waits belongs into the env"
+        ) from None
 
 
 def _try(spec: EnvSpec, settings: dict[str, Any], seconds: float, tell: Callable[[Finding], None]) -> None:

@@ -323,6 +323,17 @@ def test_a_package_that_cannot_be_imported_is_answered(
     assert "\n" not in str(refusal.value)
 
 
+def test_a_package_that_hangs_when_it_is_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sleeper.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(
+        RequestError, match="importing package 'sleeper' for env sleeper:My-v0 had not come back"
+    ):
+        checking.check("sleeper:My-v0", seconds_limit=0.5)
+
+
 def outlived(env_id: str) -> str:
     """What a batch says when it breaks."""
     with pytest.raises(WorkError) as fault:
