@@ -31,7 +31,7 @@ _NOT_OF_THE_ENV = (  # who calls an env, or is called by it
     __file__,
     *(
         str(Path(str(module.__file__)).parent) + os.sep
-        for module in (gymnasium.vector, gymnasium.wrappers, np)
+        for module in (gymnasium.vector, gymnasium.wrappers, gymnasium.spaces, gymnasium.utils, np)
     ),
 )
 
@@ -112,9 +112,13 @@ def _named(asked: str, call: str) -> Iterator[None]:
 def _where(error: Exception) -> str:
     """The innermost line that is the env's own: ` (my_env.py:31)`; nothing where none is."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        of_python = frame.filename.startswith(_STANDARD) and "site-packages" not in frame.filename
-        if not of_python and not frame.filename.startswith(_NOT_OF_THE_ENV):
-            return f" ({os.path.basename(frame.filename)}:{frame.lineno})"
+        name = frame.filename
+        of_python = name.startswith(_STANDARD) and "site-packages" not in name
+        written = name.endswith(".py") and not name.startswith(
+            "<"
+        )  # neither compiled nor made by Python itself
+        if written and not of_python and not name.startswith(_NOT_OF_THE_ENV):
+            return f" ({os.path.basename(name)}:{frame.lineno})"
     return ""
 
 

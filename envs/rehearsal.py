@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
@@ -16,7 +17,7 @@ _DECLARED = {  # what every body says of itself
     "substeps": "the physics steps of a control step, substeps = 4",
     "observation_bound": "how large each observed number may be, observation_bound = np.array([...]) of shape (D,)",
 }
-_rehearsed: set[tuple[type, type, str]] = set()  # of this process
+_rehearsed: WeakKeyDictionary[type, WeakSet[type]] = WeakKeyDictionary()  # of this process: tasks by body
 
 
 def declared(task: Task) -> None:
@@ -27,15 +28,20 @@ def declared(task: Task) -> None:
     for name, what in _DECLARED.items():
         if not hasattr(body, name):
             raise RequestError(f"{body.__name__} does not say its {name}: {what}")
+    if isinstance(task, GoalTask) and np.ndim(getattr(task, "goal_bound", 0)) != 1:
+        raise RequestError(
+            f"{type(task).__name__} does not say its goal_bound: how large each number of a goal may be, "
+            "goal_bound = np.array([...]) of shape (G,)"
+        )
 
 
 def rehearse(task: Task, model: Any) -> None:
     """Let a task begin and be judged in a few lanes of its own; `RequestError` for a shape that does not fit.
 
-    Each task and model once in a process.
+    Each task and body once in a process.
     """
-    known = (type(task), task.body, task.body.model)
-    if known in _rehearsed:
+    known = _rehearsed.setdefault(task.body, WeakSet())
+    if type(task) in known:
         return
     from mujoco.batch import Batch
 
@@ -48,7 +54,7 @@ def rehearse(task: Task, model: Any) -> None:
     batch.forward()
     _sensed(body)
     _judged(task, body, random, model)
-    _rehearsed.add(known)
+    known.add(type(task))
 
 
 def _links(body: type[Body], model: Any) -> None:
@@ -90,7 +96,7 @@ def _judged(task: Any, body: Body, random: np.random.Generator, model: Any) -> N
     if isinstance(task, GoalTask):
         size = np.shape(task.goal_bound)
         goals = [task.draw_goal(random) for _ in range(_LANES)]
-        _array(f"{name}.draw_goal(random)", goals[0], size, "numbers")
+        _array(f"{name}.draw_goal(random)", goals[0], size, "numbers", "")
         desired = np.array(goals, np.float32)
         if type(task).achieved is not GoalTask.achieved or task.sensed is not None:
             _array(f"{name}: the achieved goal", task.achieved(body), (_LANES, *size), "numbers")
@@ -104,12 +110,13 @@ def _judged(task: Any, body: Body, random: np.random.Generator, model: Any) -> N
     _array(f"{name}.terminated(body)", task.terminated(body), (_LANES,), "booleans")
 
 
-def _array(what: str, value: Any, shape: tuple[int, ...], kind: str) -> None:
+def _array(
+    what: str, value: Any, shape: tuple[int, ...], kind: str, of: str = f", for {_LANES} lanes"
+) -> None:
     """An array of that shape, of numbers or of booleans."""
     kinds = {"numbers": "fiu", "booleans": "b"}[kind]
     if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind not in kinds:
-        lanes = f", for {_LANES} lanes" if shape[0] == _LANES else ""
-        raise RequestError(f"{what} gave {_told(value)}; expected an array {shape} of {kind}{lanes}")
+        raise RequestError(f"{what} gave {_told(value)}; expected an array {shape} of {kind}{of}")
 
 
 def _told(value: Any) -> str:

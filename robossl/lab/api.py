@@ -115,7 +115,8 @@ def pretrain(
         learner.model.save(folder)
         folders.sign(
             folder, "model", settings | {"world": to_dict(model.config)}, env=env, seed=seed,
-            updates=learner.updates, stream=os.path.relpath(source.path, folder),
+            updates=learner.updates, stream=os.path.relpath(os.path.realpath(source.path), os.path.realpath(folder)),
+            stream_path=os.path.realpath(source.path),
         )  # fmt: skip
     if ended is not None:
         raise ended

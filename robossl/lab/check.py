@@ -18,7 +18,7 @@ from robossl.lab.checks.away import Absent, away
 from robossl.lab.checks.finding import Finding, note
 from robossl.lab.checks.portable import NotPortable
 from robossl.lab.checks.runner import here
-from robossl.lab.checks.trial import python_path
+from robossl.lab.checks.trial import python_path, signal_name
 from robossl.lab.checks.verdict import verdict
 
 __all__ = ["Finding", "check", "describe", "failed", "to_json"]
@@ -41,7 +41,7 @@ def check(
     if seconds_limit <= 0:
         raise RequestError(f"seconds_limit is {seconds_limit}; expected more than 0")
     _import_comes_back(env_id, _PATIENCE * seconds_limit)
-    spec, settings = plugins.env_spec(env_id), plugins.made_with(env_id) | settings
+    spec, settings = plugins.env_spec(env_id), settings | plugins.made_with(env_id)
     findings: list[Finding] = []
 
     def tell(finding: Finding) -> None:
@@ -61,7 +61,7 @@ def check(
 
 
 def _import_comes_back(env_id: str, seconds: float) -> None:
-    """`RequestError` where the env's package hangs while it is imported, found out in a process of its own."""
+    """`RequestError` where the env's package hangs or crashes while it is imported, in a process of its own."""
     package, colon, _ = env_id.partition(":")
     if not colon or package in sys.modules:
         return
@@ -73,12 +73,13 @@ def _import_comes_back(env_id: str, seconds: float) -> None:
         package,
     ]
     try:
-        subprocess.run(
+        done = subprocess.run(
             words,
             timeout=seconds,
             check=False,  # what it raises is told when it is imported here
-            capture_output=True,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": python_path()},
         )
     except subprocess.TimeoutExpired:
@@ -86,6 +87,10 @@ def _import_comes_back(env_id: str, seconds: float) -> None:
             f"importing package {package!r} for env {env_id} had not come back after {seconds:g} s; a module should "
             "only define things: what waits belongs into the env"
         ) from None
+    if done.returncode < 0:
+        raise RequestError(
+            f"importing package {package!r} for env {env_id} ended its process by {signal_name(-done.returncode)}"
+        )
 
 
 def _try(spec: EnvSpec, settings: dict[str, Any], seconds: float, tell: Callable[[Finding], None]) -> None:

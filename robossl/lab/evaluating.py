@@ -120,8 +120,8 @@ def _stream(path: Path | None, kind: str, stream: Stream | str | Path | None) ->
 
 def _learned_from(path: Path) -> Path | None:
     """The stream that a model folder says it learned from, where it still lies there."""
-    known = folders.recorded(path).get("stream")
-    places = (path / known, Path(known)) if isinstance(known, str) else ()
+    mark = folders.recorded(path)
+    places = [path.resolve() / str(mark[key]) for key in ("stream", "stream_path") if mark.get(key)]
     return next((place for place in places if place.is_dir()), None)
 
 

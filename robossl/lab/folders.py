@@ -107,5 +107,7 @@ def _nearby(folder: Path) -> str:
 
 def slug(env: str) -> str:
     """A short folder name for an env: robossl/CartPoleSwingUp-v0 -> cartpoleswingup, robots/my_arm.xml -> my_arm."""
-    name = env.split(":")[-1].split("/")[-1].removesuffix(".xml").removesuffix(".mjcf")
-    return "".join(c for c in name.rsplit("-v", 1)[0].lower() if c.isalnum() or c in "-_") or "env"
+    name = env.split(":")[-1].split("/")[-1]
+    file = name.lower().endswith((".xml", ".mjcf"))
+    name = Path(name).stem if file else name.rsplit("-v", 1)[0]
+    return "".join(c for c in name.lower() if c.isalnum() or c in "-_") or "env"

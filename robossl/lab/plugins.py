@@ -74,7 +74,8 @@ def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
     `RequestError` with the near names, or with what the package raised.
     """
     if _is_file(env):
-        return gymnasium.registry[_MJCF] if made_with(env) else gymnasium.registry[env]
+        made_with(env)
+        return gymnasium.registry[_MJCF]
     if ":" in env:
         package, env = env.split(":", 1)
         _import(package, env)
@@ -114,9 +115,13 @@ def _import(package: str, env: str) -> None:
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
-        asked = "" if package.startswith(str(error.name)) else f", which {package} imports,"
+        own = f"{package}.".startswith(f"{error.name}.")
+        asked = "" if own else f", which {package} imports,"
         raise RequestError(f"no package {error.name!r}{asked} to import for env {package}:{env}") from error
-    except Exception as error:  # a stranger's import may raise anything; it is named, not hidden
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a stranger's import may raise anything; it is named, not hidden
         words = " ".join(str(error).split())
         where = place(traceback.extract_tb(error.__traceback__))
         raise RequestError(
@@ -148,11 +153,12 @@ def make_envs(env: str, num_envs: int, threads: int = 1, **settings: Any) -> gym
     """A vector env of any Gymnasium id or MJCF file: a native batch, or Gymnasium's own vectorisation."""
     if num_envs < 1:
         raise RequestError(f"num_envs is {num_envs}; expected 1 or more")
-    spec, settings = env_spec(env), made_with(env) | settings
+    spec, settings = env_spec(env), settings | made_with(env)  # a file that is asked for is the one
     if native(spec):
         return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
     envs = importlib.import_module("robossl.envs.foreign").make_foreign(env, num_envs, **settings)
     if 0 in (envs.single_action_space.shape or ()):
+        envs.close()
         raise RequestError(f"{env} has no actions: its action space is {told(envs.single_action_space)}")
     return envs
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from robossl.envs import rehearsal
 from robossl.envs.cartpole import Cartpole, CartPoleBalance
 from robossl.envs.reacher import Reacher
 from robossl.envs.task import Body
@@ -70,6 +69,11 @@ class Bare(Body):
             "draw_goal(random) gave an array (3,) of",
         ),
         (task(Reacher, judged=lambda self, a, d: (None, a)), "the reward gave None (NoneType)"),
+        (task(Reacher, goal_bound=1.0), "Mine does not say its goal_bound"),
+        (
+            task(Reacher, goal_bound=np.ones(3)),
+            "draw_goal(random) gave an array (4,) of float64; expected an array (3,) of numbers",
+        ),
         (task(body=Bare), "Bare does not say its observation_bound"),
         (task(body=None), "Mine.body is None; expected a subclass of Body"),
     ],
@@ -82,8 +86,20 @@ def test_another_form_than_agreed_is_told(mine: type, words: str) -> None:
         assert "\n" not in str(refusal.value)
 
 
-def test_a_rehearsal_moves_nothing_of_the_env(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "_rehearsed", set())
-    one, other = (MujocoVectorEnv(CartPoleBalance, num_envs=2) for _ in range(2))
-    assert len(rehearsal._rehearsed) == 1, "the second needs none"
-    assert np.array_equal(one.reset(seed=3)[0], other.reset(seed=3)[0])
+def test_it_is_rehearsed_once_and_moves_nothing_of_the_env() -> None:
+    begun: list[np.random.Generator] = []
+
+    def start(self, random: np.random.Generator) -> Any:
+        begun.append(random)
+        return CartPoleBalance.start(self, random)
+
+    mine = task(start=start)
+    rehearsed, not_again = (MujocoVectorEnv(mine, num_envs=2) for _ in range(2))
+    assert len(begun) == 3, "three lanes, once"
+    rehearsed.reset(seed=3)
+    not_again.reset(seed=3)
+    ours = rehearsed.np_random
+    assert all(random is not own for random in begun[:3] for own in ours)
+    for _ in range(3):
+        action = np.zeros(rehearsed.action_space.shape)
+        assert np.array_equal(rehearsed.step(action)[0], not_again.step(action)[0])

@@ -25,6 +25,25 @@ class _Crowd(CartPoleBalance.body):
         return seen - seen.mean(axis=0)
 
 
+class _Tail(CartPoleBalance.body):
+    """Every lane sees itself beside the last."""
+
+    def observation(self):
+        seen = super().observation()
+        return seen - 0.5 * seen[-1]
+
+
+class Tail(CartPoleBalance):
+    body = _Tail
+
+
+class Together(CartPoleBalance):
+    """It ends where others are there."""
+
+    def terminated(self, body):
+        return np.full(len(body.qpos), len(body.qpos) > 1)
+
+
 class Silent(CartPoleBalance):
     body = _Silent
 
@@ -34,4 +53,5 @@ class Crowd(CartPoleBalance):
 
 
 def register_bodies() -> None:
-    robossl.envs.register_tasks({"Silent": Silent, "Crowd": Crowd}, namespace="bodies")
+    tasks = {task.__name__: task for task in (Silent, Crowd, Tail, Together)}
+    robossl.envs.register_tasks(tasks, namespace="bodies")

@@ -363,6 +363,15 @@ class Still(Good):
         return 0.0
 
 
+class DrawsNothing(Good):
+    """It draws from an empty range, which numpy refuses in compiled code."""
+
+    def step(self, action):
+        if self.count == 5:
+            self.np_random.integers(5, 3)
+        return super().step(action)
+
+
 class Uninformed(Good):
     """Its info is no dict."""
 

@@ -304,15 +304,17 @@ def test_strangers_can_be_registered_again() -> None:
 @pytest.mark.parametrize(
     ("inside", "says"),
     [
-        ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero at .*unsound_a.py:1 (1 / 0)"),
+        ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero at .*.py:1 (1 / 0)"),
         ("def (", "cannot be imported: SyntaxError: "),
-        ("import not_there_at_all", "no package 'not_there_at_all', which unsound_c imports, to import for"),
+        ("raise SystemExit(0)", "cannot be imported: SystemExit: 0"),
+        ("import os; os.abort()", "ended its process by SIGABRT"),
+        ("import not_there_at_all", "no package 'not_there_at_all', which unsound_.* imports, to import for"),
     ],
 )
 def test_a_package_that_cannot_be_imported_is_answered(
     inside: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = f"unsound_{'abc'[['1', 'd', 'i'].index(inside[0])]}"
+    name = f"unsound_{sum(map(ord, inside))}"
     (tmp_path / f"{name}.py").write_text(inside + "\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(RequestError) as refusal:
@@ -357,3 +359,9 @@ def test_a_fault_of_shape_is_told_without_a_line_of_a_library() -> None:
     words = outlived("strangers/Grows-v0")
     assert ".py:" not in words
     assert words.endswith("; see robossl check strangers/Grows-v0")
+
+
+def test_a_fault_in_compiled_code_is_told_with_the_line_of_the_env_that_called_it() -> None:
+    words = outlived("strangers/DrawsNothing-v0")
+    assert " (strangers.py:" in words
+    assert findings_here("DrawsNothing")["lives"].found.count("strangers.py:") == 1

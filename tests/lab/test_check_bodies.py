@@ -51,10 +51,18 @@ def test_a_number_that_is_none_is_found_and_never_recorded(tmp_path: Path) -> No
         robossl.collect("bodies/Silent-v0", steps=2000, out=tmp_path / "stream")
 
 
-def test_lanes_that_know_of_each_other_are_found() -> None:
-    findings = found("bodies/Crowd-v0")
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Crowd", "after 0 steps observation of lane 0 in a batch is"),
+        ("Tail", "after 0 steps observation of lane 0 in a batch is"),
+        ("Together", "after 1 steps terminated of lane 0 in a batch is True; alone it is False"),
+    ],
+)
+def test_lanes_that_know_of_each_other_are_found(name: str, says: str) -> None:
+    findings = found(f"bodies/{name}-v0")
     assert wrong(findings) == ["lanes live alone"]
-    assert "observation of lane 2 in a batch is" in findings["lanes live alone"].found
+    assert says in findings["lanes live alone"].found
     assert "axis 0" in findings["lanes live alone"].mend
 
 

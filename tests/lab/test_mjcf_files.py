@@ -12,7 +12,7 @@ from lives import flags
 
 import robossl
 from robossl.core.errors import RequestError
-from robossl.lab import folders, plugins
+from robossl.lab import folders, measure, plugins
 
 ROBOT = """
 <mujoco>
@@ -42,6 +42,7 @@ def test_the_verbs_take_a_file_and_what_they_leave_stands_by_itself(file: Path, 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     right(elsewhere, "evaluate", "../model", "--no-videos", "--out", "evaluation")
+    right(elsewhere, "dream", "../model", "--stream", "../stream", "--length", "5", "--video", "dream.mp4")
     for folder in (tmp_path / "stream", tmp_path / "model", elsewhere / "evaluation"):
         assert folders.recorded_env(folder) == str(file)
 
@@ -49,7 +50,19 @@ def test_the_verbs_take_a_file_and_what_they_leave_stands_by_itself(file: Path, 
 def test_learn_takes_a_file(file: Path, tmp_path: Path) -> None:
     right(tmp_path, "learn", "robots/my_arm.xml", *flags(), "--out", "run")
     assert folders.recorded_env(tmp_path / "run") == str(file)
-    assert (tmp_path / "run" / "report.html").is_file()
+    assert "<h1>my_arm.xml</h1>" in (tmp_path / "run" / "report.html").read_text()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    right(elsewhere, "learn", "--resume", "../run")
+    right(elsewhere, "evaluate", "../run", "--no-videos", "--episodes", "1", "--out", "evaluation")
+
+
+def test_an_agent_of_a_file_is_trained_and_played(file: Path, tmp_path: Path) -> None:
+    right(tmp_path, "train", "robots/my_arm.xml", "--steps", "32", "--num-envs", "2", "--out", "agent")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for of in ("../agent", "../robots/my_arm.xml"):
+        right(elsewhere, "play", of, "--video", "played.mp4")
 
 
 def test_check_takes_a_file(file: Path, tmp_path: Path) -> None:
@@ -65,10 +78,22 @@ def test_a_batch_of_a_file_is_known_by_it(file: Path) -> None:
     assert np.array_equal(by_id.reset(seed=1)[0], by_file.reset(seed=1)[0])
 
 
-def test_a_stream_of_such_a_batch_leads_back_to_the_file(file: Path, tmp_path: Path) -> None:
-    envs = gym.make_vec("robossl/Mjcf-v0", num_envs=2, model=str(file))
+def test_a_stream_of_such_a_batch_leads_back_to_the_file(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(file.parent)
+    envs = gym.make_vec("robossl/Mjcf-v0", num_envs=2, model=file.name)
     stream = robossl.collect(envs, steps=40, out=tmp_path / "stream")
-    assert plugins.make_envs(str(folders.recorded_env(stream.path)), 1).unwrapped.simulation.model.nu == 1
+    monkeypatch.chdir(tmp_path)
+    env = str(folders.recorded_env(stream.path))
+    assert env == str(file)
+    assert measure.step_seconds(env, **measure.recorded_settings(stream)) == pytest.approx(0.02)
+
+
+def test_a_file_that_was_moved_is_taken_where_it_is_asked_for(file: Path, tmp_path: Path) -> None:
+    stream = robossl.collect(str(file), steps=40, out=tmp_path / "stream", num_envs=2)
+    moved = file.rename(tmp_path / "moved.xml")
+    assert measure.step_seconds(str(moved), **measure.recorded_settings(stream)) == pytest.approx(0.02)
 
 
 def test_a_file_that_is_not_there_is_answered(tmp_path: Path) -> None:
@@ -79,4 +104,5 @@ def test_a_file_that_is_not_there_is_answered(tmp_path: Path) -> None:
 
 
 def test_folders_of_a_file_have_its_name() -> None:
-    assert folders.slug("/home/me/robots/my_arm.xml") == "my_arm"
+    names = {"/home/me/robots/my_arm.xml": "my_arm", "My_Arm.XML": "my_arm", "my-vehicle.mjcf": "my-vehicle"}
+    assert {file: folders.slug(file) for file in names} == names

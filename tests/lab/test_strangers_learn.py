@@ -131,3 +131,5 @@ def test_what_an_env_raises_is_told_in_one_line(env, error, words, tmp_path):
 def test_an_env_that_draws_nothing_is_not_asked_to() -> None:
     with pytest.raises(RequestError, match=r"Unsuccessful-v0 cannot be looked at as rgb_array: .* is \[\]"):
         watch.viewable("strangers/Unsuccessful-v0")
+    with pytest.raises(RequestError, match="cannot be looked at as human"):
+        watch.viewable("strangers/Unsuccessful-v0", "human")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from robossl.core.spaces import split
 from robossl.lab import plugins
@@ -18,49 +21,65 @@ _STEPS = 12
 
 
 def lanes(case: Case) -> Iterator[Finding]:
-    """The last lane of a batch beside the env alone, under the same seed and actions."""
+    """The first and the last lane of a batch, each beside the env alone, under the same seeds and actions."""
     if not plugins.native(case.spec):
         yield note(_NAME, "no native batch: the lanes are envs of their own")
         return
     with case.watch.call("robossl's batch", patience=10):
         envs = plugins.make_envs(case.spec.id, _LANES, **copy.deepcopy(case.settings))
-    env = case.make()
-    last = _LANES - 1
+    singles = {lane: case.make() for lane in (0, _LANES - 1)}
+    try:
+        yield _compared(case, envs, singles)
+    finally:
+        envs.close()
+        for env in singles.values():
+            env.close()
+
+
+def _compared(case: Case, envs: VectorEnv, singles: dict[int, gym.Env]) -> Finding:
     envs.action_space.seed(0)
     with case.watch.call("the batch's reset(seed=0)", patience=2 * _LANES):
-        together, _ = envs.reset(seed=0)
-    alone, _ = case.reset(env, last)
+        together = [envs.reset(seed=0)[0]]
+    alone = {lane: [case.reset(env, lane)[0]] for lane, env in singles.items()}
     for step in range(_STEPS + 1):
-        batch = {path: value[last] for path, value in split(envs.single_observation_space, together).items()}
-        for path, value in split(env.observation_space, alone).items():
-            if not np.array_equal(batch[path], value, equal_nan=value.dtype.kind == "f"):
-                yield _differs(step, f"observation{f'[{path!r}]' if path else ''}", batch[path], value)
-                return
-        if step == _STEPS:
+        for lane, answers in alone.items():
+            for name, batch, single in _pairs(envs, lane, together, answers):
+                if not _same(batch, single):
+                    return _differs(step, lane, name, batch, single)
+        if step == _STEPS or any(answers[2:] and max(answers[2:4]) for answers in alone.values()):
             break
         actions = envs.action_space.sample()
         with case.watch.call("the batch's step(actions)", patience=_LANES):
-            together, rewards, *ends, _ = envs.step(actions)
-        alone, reward, terminated, truncated, _ = case.step(env, actions[last])
-        if rewards[last] != reward:
-            yield _differs(step + 1, "the reward", rewards[last], reward)
-            return
-        if terminated or truncated or any(end[last] for end in ends):
-            break
-    yield good(_NAME, f"a lane of a batch of {_LANES} and the env alone live the same life to the bit")
-    envs.close()
-    case.close(env)
+            together = list(envs.step(actions)[:4])
+        alone = {lane: list(case.step(env, actions[lane])[:4]) for lane, env in singles.items()}
+    return good(_NAME, f"lanes of a batch of {_LANES} and the env alone live the same life to the bit")
 
 
-def _differs(step: int, what: str, batch: object, alone: object) -> Finding:
+def _pairs(
+    envs: VectorEnv, lane: int, together: list[Any], alone: list[Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """What a lane of the batch got and the env alone: observation parts, reward, endings."""
+    space = envs.single_observation_space
+    single = split(space, alone[0])
+    for path, value in split(space, together[0]).items():
+        yield f"observation{f'[{path!r}]' if path else ''}", value[lane], single[path]
+    for name, batch, own in zip(("the reward", "terminated", "truncated"), together[1:], alone[1:]):
+        yield name, batch[lane], own
+
+
+def _same(batch: Any, alone: Any) -> bool:
+    return np.array_equal(batch, alone, equal_nan=np.asarray(batch).dtype.kind == "f")
+
+
+def _differs(step: int, lane: int, what: str, batch: Any, alone: Any) -> Finding:
     return bad(
         _NAME,
-        f"after {step} steps {what} of lane {_LANES - 1} in a batch is {_short(batch)}; alone it is {_short(alone)}",
+        f"after {step} steps {what} of lane {lane} in a batch is {_short(batch)}; alone it is {_short(alone)}",
         "what is learned from a batch does not hold for the env alone, and a seed does not give one life",
         "work out every row from that row alone: no mean, sum, sort or matrix product over the lanes (axis 0)",
     )
 
 
-def _short(value: object) -> str:
+def _short(value: Any) -> str:
     text = " ".join(str(np.asarray(value)).split())
     return text if len(text) <= 60 else text[:57] + "..."

@@ -157,7 +157,7 @@ def physics(life: Life) -> Finding:
     episodes = len({moment.episode for moment in life.moments})
     return bad(
         "physics",
-        f"broke in {len(broken)} of {episodes} episodes, first at {broken[0].name}; the log says why",
+        f"broke in {len(broken)} of {episodes} episodes, first at {broken[0].name}",
         "an episode ends where its physics breaks, and what came just before was no robot's motion any more",
         'a shorter step (<option timestep="0.002"/>), weaker or limited motors (forcerange), joint damping or armature',
     )

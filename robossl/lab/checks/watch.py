@@ -62,7 +62,7 @@ def place(frames: traceback.StackSummary) -> str:
 def of_library(name: str) -> bool:
     """Code that calls environments, or is called by them, and is none."""
     path = os.path.abspath(name)
-    if name.startswith("<"):
+    if name.startswith("<") or not name.endswith(".py"):  # made by Python itself, or compiled
         return True
     if path.startswith(str(_GYMNASIUM / "envs") + os.sep) and not path.endswith("registration.py"):
         return False  # Gymnasium's own environments
