@@ -6,12 +6,10 @@ import difflib
 import importlib
 import os
 import sys
-import sysconfig
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -19,6 +17,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
+from robossl.core.blame import innermost
 from robossl.core.errors import RequestError, WorkError
 
 from .native import choose_backend, load_mujoco
@@ -26,14 +25,6 @@ from .native import choose_backend, load_mujoco
 _CHEAP = 1e-3  # [s] a step quicker than this is never worth a process of its own
 _PROBE = 32  # steps of one env that tell whether a race is worth while
 _RACE = 0.3  # [s] each way
-_STANDARD = sysconfig.get_path("stdlib") + os.sep
-_NOT_OF_THE_ENV = (  # who calls an env, or is called by it
-    __file__,
-    *(
-        str(Path(str(module.__file__)).parent) + os.sep
-        for module in (gymnasium.vector, gymnasium.wrappers, gymnasium.spaces, gymnasium.utils, np)
-    ),
-)
 
 
 class ForeignVectorEnv(VectorWrapper):
@@ -111,15 +102,8 @@ def _named(asked: str, call: str) -> Iterator[None]:
 
 def _where(error: Exception) -> str:
     """The innermost line that is the env's own: ` (my_env.py:31)`; nothing where none is."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        name = frame.filename
-        of_python = name.startswith(_STANDARD) and "site-packages" not in name
-        written = name.endswith(".py") and not name.startswith(
-            "<"
-        )  # neither compiled nor made by Python itself
-        if written and not of_python and not name.startswith(_NOT_OF_THE_ENV):
-            return f" ({os.path.basename(name)}:{frame.lineno})"
-    return ""
+    frame = innermost(traceback.extract_tb(error.__traceback__), but=(__file__,))
+    return "" if frame is None else f" ({os.path.basename(frame.filename)}:{frame.lineno})"
 
 
 def make_foreign(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from robossl.core.errors import RequestError
 from robossl.core.files import commit_bytes
+from robossl.core.naming import shown
 from robossl.evaluation import sections, tables
 from robossl.evaluation.films import Film, films
 from robossl.evaluation.page_style import STYLE
@@ -57,7 +58,7 @@ def _one(report: Report, videos: Sequence[Film]) -> str:
     facts = [f"seed {report['seed']}", f"on {report['device']}", _duration(sum(report["seconds"].values()))]
     text = "".join(f"<p>{escape(sentence)}</p>" for sentence in summary(report))
     head = (
-        f'<p class="kind">robossl report</p><h1>{escape(_shown(report["env"]))}</h1>'
+        f'<p class="kind">robossl report</p><h1>{escape(shown(report["env"]))}</h1>'
         f'<p class="facts">{escape(" · ".join(facts))}</p>'
         f'<div class="summary">{text}</div>{tiles(report)}'
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>'
@@ -68,13 +69,8 @@ def _one(report: Report, videos: Sequence[Film]) -> str:
         for key, title, inside in there
     )
     return _document(
-        f"{_shown(report['env'])} · robossl report", head, body, report["versions"].get("robossl")
+        f"{shown(report['env'])} · robossl report", head, body, report["versions"].get("robossl")
     )
-
-
-def _shown(env: str) -> str:
-    """The env as a heading: an id as it is, a file by its name alone."""
-    return PurePath(env).name if env.lower().endswith((".xml", ".mjcf")) else env
 
 
 def _several(reports: Sequence[Report], names: Sequence[str]) -> str:

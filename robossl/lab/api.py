@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 
 from robossl.core.contracts import Agent, Policy, Progress, Representation, Silent
 from robossl.core.files import check_place
+from robossl.core.naming import written
 from robossl.lab import folders, minds, plugins
 from robossl.lab.actor import Actor
 from robossl.lab.config import check_count, thread_count, to_dict
@@ -49,7 +50,7 @@ def collect(
     if isinstance(policy, str) and not Path(policy).is_dir():
         plugins.policy(policy)  # a wrong name is told before anything is made
     made = make(envs, num_envs, threads) if isinstance(envs, str) else envs
-    name = plugins.written(envs) if isinstance(envs, str) else plugins.name_of(envs)
+    name = written(envs) if isinstance(envs, str) else plugins.name_of(envs)
     label = policy if isinstance(policy, str) else type(policy).__name__
     settings = {"env": name, "policy": label, "steps": steps, "num_envs": made.num_envs, "seed": seed}
     acting = _policy(policy, made, seed)
@@ -178,7 +179,7 @@ def trained(
     check_count("num_envs", num_envs)
     if export_zip is not None:
         check_place(export_zip)
-    env = plugins.written(env)
+    env = written(env)
     envs = make(env, num_envs, threads, autoreset_mode=AutoresetMode.DISABLED)
     name = minds.agent_for(agent, envs.single_action_space)
     encoder = minds.seen(representation, envs, seed)

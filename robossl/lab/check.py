@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +12,11 @@ from gymnasium.envs.registration import EnvSpec
 
 from robossl.core.errors import RequestError
 from robossl.lab import plugins
+from robossl.lab.checks import importing
 from robossl.lab.checks.away import Absent, away
 from robossl.lab.checks.finding import Finding, note
 from robossl.lab.checks.portable import NotPortable
 from robossl.lab.checks.runner import here
-from robossl.lab.checks.trial import python_path, signal_name
 from robossl.lab.checks.verdict import verdict
 
 __all__ = ["Finding", "check", "describe", "failed", "to_json"]
@@ -40,7 +38,7 @@ def check(
     """
     if seconds_limit <= 0:
         raise RequestError(f"seconds_limit is {seconds_limit}; expected more than 0")
-    _import_comes_back(env_id, _PATIENCE * seconds_limit)
+    importing.comes_back(env_id, _PATIENCE * seconds_limit)
     spec, settings = plugins.env_spec(env_id), settings | plugins.made_with(env_id)
     findings: list[Finding] = []
 
@@ -58,39 +56,6 @@ def check(
     for finding in verdict(findings):
         tell(finding)
     return findings
-
-
-def _import_comes_back(env_id: str, seconds: float) -> None:
-    """`RequestError` where the env's package hangs or crashes while it is imported, in a process of its own."""
-    package, colon, _ = env_id.partition(":")
-    if not colon or package in sys.modules:
-        return
-    words = [
-        sys.executable,
-        "-P",
-        "-c",
-        "import importlib, sys; importlib.import_module(sys.argv[1])",
-        package,
-    ]
-    try:
-        done = subprocess.run(
-            words,
-            timeout=seconds,
-            check=False,  # what it raises is told when it is imported here
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": python_path()},
-        )
-    except subprocess.TimeoutExpired:
-        raise RequestError(
-            f"importing package {package!r} for env {env_id} had not come back after {seconds:g} s; a module should "
-            "only define things: what waits belongs into the env"
-        ) from None
-    if done.returncode < 0:
-        raise RequestError(
-            f"importing package {package!r} for env {env_id} ended its process by {signal_name(-done.returncode)}"
-        )
 
 
 def _try(spec: EnvSpec, settings: dict[str, Any], seconds: float, tell: Callable[[Finding], None]) -> None:

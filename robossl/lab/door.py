@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from robossl.core.naming import written
 from robossl.lab import plugins
 from robossl.lab.config import LearnConfig
 from robossl.world import WorldConfig, WorldModel
@@ -18,7 +19,7 @@ def admit(config: LearnConfig) -> LearnConfig:
     about the world model.
     """
     plugins.env_spec(config.env)
-    config = dataclasses.replace(config, env=plugins.written(config.env))
+    config = dataclasses.replace(config, env=written(config.env))
     resolve(config.device)
     explore = plugins.policy(config.explore.policy)
     if config.agent.name != "auto":

@@ -7,6 +7,7 @@ from typing import Any
 
 from robossl.core.contracts import Progress
 from robossl.core.errors import RequestError
+from robossl.core.naming import written
 from robossl.evaluation import report as reports
 from robossl.lab import ablating, folders, measure, minds, plugins
 from robossl.lab.config import to_toml
@@ -36,7 +37,7 @@ def evaluate(
     path = None if isinstance(model, WorldModel) else Path(model)
     kind = "model" if path is None else _kind(path)
     source = _stream(path, kind, stream)
-    name = plugins.written(env or _env(path, kind, source))
+    name = written(env or _env(path, kind, source))
     plugins.env_spec(name)
     world = model if isinstance(model, WorldModel) else None
     if path is not None and kind != "agent":

@@ -11,6 +11,7 @@ from typing import Any
 
 from robossl.core.errors import RequestError
 from robossl.core.files import commit_bytes, read_json, write_json
+from robossl.core.naming import is_file
 from robossl.lab.config import to_toml
 from robossl.lab.machine import facts
 
@@ -108,6 +109,5 @@ def _nearby(folder: Path) -> str:
 def slug(env: str) -> str:
     """A short folder name for an env: robossl/CartPoleSwingUp-v0 -> cartpoleswingup, robots/my_arm.xml -> my_arm."""
     name = env.split(":")[-1].split("/")[-1]
-    file = name.lower().endswith((".xml", ".mjcf"))
-    name = Path(name).stem if file else name.rsplit("-v", 1)[0]
+    name = Path(name).stem if is_file(name) else name.rsplit("-v", 1)[0]
     return "".join(c for c in name.lower() if c.isalnum() or c in "-_") or "env"

@@ -19,13 +19,13 @@ from typing import Any
 
 import gymnasium
 
+from robossl.core.blame import place
 from robossl.core.errors import RequestError, unknown
+from robossl.core.naming import is_file, written
 from robossl.core.spaces import told
-from robossl.lab.checks.watch import place
 
 _NAMESPACE = "robossl"
 _MJCF = f"{_NAMESPACE}/Mjcf-v0"  # the env that a file makes a robot
-_MJCF_FILES = (".xml", ".mjcf")
 
 
 def _joined(group: str) -> list[tuple[EntryPoint, Any]]:
@@ -73,7 +73,7 @@ def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
 
     `RequestError` with the near names, or with what the package raised.
     """
-    if _is_file(env):
+    if is_file(env):
         made_with(env)
         return gymnasium.registry[_MJCF]
     if ":" in env:
@@ -86,16 +86,11 @@ def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
 
 def made_with(env: str) -> dict[str, Any]:
     """What the env is to be made with beyond its id: the model, where `env` is an MJCF file."""
-    if not _is_file(env):
+    if not is_file(env):
         return {}
     if not os.path.isfile(env):
         raise RequestError(f"no MJCF file {env}; expected a file that is there, or a Gymnasium id")
     return {"model": os.path.abspath(env)}
-
-
-def written(env: str) -> str:
-    """The env as it is written down: an MJCF file by its whole path, an id as it is."""
-    return os.path.abspath(env) if _is_file(env) else env
 
 
 def name_of(envs: gymnasium.vector.VectorEnv) -> str:
@@ -106,22 +101,15 @@ def name_of(envs: gymnasium.vector.VectorEnv) -> str:
     return envs.spec.id if model is None else written(str(model))
 
 
-def _is_file(env: str) -> bool:
-    return env.lower().endswith(_MJCF_FILES)
-
-
 def _import(package: str, env: str) -> None:
-    """Import a stranger's package, whatever it may raise."""
+    """Import a stranger's package, which may raise anything: it is named, not hidden."""
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
         own = f"{package}.".startswith(f"{error.name}.")
         asked = "" if own else f", which {package} imports,"
         raise RequestError(f"no package {error.name!r}{asked} to import for env {package}:{env}") from error
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a stranger's import may raise anything; it is named, not hidden
+    except (Exception, SystemExit) as error:
         words = " ".join(str(error).split())
         where = place(traceback.extract_tb(error.__traceback__))
         raise RequestError(

@@ -16,11 +16,11 @@ from typing import IO, Any
 
 from gymnasium.envs.registration import EnvSpec
 
+from robossl.core.blame import of_library, short
 from robossl.lab.checks import portable
 from robossl.lab.checks.finding import Finding, bad
 from robossl.lab.checks.probes import PROBES
 from robossl.lab.checks.trial import last_error, python_path, signal_name
-from robossl.lab.checks.watch import of_library, short
 
 _START = 60.0  # [s] a process may take to start and import
 _GRACE = 4.0  # [s] without a sign of life, beyond the limit of a call

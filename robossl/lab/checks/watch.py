@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-import sysconfig
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
-import gymnasium
-import numpy
-
+from robossl.core.blame import place
 from robossl.core.errors import RequestError, WorkError
-
-_OURS = Path(__file__).resolve().parents[2]  # the folder robossl
-_GYMNASIUM = Path(gymnasium.__file__).resolve().parent
-_LIBRARIES = tuple(
-    str(folder) + os.sep
-    for folder in (_OURS / "lab", _OURS / "core", _GYMNASIUM, Path(numpy.__file__).resolve().parent)
-)
-_STANDARD = sysconfig.get_path("stdlib") + os.sep
 
 
 class Fault(Exception):
@@ -48,31 +35,6 @@ class Fault(Exception):
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else ""
-
-
-def place(frames: traceback.StackSummary) -> str:
-    """`my_env.py:31 (self.arm.move(action))`: the innermost line that is of the env, not of a library."""
-    for frame in reversed(frames):
-        if not of_library(frame.filename):
-            line = f" ({frame.line})" if frame.line else ""
-            return f"{short(frame.filename)}:{frame.lineno}{line}"
-    return ""
-
-
-def of_library(name: str) -> bool:
-    """Code that calls environments, or is called by them, and is none."""
-    path = os.path.abspath(name)
-    if name.startswith("<") or not name.endswith(".py"):  # made by Python itself, or compiled
-        return True
-    if path.startswith(str(_GYMNASIUM / "envs") + os.sep) and not path.endswith("registration.py"):
-        return False  # Gymnasium's own environments
-    return path.startswith(_LIBRARIES) or (path.startswith(_STANDARD) and "site-packages" not in path)
-
-
-def short(name: str) -> str:
-    """A path as it is read most easily from here."""
-    relative = os.path.relpath(name)
-    return name if relative.startswith("..") else relative
 
 
 @dataclass(frozen=True)
