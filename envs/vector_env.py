@@ -106,6 +106,7 @@ class MujocoVectorEnv(VectorEnv):
                 self.simulation.seed(lane, lane_seed)
         self._restart(chosen)
         self._begun = True
+        self._show.update()
         return self.observation(), self._infos(chosen)
 
     def step(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from .task import GoalTask, Marker
 if TYPE_CHECKING:
     from .simulation import Simulation
 
+_FAREWELL = 5.0  # [s] the viewer's threads may take to end
 _MODES = (None, "human", "rgb_array")
 
 
@@ -31,6 +33,7 @@ class Show:
         self._camera = None if camera is None else camera_number(simulation.model, camera)
         self._renderer = Renderer(simulation.model, camera, size)
         self._viewer: Any = None
+        self._threads: list[threading.Thread] = []  # of MuJoCo's viewer
         self._data: Any = None
 
     def frame(self, lane: int) -> np.ndarray | None:
@@ -65,7 +68,9 @@ class Show:
             )
         import mujoco.viewer
 
+        before = set(threading.enumerate())
         viewer = mujoco.viewer.launch_passive(self._simulation.model, self._data)
+        self._threads = [thread for thread in threading.enumerate() if thread not in before]
         if self._camera is not None:
             viewer.cam.type, viewer.cam.fixedcamid = int(mujoco.mjtCamera.mjCAMERA_FIXED), self._camera
         return viewer
@@ -79,4 +84,6 @@ class Show:
         self._renderer.close()
         if self._viewer is not None:
             self._viewer.close()
-        self._viewer = None
+            for thread in self._threads:  # they draw until they end, and a program may end right after this
+                thread.join(_FAREWELL)
+        self._viewer, self._threads = None, []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from robossl.evaluation.dream import Pose, dream_video
 from robossl.evaluation.held import hold_out
 from robossl.evaluation.prediction import valid_prediction_time
 from robossl.evaluation.prose import trust
+from robossl.evaluation.rollout import steps as live
 from robossl.lab import folders, minds, plugins
 from robossl.lab.measure import recorded_settings, step_seconds
 from robossl.streams import Stream
@@ -37,17 +40,28 @@ def play(path: str, policy: str, out: str | None, viewer: bool, episodes: int, s
     acting: Any = (
         minds.load(path, envs) if folder else plugins.policy(policy)(envs.single_action_space, 1, seed=seed)
     )
-    limit = plugins.env_spec(env).max_episode_steps or 1000
+    steps = episodes * (plugins.env_spec(env).max_episode_steps or 1000)
     try:
-        frames = video.agent_frames(envs, acting, lambda: frame_of(envs), episodes * limit, seed)
+        if target is None:
+            _in_a_window(envs, acting, steps, seed)
+            return {"text": f"{steps:,} steps in a window", "env": env, "steps": steps}
+        frames = video.agent_frames(envs, acting, lambda: frame_of(envs), steps, seed)
     finally:
         envs.close()
-    if target is None:
-        return {"text": "", "env": env}
     if not frames:
         raise RequestError(f"{env} cannot be rendered here; see robossl doctor")
     video.write_video(target, frames, envs.metadata.get("render_fps", 30))
     return {"text": str(target), "env": env, "video": str(target), "frames": len(frames)}
+
+
+def _in_a_window(envs: gym.vector.VectorEnv, policy: Any, steps: int, seed: int) -> None:
+    """Live for so many steps before the eyes of whoever watches: no faster than the robot would."""
+    period = 1 / envs.metadata.get("render_fps", 30)  # [s]
+    observation, _ = envs.reset(seed=seed)
+    due = time.monotonic()
+    for _ in itertools.islice(live(envs, policy, observation), steps):
+        due = max(due + period, now := time.monotonic())
+        time.sleep(due - now)
 
 
 def viewable(env: str, mode: str = "rgb_array") -> gym.vector.VectorEnv:

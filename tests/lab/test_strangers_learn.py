@@ -14,7 +14,7 @@ import robossl
 from robossl.core.contracts import Silent
 from robossl.core.errors import RequestError, WorkError
 from robossl.core.files import read_json
-from robossl.lab import watch
+from robossl.lab import plugins, watch
 from robossl.streams import Stream, validate
 
 strangers.register_strangers()
@@ -133,3 +133,17 @@ def test_an_env_that_draws_nothing_is_not_asked_to() -> None:
         watch.viewable("strangers/Unsuccessful-v0")
     with pytest.raises(RequestError, match="cannot be looked at as human"):
         watch.viewable("strangers/Unsuccessful-v0", "human")
+
+
+def test_a_window_is_lived_in_at_the_pace_of_the_env(monkeypatch):
+    lived = []
+    envs = plugins.make_envs("strangers/Good-v0", 1)
+    step = envs.step
+    monkeypatch.setattr(
+        envs, "step", lambda actions: (lived.append(watch.time.monotonic()), step(actions))[1]
+    )
+    monkeypatch.setattr(watch, "viewable", lambda env, mode: envs if mode == "human" else None)
+    monkeypatch.setattr(gym.spec("strangers/Good-v0"), "max_episode_steps", 6)
+    found = watch.play("strangers/Good-v0", "random", None, viewer=True, episodes=1, seed=0)
+    assert found["steps"] == len(lived) == 6
+    assert lived[-1] - lived[0] >= 5 / 20, "20 frames a second, and no faster"

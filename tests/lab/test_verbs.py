@@ -178,6 +178,12 @@ def test_play_draws_an_agent_or_an_env(desk, tmp_path, words, monkeypatch):
     assert is_film(tmp_path / "it.mp4")
 
 
+def test_a_window_without_a_display_is_one_line(desk):
+    assert "there is no display to open a window on" in wrong(
+        desk, "play", "robossl/Reacher-v0", "--viewer", code=1
+    )
+
+
 def test_a_film_that_cannot_be_written_is_refused_before_it_is_made(desk, tmp_path):
     with read_only(tmp_path / "closed") as closed:
         for words in (["play", "robossl/Reacher-v0"], ["dream", "run"]):
