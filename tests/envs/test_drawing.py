@@ -241,7 +241,8 @@ def test_wrong_sizes_are_answered(size) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a display")
 def test_a_window_needs_a_display() -> None:
-    envs = gym.make_vec("robossl/Reacher-v0", num_envs=1, render_mode="human")
-    envs.reset(seed=0)
-    with pytest.raises(WorkError, match="no display"):
-        envs.step(np.zeros((1, 2)))
+    single = gym.make("robossl/Reacher-v0", render_mode="human")
+    batch = gym.make_vec("robossl/Reacher-v0", num_envs=1, render_mode="human")
+    for envs in (single, batch):
+        with pytest.raises(WorkError, match="no display"):
+            envs.reset(seed=0)
