@@ -20,10 +20,9 @@ from robossl.evaluation.inverse import (
 )
 from robossl.evaluation.prediction import HORIZONS, forward_skill, valid_prediction_time
 from robossl.evaluation.probes import SAMPLES, probe_curve, probe_r2
-from robossl.evaluation.readout import fit_readout
+from robossl.evaluation.readout import Readout, fit_readout
 from robossl.evaluation.report import WORLD_KEYS
 from robossl.evaluation.rewards import no_task, reward_probe
-from robossl.evaluation.ridge import Ridge
 
 Section = dict[str, Any]
 
@@ -47,7 +46,7 @@ def diagnose(
         return {}, {"world": str(error)} | {f"world.{key}": str(error) for key in WORLD_KEYS}
     section: Section = {}
     absent: dict[str, str] = {}
-    readout: Ridge | None = None
+    readout: Readout | None = None
     with contextlib.suppress(RequestError):  # the figures that want one say so
         readout = fit_readout(model, held)
     parts: list[Callable[[], Section]] = [
@@ -79,7 +78,7 @@ def diagnose(
     return section, absent
 
 
-def _forward(model: Any, held: Held, readout: Ridge | None, absent: dict[str, str]) -> Section:
+def _forward(model: Any, held: Held, readout: Readout | None, absent: dict[str, str]) -> Section:
     found = forward_skill(model, held, readout=readout)
     for h in map(str, HORIZONS):
         if h not in found["skill"]:

@@ -14,7 +14,7 @@ from robossl.evaluation import traces
 from robossl.evaluation.held import Held
 from robossl.evaluation.latents import imagine
 from robossl.evaluation.prediction import TOLERANCE
-from robossl.evaluation.rows import decoded_numbers
+from robossl.evaluation.rows import Rows, decoded_numbers, gather
 from robossl.evaluation.traces import Story
 from robossl.evaluation.video import Render, beside, resized, write_video
 
@@ -118,23 +118,24 @@ def _pictures(
     if render is None or held.test.physics is None:
         return []
     imagined = decoded_numbers(stream.observation_space, model.decode(z.astype(np.float32)))
+    lived = gather(stream, "train", held.seed)
     pictures: Pictures = []
     for moment, row in enumerate(rows):
         body = pose(imagined[moment]) if pose is not None else None
         real = render(held.test.physics[row])
-        dreamt = render(_nearest(held, imagined[moment]) if body is None else body)
+        dreamt = render(_nearest(lived, held.spread, imagined[moment]) if body is None else body)
         if real is None or dreamt is None:
             return []
         pictures.append((real, dreamt))
     return pictures
 
 
-def _nearest(held: Held, observation: np.ndarray) -> np.ndarray:
-    """The physics (P,) of the training row that looks most like this observation (D,)."""
-    assert held.train.physics is not None
-    alive = held.alive
-    away = (held.train.numbers[:, alive] - observation[alive]) / held.spread[alive]
-    return held.train.physics[int(np.argmin(np.sum(away**2, 1)))]
+def _nearest(lived: Rows, spread: np.ndarray, observation: np.ndarray) -> np.ndarray:
+    """The physics (P,) of the row that looks most like this observation (D,), in units of `spread` (D,)."""
+    assert lived.physics is not None
+    alive = spread > 0
+    away = (lived.numbers[:, alive] - observation[alive]) / spread[alive]
+    return lived.physics[int(np.argmin(np.sum(away**2, 1)))]
 
 
 def _recorded(stream: Any, held: Held, rows: np.ndarray, z: np.ndarray) -> Pictures:

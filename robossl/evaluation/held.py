@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from robossl.core.seeding import generator
 from robossl.evaluation.latents import encode
+from robossl.evaluation.ridge import Ridge, fit_ridge
 from robossl.evaluation.rows import Rows, gather
 
 FARTHEST = 10.0  # spreads from the mean; what is farther counts as that far, or one rare flight would be all there is
@@ -27,12 +28,21 @@ class Held:
     test_z: np.ndarray  # (M, Z)
     spread: np.ndarray  # (D,) standard deviation of each observed number in train; 0 where it never changes
     actions: Actions
+    space: spaces.Space  # of the observations
     seed: int
 
     @property
     def alive(self) -> np.ndarray:
         """(D,) bool: the observed numbers that change at all."""
         return self.spread > 0
+
+    @cached_property
+    def linear(self) -> Ridge:
+        """The best linear dynamics on raw observations: normalised ones and an action side by side to the change."""
+        rows, now = self.train, self.train.pairs(1)
+        observed = self.normalised(rows.numbers)
+        inputs = np.concatenate([observed[now], self.actions.numbers(rows.action[now])], 1)
+        return fit_ridge(inputs, observed[now + 1] - observed[now], rows.episode[now])
 
     @cached_property
     def scaled(self) -> tuple[np.ndarray, np.ndarray]:
@@ -47,19 +57,24 @@ class Held:
         probe, test = self.scaled
         return probe - probe.mean(0), test - probe.mean(0)
 
-    def normalised(self, rows: Rows) -> np.ndarray:
-        """The observed numbers that change, (N, D'): from their mean in train in units of their spread, 10 at most."""
-        mean = self.train.numbers[:, self.alive].mean(0)
-        return np.clip((rows.numbers[:, self.alive] - mean) / self.spread[self.alive], -FARTHEST, FARTHEST)
+    def normalised(self, numbers: np.ndarray) -> np.ndarray:
+        """Of numbers (N, D) those that change, (N, D'): from their mean in units of their spread, 10 at most."""
+        away = numbers[:, self.alive] - self._mean[self.alive]
+        return np.clip(away / self.spread[self.alive], -FARTHEST, FARTHEST)
+
+    @cached_property
+    def _mean(self) -> np.ndarray:
+        return self.train.numbers.mean(0)  # (D,)
 
 
 def hold_out(model: Any, stream: Any, seed: int = 0) -> Held:
     """Read and encode the held-out rows once, for all diagnostics. RequestError where a split is empty."""
-    train, probe, test = (gather(stream, split, seed) for split in ("train", "probe", "test"))
+    train = gather(stream, "train", seed, only_seen=True)
+    probe, test = (gather(stream, split, seed) for split in ("probe", "test"))
     spread = train.numbers.std(0)
     spread[spread <= 1e-6 * (1 + np.abs(train.numbers).max(0))] = 0.0
-    actions = Actions(stream.action_space)
-    return Held(train, probe, test, encode(model, probe), encode(model, test), spread, actions, seed)
+    space, actions = stream.observation_space, Actions(stream.action_space)
+    return Held(train, probe, test, encode(model, probe), encode(model, test), spread, actions, space, seed)
 
 
 class Actions:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
+from gymnasium import spaces
 
-from robossl.evaluation.rows import Rows
+from robossl.evaluation.rows import Rows, decoded_columns, decoded_numbers
 
 Doubt = Literal["uncertainty", "disagreement"]
 _BLOCK = 1024  # rows a call
@@ -37,6 +38,20 @@ def imagine(model: Any, z: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """Open loop from z (B, Z) under actions (B, T, ...): z (B, T + 1, Z), nothing seen on the way."""
     start = z.astype(np.float32)
     return _blocks(len(z), lambda block: model.imagine(start[block], actions[block]))
+
+
+def decoding(model: Any, space: spaces.Space) -> Callable[[np.ndarray], np.ndarray] | None:
+    """From z (N, Z) to the numbers (N, D) that `model` expects to see, nan for images; None if it decodes nothing."""
+    decode, columns = getattr(model, "decode", None), decoded_columns(space)
+    if decode is None or not columns.any():
+        return None
+
+    def ask(z: np.ndarray) -> np.ndarray:
+        numbers = np.full((len(z), len(columns)), np.nan)
+        numbers[:, columns] = decoded_numbers(space, decode(z.astype(np.float32)))
+        return numbers
+
+    return lambda z: _blocks(len(z), lambda block: ask(z[block]))
 
 
 def infer_action(model: Any, z: np.ndarray, z_next: np.ndarray) -> np.ndarray:

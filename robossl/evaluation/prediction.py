@@ -1,14 +1,16 @@
 """How far a model sees ahead: open-loop skill over the horizon, and for how long it may be believed.
 
 What is measured. From a held-out row the model imagines k steps under the recorded actions, seeing nothing
-on the way. A linear readout, fitted on real encodings of the split "probe", turns the *change* of z into the
-change of the observation, each number in units of its spread in "train"; how strongly it is shrunk is
-decided on what the model imagines there, which is less certain than an encoding. Added to the observation at the
-start, this is the forecast. No number counts as farther than ten spreads from its mean, in what happened and
-in what was foreseen: a cube that flies once in a thousand forecasts would else be all that is judged. Skill
-is 1 - error / movement: 1 is perfect, 0 is what "nothing moves" gets, and a constant encoder gets exactly 0.
-The ceiling is the same readout on the real encoding k steps later: what the ceiling lacks is the encoder's
-and the readout's fault, what lies between is the dynamics'.
+on the way. Each observed number, in units of its spread in "train", is read off what was imagined in one of three
+ways: as the model itself decodes it; moved from the start by as much as what is decoded moves; or by a linear readout
+of the change of z, fitted on real encodings and shrunk as is best for imagined ones. Which one is decided on the split
+"probe"; of a model that decodes nothing it is the last. No number counts as farther than ten spreads from its mean, in
+what happened and in what was foreseen: a cube that flies once in a thousand forecasts would else be all that is judged.
+Skill is 1 - error / movement: 1 is perfect, 0 is what "nothing moves" gets. A constant encoder gets 0, or what the mean
+of the train split gets if that is what it decodes; under shuffled actions it gets the same.
+The ceiling is the same reading of the real encoding k steps later: what the ceiling lacks is the encoder's
+and the reading's fault, what lies between is the dynamics'. Linear dynamics on raw observations, fitted on "train",
+are rolled out beside it.
 """
 
 from __future__ import annotations
@@ -22,9 +24,7 @@ from robossl.core.errors import RequestError
 from robossl.core.seeding import generator
 from robossl.evaluation.held import FARTHEST, Held, draw
 from robossl.evaluation.latents import imagine
-from robossl.evaluation.readout import GAPS, fit_readout
-from robossl.evaluation.ridge import Ridge, fit_ridge
-from robossl.evaluation.rows import Rows
+from robossl.evaluation.readout import GAPS, Readout, fit_readout
 from robossl.evaluation.statistics import bootstrap_median, bootstrap_ratio
 
 HORIZONS = (*GAPS, 50)  # [steps]
@@ -47,18 +47,17 @@ class Segments:
         return np.sum((self.moved - self.forecast[row]) ** 2, -1)
 
 
-def segments(model: Any, held: Held, readout: Ridge, length: int, count: int = _SEGMENTS) -> Segments:
+def segments(model: Any, held: Held, readout: Readout, length: int, count: int = _SEGMENTS) -> Segments:
     """Forecasts of `length` steps: the model, its ceiling, under shuffled actions, and a linear baseline."""
     test, z = held.test, held.test_z
     starts = draw(test.pairs(length), count, held.seed, "segments", length)
     ahead = starts[:, None] + np.arange(length + 1)  # (B, T + 1)
-    observed = held.normalised(test)[ahead]
+    observed = held.normalised(test.numbers)[ahead]
     actions = test.action[ahead[:, :-1]]
     order = generator(held.seed, "shuffle", length).permutation(len(starts))
 
     def read(path: np.ndarray) -> np.ndarray:
-        seen = observed[:, :1] + readout(path[:, 1:] - path[:, :1])
-        return np.clip(seen, -FARTHEST, FARTHEST) - observed[:, :1]
+        return readout(observed[:, 0], path) - observed[:, :1]
 
     return Segments(
         moved=observed[:, 1:] - observed[:, :1],
@@ -73,22 +72,17 @@ def segments(model: Any, held: Held, readout: Ridge, length: int, count: int = _
 
 
 def _linear(held: Held, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """The best linear dynamics on raw observations, fitted on "train", rolled out: changes (B, T, D)."""
-    rows: Rows = held.train
-    now = rows.pairs(1)
-    observed = held.normalised(rows)
-    inputs = np.concatenate([observed, held.actions.numbers(rows.action)], 1)
-    step = fit_ridge(inputs[now], observed[now + 1] - observed[now], rows.episode[now])
+    """The best linear dynamics, rolled out: changes (B, T, D)."""
     state, path = start, []
     for t in range(actions.shape[1]):
-        change = step(np.concatenate([state, held.actions.numbers(actions[:, t])], 1))
+        change = held.linear(np.concatenate([state, held.actions.numbers(actions[:, t])], 1))
         state = np.clip(state + change, -FARTHEST, FARTHEST)
         path.append(state - start)
     return np.stack(path, 1)
 
 
 def forward_skill(
-    model: Any, held: Held, horizons: tuple[int, ...] = HORIZONS, readout: Ridge | None = None
+    model: Any, held: Held, horizons: tuple[int, ...] = HORIZONS, readout: Readout | None = None
 ) -> dict[str, Any]:
     """Skill against "nothing moves" by horizon, as in the module's words; `readout` is fitted where none is given.
 
@@ -121,7 +115,7 @@ def forward_skill(
 
 
 def valid_prediction_time(
-    model: Any, held: Held, step_seconds: float | None, readout: Ridge | None = None
+    model: Any, held: Held, step_seconds: float | None, readout: Readout | None = None
 ) -> dict[str, Any]:
     """For how long a forecast may be believed: the first time its error exceeds half a spread.
 

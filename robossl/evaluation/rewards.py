@@ -78,7 +78,7 @@ def _read(held: Held, fitted: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
     asked = np.flatnonzero(np.isfinite(judged))
     groups, y, truth = held.probe.episode[steps], fitted[steps, None], judged[asked, None]
     z, z_asked = held.centred[0][steps], held.centred[1][asked]
-    raw, raw_asked = held.normalised(held.probe)[steps], held.normalised(held.test)[asked]
+    raw, raw_asked = held.normalised(held.probe.numbers)[steps], held.normalised(held.test.numbers)[asked]
 
     def network(x: np.ndarray, x_asked: np.ndarray) -> float:
         random = generator(held.seed, "rewards", "features")

@@ -13,7 +13,8 @@ from robossl.core.seeding import generator
 from robossl.core.spaces import Leaf, encodable, is_goal_space, is_image, join, leaves
 
 ROWS = 20_000  # a split gives at most so many rows
-IMAGE_ROWS = 4_000  # and so many where there are images
+SEEN_ROWS = 200_000  # or these, of only what a model sees: units and floors know what is rare
+IMAGE_ROWS = 4_000  # and any where there are images
 _POOL = 8  # an image counts as _POOL x _POOL mean brightnesses a channel
 
 
@@ -41,11 +42,15 @@ class Rows:
         return starts[run[starts + gap] - run[starts] == gap]
 
 
-def gather(stream: Any, split: str, seed: int = 0, limit: int | None = None) -> Rows:
-    """The rows of whole episodes drawn from `split`, at most about `limit` (always at least one episode)."""
+def gather(stream: Any, split: str, seed: int = 0, limit: int | None = None, only_seen: bool = False) -> Rows:
+    """The rows of whole episodes drawn from `split`, at most about `limit` (always at least one episode).
+
+    With `only_seen` without truth, physics and reward, which no model sees; at most ten times as many rows then.
+    """
     space = stream.observation_space
     images = any(is_image(leaf) for leaf in encodable(space).values())
-    limit = limit or (IMAGE_ROWS if images else ROWS)
+    limit = limit or (IMAGE_ROWS if images else SEEN_ROWS if only_seen else ROWS)
+    wanted = [*map(field_name, leaves(space)), "action", "valid"] if only_seen else None
     episodes = [e for e in stream.episodes(split) if e.stop - e.start >= 2]
     if not episodes:
         raise RequestError(
@@ -58,13 +63,13 @@ def gather(stream: Any, split: str, seed: int = 0, limit: int | None = None) -> 
     for index in order:
         episode = episodes[index]
         stop = min(episode.stop, episode.start + limit)
-        parts.append(stream.read(episode.lane, episode.start, stop))
+        parts.append(stream.read(episode.lane, episode.start, stop, wanted))
         total += stop - episode.start
         if total >= limit:
             break
-    fields = {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
-    valid = np.asarray(fields["valid"], bool).copy()
     lengths = [len(part["valid"]) for part in parts]
+    fields = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
+    valid = np.asarray(fields["valid"], bool).copy()
     valid[np.cumsum(lengths) - 1] = False  # nothing leads from one episode into the next
     numbers, names = as_numbers(space, fields)
     return Rows(
@@ -125,6 +130,15 @@ def decoded_numbers(space: spaces.Space, value: Any) -> np.ndarray:
         flat = np.asarray(part).reshape(-1, *(leaf.shape or ()))
         columns.append(_leaf_numbers(leaf, flat))
     return np.concatenate(columns, 1)
+
+
+def decoded_columns(space: spaces.Space) -> np.ndarray:
+    """(D,) bool: which of the numbers of `as_numbers` are among those of `decoded_numbers`."""
+    blank = {path: np.zeros((1, *(leaf.shape or ())), leaf.dtype) for path, leaf in encodable(space).items()}
+    widths = {path: _leaf_numbers(leaf, blank[path]).shape[1] for path, leaf in encodable(space).items()}
+    return np.concatenate(
+        [np.full(widths[path], not is_image(leaf)) for path, leaf in encodable(space).items()]
+    )
 
 
 def _leaf_numbers(leaf: Leaf, values: np.ndarray) -> np.ndarray:

@@ -120,3 +120,11 @@ def test_an_interrupted_episode_counts_as_far_as_it_went():
     assert Episode(9, 0, 21, 9) in stream.episodes("test")
     with pytest.raises(RequestError, match="has no episode"):
         gather(ToyStream(episodes=9), "test")
+
+
+def test_what_no_model_sees_can_be_left_out():
+    whole, seen = (gather(ToyStream(), "train", only_seen=only) for only in (False, True))
+    assert (seen.truth, seen.physics, seen.reward) == ({}, None, None)
+    assert all(found is not None for found in (whole.truth or None, whole.physics, whole.reward))
+    for name in ("observation", "numbers", "action", "valid", "episode"):
+        np.testing.assert_array_equal(getattr(seen, name), getattr(whole, name))
