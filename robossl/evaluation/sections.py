@@ -60,8 +60,8 @@ def prediction(report: Report) -> str:
     seconds = time["horizon"] / time["steps"] if time.get("unit") == "s" else None
     body = _paragraph(
         "From a held-out moment the model imagines what follows under the recorded actions, seeing nothing "
-        "on the way. What it expects is read from its latent state by a line fitted on other episodes, and "
-        "compared with what was observed."
+        "on the way. Each number it expects is taken from what it decodes, or read from its latent state by a line, "
+        "whichever was better on other episodes, and compared with what was observed."
     )
     curve = world.get("forward_curve")
     if curve:
