@@ -143,8 +143,10 @@ def _play(parser: argparse.ArgumentParser) -> None:
 
 
 def _dream(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN", help="a run folder, or a model folder with --stream")
-    parser.add_argument("--stream", metavar="STREAM", help="where the dream starts from")
+    parser.add_argument("path", metavar="RUN", help="a run or model folder")
+    parser.add_argument(
+        "--stream", metavar="STREAM", help="where the dream starts from (what the model learned from)"
+    )
     parser.add_argument("--video", metavar="FILE.mp4", help="where to write it (RUN/dream.mp4)")
     parser.add_argument("--length", type=_count(2), default=100, metavar="N", help="steps to imagine (100)")
     flags(parser, "seed", "json", "quiet")

@@ -114,16 +114,9 @@ def _stream(path: Path | None, kind: str, stream: Stream | str | Path | None) ->
         return Stream.open(path / "stream")
     if kind == "agent":
         return None
-    if path is not None and (own := _learned_from(path)) is not None:
+    if path is not None and (own := folders.learned_from(path)) is not None:
         return Stream.open(own)
     raise RequestError("on which stream? a model is measured on held-out episodes: give a stream")
-
-
-def _learned_from(path: Path) -> Path | None:
-    """The stream that a model folder says it learned from, where it still lies there."""
-    mark = folders.recorded(path)
-    places = [path.resolve() / str(mark[key]) for key in ("stream", "stream_path") if mark.get(key)]
-    return next((place for place in places if place.is_dir()), None)
 
 
 def _fits(model: WorldModel, stream: Stream) -> None:

@@ -97,6 +97,13 @@ def recorded_env(folder: str | Path) -> str | None:
     return None
 
 
+def learned_from(folder: str | Path) -> Path | None:
+    """The stream that a model folder says it learned from, where it still lies there."""
+    mark = recorded(folder)
+    places = [Path(folder).resolve() / str(mark[key]) for key in ("stream", "stream_path") if mark.get(key)]
+    return next((place for place in places if place.is_dir()), None)
+
+
 def _nearby(folder: Path) -> str:
     """Folders of ours beside the one that was asked for."""
     parent = folder.parent

@@ -107,9 +107,16 @@ def compare(runs: list[Path], out: str | None) -> dict[str, Any]:
 
 
 def stream_of(path: str, stream: str | None) -> Stream:
-    """The stream of a run, or the one that was named."""
+    """The stream that was named, that of a run, or the one a model folder says it learned from."""
     if stream is not None:
         return Stream.open(stream)
+    if (Path(path) / "model.safetensors").is_file():
+        own = folders.learned_from(path)
+        if own is None:
+            raise RequestError(
+                f"{path} does not say on which stream it learned, or it is gone: give --stream"
+            )
+        return Stream.open(own)
     folders.signature(path, "run")
     return Stream.open(Path(path) / "stream")
 
@@ -175,7 +182,7 @@ def agent_film(path: Path, env: str, agent: Any, seed: int, seconds: float = 8.0
 
 
 def dream(path: str, stream: str | None, out: str | None, length: int, seed: int) -> dict[str, Any]:
-    """The model of a run (or a model folder, with a stream) imagining a held-out episode, as a video."""
+    """The model of a run or of a model folder imagining a held-out episode, as a video."""
     source = stream_of(path, stream)
     model = minds.load_model(path)
     target = _video_file(out or Path(path) / "dream.mp4")

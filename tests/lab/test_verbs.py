@@ -165,8 +165,17 @@ def is_film(path: Path) -> bool:
 def test_dream_draws_the_model_of_a_run_or_a_folder(desk, tmp_path):
     right(desk, "dream", "run", "--video", tmp_path / "run.mp4", "--length", 8)
     right(desk, "dream", "model", "--stream", "stream", "--video", tmp_path / "model.mp4", "--length", 8)
+    right(desk, "dream", "model", "--video", tmp_path / "own.mp4", "--length", 8)
     assert is_film(tmp_path / "run.mp4")
     assert is_film(tmp_path / "model.mp4")
+    assert is_film(tmp_path / "own.mp4")
+
+
+def test_a_model_whose_stream_is_gone_asks_for_one(desk, tmp_path):
+    shutil.copytree(desk / "model", tmp_path / "moved")
+    mark = tmp_path / "moved" / "robossl.json"
+    mark.write_text(json.dumps(json.loads(mark.read_text()) | {"stream": "gone", "stream_path": "/gone"}))
+    assert "give --stream" in wrong(desk, "dream", tmp_path / "moved")
 
 
 @pytest.mark.skipif(not (library("egl") or library("osmesa")), reason="nothing here to draw with")
