@@ -134,11 +134,12 @@ def decoded_numbers(space: spaces.Space, value: Any) -> np.ndarray:
 
 def decoded_columns(space: spaces.Space) -> np.ndarray:
     """(D,) bool: which of the numbers of `as_numbers` are among those of `decoded_numbers`."""
-    blank = {path: np.zeros((1, *(leaf.shape or ())), leaf.dtype) for path, leaf in encodable(space).items()}
-    widths = {path: _leaf_numbers(leaf, blank[path]).shape[1] for path, leaf in encodable(space).items()}
-    return np.concatenate(
-        [np.full(widths[path], not is_image(leaf)) for path, leaf in encodable(space).items()]
-    )
+    columns = []
+    for leaf in encodable(space).values():
+        least = leaf.start if isinstance(leaf, spaces.Discrete) else 0
+        row = _leaf_numbers(leaf, np.full((1, *(leaf.shape or ())), least, leaf.dtype))
+        columns.append(np.full(row.shape[1], not is_image(leaf)))
+    return np.concatenate(columns)
 
 
 def _leaf_numbers(leaf: Leaf, values: np.ndarray) -> np.ndarray:

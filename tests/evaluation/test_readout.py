@@ -100,6 +100,15 @@ def test_images_are_not_decoded():
     assert decoding(object(), space) is None
 
 
+def test_choices_that_do_not_begin_at_zero_are_decoded():
+    class Choosing:
+        def decode(self, z):
+            return z[:, 0].astype(np.int64)
+
+    space = spaces.Discrete(3, start=10)
+    np.testing.assert_array_equal(decoding(Choosing(), space)(np.array([[12.0], [10.0]])), np.eye(3)[[2, 0]])
+
+
 def test_units_and_floors_are_of_all_of_train():
     """What moves in a few of many episodes has the spread it has in all of them."""
     stream = ToyStream(episodes=520)
