@@ -110,15 +110,12 @@ def stream_of(path: str, stream: str | None) -> Stream:
     """The stream that was named, that of a run, or the one a model folder says it learned from."""
     if stream is not None:
         return Stream.open(stream)
-    if (Path(path) / "model.safetensors").is_file():
-        own = folders.learned_from(path)
-        if own is None:
-            raise RequestError(
-                f"{path} does not say on which stream it learned, or it is gone: give --stream"
-            )
-        return Stream.open(own)
-    folders.signature(path, "run")
-    return Stream.open(Path(path) / "stream")
+    saved = (Path(path) / "model.safetensors").is_file()
+    if not saved and folders.signature(path, "run", "model")["kind"] == "run":
+        return Stream.open(Path(path) / "stream")
+    if (own := folders.learned_from(path)) is None:
+        raise RequestError(f"{path} does not say on which stream it learned, or it is gone: give --stream")
+    return Stream.open(own)
 
 
 def dream_film(

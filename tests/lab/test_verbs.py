@@ -176,6 +176,7 @@ def test_a_model_whose_stream_is_gone_asks_for_one(desk, tmp_path):
     mark = tmp_path / "moved" / "robossl.json"
     mark.write_text(json.dumps(json.loads(mark.read_text()) | {"stream": "gone", "stream_path": "/gone"}))
     assert "give --stream" in wrong(desk, "dream", tmp_path / "moved")
+    assert "expected a run or model folder" in wrong(desk, "dream", "nothing")
 
 
 @pytest.mark.skipif(not (library("egl") or library("osmesa")), reason="nothing here to draw with")
