@@ -50,8 +50,8 @@ judge-lerobot: $(READY)
 	@test -d build/lerobot || "$(JUDGE)" -m venv build/lerobot
 	@build/lerobot/bin/python -m pip install --quiet --disable-pip-version-check "lerobot[dataset]==0.6.1"
 	@rm -rf build/judged && mkdir -p build/judged
-	@"$(BIN)/python" tests/streams/judge_lerobot.py write build/judged
-	@HF_HUB_OFFLINE=1 build/lerobot/bin/python tests/streams/judge_lerobot.py read build/judged
+	@"$(BIN)/python" tests/streams/lerobot_check.py write build/judged
+	@HF_HUB_OFFLINE=1 build/lerobot/bin/python tests/streams/lerobot_check.py read build/judged
 
 # The loader that benchmarks.streams runs beside ours; its package does not say that it needs the last two.
 rival-loader:
@@ -77,9 +77,9 @@ wheel: $(READY)
 judges: $(JUDGES)/.ready
 	@"$(JUDGES)/bin/python" -m pytest -m "slow or not slow" tests/judges
 
-$(JUDGES)/.ready: pyproject.toml tests/judges/constraints.txt
+$(JUDGES)/.ready: pyproject.toml tests/compat/constraints.txt
 	"$(PYTHON)" -m venv "$(JUDGES)"
-	"$(JUDGES)/bin/python" -m pip install --quiet --disable-pip-version-check -c tests/judges/constraints.txt \
+	"$(JUDGES)/bin/python" -m pip install --quiet --disable-pip-version-check -c tests/compat/constraints.txt \
 	  -e . pytest pytest-timeout torchrl rl_zoo3 requests moviepy
 	@touch "$(JUDGES)/.ready"
 

@@ -6,18 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .bridge import SB3VecEnv
-    from .extractor import RepresentationExtractor
     from .planner import GoalPlanner, Planner, PlannerConfig
-    from .sb3 import Sb3Agent
+    from .sb3.agent import Sb3Agent
+    from .sb3.extractor import RepresentationExtractor
+    from .sb3.vec_env import SB3VecEnv
 
 _HOMES = {
     "GoalPlanner": "planner",
     "Planner": "planner",
     "PlannerConfig": "planner",
-    "RepresentationExtractor": "extractor",
-    "SB3VecEnv": "bridge",
-    "Sb3Agent": "sb3",
+    "RepresentationExtractor": "sb3.extractor",
+    "SB3VecEnv": "sb3.vec_env",
+    "Sb3Agent": "sb3.agent",
 }
 
 __all__ = ["GoalPlanner", "Planner", "PlannerConfig", "RepresentationExtractor", "SB3VecEnv", "Sb3Agent"]

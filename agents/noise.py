@@ -7,19 +7,19 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import UsageError
 from robossl.core.seeding import generator, generator_state, restore_generator
-from robossl.core.spaces import told
+from robossl.core.spaces import format_space
 
-from .actions import action_range
-from .colour import coloured
+from .shared.action_range import action_range
+from .shared.colored_noise import colored_noise
 
 _COLOURS = (0.0, 0.5, 1.0, 2.0)  # exponent b of the power spectrum 1 / f^b: white to red
 _LENGTH = 256  # [steps] of noise drawn at once; a longer episode gets another piece
 _HOLD = 16  # [steps] the longest that a discrete action is held
 
 
-class _Blind:
+class _OpenLoopPolicy:
     """A policy that looks at nothing. Every lane has a generator of its own: its life does not depend on n."""
 
     def __init__(self, action_space: gym.Space, num_envs: int, seed: int = 0) -> None:
@@ -28,7 +28,9 @@ class _Blind:
         if not self._discrete and not (
             isinstance(action_space, gym.spaces.Box) and np.issubdtype(action_space.dtype, np.floating)
         ):
-            raise RequestError(f"a policy needs actions of a float Box or Discrete; got {told(action_space)}")
+            raise UsageError(
+                f"a policy needs actions of a float Box or Discrete; got {format_space(action_space)}"
+            )
         self.space: Any = action_space
         self.num_envs = num_envs
         self._random = [generator(seed, "policy", lane) for lane in range(num_envs)]
@@ -47,12 +49,12 @@ class _Blind:
     def set_checkpoint(self, tree: dict[str, Any]) -> None:
         """Go on where `get_checkpoint` was; `RequestError` where that had another number of lanes."""
         if len(tree["random"]) != self.num_envs:
-            raise RequestError(f"the checkpoint has {len(tree['random'])} lanes; here are {self.num_envs}")
+            raise UsageError(f"the checkpoint has {len(tree['random'])} lanes; here are {self.num_envs}")
         for random, state in zip(self._random, tree["random"]):
             restore_generator(random, state)
 
 
-class RandomPolicy(_Blind):
+class RandomPolicy(_OpenLoopPolicy):
     """Every action uniform over its range, independent of the last."""
 
     def act(self, observation: Any, explore: bool = True) -> np.ndarray:
@@ -65,7 +67,7 @@ class RandomPolicy(_Blind):
         return self._box(low + (high - low) * drawn)
 
 
-class ZeroPolicy(_Blind):
+class ZeroPolicy(_OpenLoopPolicy):
     """Does nothing: zero, or what of the range lies nearest to it; the first of discrete actions."""
 
     def act(self, observation: Any, explore: bool = True) -> np.ndarray:
@@ -75,7 +77,7 @@ class ZeroPolicy(_Blind):
         return self._box(np.zeros((self.num_envs, *self.space.shape)))
 
 
-class PinkPolicy(_Blind):
+class ColoredNoisePolicy(_OpenLoopPolicy):
     """Coloured noise: each episode of a lane has a colour of its own, from white to red.
 
     Noise with power 1 / f^b, b drawn from {0, 0.5, 1, 2}, scaled to a standard deviation of half the range
@@ -111,7 +113,7 @@ class PinkPolicy(_Blind):
             if self._position[lane] < 0:
                 self._colour[lane] = random.choice(_COLOURS)
             white = random.standard_normal(self._noise.shape[1:], np.float32)
-            self._noise[lane] = coloured(white, self._colour[lane])
+            self._noise[lane] = colored_noise(white, self._colour[lane])
             self._position[lane] = 0
         drawn = self._noise[np.arange(self.num_envs), self._position]  # (n, A) unit variance
         self._position += 1
@@ -139,4 +141,4 @@ class PinkPolicy(_Blind):
             getattr(self, name)[...] = tree[name]
 
 
-POLICIES = {"random": RandomPolicy, "pink": PinkPolicy, "zero": ZeroPolicy}
+POLICIES = {"random": RandomPolicy, "pink": ColoredNoisePolicy, "zero": ZeroPolicy}

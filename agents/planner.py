@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robossl.core.errors import RequestError, unknown
+from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.seeding import generator, generator_state, restore_generator
-from robossl.core.spaces import told
+from robossl.core.spaces import format_space
 
-from .actions import action_range
-from .costs import Cost, GoalDistance, Imagined
+from .shared.action_range import action_range
+from .shared.planning_costs import Cost, GoalDistance, ImaginedTrajectories
 
 _ROWS = 256  # rollouts of one call of the network, about; always as many, see `Planner`
 _ENCODED = 16  # observations of one call of the encoder, likewise
@@ -40,13 +40,11 @@ class PlannerConfig:
         """`RequestError` for numbers that make no search."""
         for name in ("samples", "iterations", "elites", "horizon", "block"):
             if getattr(self, name) < 1:
-                raise RequestError(f"planner.{name} is {getattr(self, name)}; expected 1 or more")
+                raise UsageError(f"planner.{name} is {getattr(self, name)}; expected 1 or more")
         if self.horizon % self.block:
-            raise RequestError(f"horizon {self.horizon} is no multiple of block {self.block}")
+            raise UsageError(f"horizon {self.horizon} is no multiple of block {self.block}")
         if self.elites > self.samples:
-            raise RequestError(
-                f"{self.elites} elites of {self.samples} samples; expected no more than samples"
-            )
+            raise UsageError(f"{self.elites} elites of {self.samples} samples; expected no more than samples")
 
     @property
     def decisions(self) -> int:
@@ -83,7 +81,9 @@ class Planner:
     ) -> None:
         """`model` imagines: `imagine(z [N, Z], actions [N, T, *A], heads="first") -> [N, T + 1, Z]`."""
         if not isinstance(action_space, gym.spaces.Box):
-            raise RequestError(f"the planner searches continuous actions; this env has {told(action_space)}")
+            raise UsageError(
+                f"the planner searches continuous actions; this env has {format_space(action_space)}"
+            )
         low, high = (bound.reshape(-1).astype(np.float32) for bound in action_range(action_space))
         self.model, self.config, self.num_envs, self.costs = model, config, num_envs, tuple(costs)
         self._shape = action_space.shape
@@ -157,7 +157,7 @@ class Planner:
         steps = plans.repeat_interleave(self.config.block, 2).flatten(0, 1)  # (N, T, A) in [-1, 1]
         actions = (self._middle + steps * self._half).reshape(*steps.shape[:2], *self._shape)
         path = self.model.imagine(z.repeat_interleave(samples, 0), actions, heads="first")[:, 1:]
-        imagined = Imagined(path.to(goal.device), steps, goal.repeat_interleave(samples, 0))
+        imagined = ImaginedTrajectories(path.to(goal.device), steps, goal.repeat_interleave(samples, 0))
         total = sum((cost(imagined) for cost in self.costs), torch.zeros(steps.shape[:2]))  # (N, T)
         return total.sum(-1).reshape(-1, samples)[:m]
 
@@ -173,7 +173,7 @@ class Planner:
     def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
         """Go on where `get_checkpoint` was, to the same bits."""
         if len(tree["random"]) != self.num_envs:
-            raise RequestError(f"the checkpoint has {len(tree['random'])} lanes; here are {self.num_envs}")
+            raise UsageError(f"the checkpoint has {len(tree['random'])} lanes; here are {self.num_envs}")
         for random, state in zip(self._random, tree["random"]):
             restore_generator(random, state)
         self._mean, self._kept, self._warm = (
@@ -214,7 +214,7 @@ class GoalPlanner:
         a goal looks: `goal_observation(goals (m, G)) -> (m, D)`. `RequestError` where it cannot.
         """
         if config is None and preset not in PRESETS:
-            raise unknown("planner preset", preset, PRESETS)
+            raise unknown_name_error("planner preset", preset, PRESETS)
         settings = config or PRESETS[preset]
         self.model, self.num_envs = model, envs.num_envs
         self._look: Callable[[np.ndarray], np.ndarray] | None = None
@@ -222,7 +222,7 @@ class GoalPlanner:
         if goal_observation is None:
             self._look = getattr(envs.unwrapped, "goal_observation", None)
             if self._look is None:
-                raise RequestError(
+                raise UsageError(
                     f"{type(envs.unwrapped).__name__} cannot say how a goal looks (goal_observation); "
                     "give the planner an observation to bring about"
                 )
@@ -283,7 +283,7 @@ class GoalPlanner:
         self._left[chosen], self._fresh[chosen] = 0, True
         self.planner.reset(mask)
 
-    def adopt(self, representation: Any) -> None:
+    def set_representation(self, representation: Any) -> None:
         """Go on in a newer version of the model: old plans are of no use there."""
         self.model = self.planner.model = representation
         self.reset()

@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from robossl.agents.planner import GoalPlanner
-from robossl.agents.sb3 import Sb3Agent
+from robossl.agents.sb3.agent import Sb3Agent
 from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 import robossl
-from benchmarks.command import answered
+from benchmarks.cli import answered
 from robossl.streams import Recorder
-from robossl.world import WorldConfig, WorldModel
+from robossl.world_model import WorldModel, WorldModelConfig
 
 LANES, ENV = 8, "Pendulum-v1"
 Run = Callable[..., Any]
@@ -64,7 +64,7 @@ def make(folder: Path) -> dict[str, dict[str, Work]]:
         envs = robossl.make(ENV, LANES, 1, autoreset_mode=AutoresetMode.DISABLED)
         recorder = Recorder.create(envs, folder / name)
         spaces = envs.single_observation_space, envs.single_action_space
-        model = WorldModel(WorldConfig(), *spaces, 0).freeze() if name == "representation" else None
+        model = WorldModel(WorldModelConfig(), *spaces, 0).frozen_copy() if name == "representation" else None
         agent = Sb3Agent("sac", recorder, model, updates_per_step=0.25, device="cpu")
         known = partial(agent.act, explore=False)
         rows[name] = work(agent.algorithm, known, agent.act, partial(agent.learn, recorder))
@@ -95,7 +95,7 @@ def planners() -> dict[str, Work]:
     for lanes in (1, 16):
         envs = robossl.make("robossl/Reacher-v0", lanes, 1)
         spaces = envs.single_observation_space, envs.single_action_space
-        planner = GoalPlanner(WorldModel(WorldConfig(), *spaces, 0).freeze(), envs)
+        planner = GoalPlanner(WorldModel(WorldModelConfig(), *spaces, 0).frozen_copy(), envs)
         observation, _ = envs.reset(seed=0)
         decisions = 2 * planner.planner.config.block
         rows[f"{lanes} lanes"] = (

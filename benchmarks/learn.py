@@ -56,7 +56,7 @@ def main() -> None:
         words = [
             sys.executable,
             "-m",
-            "robossl.lab.cli",
+            "robossl.cli.main",
             "learn",
             "--seed",
             str(seed),

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import robossl
-import robossl.lab.api
-from benchmarks.command import answered, model_settings
-from robossl.evaluation.prose import interval
-from robossl.lab import config as configuration
-from robossl.lab import measure
-from robossl.lab.ablating import ablate
-from robossl.lab.config import LearnConfig, thread_count
-from robossl.lab.progress import progress
+import robossl.training.api
+from benchmarks.cli import answered, model_settings
+from robossl.evaluation.report.text import interval
+from robossl.logging.progress import progress
 from robossl.streams import Stream
-from robossl.world import WorldConfig, WorldModel
-from robossl.world.config import PIXELS
-from robossl.world.device import resolve
+from robossl.training import config as configuration
+from robossl.training import evaluation_steps
+from robossl.training.ablation_training import ablate
+from robossl.training.config import LearnConfig, thread_count
+from robossl.world_model import WorldModel, WorldModelConfig
+from robossl.world_model.config import PIXEL_CONFIG
+from robossl.world_model.device import resolve
 
 _ENV, _SIZE = "robossl/Reacher-v0", (64, 64)
 _ROWS = ("own", "without_picture", "forward", "inverse", "sigreg")
@@ -55,25 +55,25 @@ def main() -> None:
     given, rest = parser.parse_known_args()
     world = configured(model_settings(rest))
     runs = []
-    with robossl.lab.api.torch_threads(given.threads):
+    with robossl.training.api.torch_threads(given.threads):
         for seed in given.seeds:
             runs.append(compared(given, world, seed))
     settings = {**vars(given), "out": str(given.out), "world": world.to_json()}
     print(table(runs) if given.markdown else json.dumps({"settings": settings, "runs": runs}, indent=2))
 
 
-def configured(settings: dict[str, Any]) -> WorldConfig:
+def configured(settings: dict[str, Any]) -> WorldModelConfig:
     """The recipe for pixels, with these settings over it."""
-    recipe = {f"world.{name}": value for name, value in PIXELS.to_json().items()}
+    recipe = {f"world.{name}": value for name, value in PIXEL_CONFIG.to_json().items()}
     return configuration.parse(LearnConfig, ("recipe", recipe), ("command line", settings)).world
 
 
-def compared(given: argparse.Namespace, world: WorldConfig, seed: int) -> dict[str, Any]:
+def compared(given: argparse.Namespace, world: WorldModelConfig, seed: int) -> dict[str, Any]:
     """One seed: every row, the random policy, and what the first row's model is worth."""
     stream = lived(given, seed)
     model = WorldModel(world, stream.observation_space, stream.action_space, seed).to(resolve(given.device))
     section, absent = ablate(
-        model, stream, _ENV, given.updates, given.offset, given.pairs, measure.EVALUATION_SEED + seed,
+        model, stream, _ENV, given.updates, given.offset, given.pairs, evaluation_steps.EVALUATION_SEED + seed,
         thread_count(given.threads), progress(), only=given.only,
     )  # fmt: skip
     return {"seed": seed, **section, "absent": absent}

@@ -25,10 +25,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import robossl.envs
-from robossl.envs.foreign import make_foreign
+from robossl.envs.engine.gymnasium_envs import make_gymnasium_envs
 
-from benchmarks.command import answered
-from robossl.core.errors import unknown
+from benchmarks.cli import answered
+from robossl.core.errors import unknown_name_error
 
 _STEPS = 120  # control steps of a turn, within every time limit; the first few of a turn find cold caches
 _SIZE = (64, 64)  # [pixels] height and width
@@ -57,7 +57,7 @@ def main() -> None:
     tasks = {i[len("robossl/") : -len("-v0")]: i for i in ids}
     for name in given.task or ():
         if name not in tasks:
-            parser.error(str(unknown("task", name, tasks)))
+            parser.error(str(unknown_name_error("task", name, tasks)))
     wanted = [i for name, i in tasks.items() if given.task is None or name in given.task]
     report: dict[str, Any] = {
         "to_bare_batch": {i: beside_bare(i, given) for i in wanted},
@@ -146,7 +146,7 @@ def _same_robot(theirs: Any) -> dict[str, Any]:
 def beside_sync(given: argparse.Namespace) -> dict[str, dict[str, float]]:
     """The same robot, and our own cheetah, in 16 lanes and in `--num-envs`, beside 16 lanes in SyncVectorEnv."""
     rows = {}
-    theirs = make_foreign("HalfCheetah-v5", _SYNC_LANES, vectorization="sync")
+    theirs = make_gymnasium_envs("HalfCheetah-v5", _SYNC_LANES, vectorization="sync")
     theirs.reset(seed=0)
     sync = partial(_live, theirs, _actions(theirs))
     for lanes in dict.fromkeys((_SYNC_LANES, given.num_envs)):
@@ -174,7 +174,7 @@ def beside_envpool(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
         hello = json.loads(pool.stdout.readline() or '{"absent": "EnvPool did not start"}')
         if "absent" in hello:
             return {"HalfCheetah": hello}
-        theirs = make_foreign("HalfCheetah-v5", 1, vectorization="sync")
+        theirs = make_gymnasium_envs("HalfCheetah-v5", 1, vectorization="sync")
         ours = _half_cheetah(given.num_envs, given.threads, theirs)
         theirs.close()
         actions = _actions(ours)
@@ -194,7 +194,7 @@ def beside_envpool(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
 def memory(ids: list[str]) -> dict[str, Any]:
     """Of 1,024 lanes of the body with the most joints, in a process of its own."""
     joints = {i: gym.make_vec(i, num_envs=1).unwrapped.simulation.model.nq for i in ids}  # type: ignore[attr-defined]
-    command = [sys.executable, "-m", "benchmarks.lanes_memory", max(ids, key=joints.__getitem__)]
+    command = [sys.executable, "-m", "benchmarks.vector_env_memory", max(ids, key=joints.__getitem__)]
     done = subprocess.run([*command, str(_MEMORY_LANES)], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -207,7 +207,7 @@ def _live(envs: gym.vector.VectorEnv, actions: np.ndarray) -> None:
 def pictures() -> dict[str, dict[str, float]]:
     """Pictures a second of HalfCheetah, and of our own bodies beside it."""
     size = {"height": _SIZE[0], "width": _SIZE[1]}
-    theirs = make_foreign("HalfCheetah-v5", 1, render_mode="rgb_array", **size)
+    theirs = make_gymnasium_envs("HalfCheetah-v5", 1, render_mode="rgb_array", **size)
     theirs.reset(seed=0)
     same = {"robossl/Mjcf-v0": _same_robot(theirs)}
     rows = {}

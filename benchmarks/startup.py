@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.command import answered
+from benchmarks.cli import answered
 
 COMMANDS = {
     "python": [sys.executable, "-c", "pass"],

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
-from benchmarks.command import answered
-from robossl.core.header import write_header
+from benchmarks.cli import answered
+from robossl.core.tensor_file import write_header
 from robossl.streams import Schema, Stream
-from robossl.streams.chunks import chunk_name, write_head
+from robossl.streams.storage.chunk_file import chunk_name, write_head
 
 _RIVAL = Path("build/stable-worldmodel/bin/python")
 _SIZE = (224, 224, 3)

@@ -21,20 +21,20 @@ from typing import Any
 import torch
 
 import robossl
-from benchmarks.command import answered, model_settings
-from robossl.evaluation.calibration import calibration
-from robossl.evaluation.collapse import effective_rank
-from robossl.evaluation.held import hold_out
-from robossl.evaluation.inverse import inverse_excess_r2, inverse_r2
-from robossl.evaluation.prediction import forward_skill, valid_prediction_time
-from robossl.evaluation.readout import fit_readout
-from robossl.lab import config as configuration
-from robossl.lab.config import LearnConfig, to_dict
-from robossl.lab.folders import slug
-from robossl.lab.measure import EVALUATION_SEED, step_seconds
-from robossl.lab.progress import progress
+from benchmarks.cli import answered, model_settings
+from robossl.evaluation.heldout import load_heldout
+from robossl.evaluation.metrics.calibration import calibration
+from robossl.evaluation.metrics.inverse_dynamics import inverse_excess_r2, inverse_r2
+from robossl.evaluation.metrics.prediction import forward_skill, valid_prediction_time
+from robossl.evaluation.metrics.rank import effective_rank
+from robossl.evaluation.metrics.readout import fit_readout
+from robossl.logging.progress import progress
 from robossl.streams import Stream
-from robossl.world import WorldConfig, WorldModel
+from robossl.training import config as configuration
+from robossl.training.config import LearnConfig, to_dict
+from robossl.training.evaluation_steps import EVALUATION_SEED, step_seconds
+from robossl.training.output_dirs import slug
+from robossl.world_model import WorldModel, WorldModelConfig
 
 FREE = ("Reacher", "CartPoleSwingUp", "PointMaze")  # one task of each body that touches nothing, but a wall
 CONTACT = (  # and of those whose motion is decided by contacts
@@ -64,13 +64,13 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="the table instead of JSON")
     options, rest = parser.parse_known_args()
     given = model_settings(rest)
-    world: WorldConfig = configuration.parse(LearnConfig, ("command line", given)).world
+    world: WorldModelConfig = configuration.parse(LearnConfig, ("command line", given)).world
     runs = [measured(env, seed, world, options) for env in options.env for seed in options.seeds]
     machine = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
     print(table(runs) if options.markdown else json.dumps({"runs": runs, "machine": machine}, indent=2))
 
 
-def measured(env: str, seed: int, world: WorldConfig, options: argparse.Namespace) -> dict[str, Any]:
+def measured(env: str, seed: int, world: WorldModelConfig, options: argparse.Namespace) -> dict[str, Any]:
     """The figures of one model; from the file where they have been measured before."""
     settings = {
         "env": env,
@@ -119,11 +119,11 @@ def lived(folder: Path, env: str, policy: str, rows: int, seed: int) -> Stream:
 
 def figures(model: WorldModel, stream: Stream, random: Stream, env: str, seed: int) -> dict[str, Any]:
     """What is asked of a world model, each figure beside its floor."""
-    held = hold_out(model, stream, EVALUATION_SEED + seed)
+    held = load_heldout(model, stream, EVALUATION_SEED + seed)
     readout = fit_readout(model, held)
     found = forward_skill(model, held, HORIZONS, readout)
     lead = least_lead(found.pop("curve"))
-    unguessed = hold_out(model, random, EVALUATION_SEED + seed)
+    unguessed = load_heldout(model, random, EVALUATION_SEED + seed)
     return {
         **found,
         "least_lead": lead,

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .rotations import along, axes_of, box_gap, lowest, quaternion_of
-from .shaping import tolerance
-from .task import Body, GoalTask, Marker, Pose, Task
+from .engine.task import GoalTask, Marker, Pose, Robot, Task
+from .shared.reward_shaping import tolerance
+from .shared.rotations import box_gap, dot, lowest_corner, quaternion_of, rotation_6d
 
 _UNIT = 0.3  # [m] of observed places, counted from
 _MIDDLE = np.array([0.5, 0.0, 0.0])  # [m] the middle of the tray
@@ -28,7 +28,7 @@ _WRIST, _HAND = 0.088, 0.107 + 0.1034  # [m] from the wrist outwards, from there
 _JOINTS, _FINGERS, _CUBE_AT, _CUBE_TURN = slice(0, 7), slice(7, 9), slice(9, 12), slice(12, 16)  # of qpos
 
 
-class ArmAndCube(Body):
+class ArmAndCube(Robot):
     """The arm, whose joints are driven at wished speeds, and the cube, which is free; 25 control steps a second.
 
     An action is the speed of each joint, 1 being about half of what the machine can do, and the gripper's width
@@ -67,7 +67,7 @@ class ArmAndCube(Body):
                 pose[:, _FINGERS] / _OPEN,
                 (self.grip() - _MIDDLE) / _UNIT,
                 (self.cube() - _MIDDLE) / _UNIT,
-                axes_of(pose[:, _CUBE_TURN]),
+                rotation_6d(pose[:, _CUBE_TURN]),
                 speed[:, :7] / _TURN,
                 speed[:, 7:9] / _CLOSE,
                 speed[:, 9:12] / _MOVE,
@@ -85,8 +85,8 @@ class ArmAndCube(Body):
 
     def state(self) -> dict[str, np.ndarray]:
         """Angles, places [m], velocities [m/s, rad/s], the cube's axes, and who touches whom (0, 1)."""
-        joints, cube, axes = self.qpos[:, _JOINTS], self.cube(), axes_of(self.qpos[:, _CUBE_TURN])
-        standing = lowest(cube, axes, _CUBE) <= _TOUCH
+        joints, cube, axes = self.qpos[:, _JOINTS], self.cube(), rotation_6d(self.qpos[:, _CUBE_TURN])
+        standing = lowest_corner(cube, axes, _CUBE) <= _TOUCH
         return {
             "joint_position_cos": np.cos(joints),
             "joint_position_sin": np.sin(joints),
@@ -111,7 +111,7 @@ class ArmAndCube(Body):
         return np.minimum.reduce(gaps)
 
 
-def reaching(place: np.ndarray, yaw: np.ndarray) -> np.ndarray:
+def inverse_kinematics(place: np.ndarray, yaw: np.ndarray) -> np.ndarray:
     """(..., 7) [rad]: joints that bring the grip to places (..., 3) [m], pointing down.
 
     The fingers then open at `yaw` [rad] (...,) from the y axis, or half a turn from that, which is as good.
@@ -147,7 +147,7 @@ def _on_tray(random: np.random.Generator, margin: float) -> np.ndarray:
 def _start(random: np.random.Generator) -> Pose:
     """The gripper somewhere above the tray, pointing about down, half open; the cube anywhere on it."""
     grip = random.uniform([0.36, -0.2, 0.22], [0.6, 0.2, 0.42])
-    joints = reaching(grip, np.array(random.uniform(-0.5, 0.5))) + random.uniform(-0.05, 0.05, 7)
+    joints = inverse_kinematics(grip, np.array(random.uniform(-0.5, 0.5))) + random.uniform(-0.05, 0.05, 7)
     cube = _on_tray(random, 0.06)
     yaw = np.array(random.uniform(-math.pi, math.pi))
     return _posed(joints, _OPEN / 2, cube, yaw), np.zeros(15)
@@ -167,11 +167,11 @@ class _PlaceTask(GoalTask):
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 at the place, falling with the distance."""
-        return tolerance(between(achieved, desired), upper=self._FULL, margin=self._MARGIN)
+        return tolerance(goal_distance(achieved, desired), upper=self._FULL, margin=self._MARGIN)
 
     def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """It is at the place."""
-        return between(achieved, desired) <= self._TOLERANCE
+        return goal_distance(achieved, desired) <= self._TOLERANCE
 
 
 class ArmReach(_PlaceTask):
@@ -200,7 +200,7 @@ class ArmReach(_PlaceTask):
         place = self.place_of(goal)
         yaw = np.zeros(len(place))
         corner = np.tile(_MIDDLE + [-0.16, 0.24, _CUBE], (len(place), 1))
-        return _posed(reaching(place, yaw), _OPEN / 2, corner, yaw)
+        return _posed(inverse_kinematics(place, yaw), _OPEN / 2, corner, yaw)
 
     def markers(self, goal: np.ndarray) -> list[Marker]:
         """A ball at the place."""
@@ -238,7 +238,7 @@ class ArmPush(_PlaceTask):
         cube = self.place_of(goal)
         yaw = np.zeros(len(cube))
         above = np.tile(_MIDDLE + [-0.05, 0.0, 0.3], (len(cube), 1))
-        return _posed(reaching(above, yaw), _OPEN / 2, cube, yaw)
+        return _posed(inverse_kinematics(above, yaw), _OPEN / 2, cube, yaw)
 
     def markers(self, goal: np.ndarray) -> list[Marker]:
         """A thin tile under the place."""
@@ -270,18 +270,18 @@ class ArmLift(Task):
     def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
         """A fifth for having the cube between the fingers, the rest for lifting it, evenly with its height."""
         apart = body.grip() - body.cube()
-        near = tolerance(np.sqrt(along(apart, apart)), upper=self._FULL, margin=self._MARGIN)
+        near = tolerance(np.sqrt(dot(apart, apart)), upper=self._FULL, margin=self._MARGIN)
         height = np.minimum(np.maximum((body.cube()[:, 2] - _CUBE) / self._HEIGHT, 0.0), 1.0)
         return near * (1 + 4 * height) / 5
 
     def success(self, body: Any) -> np.ndarray:
         """The cube is up, and between the fingers."""
         apart = body.grip() - body.cube()
-        held = along(apart, apart) <= (2 * _CUBE) ** 2
+        held = dot(apart, apart) <= (2 * _CUBE) ** 2
         return held & (body.cube()[:, 2] - _CUBE >= 0.95 * self._HEIGHT)
 
 
-def between(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+def goal_distance(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
     """(...,) [m] between places (..., 2 or 3) in goal units."""
     apart = np.asarray(achieved, np.float64) - np.asarray(desired, np.float64)
     square = apart[..., 0] ** 2 + apart[..., 1] ** 2

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from .shaping import tolerance
-from .task import Body, Pose, Task, once
+from .engine.task import Pose, Robot, Task, cached_per_step
+from .shared.reward_shaping import tolerance
 
 _RAIL = 1.8  # [m] from the middle to either end
 _CART_SPEED = 3.0  # [m/s] and
 _POLE_SPEED = 8.0  # [rad/s]: speeds of a vigorous swing, to bring velocities to unit scale
 
 
-class Cartpole(Body):
+class Cartpole(Robot):
     """The cart and its pole; 50 control steps a second.
 
     Observation (5): cart / 1.8 m, cosine and sine of the pole's angle (upright: 1, 0), cart velocity / 3 m/s,
@@ -31,7 +31,7 @@ class Cartpole(Body):
         """(n,) [m] from the middle of the rail."""
         return self.qpos[:, 0]
 
-    @once
+    @cached_per_step
     def upright(self) -> np.ndarray:
         """(n,) cosine of the pole's angle: 1 standing, -1 hanging."""
         return np.cos(self.qpos[:, 1])

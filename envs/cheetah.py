@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from .planar import Limb, PlanarRunner, RunnerTask, Tip, runner_bound
-from .shaping import number, pace
-from .task import Pose
+from .engine.task import Pose
+from .shared.planar import Limb, PlanarRobot, PlanarTask, Tip, runner_bound
+from .shared.reward_shaping import as_scalar_array, speed_reward
 
 _RADIUS = 0.046  # [m] of every limb
-_ZERO, _ONE, _TWO = number(0.0), number(1.0), number(2.0)
+_ZERO, _ONE, _TWO = as_scalar_array(0.0), as_scalar_array(1.0), as_scalar_array(2.0)
 
 
-class CheetahBody(PlanarRunner):
+class CheetahRobot(PlanarRobot):
     """The cheetah: back and front leg, each with hip, knee and ankle."""
 
     model = "cheetah/cheetah.xml"
@@ -45,10 +45,10 @@ class CheetahBody(PlanarRunner):
     limits = np.radians([[-60, 30], [-45, 45], [-45, 25], [-40, 60], [-50, 70], [-30, 30]])
 
 
-class CheetahRun(RunnerTask):
+class CheetahRun(PlanarTask):
     """Run forward at 10 m/s, the back upward."""
 
-    body = CheetahBody
+    body = CheetahRobot
     _SPEED = 10.0  # [m/s]
     _DIRECTION = 1.0
 
@@ -58,18 +58,18 @@ class CheetahRun(RunnerTask):
 
     def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
         """The share of the wished speed, less so the farther from upright."""
-        share = pace(self._forward(body), self._SPEED)
+        share = speed_reward(self._forward(body), self._SPEED)
         share *= _ONE + body.upright()
         share /= _TWO
         return share
 
     def success(self, body: Any) -> np.ndarray:
         """The wished speed, not upside down."""
-        return (self._forward(body) >= number(self._SPEED)) & (body.upright() > _ZERO)
+        return (self._forward(body) >= as_scalar_array(self._SPEED)) & (body.upright() > _ZERO)
 
     def _forward(self, body: Any) -> np.ndarray:
         """(n,) [m/s] in the wished direction."""
-        return number(self._DIRECTION) * body.speed()
+        return as_scalar_array(self._DIRECTION) * body.speed()
 
 
 class CheetahBackward(CheetahRun):

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .rotations import Vector, across, columns, quaternion_of, turned_about, turned_back
-from .shaping import tolerance
-from .task import Body, Pose, Task, once
+from .engine.task import Pose, Robot, Task, cached_per_step
+from .shared.reward_shaping import tolerance
+from .shared.rotations import Vector, columns, cross, quaternion_of, rotate_about_axis, rotate_inverse
 
 _TILT = 0.1  # [rad] by which the palm is lower towards the fingers
 _COSINE, _SINE = math.cos(_TILT), math.sin(_TILT)
@@ -58,7 +58,7 @@ _THUMB = Finger(
 FINGERS = (_finger(-0.0435, -_SPLAY), _finger(0.0, 0.0), _finger(0.0435, _SPLAY), _THUMB)
 
 
-class HandAndCube(Body):
+class HandAndCube(Robot):
     """Index, middle, ring and thumb, each with four servos, and a free cube; 20 control steps a second.
 
     An action is a target for every joint, around a loose cradle over the cube; its servo pulls there as a spring
@@ -87,11 +87,11 @@ class HandAndCube(Body):
         x, y, z = columns(self.cube_offset())
         return np.sqrt(x * x + y * y + z * z)
 
-    @once
+    @cached_per_step
     def cube_spin(self) -> Vector:
         """[rad/s] about the world's x, y and z."""
         w, x, y, z = _cube_turn(self.qpos)
-        return turned_back((w, -x, -y, -z), columns(self.qvel[:, 3:6]))
+        return rotate_inverse((w, -x, -y, -z), columns(self.qvel[:, 3:6]))
 
     def cube_axes(self) -> tuple[Vector, Vector]:
         """The cube's own x and z in the world's frame."""
@@ -116,7 +116,7 @@ class HandAndCube(Body):
         joints = observation[:, :16] * ((high - low) / 2) + (low + high) / 2
         place = observation[:, 32:35] * _PLACE + NEST
         first, up = observation[:, 35:38], observation[:, 38:41]
-        turn = quaternion_of(np.concatenate([first, across(up, first)], axis=1))
+        turn = quaternion_of(np.concatenate([first, cross(up, first)], axis=1))
         return np.concatenate([place, turn, joints], axis=1)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -131,7 +131,7 @@ class HandAndCube(Body):
             "joint_position_cos": np.cos(joints),
             "joint_position_sin": np.sin(joints),
             "joint_velocity": self.qvel[:, 6:].copy(),
-            "fingertip_contact": (tip_gaps(self.qpos) <= _TOUCH).astype(np.float64),
+            "fingertip_contact": (fingertip_distances(self.qpos) <= _TOUCH).astype(np.float64),
         }
 
 
@@ -145,7 +145,7 @@ def fingertip(qpos: np.ndarray, number: int) -> Vector:
     finger, first = FINGERS[number], 7 + 4 * number
     x, y, z = (np.full(len(qpos), value) for value in finger.places[-1])
     for joint in (3, 2, 1, 0):
-        x, y, z = turned_about((x, y, z), finger.axes[joint], qpos[:, first + joint])
+        x, y, z = rotate_about_axis((x, y, z), finger.axes[joint], qpos[:, first + joint])
         if joint:
             right, left, up = finger.places[joint - 1]
             x, y, z = x + right, y + left, z + up
@@ -154,14 +154,14 @@ def fingertip(qpos: np.ndarray, number: int) -> Vector:
     return _COSINE * a + _SINE * c, b, _COSINE * c - _SINE * a
 
 
-def tip_gaps(qpos: np.ndarray) -> np.ndarray:
+def fingertip_distances(qpos: np.ndarray) -> np.ndarray:
     """(m, 4) [m] between the surfaces of each fingertip and the cube, in poses (m, 23)."""
     gaps = []
     for number in range(len(FINGERS)):
         place = tuple(a - b for a, b in zip(fingertip(qpos, number), columns(qpos[:, :3])))
         x, y, z = (
             np.maximum(np.abs(a) - _HALF, 0.0)
-            for a in turned_back(_cube_turn(qpos), (place[0], place[1], place[2]))
+            for a in rotate_inverse(_cube_turn(qpos), (place[0], place[1], place[2]))
         )
         gaps.append(np.sqrt(x * x + y * y + z * z) - _TIP)
     return np.stack(gaps, axis=1)

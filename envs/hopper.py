@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .planar import Limb, Tip, runner_bound
-from .standing import Forward, Stand, StandingRunner
+from .shared.planar import Limb, Tip, runner_bound
+from .shared.stand_and_forward import ForwardTask, StandingRobot, StandTask
 
 
-class HopperBody(StandingRunner):
+class HopperRobot(StandingRobot):
     """The hopper: waist, hip, knee and ankle; its torso's height is that of the waist."""
 
     model = "hopper/hopper.xml"
@@ -40,16 +40,16 @@ class HopperBody(StandingRunner):
     limits = np.radians([[-50, 50], [-10, 120], [-150, 0], [-45, 45]])
 
 
-class HopperStand(Stand):
+class HopperStand(StandTask):
     """Get up from anywhere and stand: the torso upright, the waist at 0.6 m or above."""
 
-    body = HopperBody
+    body = HopperRobot
 
 
-class HopperHop(Forward):
+class HopperHop(ForwardTask):
     """Hop forward at 2 m/s, upright."""
 
-    body = HopperBody
+    body = HopperRobot
     speed = 2.0
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .legged import LeggedBody, LeggedTask, Limb, Tip, leg_bound, standing_share
-from .shaping import pace
-from .task import Pose
+from .engine.task import Pose
+from .shared.legged import LeggedRobot, LeggedTask, Limb, Tip, leg_bound, standing_share
+from .shared.reward_shaping import speed_reward
 
 _HEAD = 0.37  # [m] from the torso's frame up to the middle of the head
 _TALL = 1.5  # [m] head height from which it counts as standing; straight up it is 1.65 m
@@ -73,7 +73,7 @@ _TRUNK_TIPS = (
 )
 
 
-class HumanoidBody(LeggedBody):
+class HumanoidRobot(LeggedRobot):
     """The humanoid: abdomen (turn, bend forward, aside), right leg, left leg, right arm, left arm.
 
     An action is a target for every joint, anywhere within its limits: muscles pull there as a spring with a
@@ -114,7 +114,7 @@ _SQUATTING = np.concatenate([np.radians([0.0, 15.0, 0.0]), _LEG, _LEG, _ARM, _AR
 
 
 class _HumanoidTask(LeggedTask):
-    body = HumanoidBody
+    body = HumanoidRobot
     max_episode_steps = 400  # 10 s
 
 
@@ -150,7 +150,7 @@ class HumanoidWalk(_HumanoidTask):
 
     def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
         """Standing is worth a sixth, the speed the rest."""
-        return body.standing() * (1 + 5 * pace(body.speed(), self._SPEED)) / 6
+        return body.standing() * (1 + 5 * speed_reward(body.speed(), self._SPEED)) / 6
 
     def success(self, body: Any) -> np.ndarray:
         """It stands, and moves at the wished speed."""

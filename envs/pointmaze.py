@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from .shaping import number, tolerance
-from .task import Body, GoalTask, Marker, Pose, by_column
+from .engine.task import GoalTask, Marker, Pose, Robot, to_column_major
+from .shared.reward_shaping import as_scalar_array, tolerance
 
-_HALF = number(0.5)  # [m] from the middle to the outer walls; the house is square
+_HALF = as_scalar_array(0.5)  # [m] from the middle to the outer walls; the house is square
 _RADIUS = 0.0286  # [m] of the ball
 _WALL = 0.02  # [m] half the thickness of the wall between the rooms, which stands at x = 0
 _DOOR = (0.1, 0.3)  # [m] y of the door's posts
-_SPEED = number(0.8)  # [m/s] about the speed at which damping eats the full force: 0.5 N / 0.6 N s/m
-_RIGHT, _LEFT = number(_DOOR[0] + _RADIUS), number(_DOOR[1] - _RADIUS)  # [m] y of a ball that grazes a post
-_TINY, _ZERO = number(1e-12), number(0.0)
+_SPEED = as_scalar_array(0.8)  # [m/s] about the speed at which damping eats the full force: 0.5 N / 0.6 N s/m
+_RIGHT, _LEFT = (
+    as_scalar_array(_DOOR[0] + _RADIUS),
+    as_scalar_array(_DOOR[1] - _RADIUS),
+)  # [m] y of a ball that grazes a post
+_TINY, _ZERO = as_scalar_array(1e-12), as_scalar_array(0.0)
 _TOUCH = 5e-4  # [m] between ball and wall within which they count as touching
 
 
-class Ball(Body):
+class Ball(Robot):
     """The ball, pushed along x and y by a force each; 25 control steps a second.
 
     Observation (4): position / 0.5 m, velocity / 0.8 m/s. The walls are not observed: they stand still.
@@ -58,7 +61,7 @@ def wall_gap(position: np.ndarray) -> np.ndarray:
     return np.minimum(outer, np.sqrt(beside**2 + past**2)) - _RADIUS
 
 
-def way(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def shortest_path_length(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """(...,) [m] length of the shortest way between (..., 2) and (..., 2): straight, or through the door.
 
     The wall is taken as thin: the way crosses x = 0 where the straight line does, or as near as the ball fits.
@@ -112,8 +115,8 @@ class PointMaze(GoalTask):
 
     def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both, from the same way."""
-        left = way(by_column(achieved) * _HALF, by_column(desired) * _HALF)
-        return tolerance(left, -np.inf, self._FULL, self._MARGIN), left <= number(self._TOLERANCE)
+        left = shortest_path_length(to_column_major(achieved) * _HALF, to_column_major(desired) * _HALF)
+        return tolerance(left, -np.inf, self._FULL, self._MARGIN), left <= as_scalar_array(self._TOLERANCE)
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 2): the ball at the place."""

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from .shaping import tolerance
-from .task import Body, GoalTask, Marker, Pose, once
+from .engine.task import GoalTask, Marker, Pose, Robot, cached_per_step
+from .shared.reward_shaping import tolerance
 
 _HALF = 0.2  # [m] from the middle of the table to its rims
 _PUSHER = 0.015  # [m] radius of the pusher
@@ -22,7 +22,7 @@ _TOUCH = 1e-3  # [m] between pusher and block within which they count as touchin
 _HEIGHT = 0.0125  # [m] of the block's middle above the table
 
 
-class PusherAndBlock(Body):
+class PusherAndBlock(Robot):
     """The pusher, driven at a wished velocity, and the block, which moves only while it is pushed; 25 steps a second.
 
     Observation (11): pusher and block position / 0.2 m, cosine and sine of the block's angle, their velocities
@@ -33,7 +33,7 @@ class PusherAndBlock(Body):
     substeps = 8  # of 0.005 s
     observation_bound = np.concatenate([np.full(6, 1.0), np.full(5, 10.0)])
 
-    @once
+    @cached_per_step
     def block_pose(self) -> np.ndarray:
         """(n, 4): position [m], cosine and sine of the angle."""
         angle = self.qpos[:, 4:]

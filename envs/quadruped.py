@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .legged import LeggedBody, LeggedTask, Limb, Tip, leg_bound, standing_share
-from .shaping import pace
-from .task import Pose
+from .engine.task import Pose
+from .shared.legged import LeggedRobot, LeggedTask, Limb, Tip, leg_bound, standing_share
+from .shared.reward_shaping import speed_reward
 
 _TALL = 0.28  # [m] trunk height from which it counts as standing; a Go1 stands at 0.3 m
 _MARGIN = 0.12  # [m] below that, where 0.1 of the reward is left: lying, at 0.06 m, pays 0.03
@@ -37,7 +37,7 @@ def _trunk_tips() -> tuple[Tip, ...]:
     return (*corners, *(Tip(0, (0.235, y, 0.01), 0.045) for y in (-0.03, 0.03)))
 
 
-class QuadrupedBody(LeggedBody):
+class QuadrupedRobot(LeggedRobot):
     """The dog: front right, front left, rear right and rear left leg, each with hip, thigh and calf.
 
     An action is a target for every joint, around a low crouch: its servo pulls there as a spring with a damper,
@@ -74,7 +74,7 @@ class QuadrupedBody(LeggedBody):
 
 
 class _QuadrupedTask(LeggedTask):
-    body = QuadrupedBody
+    body = QuadrupedRobot
     max_episode_steps = 500  # 10 s
 
     def start(self, random: np.random.Generator) -> Pose:
@@ -109,7 +109,7 @@ class QuadrupedWalk(_QuadrupedTask):
 
     def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
         """Standing is worth a sixth, the speed the rest."""
-        return body.standing() * (1 + 5 * pace(body.speed(), self._SPEED)) / 6
+        return body.standing() * (1 + 5 * speed_reward(body.speed(), self._SPEED)) / 6
 
     def success(self, body: Any) -> np.ndarray:
         """It stands, and moves at the wished speed."""
@@ -129,7 +129,7 @@ class QuadrupedJump(_QuadrupedTask):
 
     def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
         """How high it is above where it stands."""
-        rise = pace(body.torso_height() - body.stature, self._HIGH - body.stature)
+        rise = speed_reward(body.torso_height() - body.stature, self._HIGH - body.stature)
         return rise * (1 + body.torso_upright()) / 2
 
     def success(self, body: Any) -> np.ndarray:

@@ -6,18 +6,18 @@ import math
 
 import numpy as np
 
-from .shaping import number, tolerance
-from .task import Body, GoalTask, Marker, Pose, by_column
+from .engine.task import GoalTask, Marker, Pose, Robot, to_column_major
+from .shared.reward_shaping import as_scalar_array, tolerance
 
 _LINK = 0.12  # [m] length of each link
 _REACH = 2 * _LINK  # [m] from the shoulder to the fingertip of the stretched arm
 _HEIGHT = 0.02  # [m] of the arm's plane above the table
-_HALF, _ONE = number(0.5), number(1.0)
+_HALF, _ONE = as_scalar_array(0.5), as_scalar_array(1.0)
 _ELBOW_LIMIT = math.radians(160)
-_SPEED = number(5.0)  # [rad/s] at which damping eats the full torque: 0.05 N m / 0.01 N m s/rad
+_SPEED = as_scalar_array(5.0)  # [rad/s] at which damping eats the full torque: 0.05 N m / 0.01 N m s/rad
 
 
-class ReacherArm(Body):
+class ReacherArm(Robot):
     """The arm: shoulder turns freely, elbow within 160 degrees; 25 control steps a second.
 
     Observation (8): cosines and sines of both joint angles, joint velocities / 5 rad/s, fingertip / reach.
@@ -59,7 +59,7 @@ class ReacherArm(Body):
 
 def fingertip(joints: np.ndarray) -> np.ndarray:
     """Fingertip (..., 2) [m] of joint angles (..., 2) [rad]."""
-    return _tip(np.cos(joints), np.sin(joints), number(_LINK), out=np.empty(joints.shape))
+    return _tip(np.cos(joints), np.sin(joints), as_scalar_array(_LINK), out=np.empty(joints.shape))
 
 
 def _tip(cosine: np.ndarray, sine: np.ndarray, link: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -115,7 +115,7 @@ class Reacher(GoalTask):
         square = joint_error(achieved, desired)
         square *= square
         shoulder, elbow = square[..., 0], square[..., 1]
-        reached = np.maximum(shoulder, elbow) <= number(self._TOLERANCE**2)
+        reached = np.maximum(shoulder, elbow) <= as_scalar_array(self._TOLERANCE**2)
         return tolerance(np.sqrt(shoulder + elbow), -np.inf, self._FULL, self._MARGIN), reached
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
@@ -149,7 +149,7 @@ def joint_error(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
 
 def _halves(goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cosines and sines (..., 2) of goals (..., 4)."""
-    goal = by_column(goal)
+    goal = to_column_major(goal)
     return goal[..., :2], goal[..., 2:]
 
 
@@ -191,7 +191,7 @@ class ReacherHard(GoalTask):
         """Both, from the same distance."""
         distance = _distance(achieved, desired)
         reward = tolerance(distance, -np.inf, self._TOLERANCE / 2, self._MARGIN)
-        return reward, distance <= number(self._TOLERANCE)
+        return reward, distance <= as_scalar_array(self._TOLERANCE)
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 2): the pose with the elbow bent to the left."""
@@ -209,8 +209,8 @@ class ReacherHard(GoalTask):
 
 def _distance(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
     """(...,) [m] between fingertip goals (..., 2)."""
-    between = by_column(achieved) - by_column(desired)
-    between *= number(_REACH)
+    between = to_column_major(achieved) - to_column_major(desired)
+    between *= as_scalar_array(_REACH)
     between *= between
     return np.sqrt(between[..., 0] + between[..., 1])
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .planar import Limb, RunnerTask, Tip, runner_bound
-from .shaping import pace, tolerance
-from .standing import Forward, Stand, StandingRunner
-from .task import Pose
+from .engine.task import Pose
+from .shared.planar import Limb, PlanarTask, Tip, runner_bound
+from .shared.reward_shaping import speed_reward, tolerance
+from .shared.stand_and_forward import ForwardTask, StandingRobot, StandTask
 
 
 def _leg_limbs(first: int) -> tuple[Limb, Limb, Limb]:
@@ -29,7 +29,7 @@ def _leg_tips(first: int) -> tuple[Tip, ...]:
     )
 
 
-class WalkerBody(StandingRunner):
+class WalkerRobot(StandingRobot):
     """The walker: right leg, then left leg, each with hip, knee and ankle."""
 
     model = "walker/walker.xml"
@@ -44,16 +44,16 @@ class WalkerBody(StandingRunner):
     limits = np.radians([[-20, 100], [-150, 0], [-45, 45]] * 2)
 
 
-class WalkerStand(Stand):
+class WalkerStand(StandTask):
     """Get up from anywhere and stand: the torso upright at 1.2 m or above."""
 
-    body = WalkerBody
+    body = WalkerRobot
 
 
-class WalkerWalk(Forward):
+class WalkerWalk(ForwardTask):
     """Walk forward at 1 m/s, upright."""
 
-    body = WalkerBody
+    body = WalkerRobot
     speed = 1.0
 
 
@@ -63,10 +63,10 @@ class WalkerRun(WalkerWalk):
     speed = 8.0
 
 
-class WalkerFlip(RunnerTask):
+class WalkerFlip(PlanarTask):
     """Turn over forward again and again, at 5 rad/s: a somersault every 1.3 s."""
 
-    body = WalkerBody
+    body = WalkerRobot
     _SPIN = 5.0  # [rad/s]
     _CLEAR = 0.6  # [m] torso height at which it may turn without the head on the floor, and
     _MARGIN = 0.4  # [m] below that, where 0.1 is left: rolling on the floor pays little
@@ -78,7 +78,7 @@ class WalkerFlip(RunnerTask):
     def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
         """The share of the wished spin, clear of the floor; upside down counts thrice, lest bowing to and fro pay."""
         clear = tolerance(body.torso_height(), self._CLEAR, np.inf, self._MARGIN)
-        return pace(body.spin(), self._SPIN) * clear * (2 - body.upright()) / 3
+        return speed_reward(body.spin(), self._SPIN) * clear * (2 - body.upright()) / 3
 
     def success(self, body: Any) -> np.ndarray:
         """The wished spin, upside down, clear of the floor."""

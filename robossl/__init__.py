@@ -8,39 +8,39 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from robossl.core.errors import RequestError, WorkError
-from robossl.core.threads import wait_asleep
-from robossl.lab.plugins import register_envs
+from robossl.core.errors import OperationError, UsageError
+from robossl.core.threads import set_openmp_passive_wait
+from robossl.registry import register_envs
 
 if TYPE_CHECKING:
-    from robossl.lab.api import collect, evaluate, make, pretrain, train
-    from robossl.lab.config import LearnConfig
-    from robossl.lab.loop import learn
     from robossl.streams import Stream
-    from robossl.world import WorldConfig, WorldModel
+    from robossl.training.api import collect, evaluate, make, pretrain, train
+    from robossl.training.config import LearnConfig
+    from robossl.training.phases import learn
+    from robossl.world_model import WorldModel, WorldModelConfig
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "collect": "robossl.lab.api",
-    "pretrain": "robossl.lab.api",
-    "train": "robossl.lab.api",
-    "evaluate": "robossl.lab.api",
-    "make": "robossl.lab.api",
-    "learn": "robossl.lab.loop",
-    "LearnConfig": "robossl.lab.config",
+    "collect": "robossl.training.api",
+    "pretrain": "robossl.training.api",
+    "train": "robossl.training.api",
+    "evaluate": "robossl.training.api",
+    "make": "robossl.training.api",
+    "learn": "robossl.training.phases",
+    "LearnConfig": "robossl.training.config",
     "Stream": "robossl.streams",
-    "WorldConfig": "robossl.world",
-    "WorldModel": "robossl.world",
+    "WorldModelConfig": "robossl.world_model",
+    "WorldModel": "robossl.world_model",
 }
 
 __all__ = [
     "LearnConfig",
-    "RequestError",
+    "OperationError",
     "Stream",
-    "WorkError",
-    "WorldConfig",
+    "UsageError",
     "WorldModel",
+    "WorldModelConfig",
     "collect",
     "evaluate",
     "learn",
@@ -62,5 +62,5 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-wait_asleep()
+set_openmp_passive_wait()
 register_envs()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,15 +20,15 @@ def benchmarks(monkeypatch):
 
 
 def test_every_reference_is_of_a_task_that_exists(benchmarks) -> None:
-    known = {f"robossl/{name}-v0" for name in benchmarks("play").references()}
+    known = {f"robossl/{name}-v0" for name in benchmarks("episodes").references()}
     assert known <= set(importlib.import_module("robossl.envs").register())
-    with pytest.raises(RequestError, match="did you mean 'Reacher'"):
-        benchmarks("play").reference("Reecher")
+    with pytest.raises(UsageError, match="did you mean 'Reacher'"):
+        benchmarks("episodes").reference("Reecher")
 
 
 @pytest.mark.parametrize("task", ["CartPoleSwingUp", "CartPoleBalance", "Reacher", "ReacherHard", "TwoRoom"])
 def test_a_scripted_reference_is_far_above_chance(task, benchmarks) -> None:
-    playing = benchmarks("play")
+    playing = benchmarks("episodes")
     kinds = (playing.DoNothing, playing.AtRandom, playing.reference(task))
     idle, random, best = (playing.play(task, make, 4, 0, 1).returns.mean() for make in kinds)
     assert best > 1.3 * max(idle, random)
@@ -36,7 +36,7 @@ def test_a_scripted_reference_is_far_above_chance(task, benchmarks) -> None:
 
 def test_foresight_finds_what_chance_does_not(benchmarks) -> None:
     """Two seconds of the cheetah, far fewer plans than the table's: it is on its way."""
-    planning, playing = benchmarks("mpc"), benchmarks("play")
+    planning, playing = benchmarks("mpc"), benchmarks("episodes")
     config = planning.ForesightConfig(samples=12, horizon=12, every=3)
     ran = [
         speed_after(50, make) for make in (playing.AtRandom, lambda envs: planning.Foresight(envs, config))
@@ -61,7 +61,7 @@ def speed_after(steps: int, make) -> float:
 
 def test_every_lane_counts_one_whole_episode(benchmarks) -> None:
     """Of as many steps as the time limit, each worth at most 1."""
-    playing = benchmarks("play")
+    playing = benchmarks("episodes")
     returns = playing.play("CartPoleBalance", playing.reference("CartPoleBalance"), 3, 0, 1).returns
     assert ((returns > 480) & (returns <= 500)).all()
 
@@ -74,7 +74,7 @@ def figure(mean: float) -> dict:
 def test_the_table_keeps_the_lines_of_others(benchmarks, tmp_path) -> None:
     page = tmp_path / "page.md"
     writing = benchmarks("page")
-    with pytest.raises(RequestError, match="has no table"):
+    with pytest.raises(UsageError, match="has no table"):
         writing.into_page(page, {})
     page.write_text("above\n<!-- references: begin -->\n<!-- references: end -->\nbelow\n")
     writing.into_page(page, {"B": figure(2.0), "A": figure(1.0)})

@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from house_rules import FOLDERS, ROOT
+from source_rules import FOLDERS, ROOT
 
 pytestmark = pytest.mark.slow  # builds and installs; `make wheel` runs it
 

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from robossl.core.errors import RequestError
-from robossl.evaluation.statistics import rate, score
+from robossl.core.errors import UsageError
+from robossl.core.statistics import mean_ci, proportion_ci
 
+from .episodes import AtRandom, DoNothing, Make, play, reference, references
 from .page import into_page, row_of
-from .play import AtRandom, DoNothing, Make, play, reference, references
 
 _SEED = 0
 
@@ -41,7 +41,7 @@ def main() -> int:
             rows[task] = measured(task, make, given.episodes, given.threads)
             if given.write is not None:
                 into_page(given.write, {task: rows[task]})
-    except RequestError as error:
+    except UsageError as error:
         print(error, file=sys.stderr)
         return 2
     if given.json:
@@ -55,8 +55,8 @@ def measured(task: str, make: Make, episodes: int, threads: int) -> dict[str, An
     for name, chosen in {"do_nothing": DoNothing, "random": AtRandom, "reference": make}.items():
         began = time.monotonic()
         played = play(task, chosen, episodes, _SEED, threads)
-        success = rate(int(played.succeeded.sum()), episodes)
-        row[name] = {"return": score(played.returns), "success": success}
+        success = proportion_ci(int(played.succeeded.sum()), episodes)
+        row[name] = {"return": mean_ci(played.returns), "success": success}
     row["ratio"] = ratio(row)
     print(row_of(task, row), f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return row

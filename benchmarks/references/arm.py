@@ -10,7 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from robossl.envs.arm import reaching
+from robossl.envs.arm import inverse_kinematics
 
 from .mpc import goals_of
 
@@ -43,7 +43,7 @@ class _Scripted:
         way = place - grip
         length = np.sqrt(np.sum(way * way, axis=1, keepdims=True))
         aim = grip + way * np.minimum(1.0, _AHEAD / np.maximum(length, 1e-9))
-        share = _GAIN * (reaching(aim, yaw) - joints) / self._fastest
+        share = _GAIN * (inverse_kinematics(aim, yaw) - joints) / self._fastest
         share = share / np.maximum(1.0, np.abs(share).max(axis=1, keepdims=True))
         return np.concatenate([share, gripper[:, None]], axis=1)
 
@@ -91,7 +91,7 @@ class Carry(_Scripted, ABC):
         """Into the next phase, in the lanes where it is time."""
         grip = self._body.grip()
         there = np.sqrt(np.sum((place - grip) ** 2, axis=1)) < _NEAR
-        off = np.abs(reaching(grip, self._yaw)[:, 6] - self._body.qpos[:, 6])
+        off = np.abs(inverse_kinematics(grip, self._yaw)[:, 6] - self._body.qpos[:, 6])
         self._waited = np.where(self._phase == 2, self._waited + 1, 0)
         ready = np.choose(
             self._phase, [there & (off < _TURNED), there, self._waited >= _CLOSING, np.zeros_like(there)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gymnasium as gym
 
-from .mpc import Foresight, ForesightConfig
+from .mpc import ForesightConfig, SimulatorMPC
 
 
-def run(envs: gym.vector.VectorEnv) -> Foresight:
+def run(envs: gym.vector.VectorEnv) -> SimulatorMPC:
     """Privileged: it plans in the true simulator."""
-    return Foresight(envs, ForesightConfig())
+    return SimulatorMPC(envs, ForesightConfig())
 
 
 REFERENCES = {"CheetahRun": run, "CheetahBackward": run}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gymnasium as gym
 import numpy as np
-from robossl.envs.simulation import Simulation
+from robossl.envs.engine.simulation import Simulation
 
-from .mpc import Foresight, ForesightConfig
+from .mpc import ForesightConfig, SimulatorMPC
 
 _SEARCH = ForesightConfig(samples=64, elites=8, kept=4, horizon=12, every=2, tail=3.0)
 
@@ -23,9 +23,9 @@ def _towards_turning(imagined: Simulation) -> np.ndarray:
     return 0.5 * turning - outside / 0.03
 
 
-def _turn(envs: gym.vector.VectorEnv) -> Foresight:
+def _turn(envs: gym.vector.VectorEnv) -> SimulatorMPC:
     """Plans of 0.6 s, made anew ten times a second."""
-    return Foresight(envs, _SEARCH, _towards_turning)
+    return SimulatorMPC(envs, _SEARCH, _towards_turning)
 
 
 REFERENCES = {"HandTurn": _turn}

@@ -8,8 +8,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from robossl.envs.simulation import Simulation
-from robossl.envs.task import GoalTask
+from robossl.envs.engine.simulation import Simulation
+from robossl.envs.engine.task import GoalTask
 
 from robossl.core.seeding import generator
 
@@ -31,7 +31,7 @@ class ForesightConfig:
     tail: float = 4.0  # [control steps] that the last reward of a plan is taken to last
 
 
-class Foresight:
+class SimulatorMPC:
     """A controller that plans with the physics and the reward of the env itself."""
 
     def __init__(

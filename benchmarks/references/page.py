@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import UsageError
 
 _BEGIN, _END = "<!-- references: begin -->", "<!-- references: end -->"
 _HEAD = (
@@ -26,7 +26,7 @@ def into_page(page: Path, rows: dict[str, dict[str, Any]]) -> None:
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     found = re.search(f"{re.escape(_BEGIN)}\n(.*?){re.escape(_END)}", text, re.DOTALL)
     if found is None:
-        raise RequestError(f"{page} has no table; expected one between {_BEGIN} and {_END}")
+        raise UsageError(f"{page} has no table; expected one between {_BEGIN} and {_END}")
     lines = [line for line in found[1].splitlines() if line.startswith("| ") and line not in _HEAD]
     known = {line.split("|")[1].strip(): line for line in lines}
     known |= {task: row_of(task, row) for task, row in rows.items()}

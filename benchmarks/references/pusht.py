@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from .mpc import Foresight, ForesightConfig
+from .mpc import ForesightConfig, SimulatorMPC
 
 _CONFIG = ForesightConfig(samples=48, iterations=2, horizon=24, every=4, spread=0.7, memory=0.85)
 _NEAR = 0.2  # [1/m] reward lost with distance from the block
@@ -19,9 +19,9 @@ def _nearness(simulation: Any) -> np.ndarray:
     return -_NEAR * np.sqrt((qpos[:, 0] - qpos[:, 2]) ** 2 + (qpos[:, 1] - qpos[:, 3]) ** 2)
 
 
-def push(envs: gym.vector.VectorEnv) -> Foresight:
+def push(envs: gym.vector.VectorEnv) -> SimulatorMPC:
     """Privileged: it plans in the true simulator."""
-    return Foresight(envs, _CONFIG, _nearness)
+    return SimulatorMPC(envs, _CONFIG, _nearness)
 
 
 REFERENCES = {"PushT": push}

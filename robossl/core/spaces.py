@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import UsageError
 
 Leaf = spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete
 _GOAL_KEYS = {"observation", "achieved_goal", "desired_goal"}
@@ -22,12 +22,12 @@ def leaves(space: spaces.Space) -> dict[str, Leaf]:
             for path, leaf in leaves(inner).items():
                 full = f"{name}.{path}" if path else name
                 if full in found:
-                    raise RequestError(f"two parts of the space are called {full!r}; a path names one")
+                    raise UsageError(f"two parts of the space are called {full!r}; a path names one")
                 found[full] = leaf
         return found
     if isinstance(space, (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)):
         return {"": space}
-    raise RequestError(
+    raise UsageError(
         f"a space of type {type(space).__name__} cannot be recorded; "
         "there are: Box, Discrete, MultiBinary, MultiDiscrete, Dict, Tuple"
     )
@@ -37,45 +37,45 @@ def _children(space: spaces.Dict | spaces.Tuple) -> list[tuple[str, spaces.Space
     if isinstance(space, spaces.Dict):
         for key in space.spaces:
             if not isinstance(key, str):
-                raise RequestError(f"the keys of a Dict space are words; got {key!r}")
+                raise UsageError(f"the keys of a Dict space are words; got {key!r}")
         return list(space.spaces.items())
     return [(str(index), inner) for index, inner in enumerate(space.spaces)]
 
 
-def told(space: spaces.Space) -> str:
+def format_space(space: spaces.Space) -> str:
     """A space in one line, however many numbers it has.
 
     >>> told(spaces.Dict({"arm": spaces.Box(-1.0, np.array([1.0, 2.0], np.float32)), "tool": spaces.Discrete(3)}))
     'Dict(arm: Box(-1 to 2, (2,), float32), tool: Discrete(3))'
     """
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        return f"{type(space).__name__}({', '.join(f'{name}: {told(inner)}' for name, inner in _children(space))})"
+        return f"{type(space).__name__}({', '.join(f'{name}: {format_space(inner)}' for name, inner in _children(space))})"
     if isinstance(space, spaces.Box):
         low, high = (space.low.min(), space.high.max()) if space.low.size else (0, 0)
         return f"Box({low:g} to {high:g}, {space.shape}, {space.dtype})"
     return " ".join(str(space).split())
 
 
-def split(space: spaces.Space, value: Any) -> dict[str, np.ndarray]:
+def flatten_by_path(space: spaces.Space, value: Any) -> dict[str, np.ndarray]:
     """One value, or a batch of values, of `space` as arrays by leaf path."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         parts = {}
         for name, inner in _children(space):
             child = value[name] if isinstance(space, spaces.Dict) else value[int(name)]
-            for path, array in split(inner, child).items():
+            for path, array in flatten_by_path(inner, child).items():
                 parts[f"{name}.{path}" if path else name] = array
         return parts
     return {"": np.asarray(value)}
 
 
-def join(space: spaces.Space, parts: dict[str, Any]) -> Any:
+def unflatten_by_path(space: spaces.Space, parts: dict[str, Any]) -> Any:
     """The inverse of `split`: arrays by leaf path become a value (or a batch of values) of `space`."""
     if not isinstance(space, (spaces.Dict, spaces.Tuple)):
         return parts[""]
     children = {}
     for name, inner in _children(space):
         below = {p[len(name) + 1 :]: v for p, v in parts.items() if p == name or p.startswith(name + ".")}
-        children[name] = join(inner, below)
+        children[name] = unflatten_by_path(inner, below)
     return children if isinstance(space, spaces.Dict) else tuple(children.values())
 
 
@@ -94,7 +94,7 @@ def is_goal_space(space: spaces.Space) -> bool:
     return isinstance(space, spaces.Dict) and set(space.spaces) >= _GOAL_KEYS
 
 
-def encodable(space: spaces.Space) -> dict[str, Leaf]:
+def model_inputs(space: spaces.Space) -> dict[str, Leaf]:
     """The leaves a world model reads: of a goal env only `observation`, a goal being no part of the world."""
     found = leaves(space)
     if is_goal_space(space):
@@ -127,7 +127,7 @@ def to_json(space: spaces.Space) -> dict[str, Any]:
             "start": space.start.tolist(),
             "dtype": str(space.dtype),
         }
-    raise RequestError(f"a space of type {type(space).__name__} cannot be written down")
+    raise UsageError(f"a space of type {type(space).__name__} cannot be written down")
 
 
 def _dtype(space: spaces.Discrete) -> dict[str, str]:
@@ -151,7 +151,7 @@ def from_json(value: dict[str, Any]) -> spaces.Space:
     try:
         return _read(value)
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError, OverflowError) as error:
-        raise RequestError(f"no space is described by {value!r:.200} ({error})") from error
+        raise UsageError(f"no space is described by {value!r:.200} ({error})") from error
 
 
 def _read(value: dict[str, Any]) -> spaces.Space:
@@ -172,7 +172,7 @@ def _read(value: dict[str, Any]) -> spaces.Space:
     if kind == "MultiDiscrete":
         nvec, start = (np.asarray(value[key]) for key in ("nvec", "start"))
         return spaces.MultiDiscrete(nvec, dtype=np.dtype(value["dtype"]).type, start=start)
-    raise RequestError(
+    raise UsageError(
         f"a space of type {kind!r} cannot be read; "
         "there are: Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple"
     )

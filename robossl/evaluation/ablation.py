@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from robossl.core.errors import RequestError
-from robossl.evaluation.collapse import effective_rank
-from robossl.evaluation.held import Held
-from robossl.evaluation.inverse import inverse_readout
-from robossl.evaluation.prediction import forward_skill
-from robossl.evaluation.probes import probe_r2
-from robossl.world.objectives import objective
+from robossl.core.errors import UsageError
+from robossl.evaluation.heldout import HeldOutData
+from robossl.evaluation.metrics.inverse_dynamics import inverse_readout
+from robossl.evaluation.metrics.prediction import forward_skill
+from robossl.evaluation.metrics.probes import probe_r2
+from robossl.evaluation.metrics.rank import effective_rank
+from robossl.world_model.objectives import objective
 
 _FOUR = {  # the published comparison; the predictor follows as an onlooker where nothing else trains it
     "forward": ("forward",),
@@ -57,7 +57,7 @@ def _apart(chosen: str) -> bool:
     return objective(_name(chosen)).apart
 
 
-def judged(model: Any, held: Held) -> dict[str, Any]:
+def evaluate_variant(model: Any, held: HeldOutData) -> dict[str, Any]:
     """The figures of one row; those which do not apply are absent.
 
     {"effective_rank", "probe_r2": {quantity: worst R2}, "probe_worst_r2", "inverse_r2": Figure, "forward_skill":
@@ -69,6 +69,6 @@ def judged(model: Any, held: Held) -> dict[str, Any]:
     if probes:
         row["probe_worst_r2"] = min(probes.values())
     row["inverse_r2"] = inverse_readout(held)
-    with contextlib.suppress(RequestError):  # episodes too short to look ahead; the section "world" says so
+    with contextlib.suppress(UsageError):  # episodes too short to look ahead; the section "world" says so
         row["forward_skill"] = forward_skill(model, held)["skill"]
     return row

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from robossl.core.contracts import Progress, Silent
-from robossl.core.errors import RequestError
+from robossl.core.errors import UsageError
+from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.core.seeding import derive
-from robossl.evaluation.rollout import steps
-from robossl.evaluation.statistics import Figure, rate, score
+from robossl.core.statistics import Estimate, mean_ci, proportion_ci
+from robossl.evaluation.step_outcomes import steps
 
 _PATIENCE = 100_000  # [steps] of one lane; an episode longer than this has no end
 
@@ -25,16 +25,16 @@ class Episodes:
     successes: np.ndarray | None  # (E,) bool at the episode's last step; None where the env does not say
     reached: np.ndarray | None  # (E,) bool at any step
 
-    def summary(self, seed: int = 0) -> dict[str, Figure]:
+    def summary(self, seed: int = 0) -> dict[str, Estimate]:
         """{"return", "length"} and, where the env tells, {"success", "success_any"}."""
-        found = {"return": score(self.returns, seed=seed), "length": score(self.lengths, seed=seed)}
+        found = {"return": mean_ci(self.returns, seed=seed), "length": mean_ci(self.lengths, seed=seed)}
         if self.successes is not None and self.reached is not None:
-            found["success"] = rate(int(self.successes.sum()), len(self.successes))
-            found["success_any"] = rate(int(self.reached.sum()), len(self.reached))
+            found["success"] = proportion_ci(int(self.successes.sum()), len(self.successes))
+            found["success_any"] = proportion_ci(int(self.reached.sum()), len(self.reached))
         return found
 
 
-def quotas(episodes: int, lanes: int) -> np.ndarray:
+def episodes_per_env(episodes: int, lanes: int) -> np.ndarray:
     """(lanes,) how many episodes each lane gives, decided before the first step.
 
     Taking the first that finish instead over-counts short episodes: where successes are short,
@@ -49,16 +49,16 @@ def evaluate_returns(
     episodes: int,
     seed: int = 0,
     explore: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressReporter | None = None,
 ) -> Episodes:
     """Let `policy` act in `envs` (any VectorEnv, any autoreset mode) for exactly `episodes` episodes.
 
     The lanes start from seeds of this evaluation's own. RequestError where an episode never ends.
     """
     if episodes < 1:
-        raise RequestError(f"{episodes} episodes asked for; expected at least 1")
-    progress = progress or Silent()
-    quota = quotas(episodes, envs.num_envs)
+        raise UsageError(f"{episodes} episodes asked for; expected at least 1")
+    progress = progress or NullProgress()
+    quota = episodes_per_env(episodes, envs.num_envs)
     lanes: list[list[tuple[float, int, bool, bool]]] = [[] for _ in quota]
     total, length = np.zeros(envs.num_envs), np.zeros(envs.num_envs, np.int64)
     reached, told = np.zeros(envs.num_envs, bool), True
@@ -73,12 +73,12 @@ def evaluate_returns(
         for lane in np.flatnonzero(step.done):
             if len(lanes[lane]) < quota[lane]:
                 lanes[lane].append((total[lane], length[lane], success[lane], reached[lane]))
-                progress.advance(1)
+                progress.update(1)
         total[step.done], length[step.done], reached[step.done] = 0.0, 0, False
         if all(len(found) >= wanted for found, wanted in zip(lanes, quota)):
             break
         if length.max() > _PATIENCE:
-            raise RequestError(
+            raise UsageError(
                 f"an episode of lane {int(length.argmax())} is {_PATIENCE} steps long without an end"
             )
     progress.stop()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from gymnasium import spaces
 
-from robossl.evaluation.rows import Rows, decoded_columns, decoded_numbers
+from robossl.evaluation.split_data import SplitData, decoded_columns, decoded_numbers
 
 Doubt = Literal["uncertainty", "disagreement"]
 _BLOCK = 1024  # rows a call
@@ -21,7 +21,7 @@ def as_array(value: Any) -> np.ndarray:
     return value.detach().cpu().numpy().astype(np.float64)
 
 
-def encode(model: Any, rows: Rows) -> np.ndarray:
+def encode(model: Any, rows: SplitData) -> np.ndarray:
     """z (N, Z) of all rows. Images are seen beside the frame before them, as in training."""
     if not rows.images:
         return _blocks(len(rows.valid), lambda block: model.encode(_take(rows.observation, block)))
@@ -60,7 +60,7 @@ def infer_action(model: Any, z: np.ndarray, z_next: np.ndarray) -> np.ndarray:
     return _blocks(len(z), lambda block: model.infer_action(before[block], after[block]))
 
 
-def doubt(model: Any, z: np.ndarray, action: np.ndarray, by: Doubt = "uncertainty") -> np.ndarray:
+def model_uncertainty(model: Any, z: np.ndarray, action: np.ndarray, by: Doubt = "uncertainty") -> np.ndarray:
     """The error (B,) that the model expects of the step from z under action, or the disagreement of its heads."""
     start, ask = z.astype(np.float32), getattr(model, by)
     return _blocks(len(z), lambda block: ask(start[block], action[block]))

@@ -1,20 +1,20 @@
 """The record of interaction: what was lived through, in order, on disk; sampled while it grows."""
 
-from robossl.streams.chunks import DamagedStream
-from robossl.streams.describe import describe
 from robossl.streams.episodes import Episode
-from robossl.streams.priority import Prioritized
+from robossl.streams.info import describe_stream
+from robossl.streams.priority_sampling import Prioritized
 from robossl.streams.recorder import Recorder
 from robossl.streams.sampling import Recent, Sampler, Uniform
 from robossl.streams.schema import Field, Schema
 from robossl.streams.splits import SPLITS
+from robossl.streams.storage.chunk_file import CorruptedStreamError
 from robossl.streams.stream import Stream
-from robossl.streams.validate import validate
+from robossl.streams.validation import validate_stream
 from robossl.streams.window import Window
 
 __all__ = [
     "SPLITS",
-    "DamagedStream",
+    "CorruptedStreamError",
     "Episode",
     "Field",
     "Prioritized",
@@ -25,6 +25,6 @@ __all__ = [
     "Stream",
     "Uniform",
     "Window",
-    "describe",
-    "validate",
+    "describe_stream",
+    "validate_stream",
 ]

@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
-from robossl.core.contracts import Resumable
-from robossl.core.errors import RequestError, WorkError
-from robossl.streams.arrival import Arrival, Batch, anywhere, faults
-from robossl.streams.origin import autoreset_mode, check_fit, env_facts, env_id, physical, schema_of
+from robossl.core.errors import OperationError, UsageError
+from robossl.core.interfaces import Checkpointable
+from robossl.streams.env_metadata import (
+    autoreset_mode,
+    check_compatible,
+    env_id,
+    env_metadata,
+    physical,
+    schema_from_env,
+)
+from robossl.streams.step_converter import Batch, StepConverter, any_mask, non_finite_masks
 from robossl.streams.stream import Stream
 
 
@@ -32,8 +39,8 @@ class Recorder(VectorWrapper):
         self.lanes = first_lane + np.arange(envs.num_envs)  # (n,) where in the stream
         if stream is not None:
             self._mode = autoreset_mode(envs)
-            check_fit(stream, envs, first_lane)
-            self._arrival = Arrival(
+            check_compatible(stream, envs, first_lane)
+            self._arrival = StepConverter(
                 stream.schema, envs.single_observation_space, physical(envs), envs.num_envs
             )
         self._pending: Batch = {}  # (n, ...) what the next row of each lane begins with
@@ -57,8 +64,8 @@ class Recorder(VectorWrapper):
         `lanes` may leave room for other recorders, `info` names scalar infos to record, `units` gives units
         by field name, `facts` go into the header.
         """
-        origin = {"env": env_id(envs), **env_facts(envs), "seed": seed, "policy": policy, **facts}
-        schema = schema_of(envs, info, units)
+        origin = {"env": env_id(envs), **env_metadata(envs), "seed": seed, "policy": policy, **facts}
+        schema = schema_from_env(envs, info, units)
         return cls(envs, Stream.create(path, schema, lanes or envs.num_envs, **origin))
 
     # --- the env
@@ -79,10 +86,10 @@ class Recorder(VectorWrapper):
         if self.stream is None:
             return self.env.step(actions)
         if not self._pending:
-            raise RequestError("step was called before reset")
+            raise UsageError("step was called before reset")
         if self._mode is AutoresetMode.DISABLED and not self._waiting.all():
             lane = int(np.flatnonzero(~self._waiting)[0])
-            raise RequestError(
+            raise UsageError(
                 f"the episode of lane {lane} is over and autoreset is disabled; reset it first: "
                 'reset(options={"reset_mask": mask})'
             )
@@ -121,8 +128,8 @@ class Recorder(VectorWrapper):
         ended = lived & (terminated | truncated)
         arrived = self._arrival.batch(observation, infos)
         final = self._arrival.final(np.flatnonzero(ended), arrived, infos) if same_step else arrived
-        found = faults(final, np.asarray(reward, np.float64))
-        broken = lived & anywhere(list(found.values()), self.num_envs)
+        found = non_finite_masks(final, np.asarray(reward, np.float64))
+        broken = lived & any_mask(list(found.values()), self.num_envs)
         self._write(
             lived,
             action=actions,
@@ -151,8 +158,8 @@ class Recorder(VectorWrapper):
             for name, value in arrived.items():
                 self._pending[name][lanes] = value[lanes]
         self._steps[lanes] = 0
-        found = {name: fault & lanes for name, fault in faults(arrived).items()}
-        broken = anywhere(list(found.values()), self.num_envs)
+        found = {name: fault & lanes for name, fault in non_finite_masks(arrived).items()}
+        broken = any_mask(list(found.values()), self.num_envs)
         self._waiting = self._waiting | (lanes & ~broken)
         if broken.any():
             self._stop(broken, found)
@@ -185,7 +192,7 @@ class Recorder(VectorWrapper):
                 self.stream.append(rows, self.lanes)
             else:
                 self.stream.append({name: value[lanes] for name, value in rows.items()}, self.lanes[lanes])
-        except WorkError:  # the disk: the episodes going on break off here, a reset begins new ones
+        except OperationError:  # the disk: the episodes going on break off here, a reset begins new ones
             self._pending, self._waiting = {}, np.zeros(self.num_envs, bool)
             raise
 
@@ -197,7 +204,7 @@ class Recorder(VectorWrapper):
         self._end(self._waiting)
         self._pending = {}
         self.stream.commit()
-        raise RequestError(
+        raise UsageError(
             f"{env_id(self.env)} gave numbers that are not finite as {name} in lane {lane} "
             f"at step {self._steps[lane]} of its episode; everything before it is kept in {self.stream.path}"
         )
@@ -220,16 +227,16 @@ class Recorder(VectorWrapper):
         Envs without a checkpoint of their own must have been brought there already.
         """
         if len(tree["waiting"]) != self.num_envs:
-            raise RequestError(f"the checkpoint has {len(tree['waiting'])} lanes; here are {self.num_envs}")
+            raise UsageError(f"the checkpoint has {len(tree['waiting'])} lanes; here are {self.num_envs}")
         resumable = self._resumable()
         if tree["envs"] is not None:
             if resumable is None:
-                raise RequestError(f"the checkpoint holds envs; {env_id(self.env)} cannot be set")
+                raise UsageError(f"the checkpoint holds envs; {env_id(self.env)} cannot be set")
             resumable.set_checkpoint(tree["envs"])
         self._pending = {name: np.array(value) for name, value in tree["pending"].items()}
         self._waiting = np.array(tree["waiting"], bool)
         self._steps = np.array(tree["steps"], np.int64)
 
-    def _resumable(self) -> Resumable | None:
+    def _resumable(self) -> Checkpointable | None:
         """The outermost envs below that can be saved."""
-        return next((e for e in (self.env, self.env.unwrapped) if isinstance(e, Resumable)), None)
+        return next((e for e in (self.env, self.env.unwrapped) if isinstance(e, Checkpointable)), None)

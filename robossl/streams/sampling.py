@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from robossl.core.errors import RequestError
-from robossl.streams.ledger import Ledger
+from robossl.core.errors import UsageError
 from robossl.streams.splits import SPLITS, split_index
+from robossl.streams.storage.row_index import RowIndex
 
 _ROUNDS = 8  # of guessing, before all rows are looked through
 
@@ -55,8 +55,8 @@ class Recent:
         return lane, room[lane] - 1 - (np.minimum(age, 2.0**62).astype(np.int64) % room[lane])
 
 
-def draw(
-    ledger: Ledger,
+def sample_starts(
+    ledger: RowIndex,
     batch: int,
     length: int,
     rng: np.random.Generator,
@@ -72,7 +72,7 @@ def draw(
     room = np.maximum(ledger.lengths - length, 0)  # (L,) a window needs one row more than actions
     usable = int(ledger.counts.sum() if code is None else ledger.counts[code])
     if usable == 0 or not room.any():
-        raise RequestError(_nothing(ledger, length, split, usable))
+        raise UsageError(_nothing(ledger, length, split, usable))
     share = max(usable / int(ledger.lengths.sum()), 1e-3)
     lanes, positions, found = [], [], 0
     for _ in range(_ROUNDS):
@@ -90,7 +90,7 @@ def draw(
 
 
 def _enumerate(
-    ledger: Ledger,
+    ledger: RowIndex,
     batch: int,
     length: int,
     rng: np.random.Generator,
@@ -106,12 +106,12 @@ def _enumerate(
         positions.append(position)
     lane_of, position_of = np.concatenate(lanes), np.concatenate(positions)
     if len(lane_of) == 0:
-        raise RequestError(_nothing(ledger, length, split, 0))
+        raise UsageError(_nothing(ledger, length, split, 0))
     chosen = rng.integers(len(lane_of), size=batch)
     return lane_of[chosen], position_of[chosen]
 
 
-def _nothing(ledger: Ledger, length: int, split: str | None, usable: int) -> str:
+def _nothing(ledger: RowIndex, length: int, split: str | None, usable: int) -> str:
     """Why no window can be sampled."""
     which = "" if split is None else f" in split {split!r}"
     longest = int(ledger.lengths.max(initial=0))

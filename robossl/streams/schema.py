@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import Space
 
 from robossl.core import spaces
-from robossl.core.errors import DamagedFile, RequestError, unknown
+from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
 
 FORMAT = 1  # what this version writes; later ones are refused with words
 ROLES = ("observation", "action", "reward", "flag", "state", "physics", "info")
@@ -67,8 +67,8 @@ class Schema:
             fields.append(Field(observation_name(path), str(leaf.dtype), _shape(leaf), "observation"))
         action = spaces.leaves(action_space)
         if set(action) != {""}:
-            raise RequestError(
-                f"an action space {spaces.told(action_space)} cannot be recorded; expected Box or Discrete"
+            raise UsageError(
+                f"an action space {spaces.format_space(action_space)} cannot be recorded; expected Box or Discrete"
             )
         floating = np.issubdtype(action[""].dtype, np.floating)
         fields.append(Field("action", "float32" if floating else "int64", _shape(action[""]), "action"))
@@ -80,7 +80,7 @@ class Schema:
         units = units or {}
         for name in units:
             if name not in {f.name for f in fields}:
-                raise unknown("field", name, [f.name for f in fields])
+                raise unknown_name_error("field", name, [f.name for f in fields])
         fields = [Field(f.name, f.dtype, f.shape, f.role, units.get(f.name, "")) for f in fields]
         return cls(observation_space, action_space, tuple(fields))
 
@@ -89,7 +89,7 @@ class Schema:
         for field in self.fields:
             if field.name == name:
                 return field
-        raise unknown("field", name, self.names)
+        raise unknown_name_error("field", name, self.names)
 
     @property
     def names(self) -> list[str]:
@@ -117,17 +117,15 @@ class Schema:
         values = {}
         for field in self.fields:
             if field.name not in rows:
-                raise RequestError(f"rows lack the field {field.name!r}; there are: {', '.join(rows)}")
+                raise UsageError(f"rows lack the field {field.name!r}; there are: {', '.join(rows)}")
             value = np.asarray(rows[field.name])
             if value.shape != (count, *field.shape):
-                raise RequestError(
-                    f"{field.name!r} has shape {value.shape}; expected {(count, *field.shape)}"
-                )
+                raise UsageError(f"{field.name!r} has shape {value.shape}; expected {(count, *field.shape)}")
             if not np.can_cast(value.dtype, field.dtype, "same_kind"):
-                raise RequestError(f"{field.name!r} is {value.dtype}; expected {field.dtype}")
+                raise UsageError(f"{field.name!r} is {value.dtype}; expected {field.dtype}")
             values[field.name] = value.astype(field.dtype, copy=False)
         if len(rows) > len(values):
-            raise unknown("field", next(name for name in rows if name not in values), self.names)
+            raise unknown_name_error("field", next(name for name in rows if name not in values), self.names)
         return values
 
     def join(self, parts: Mapping[str, Any]) -> Any:
@@ -135,7 +133,7 @@ class Schema:
         leaves = {
             name.removeprefix("observation").removeprefix("."): parts[name] for name in self.observations
         }
-        return spaces.join(self.observation_space, leaves)
+        return spaces.unflatten_by_path(self.observation_space, leaves)
 
     def to_json(self) -> dict[str, Any]:
         """The schema as plain JSON."""
@@ -155,7 +153,7 @@ class Schema:
                     raise KeyError(name)
             observation, action = (spaces.from_json(value[f"{k}_space"]) for k in ("observation", "action"))
         except (KeyError, TypeError, AttributeError) as error:
-            raise DamagedFile(f"stream.json does not describe a stream: {error}") from error
+            raise CorruptedFileError(f"stream.json does not describe a stream: {error}") from error
         return cls(observation, action, fields)
 
 

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from robossl.core.errors import unknown
+from robossl.core.errors import unknown_name_error
 
 SPLITS = ("train", "validation", "probe", "test")
 _BLOCK = np.repeat(np.arange(4, dtype=np.uint8), (7, 1, 1, 1))  # of every ten episodes, how many for each
@@ -15,7 +15,7 @@ _BLOCK = np.repeat(np.arange(4, dtype=np.uint8), (7, 1, 1, 1))  # of every ten e
 def split_index(name: str) -> int:
     """The number of a split; `RequestError` naming the ones there are."""
     if name not in SPLITS:
-        raise unknown("split", name, SPLITS)
+        raise unknown_name_error("split", name, SPLITS)
     return SPLITS.index(name)
 
 

@@ -10,15 +10,15 @@ import numpy as np
 from gymnasium import Space
 from gymnasium.vector import VectorEnv
 
-from robossl.core.contracts import Observation
-from robossl.core.errors import RequestError
-from robossl.streams import reentry
+from robossl.core.errors import UsageError
+from robossl.core.interfaces import Observation
+from robossl.streams import restore
 from robossl.streams.episodes import Episode
-from robossl.streams.header import facts_of, write_header
-from robossl.streams.sampling import Sampler, Uniform, draw
+from robossl.streams.sampling import Sampler, Uniform, sample_starts
 from robossl.streams.schema import Schema
 from robossl.streams.splits import SPLITS, split_index
-from robossl.streams.store import Store
+from robossl.streams.storage.store import Store
+from robossl.streams.stream_header import facts_of, write_header
 from robossl.streams.window import Window
 
 MEMORY = 1 << 30  # [bytes] of small fields kept in memory for sampling; beyond, they are read from the files
@@ -121,9 +121,9 @@ class Stream(Store):
         [B, T+1, ...]. `RequestError` where nothing can be sampled.
         """
         if batch < 1 or length < 1:
-            raise RequestError(f"windows({batch}, {length}) was asked for; both must be at least 1")
+            raise UsageError(f"windows({batch}, {length}) was asked for; both must be at least 1")
         extra = [self.schema[name].name for name in fields or ()]
-        lane, start = draw(self._ledger, batch, length, rng, split, sampler or Uniform())
+        lane, start = sample_starts(self._ledger, batch, length, rng, split, sampler or Uniform())
         observed, step = [*self.schema.observations, *extra], [n for n in _STEP if n not in extra]
         found = self._fetch(lane, start, length + 1, observed, step, admit=True)
         action, reward, terminated, truncated, valid = (found[name][:, :length] for name in _STEP)
@@ -144,10 +144,10 @@ class Stream(Store):
     ) -> dict[str, np.ndarray]:
         """Rows [start, stop) of a lane by field name, (stop - start, *shape) each."""
         if not 0 <= lane < self.lanes:
-            raise RequestError(f"no lane {lane}; there are lanes 0 to {self.lanes - 1}")
+            raise UsageError(f"no lane {lane}; there are lanes 0 to {self.lanes - 1}")
         length = int(self._ledger.lengths[lane])
         if not 0 <= start <= stop <= length:
-            raise RequestError(f"rows {start} to {stop} of lane {lane} were asked for; it has {length}")
+            raise UsageError(f"rows {start} to {stop} of lane {lane} were asked for; it has {length}")
         names = self.schema.names if fields is None else [self.schema[name].name for name in fields]
         found = self._fetch(np.array([lane]), np.array([start]), stop - start, names)
         return {name: found[name][0] for name in names}
@@ -160,7 +160,7 @@ class Stream(Store):
         absent = absent | (position < 0) | (position >= self.lengths[np.where(absent, 0, lane)])
         if absent.any():
             first = int(np.flatnonzero(absent)[0])
-            raise RequestError(
+            raise UsageError(
                 f"there is no row {position[first]} in lane {lane[first]}; "
                 f"the lanes 0 to {self.lanes - 1} have {self.lengths.tolist()}"
             )
@@ -191,4 +191,4 @@ class Stream(Store):
         `envs` have the recorded body, with any task and number of lanes, and no variations; `RequestError`
         where no row can be entered. Returns what all lanes observe.
         """
-        return reentry.enter(self, envs, lane, position, ids)
+        return restore.restore_env(self, envs, lane, position, ids)

@@ -12,15 +12,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from robossl.core.seeding import generator, generator_state, restore_generator
-from robossl.world import WorldConfig, WorldModel
+from robossl.world_model import WorldModel, WorldModelConfig
 
-SMALL = WorldConfig(latent=8, encoder=(16,), predictor=(16,), inverse=(16,), decoder=(16,), ensemble=2)
+SMALL = WorldModelConfig(latent=8, encoder=(16,), predictor=(16,), inverse=(16,), decoder=(16,), ensemble=2)
 LIMIT = 13  # [steps] of an episode on the line
 
 
-def model_of(envs: Any, seed: int = 0, config: WorldConfig = SMALL) -> WorldModel:
+def model_of(envs: Any, seed: int = 0, config: WorldModelConfig = SMALL) -> WorldModel:
     """An untrained frozen world model that fits."""
-    return WorldModel(config, envs.single_observation_space, envs.single_action_space, seed).freeze()
+    return WorldModel(config, envs.single_observation_space, envs.single_action_space, seed).frozen_copy()
 
 
 class Line(VectorEnv):

@@ -12,13 +12,13 @@ import torch
 from agent_toys import SMALL
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from robossl.agents import RepresentationExtractor
-from robossl.agents.features import Features
+from robossl.agents.sb3.features import FeatureBuilder
 from stable_baselines3 import PPO, SAC, HerReplayBuffer
 from stable_baselines3.common.preprocessing import preprocess_obs
 
 import robossl
-from robossl.core.errors import RequestError
-from robossl.world import WorldModel
+from robossl.core.errors import UsageError
+from robossl.world_model import WorldModel
 
 REACHER, SWING = "robossl/Reacher-v0", "robossl/CartPoleSwingUp-v0"
 
@@ -78,7 +78,7 @@ def test_a_policy_does_not_load_on_another_model(tmp_path, folder):
     agent = SAC("MultiInputPolicy", envs, policy_kwargs=kwargs(folder), device="cpu", buffer_size=10)
     agent.save(tmp_path / "agent.zip")
     model_for(envs.observation_space, seed=1).save(folder)
-    with pytest.raises(RequestError, match="trained on another representation"):
+    with pytest.raises(UsageError, match="trained on another representation"):
         SAC.load(tmp_path / "agent.zip", device="cpu")
 
 
@@ -121,7 +121,7 @@ def test_it_shows_what_features_show(kind):
     shown = extractor(preprocess_obs(raw, space))
     assert shown.shape == (6, extractor.features_dim)
     assert not shown.requires_grad
-    np.testing.assert_allclose(shown, Features(space, model.freeze())(seen), atol=1e-6)
+    np.testing.assert_allclose(shown, FeatureBuilder(space, model.frozen_copy())(seen), atol=1e-6)
 
 
 def test_a_copy_shares_the_encoder():
@@ -145,12 +145,12 @@ def test_equal_models_are_shared_and_others_are_not(tmp_path):
 
 
 def test_what_cannot_be_read_is_refused_in_words(tmp_path):
-    with pytest.raises(RequestError, match=r"made for observations Box.*this env has Discrete"):
+    with pytest.raises(UsageError, match=r"made for observations Box.*this env has Discrete"):
         RepresentationExtractor(SPACES["discrete"], model_for(SPACES["box"]))
-    with pytest.raises(RequestError, match="no file"):
+    with pytest.raises(UsageError, match="no file"):
         RepresentationExtractor(SPACES["box"], tmp_path)
     image = Box(0, 255, (48, 48, 3), np.uint8)
     nested = Dict(arm=Dict(joints=Box(-1, 1, (2,))))
     for space in (image, MultiDiscrete([2, 3]), nested, Tuple((image,))):
-        with pytest.raises(RequestError, match="cannot be read through SB3"):
+        with pytest.raises(UsageError, match="cannot be read through SB3"):
             RepresentationExtractor(space, model_for(SPACES["box"]))

@@ -9,10 +9,10 @@ import pytest
 from agent_toys import SMALL
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector.utils import batch_space
-from robossl.agents.features import Features, latent_scale
+from robossl.agents.sb3.features import FeatureBuilder, latent_scale
 
-from robossl.core.errors import RequestError
-from robossl.world import WorldModel
+from robossl.core.errors import UsageError
+from robossl.world_model import WorldModel
 
 PLACE = Box(-np.inf, np.inf, (2,), np.float32)
 IMAGE = Box(0, 255, (48, 48, 3), np.uint8)
@@ -32,7 +32,7 @@ SPACES = {
 @pytest.mark.parametrize("kind", SPACES)
 def test_raw_features_are_all_the_numbers(kind):
     space, size = SPACES[kind]
-    features = Features(space)
+    features = FeatureBuilder(space)
     seen = features(batch_space(space, 5).sample())
     assert (seen.shape, seen.dtype) == ((5, size), np.float32)
     assert features.size == size
@@ -41,28 +41,28 @@ def test_raw_features_are_all_the_numbers(kind):
 
 
 def test_categories_are_one_hot_from_their_start():
-    assert Features(Discrete(3, start=2))(np.array([2, 4])).tolist() == [[1, 0, 0], [0, 0, 1]]
-    seen = Features(MultiDiscrete([3, 2], start=[1, -1]))(np.array([[1, -1], [3, 0]]))
+    assert FeatureBuilder(Discrete(3, start=2))(np.array([2, 4])).tolist() == [[1, 0, 0], [0, 0, 1]]
+    seen = FeatureBuilder(MultiDiscrete([3, 2], start=[1, -1]))(np.array([[1, -1], [3, 0]]))
     assert seen.tolist() == [[1, 0, 0, 1, 0], [0, 0, 1, 0, 1]]
 
 
 def test_goals_pass_through():
     space, _ = SPACES["goal"]
     batch = batch_space(space, 2).sample()
-    seen = Features(space)(batch)
+    seen = FeatureBuilder(space)(batch)
     np.testing.assert_array_equal(seen, np.concatenate([batch[name] for name in space.spaces], 1))
 
 
 @pytest.mark.parametrize("kind", ["box", "goal", "discrete", "nested", "image"])
 def test_the_latent_comes_first_and_everything_else_is_still_seen(kind):
     space, size = SPACES[kind]
-    model = WorldModel(SMALL, space, Box(-1, 1, (1,)), 0).freeze()
+    model = WorldModel(SMALL, space, Box(-1, 1, (1,)), 0).frozen_copy()
     batch = batch_space(space, 4).sample()
-    seen = Features(space, model)(batch)
+    seen = FeatureBuilder(space, model)(batch)
     assert seen.shape == (4, SMALL.latent + size)
     z = model.encode(batch) * np.float32(latent_scale(space, SMALL.latent))
     np.testing.assert_array_equal(seen[:, : SMALL.latent], z)
-    np.testing.assert_array_equal(seen[:, SMALL.latent :], Features(space)(batch))
+    np.testing.assert_array_equal(seen[:, SMALL.latent :], FeatureBuilder(space)(batch))
 
 
 def test_a_latent_beside_its_numbers_is_short_and_one_that_sees_is_not():
@@ -73,22 +73,22 @@ def test_a_latent_beside_its_numbers_is_short_and_one_that_sees_is_not():
 
 
 def test_images_reach_an_agent_through_z_only():
-    with pytest.raises(RequestError, match=r"images only.*give it a representation"):
-        Features(IMAGE)
-    model = WorldModel(SMALL, IMAGE, Box(-1, 1, (1,)), 0).freeze()
+    with pytest.raises(UsageError, match=r"images only.*give it a representation"):
+        FeatureBuilder(IMAGE)
+    model = WorldModel(SMALL, IMAGE, Box(-1, 1, (1,)), 0).frozen_copy()
     batch = batch_space(IMAGE, 2).sample()
-    np.testing.assert_array_equal(Features(IMAGE, model)(batch), model.encode(batch))
+    np.testing.assert_array_equal(FeatureBuilder(IMAGE, model)(batch), model.encode(batch))
 
 
 def test_a_newer_representation_is_seen_at_once_and_must_fit():
     space, _ = SPACES["box"]
-    old, new = (WorldModel(SMALL, space, Box(-1, 1, (1,)), seed).freeze() for seed in (0, 1))
-    features, batch = Features(space, old), batch_space(space, 2).sample()
+    old, new = (WorldModel(SMALL, space, Box(-1, 1, (1,)), seed).frozen_copy() for seed in (0, 1))
+    features, batch = FeatureBuilder(space, old), batch_space(space, 2).sample()
     before = features(batch)
-    features.adopt(new)
+    features.set_representation(new)
     assert (features(batch) != before).any()
-    np.testing.assert_array_equal(features(batch), Features(space, new)(batch))
-    with pytest.raises(RequestError, match="a latent of 5; the agent was made for 8"):
-        features.adopt(SimpleNamespace(latent=5, version=1))
-    with pytest.raises(RequestError, match="no representation to renew"):
-        Features(space).adopt(new)
+    np.testing.assert_array_equal(features(batch), FeatureBuilder(space, new)(batch))
+    with pytest.raises(UsageError, match="a latent of 5; the agent was made for 8"):
+        features.set_representation(SimpleNamespace(latent=5, version=1))
+    with pytest.raises(UsageError, match="no representation to renew"):
+        FeatureBuilder(space).set_representation(new)

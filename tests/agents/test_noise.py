@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
-from robossl.agents.actions import action_range
-from robossl.agents.colour import coloured
-from robossl.agents.noise import POLICIES, PinkPolicy, RandomPolicy, ZeroPolicy
+from robossl.agents.noise import POLICIES, ColoredNoisePolicy, RandomPolicy, ZeroPolicy
+from robossl.agents.shared.action_range import action_range
+from robossl.agents.shared.colored_noise import colored_noise
 
-from robossl.core.errors import RequestError
-from robossl.core.files import load_tree, save_tree
+from robossl.core.errors import UsageError
+from robossl.core.io import load_tree, save_tree
 
 SPACES = {
     "box": Box(np.array([-2, 0], np.float32), np.array([2, 5], np.float32)),
@@ -28,7 +28,7 @@ SPACES = {
 def slope(exponent: float, length: int = 1024) -> float:
     """Of the logarithm of the power over that of the frequency."""
     white = np.random.default_rng(0).standard_normal((length, 64))
-    power = np.mean(np.abs(np.fft.rfft(coloured(white, exponent), axis=0)) ** 2, axis=1)[1:-1]
+    power = np.mean(np.abs(np.fft.rfft(colored_noise(white, exponent), axis=0)) ** 2, axis=1)[1:-1]
     return float(np.polyfit(np.log(np.fft.rfftfreq(length)[1:-1]), np.log(power), 1)[0])
 
 
@@ -41,15 +41,15 @@ def test_the_power_falls_with_the_frequency_as_the_colour_says(exponent):
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0])
 def test_coloured_noise_keeps_the_variance(exponent, length):
     white = np.random.default_rng(1).standard_normal((40_000 // length, length, 2))
-    assert np.mean(coloured(white, exponent, axis=1) ** 2) == pytest.approx(1.0, abs=0.2)
+    assert np.mean(colored_noise(white, exponent, axis=1) ** 2) == pytest.approx(1.0, abs=0.2)
 
 
 def test_noise_is_coloured_along_its_axis_alone():
     white = np.random.default_rng(0).standard_normal((3, 32, 2)).astype(np.float32)
-    together = coloured(white, 1.0, axis=1)
+    together = colored_noise(white, 1.0, axis=1)
     assert together.dtype == np.float32
     for i in range(3):
-        np.testing.assert_allclose(together[i], coloured(white[i], 1.0), atol=1e-6)
+        np.testing.assert_allclose(together[i], colored_noise(white[i], 1.0), atol=1e-6)
 
 
 def life(policy, steps: int, ends: int = 0) -> np.ndarray:
@@ -104,9 +104,9 @@ def life_on(policy) -> np.ndarray:
 
 
 def test_a_checkpoint_of_other_lanes_is_refused():
-    tree = PinkPolicy(SPACES["box"], 3).get_checkpoint()
-    with pytest.raises(RequestError, match="has 3 lanes; here are 2"):
-        PinkPolicy(SPACES["box"], 2).set_checkpoint(tree)
+    tree = ColoredNoisePolicy(SPACES["box"], 3).get_checkpoint()
+    with pytest.raises(UsageError, match="has 3 lanes; here are 2"):
+        ColoredNoisePolicy(SPACES["box"], 2).set_checkpoint(tree)
 
 
 def test_random_actions_fill_their_range():
@@ -132,7 +132,7 @@ def test_zero_does_what_lies_nearest_to_nothing():
 
 
 def test_pink_episodes_have_colours_from_white_to_red():
-    policy = PinkPolicy(Box(-1, 1, (1,), np.float32), 200)
+    policy = ColoredNoisePolicy(Box(-1, 1, (1,), np.float32), 200)
     actions = life(policy, 200)[..., 0]  # (T, n)
     together = np.mean(actions[1:] * actions[:-1], 0) / np.mean(actions**2, 0)
     assert np.mean(np.abs(together) < 0.2) == pytest.approx(0.25, abs=0.1)  # the white ones
@@ -140,7 +140,7 @@ def test_pink_episodes_have_colours_from_white_to_red():
 
 
 def test_a_new_episode_brings_new_noise_to_its_lane_alone():
-    policy, other = (PinkPolicy(SPACES["box"], 2, seed=1) for _ in range(2))
+    policy, other = (ColoredNoisePolicy(SPACES["box"], 2, seed=1) for _ in range(2))
     life(policy, 5), life(other, 5)
     policy.reset(np.array([True, False]))
     one, two = life_on(policy), life_on(other)
@@ -149,7 +149,7 @@ def test_a_new_episode_brings_new_noise_to_its_lane_alone():
 
 
 def test_discrete_actions_are_held_for_a_while():
-    actions = life(PinkPolicy(Discrete(10**9), 30), 400)  # (T, n): no two drawn are the same
+    actions = life(ColoredNoisePolicy(Discrete(10**9), 30), 400)  # (T, n): no two drawn are the same
     changes = np.diff(actions, axis=0) != 0
     runs = np.concatenate([np.diff(np.flatnonzero(lane)) for lane in changes.T])
     assert runs.max() == 16
@@ -159,7 +159,7 @@ def test_discrete_actions_are_held_for_a_while():
 @pytest.mark.parametrize("space", [MultiBinary(3), Box(0, 9, (2,), np.int64), Dict(a=Discrete(2))])
 @pytest.mark.parametrize("name", POLICIES)
 def test_other_actions_are_refused_in_words(name, space):
-    with pytest.raises(RequestError, match="a policy needs actions of a float Box or Discrete; got"):
+    with pytest.raises(UsageError, match="a policy needs actions of a float Box or Discrete; got"):
         POLICIES[name](space, 1)
 
 

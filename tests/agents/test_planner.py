@@ -10,14 +10,14 @@ import torch
 from agent_toys import SMALL, Line, PointMasses, PointModel, model_of
 from gymnasium.spaces import Box
 from robossl.agents import GoalPlanner, Planner, PlannerConfig, noise
-from robossl.agents.actions import action_range
-from robossl.agents.costs import ControlCost, GoalDistance
 from robossl.agents.planner import PRESETS, _colouring
+from robossl.agents.shared.action_range import action_range
+from robossl.agents.shared.planning_costs import ControlCost, GoalDistance
 
 import robossl
-from robossl.core.errors import RequestError
-from robossl.core.files import load_tree, save_tree
-from robossl.world import WorldConfig
+from robossl.core.errors import UsageError
+from robossl.core.io import load_tree, save_tree
+from robossl.world_model import WorldModelConfig
 
 QUICK = PlannerConfig(samples=16, iterations=2, elites=4, horizon=6, block=2)
 
@@ -43,7 +43,7 @@ def test_every_goal_is_reached_in_a_world_that_is_known():
 def test_lanes_planned_together_are_planned_as_if_alone(config):
     envs = robossl.make("robossl/Reacher-v0", 8, 1)
     model = model_of(
-        envs, config=WorldConfig()
+        envs, config=WorldModelConfig()
     )  # in networks as small as SMALL the order of sums never shows
     random = np.random.default_rng(0)
     together, alone = (Planner(model, config, envs.single_action_space, 8, seed=3) for _ in range(2))
@@ -59,7 +59,7 @@ def test_the_policy_of_a_lane_does_not_depend_on_how_many_there_are():
     lives = []
     for lanes in (1, 3, 8):
         envs = robossl.make("robossl/Reacher-v0", lanes, 1)
-        policy = GoalPlanner(model_of(envs, config=WorldConfig()), envs, seed=1, config=QUICK)
+        policy = GoalPlanner(model_of(envs, config=WorldModelConfig()), envs, seed=1, config=QUICK)
         observation, _ = envs.reset(seed=4)
         life = []
         for _ in range(5):
@@ -169,7 +169,7 @@ def test_a_planner_goes_on_to_the_bit(tmp_path, steps):
     fresh.set_checkpoint(load_tree(tmp_path / "planner"))
     for _ in range(4):
         np.testing.assert_array_equal(policy.act(observation), fresh.act(observation))
-    with pytest.raises(RequestError, match="has 3 lanes; here are 2"):
+    with pytest.raises(UsageError, match="has 3 lanes; here are 2"):
         GoalPlanner(PointModel(), PointMasses(2)).set_checkpoint(policy.get_checkpoint())
 
 
@@ -185,17 +185,17 @@ def test_a_planner_of_a_model_that_knows_nothing_still_answers():
 
 
 def test_what_cannot_be_planned_is_refused_in_words():
-    with pytest.raises(RequestError, match="searches continuous actions; this env has Discrete"):
+    with pytest.raises(UsageError, match="searches continuous actions; this env has Discrete"):
         Planner(None, QUICK, Line(1, discrete=True).single_action_space, 1, 0)
-    with pytest.raises(RequestError, match="how a goal looks"):
+    with pytest.raises(UsageError, match="how a goal looks"):
         GoalPlanner(model_of(Line(1)), Line(1))
-    with pytest.raises(RequestError, match=r"no 'papre'.*paper"):
+    with pytest.raises(UsageError, match=r"no 'papre'.*paper"):
         GoalPlanner(None, PointMasses(1), preset="papre")
-    with pytest.raises(RequestError, match="horizon 7 is no multiple of block 2"):
+    with pytest.raises(UsageError, match="horizon 7 is no multiple of block 2"):
         PlannerConfig(horizon=7)
-    with pytest.raises(RequestError, match="no more than samples"):
+    with pytest.raises(UsageError, match="no more than samples"):
         PlannerConfig(samples=5)
-    with pytest.raises(RequestError, match="expected 1 or more"):
+    with pytest.raises(UsageError, match="expected 1 or more"):
         PlannerConfig(iterations=0)
 
 
@@ -238,7 +238,7 @@ def test_a_newer_model_plans_anew():
             return super().imagine(z, -actions, heads)
 
     before = policy.act(observation)
-    policy.adopt(Mirrored())
+    policy.set_representation(Mirrored())
     assert ((policy.act(observation) * before).sum(1) < 0).all(), "it plans the other way at once"
 
 

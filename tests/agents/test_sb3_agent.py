@@ -12,13 +12,13 @@ import torch
 from agent_toys import Line, model_of
 from gymnasium.vector import AutoresetMode
 from robossl.agents import Sb3Agent
-from sb3_lives import LANES, SETTINGS, Life, line
+from sb3_runs import LANES, SETTINGS, Life, line
 from stable_baselines3.common.callbacks import BaseCallback
 
 import robossl
-from robossl.core.contracts import Agent, Silent
-from robossl.core.errors import RequestError
-from robossl.core.files import load_tree, save_tree
+from robossl.core.errors import UsageError
+from robossl.core.interfaces import Agent, NullProgress
+from robossl.core.io import load_tree, save_tree
 from robossl.streams import Recorder, Stream
 
 
@@ -124,8 +124,8 @@ def test_new_episodes_begin_where_the_env_could_not_be_taken_up(tmp_path):
     life = Life(tmp_path / "one", "sac", line("sac"), representation=model_of(line("sac")))
     life.learn(40)
     before = life.lived()
-    life.agent.begin_episodes(life.recorder)
-    life.agent.adopt(model_of(line("sac"), 1))
+    life.agent.reset_envs(life.recorder)
+    life.agent.set_representation(model_of(line("sac"), 1))
     life.learn(4)
     for old, new in zip(before, life.lived()):
         begun = len(old["is_first"]) + 1  # after the row that the reset ended the old episode with
@@ -147,7 +147,7 @@ def test_it_waits_for_rows_where_its_own_are_lost(tmp_path):
     tree = life.agent.get_checkpoint()
     fresh = Life(tmp_path / "two", "sac", line("sac"), updates_per_step=1.0)
     fresh.agent.set_checkpoint(tree)
-    fresh.agent.begin_episodes(fresh.recorder)
+    fresh.agent.reset_envs(fresh.recorder)
     fresh.learn(10)
     assert fresh.agent.algorithm._n_updates == life.agent.algorithm._n_updates + 3 * LANES
 
@@ -198,18 +198,18 @@ def test_a_loaded_agent_goes_on_learning_from_what_it_lives(tmp_path):
 def test_adopting_changes_what_is_seen(tmp_path):
     old, new = (model_of(line("sac"), seed) for seed in (0, 1))
     life = Life(tmp_path / "s", "sac", line("sac"), representation=old)
-    life.agent.adopt(old)  # before the first step nothing is seen yet
+    life.agent.set_representation(old)  # before the first step nothing is seen yet
     life.learn(40)
     seen = np.ones((2, 2), np.float32)
     before = life.agent.act(seen, explore=False), life.agent.algorithm._last_obs.copy()
-    life.agent.adopt(new)
+    life.agent.set_representation(new)
     assert (life.agent.act(seen, explore=False) != before[0]).all()
     assert (life.agent.algorithm._last_obs[:, :8] != before[1][:, :8]).any()
     np.testing.assert_array_equal(life.agent.algorithm._last_obs[:, 8:], before[1][:, 8:])
     life.learn(10)
     raw = Life(tmp_path / "raw", "sac", line("sac")).agent
-    with pytest.raises(RequestError, match="acts on raw observations"):
-        raw.adopt(new)
+    with pytest.raises(UsageError, match="acts on raw observations"):
+        raw.set_representation(new)
 
 
 def test_the_representation_gets_no_gradient_and_does_not_change(tmp_path):
@@ -241,10 +241,10 @@ class Counted(BaseCallback):
 
 
 def test_progress_and_callbacks_are_told_of_every_step(tmp_path):
-    class Heard(Silent):
+    class Heard(NullProgress):
         steps, figures = 0, 0
 
-        def advance(self, count: int, **figures: float) -> None:
+        def update(self, count: int, **figures: float) -> None:
             self.steps += count
             self.figures += "return" in figures
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 from agent_toys import model_of
 from robossl.agents import Sb3Agent
-from sb3_lives import SETTINGS, Life, line
+from sb3_runs import SETTINGS, Life, line
 from stable_baselines3 import DQN, PPO, SAC, TD3
 
 import robossl
-from robossl.core.errors import DamagedFile, RequestError
-from robossl.core.files import read_json, save_tree, write_json
+from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.io import read_json, save_tree, write_json
 
 SB3 = {"sac": SAC, "td3": TD3, "dqn": DQN, "ppo": PPO}
 
@@ -48,14 +48,14 @@ def test_robossl_reads_no_zip(tmp_path):
     folder = tmp_path / "agent"
     folder.mkdir()
     life.agent.export_zip(folder / "agent.zip")
-    with pytest.raises(RequestError, match=r"no file .*agent\.json"):
+    with pytest.raises(UsageError, match=r"no file .*agent\.json"):
         Sb3Agent.load(folder, line("sac"))
 
 
 def refused(
     match: str, name: str = "sac", envs: Any = None, representation: Any = None, **given: Any
 ) -> None:
-    with pytest.raises(RequestError, match=match):
+    with pytest.raises(UsageError, match=match):
         Sb3Agent(name, envs or line("sac"), representation, **given)
 
 
@@ -92,9 +92,9 @@ def test_an_agent_that_replays_needs_a_recorder_to_learn():
     envs = line("sac")
     agent = Sb3Agent("sac", envs, device="cpu")
     assert agent.act(np.zeros((2, 2), np.float32)).shape == (2, 1)
-    with pytest.raises(RequestError, match="sac replays a stream; its envs must be a Recorder"):
+    with pytest.raises(UsageError, match="sac replays a stream; its envs must be a Recorder"):
         agent.learn(envs, 10)
-    with pytest.raises(RequestError, match="learns in the envs it was made with"):
+    with pytest.raises(UsageError, match="learns in the envs it was made with"):
         agent.learn(line("sac"), 10)
 
 
@@ -103,16 +103,16 @@ def test_a_checkpoint_of_another_agent_is_refused(tmp_path):
     small = {"policy_kwargs": {"net_arch": [8]}}
     for n, (name, given) in enumerate([("td3", {}), ("sac", small), ("sac", {"ent_coef": 0.1})]):
         other = Life(tmp_path / str(n), name, line(name), **given).agent
-        with pytest.raises(RequestError, match="another size or kind"):
+        with pytest.raises(UsageError, match="another size or kind"):
             other.set_checkpoint(tree)
 
 
 def test_a_wrong_env_is_refused_in_words(tmp_path):
     Life(tmp_path / "s", "sac", line("sac")).agent.save(tmp_path / "agent")
-    with pytest.raises(RequestError, match=r"was made for actions Box.*this env has Discrete"):
+    with pytest.raises(UsageError, match=r"was made for actions Box.*this env has Discrete"):
         Sb3Agent.load(tmp_path / "agent", line("dqn"))
     pendulum = robossl.make("Pendulum-v1", 1, 1)
-    with pytest.raises(RequestError, match="was made for observations Box"):
+    with pytest.raises(UsageError, match="was made for observations Box"):
         Sb3Agent.load(tmp_path / "agent", pendulum)
 
 
@@ -121,25 +121,25 @@ def test_damaged_folders_are_told_as_such(tmp_path):
     Life(tmp_path / "s", "sac", line("sac")).agent.save(folder)
     card = read_json(folder / "agent.json")
     for change, error, words in [
-        ({"format": 99}, RequestError, "of format 1"),
-        ({"settings": None}, DamagedFile, "settings is None; expected dict"),
-        ({"settings": {"seed": 3}}, DamagedFile, "seed among the settings"),
-        ({"settings": {"gama": 3}}, RequestError, "no 'gama'"),
-        ({"agent": "sca"}, RequestError, "no 'sca'"),
-        ({"observation_space": {"type": "Car"}}, RequestError, "Car"),
-        ({"representation": 3}, RequestError, "no file"),
+        ({"format": 99}, UsageError, "of format 1"),
+        ({"settings": None}, CorruptedFileError, "settings is None; expected dict"),
+        ({"settings": {"seed": 3}}, CorruptedFileError, "seed among the settings"),
+        ({"settings": {"gama": 3}}, UsageError, "no 'gama'"),
+        ({"agent": "sca"}, UsageError, "no 'sca'"),
+        ({"observation_space": {"type": "Car"}}, UsageError, "Car"),
+        ({"representation": 3}, UsageError, "no file"),
     ]:
         write_json(folder / "agent.json", {**card, **change})
         with pytest.raises(error, match=words):
             Sb3Agent.load(folder, line("sac"), "cpu")
     write_json(folder / "agent.json", card)
     save_tree(folder / "agent.safetensors", {"policy": {}})
-    with pytest.raises(DamagedFile, match="does not hold what an agent has learned"):
+    with pytest.raises(CorruptedFileError, match="does not hold what an agent has learned"):
         Sb3Agent.load(folder, line("sac"), "cpu")
     data = bytearray((folder / "agent.safetensors").read_bytes())
     data[-1] ^= 1
     (folder / "agent.safetensors").write_bytes(data)
-    with pytest.raises(DamagedFile):
+    with pytest.raises(CorruptedFileError):
         Sb3Agent.load(folder, line("sac"), "cpu")
 
 
@@ -156,6 +156,6 @@ def test_no_file_says_where_to_write(tmp_path):
 def test_only_world_models_are_saved(tmp_path):
     stranger = SimpleNamespace(latent=1, version=0, encode=lambda seen: np.asarray(seen)[:, :1])
     agent = Life(tmp_path / "s", "sac", line("sac"), representation=stranger).agent
-    with pytest.raises(RequestError, match="only an agent on a WorldModel can be saved"):
+    with pytest.raises(UsageError, match="only an agent on a WorldModel can be saved"):
         agent.save(tmp_path / "agent")
     assert not (tmp_path / "agent").exists()

@@ -9,14 +9,14 @@ import pytest
 from agent_toys import Counter, CountingGoals, Line, model_of
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from robossl.agents.bridge import SB3VecEnv
-from robossl.agents.features import Features
-from robossl.agents.hindsight import Hindsight, goal_reward
-from robossl.agents.stream_replay import StreamReplayBuffer
+from robossl.agents.sb3.features import FeatureBuilder
+from robossl.agents.sb3.hindsight import HindsightRelabeler, goal_reward
+from robossl.agents.sb3.replay import StreamReplayBuffer
+from robossl.agents.sb3.vec_env import SB3VecEnv
 from stable_baselines3 import SAC
 
-from robossl.core.errors import RequestError
-from robossl.core.files import load_tree, save_tree
+from robossl.core.errors import UsageError
+from robossl.core.io import load_tree, save_tree
 from robossl.streams import Recorder
 
 MODES = tuple(AutoresetMode)
@@ -38,7 +38,7 @@ def recorded(
 
 def replay_of(recorder: Recorder, seed: int = 0, **given: Any) -> StreamReplayBuffer:
     envs = SB3VecEnv(recorder)
-    features = Features(recorder.single_observation_space)
+    features = FeatureBuilder(recorder.single_observation_space)
     return StreamReplayBuffer(
         100, features.box, envs.action_space, "cpu", LANES,
         stream=recorder.stream, features=features, first_lane=int(recorder.lanes[0]), seed=seed, **given,
@@ -79,7 +79,7 @@ def test_what_is_sampled_was_lived(tmp_path, mode):
 def test_only_the_agents_own_lanes_are_sampled(tmp_path):
     other, recorder = recorded(tmp_path / "s")
     live(other, 200)
-    with pytest.raises(RequestError, match="own lanes of the stream hold no transition"):
+    with pytest.raises(UsageError, match="own lanes of the stream hold no transition"):
         replay_of(recorder).sample(4)
     live(recorder, 3)
     rows = {tuple(row) for row in replay_of(recorder).sample(500).observations.numpy().tolist()}
@@ -128,11 +128,11 @@ def test_todays_representation_encodes(tmp_path):
     live(recorder, 20)
     replay = replay_of(recorder)
     models = [model_of(recorder, seed) for seed in (0, 1)]
-    replay.features = Features(recorder.single_observation_space, models[0])
+    replay.features = FeatureBuilder(recorder.single_observation_space, models[0])
     state = replay.get_checkpoint()
     seen = []
     for model in models:
-        replay.features.adopt(model)
+        replay.features.set_representation(model)
         replay.set_checkpoint(state)
         batch = replay.sample(32)
         both = batch.observations.numpy()
@@ -159,7 +159,7 @@ def goals(path: Any, share: float) -> tuple[np.ndarray, ...]:
     """(before, after, reward) of sampled transitions of episodes of 70 steps, with hindsight."""
     _, recorder = recorded(path, CountingGoals)
     live(recorder, 180)
-    hindsight = Hindsight(recorder.stream, goal_reward(recorder), share)
+    hindsight = HindsightRelabeler(recorder.stream, goal_reward(recorder), share)
     batch = replay_of(recorder, hindsight=hindsight).sample(1500)
     return batch.observations.numpy(), batch.next_observations.numpy(), batch.rewards.numpy()[:, 0]
 
@@ -193,7 +193,7 @@ def test_only_goal_envs_that_can_say_have_hindsight(tmp_path):
     assert reward is not None
     assert reward(np.zeros((3, 2)), np.ones((3, 2))).tolist() == [1, 1, 1]
     recorder.unwrapped.envs[0].compute_reward = lambda achieved, desired, info: 0.0
-    with pytest.raises(RequestError, match="gave 1 rewards for 3 goals"):
+    with pytest.raises(UsageError, match="gave 1 rewards for 3 goals"):
         goal_reward(recorder)(np.zeros((3, 2)), np.ones((3, 2)))
 
 

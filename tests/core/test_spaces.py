@@ -11,17 +11,17 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import UsageError
 from robossl.core.spaces import (
-    encodable,
+    flatten_by_path,
+    format_space,
     from_json,
     is_goal_space,
     is_image,
-    join,
     leaves,
-    split,
+    model_inputs,
     to_json,
-    told,
+    unflatten_by_path,
 )
 
 INF = np.inf
@@ -107,12 +107,12 @@ def test_join_undoes_split(name):
     space = SPACES[name]
     space.seed(3)
     value = space.sample()
-    parts = split(space, value)
+    parts = flatten_by_path(space, value)
     assert list(parts) == list(leaves(space))
     for path, leaf in leaves(space).items():
         assert parts[path].shape == leaf.shape
-    assert_same(value, join(space, parts))
-    assert split(space, join(space, parts)).keys() == parts.keys()
+    assert_same(value, unflatten_by_path(space, parts))
+    assert flatten_by_path(space, unflatten_by_path(space, parts)).keys() == parts.keys()
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -121,15 +121,15 @@ def test_join_undoes_split_for_a_batch(name):
     batched = batch_space(space, 4)
     batched.seed(3)
     value = batched.sample()
-    parts = split(space, value)  # the space of one, the value of four
+    parts = flatten_by_path(space, value)  # the space of one, the value of four
     for path, leaf in leaves(space).items():
         assert parts[path].shape == (4, *leaf.shape)
-    assert_same(value, join(space, parts))
+    assert_same(value, unflatten_by_path(space, parts))
 
 
 def test_parts_are_views_and_not_copies():
     value = {"a": np.zeros(3), "b": np.zeros(2)}
-    parts = split(spaces.Dict({"a": spaces.Box(0, 1, (3,)), "b": spaces.Box(0, 1, (2,))}), value)
+    parts = flatten_by_path(spaces.Dict({"a": spaces.Box(0, 1, (3,)), "b": spaces.Box(0, 1, (2,))}), value)
     assert parts["a"] is value["a"]
 
 
@@ -169,23 +169,23 @@ def test_paths_name_nested_leaves():
 
 
 def test_a_path_names_one_leaf():
-    with pytest.raises(RequestError, match=r"two parts of the space are called 'a\.b'"):
+    with pytest.raises(UsageError, match=r"two parts of the space are called 'a\.b'"):
         leaves(spaces.Dict({"a": spaces.Dict({"b": spaces.Discrete(2)}), "a.b": spaces.Discrete(2)}))
 
 
 def test_a_goal_space_shows_the_model_no_goal():
     assert is_goal_space(GOAL)
-    assert list(encodable(GOAL)) == ["observation.camera", "observation.joints"]
+    assert list(model_inputs(GOAL)) == ["observation.camera", "observation.joints"]
     plain = spaces.Dict({"observation": PLAIN["box"], "achieved_goal": PLAIN["box"]})
     assert not is_goal_space(plain)
-    assert encodable(plain) == leaves(plain)
+    assert model_inputs(plain) == leaves(plain)
     assert not is_goal_space(PLAIN["box"])
 
 
 def test_a_part_that_is_called_like_a_goal_deeper_down_is_seen():
     inner = spaces.Dict({"desired_goal": PLAIN["box"]})
     space = spaces.Dict({**GOAL.spaces, "observation": inner})
-    assert list(encodable(space)) == ["observation.desired_goal"]
+    assert list(model_inputs(space)) == ["observation.desired_goal"]
 
 
 @pytest.mark.parametrize(
@@ -211,13 +211,13 @@ STRANGE = [spaces.Text(3), spaces.Sequence(spaces.Discrete(2)), spaces.Graph(spa
 @pytest.mark.parametrize("ask", [leaves, to_json])
 def test_what_cannot_be_recorded_is_named(space, ask):
     for whole in (space, spaces.Dict({"a": spaces.Tuple([space])})):
-        with pytest.raises(RequestError, match=type(space).__name__):
+        with pytest.raises(UsageError, match=type(space).__name__):
             ask(whole)
 
 
-@pytest.mark.parametrize("ask", [leaves, to_json, lambda space: split(space, {1: 0})])
+@pytest.mark.parametrize("ask", [leaves, to_json, lambda space: flatten_by_path(space, {1: 0})])
 def test_keys_are_words(ask):
-    with pytest.raises(RequestError, match="words; got 1"):
+    with pytest.raises(UsageError, match="words; got 1"):
         ask(spaces.Dict({1: spaces.Discrete(2)}))
 
 
@@ -247,7 +247,7 @@ def test_keys_are_words(ask):
     ids=repr,
 )
 def test_json_that_describes_no_space_is_a_wrong_request(value):
-    with pytest.raises(RequestError):
+    with pytest.raises(UsageError):
         from_json(value)
 
 
@@ -255,6 +255,6 @@ def test_a_space_of_any_size_is_told_in_one_line():
     bounds = np.arange(1, 400, dtype=np.float32)
     wide = spaces.Dict({"far": spaces.Box(-bounds, bounds), "pick": spaces.Discrete(3)})
     assert len(str(wide).splitlines()) > 1
-    assert told(wide) == "Dict(far: Box(-399 to 399, (399,), float32), pick: Discrete(3))"
+    assert format_space(wide) == "Dict(far: Box(-399 to 399, (399,), float32), pick: Discrete(3))"
     for space in PLAIN.values():
-        assert "\n" not in told(space)
+        assert "\n" not in format_space(space)

@@ -4,7 +4,7 @@ import gymnasium as gym
 import pytest
 import robossl.envs
 
-from robossl.core.errors import WorkError
+from robossl.core.errors import OperationError
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +14,7 @@ def gl() -> None:
     env.reset(seed=0)
     try:
         env.render()
-    except WorkError as error:
+    except OperationError as error:
         pytest.skip(str(error))
     finally:
         env.close()

@@ -4,9 +4,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import robossl.envs
-from robossl.envs.arm import ArmLift, ArmPush, ArmReach, reaching
-from robossl.envs.rotations import axes_of, box_gap, lowest, quaternion_of
-from robossl.envs.task import GoalTask
+from robossl.envs.arm import ArmLift, ArmPush, ArmReach, inverse_kinematics
+from robossl.envs.engine.task import GoalTask
+from robossl.envs.shared.rotations import box_gap, lowest_corner, quaternion_of, rotation_6d
 
 from benchmarks.references.arm import Lift
 
@@ -100,7 +100,7 @@ def test_the_joints_that_reach_a_place_reach_it_pointing_down() -> None:
     place[0], place[1] = task._REACH[1], task._REACH[0]  # the farthest and the nearest there are
     yaw = random.uniform(-np.pi, np.pi, 300)
     data = mujoco.MjData(model)
-    for joints, wanted, turn in zip(reaching(place, yaw), place, yaw):
+    for joints, wanted, turn in zip(inverse_kinematics(place, yaw), place, yaw):
         assert ((joints >= model.jnt_range[:7, 0]) & (joints <= model.jnt_range[:7, 1])).all()
         data.qpos[:7] = joints
         mujoco.mj_kinematics(model, data)
@@ -152,7 +152,7 @@ def test_lifting_pays_with_the_height_and_only_between_the_fingers() -> None:
     body, task = envs.simulation.body, envs.simulation.task
     body.qpos[:, 9:12] = body.grip() * [1, 1, 0] + [0, 0, TABLE_HALF]
     body.qpos[1, 9:12] = body.grip()[1] * [1, 1, 0] + [0, 0, TABLE_HALF + 0.2]
-    body.qpos[1, :7] = reaching(body.cube()[1], np.array(0.0))
+    body.qpos[1, :7] = inverse_kinematics(body.cube()[1], np.array(0.0))
     body.qpos[2, 9:12] = [0.5, 0.25, TABLE_HALF + 0.2]
     envs.simulation.batch.forward()
     reward = task.reward(body, np.zeros((3, 8)))
@@ -168,17 +168,19 @@ def test_what_is_observed_tells_the_pose() -> None:
     for _ in range(20):
         envs.step(random.uniform(-1, 1, (8, 8)))
     seen = envs.observation()
-    again = made(lanes=8, seed=9).restore(envs.posed(seen))
+    again = made(lanes=8, seed=9).restore(envs.physics_from_observation(seen))
     np.testing.assert_allclose(again[:, :21], seen[:, :21], atol=1e-5)
-    assert np.isfinite(envs.posed(seen * 1.1)).all(), "imagined axes need not have length 1"
-    assert np.isfinite(envs.posed(seen * 0.0)).all()
+    assert np.isfinite(envs.physics_from_observation(seen * 1.1)).all(), (
+        "imagined axes need not have length 1"
+    )
+    assert np.isfinite(envs.physics_from_observation(seen * 0.0)).all()
 
 
 def test_axes_and_quaternions_are_each_others_inverse() -> None:
     turns = np.random.default_rng(0).normal(size=(500, 4))
     turns[:4] = np.eye(4)
     turns /= np.sqrt((turns**2).sum(axis=1, keepdims=True))
-    again = quaternion_of(axes_of(turns))
+    again = quaternion_of(rotation_6d(turns))
     np.testing.assert_allclose(np.abs((again * turns).sum(axis=1)), 1, atol=1e-12)
     assert (again[:, 0] >= 0).all()
 
@@ -187,6 +189,6 @@ def test_the_gap_to_a_cube_and_its_lowest_corner() -> None:
     upright = np.array([1.0, 0, 0, 0, 1, 0])
     points, centre = np.array([[0.0, 0, 0], [3, 0, 0], [4, 5, 0]]), np.zeros(3)
     np.testing.assert_allclose(box_gap(points, centre, upright, 1.0), [0, 2, 5])
-    on_edge = axes_of(np.array([np.cos(np.pi / 8), np.sin(np.pi / 8), 0, 0]))
-    assert lowest(np.array([0, 0, 3.0]), upright, 1.0) == pytest.approx(2)
-    assert lowest(np.array([0, 0, 3.0]), on_edge, 1.0) == pytest.approx(3 - np.sqrt(2))
+    on_edge = rotation_6d(np.array([np.cos(np.pi / 8), np.sin(np.pi / 8), 0, 0]))
+    assert lowest_corner(np.array([0, 0, 3.0]), upright, 1.0) == pytest.approx(2)
+    assert lowest_corner(np.array([0, 0, 3.0]), on_edge, 1.0) == pytest.approx(3 - np.sqrt(2))

@@ -40,7 +40,7 @@ def joined(folder: Path, name: str, entry: str) -> None:
 def robossl_says(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """The command line, where the packages of a folder are installed."""
     return subprocess.run(
-        [sys.executable, "-m", "robossl.lab.cli", *words],
+        [sys.executable, "-m", "robossl.cli.main", *words],
         capture_output=True,
         text=True,
         check=False,
@@ -85,7 +85,9 @@ def test_it_is_collected_as_a_native_batch(seesaw, tmp_path) -> None:
     stream = robossl.collect(ENV, steps=600, num_envs=4, out=tmp_path / "stream")
     assert stream.transitions >= 600
     envs = robossl.make(ENV, 4, 1)
-    assert isinstance(envs.unwrapped, importlib.import_module("robossl.envs.vector_env").MujocoVectorEnv)
+    assert isinstance(
+        envs.unwrapped, importlib.import_module("robossl.envs.engine.vector_env").MujocoVectorEnv
+    )
 
 
 def test_an_installed_package_joins_and_a_broken_one_is_named(tmp_path) -> None:

@@ -8,8 +8,8 @@ import pytest
 import robossl.envs
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env, data_equivalence
-from robossl.envs.task import GoalTask
-from robossl.envs.vector_env import MujocoVectorEnv
+from robossl.envs.engine.task import GoalTask
+from robossl.envs.engine.vector_env import MujocoVectorEnv
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 IDS = robossl.envs.register()

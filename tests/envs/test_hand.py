@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import robossl.envs
-from robossl.envs.hand import HandAndCube, fingertip, tip_gaps
+from robossl.envs.hand import HandAndCube, fingertip, fingertip_distances
 
 robossl.envs.register()
 
@@ -37,7 +37,7 @@ def test_hand_gaps_are_those_of_the_cube_however_it_lies() -> None:
     tip = np.array(fingertip(qpos, 1))[:, 0]
     qpos[:, :3] = tip - [0.03 + 0.012 + 0.005, 0.01, -0.02]
     qpos[1, 3:7] = [0.5, 0.5, 0.5, 0.5]  # the cube's sides are the same after it
-    np.testing.assert_allclose(tip_gaps(qpos)[:, 1], 0.005, atol=1e-12)
+    np.testing.assert_allclose(fingertip_distances(qpos)[:, 1], 0.005, atol=1e-12)
 
 
 def test_hand_observation_tells_the_pose() -> None:
@@ -94,7 +94,7 @@ def test_hand_holds_a_cube_that_is_left_alone() -> None:
     envs = gym.make_vec("robossl/HandTurn-v0", num_envs=32)
     envs.reset(seed=1)
     body = envs.simulation.body
-    assert (tip_gaps(body.qpos) > 0).all()
+    assert (fingertip_distances(body.qpos) > 0).all()
     before = body.qpos[:, :3].copy()
     for _ in range(60):
         _, reward, terminated, *_ = envs.step(np.zeros((32, 16)))
@@ -110,6 +110,6 @@ def test_hand_fingertips_on_the_cube_are_felt() -> None:
     for _ in range(40):
         envs.step(random.uniform(-1, 1, (32, 16)))
         touching = envs.state()["fingertip_contact"]
-        assert np.array_equal(touching, tip_gaps(envs.simulation.body.qpos) <= 1e-3)
+        assert np.array_equal(touching, fingertip_distances(envs.simulation.body.qpos) <= 1e-3)
         seen.append(touching)
     assert 0 < np.mean(seen) < 1

@@ -9,7 +9,7 @@ import robossl.envs
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import UsageError
 
 robossl.envs.register()
 ID = "robossl/Mjcf-v0"
@@ -99,13 +99,13 @@ def test_an_observation_tells_the_pose(robot) -> None:
     for t in range(30):
         envs.step(np.full((4, 2), np.sin(0.3 * t)))
     before, seen = envs.state(), envs.observation()
-    envs.restore(envs.posed(seen))
+    envs.restore(envs.physics_from_observation(seen))
     for name, value in envs.state().items():
         if name != "joint_velocity":
             np.testing.assert_allclose(value, before[name], atol=1e-5, err_msg=name)
     imagined = seen.copy()
     imagined[:, 3 + 3 : 3 + 7] = 0  # no rotation at all
-    assert np.isfinite(envs.posed(imagined)).all()
+    assert np.isfinite(envs.physics_from_observation(imagined)).all()
 
 
 def test_a_robot_without_a_camera_or_a_lamp_is_drawn(robot, gl) -> None:
@@ -134,7 +134,7 @@ def test_a_file_that_is_no_robot_is_answered(tmp_path, text, words) -> None:
     path = tmp_path / "my_robot.xml"
     path.write_text(text)
     for make in (gym.make, gym.make_vec):
-        with pytest.raises(RequestError, match=words) as error:
+        with pytest.raises(UsageError, match=words) as error:
             make(ID, model=str(path))
         assert "\n" not in str(error.value)
 
@@ -150,5 +150,5 @@ def test_a_file_that_is_no_robot_is_answered(tmp_path, text, words) -> None:
 def test_a_file_that_is_not_there_is_answered(arguments, words, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(RequestError, match=words):
+    with pytest.raises(UsageError, match=words):
         gym.make(ID, **arguments)

@@ -9,8 +9,8 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from robossl.core.errors import RequestError
-from robossl.core.spaces import encodable, is_goal_space, is_image
+from robossl.core.errors import UsageError
+from robossl.core.spaces import is_goal_space, is_image, model_inputs
 from robossl.streams import Recorder
 
 robossl.envs.register()
@@ -57,8 +57,8 @@ def test_the_four_shapes_of_an_observation() -> None:
     assert goal["desired_goal"] == gym.make_vec(GOAL).single_observation_space["desired_goal"]
     both = lanes(GOAL, proprioception=True).single_observation_space
     assert is_goal_space(both)
-    assert set(encodable(both)) == {"observation", "pixels"}
-    assert [path for path, leaf in encodable(both).items() if is_image(leaf)] == ["pixels"]
+    assert set(model_inputs(both)) == {"observation", "pixels"}
+    assert [path for path, leaf in model_inputs(both).items() if is_image(leaf)] == ["pixels"]
 
 
 @pytest.mark.parametrize("both", [False, True])
@@ -121,7 +121,7 @@ def test_how_a_goal_looks() -> None:
     goal = envs.observation()["desired_goal"]
     numbers = gym.make_vec(GOAL, num_envs=2)
     numbers.reset(seed=0)
-    seen = envs.restore(envs.posed(numbers.goal_observation(goal)), goal=goal)
+    seen = envs.restore(envs.physics_from_observation(numbers.goal_observation(goal)), goal=goal)
     np.testing.assert_allclose(seen["achieved_goal"], goal, atol=1e-6)
     pictures = envs.goal_observation(goal)
     assert pictures.shape == (2, *SIZE, 3)
@@ -169,5 +169,5 @@ def test_without_pictures_nobody_draws() -> None:
     ],
 )
 def test_wrong_senses_are_answered(arguments, words) -> None:
-    with pytest.raises(RequestError, match=words):
+    with pytest.raises(UsageError, match=words):
         gym.make_vec(GOAL, num_envs=1, **arguments)

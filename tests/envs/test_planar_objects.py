@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import robossl.envs
-from robossl.envs.pointmaze import PointMaze, TwoRoom, wall_gap, way
+from robossl.envs.pointmaze import PointMaze, TwoRoom, shortest_path_length, wall_gap
 from robossl.envs.pusht import PushT, block_gap, pose_error
 
 robossl.envs.register()
@@ -37,11 +37,11 @@ def rolled_through_the_door(envs, target: np.ndarray) -> np.ndarray:
 def test_the_way_is_the_shortest_one() -> None:
     random = np.random.default_rng(0)
     ends = random.uniform(-0.45, 0.45, (300, 2, 2))
-    ours = way(ends[:, 0], ends[:, 1])
+    ours = shortest_path_length(ends[:, 0], ends[:, 1])
     np.testing.assert_allclose(ours, [shortest(a, b) for a, b in ends], atol=1e-6)
-    np.testing.assert_allclose(ours, way(ends[:, 1], ends[:, 0]), atol=1e-12)
+    np.testing.assert_allclose(ours, shortest_path_length(ends[:, 1], ends[:, 0]), atol=1e-12)
     assert (ours >= np.hypot(*(ends[:, 0] - ends[:, 1]).T) - 1e-12).all()
-    assert (way(ends, ends) == 0).all()
+    assert (shortest_path_length(ends, ends) == 0).all()
 
 
 def test_the_wall_is_where_mujoco_says() -> None:

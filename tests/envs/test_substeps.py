@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import robossl.envs
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import UsageError
 
 robossl.envs.register()
 ENV = "robossl/Reacher-v0"
@@ -29,5 +29,5 @@ def test_twice_as_long_is_two_steps_of_the_same_action() -> None:
 
 
 def test_no_physics_is_no_step() -> None:
-    with pytest.raises(RequestError, match="substeps is 0; expected 1 or more"):
+    with pytest.raises(UsageError, match="substeps is 0; expected 1 or more"):
         gym.make_vec(ENV, num_envs=1, substeps=0)

@@ -9,10 +9,10 @@ import numpy as np
 from evaluation_envs import PointGoal, PointStream, RandomPolicy, Straight
 from evaluation_toys import MixedModel, ToyStream
 
-from robossl.evaluation.diagnose import diagnose
-from robossl.evaluation.goals import reach_goals
-from robossl.evaluation.report import build
-from robossl.evaluation.statistics import rate, score
+from robossl.core.statistics import mean_ci, proportion_ci
+from robossl.evaluation.goal_reaching import reach_goals
+from robossl.evaluation.model_metrics import diagnose
+from robossl.evaluation.report.report_file import build
 
 
 class BlurredModel(MixedModel):
@@ -28,8 +28,8 @@ def made_control(seed: int = 0) -> dict:
     rows = {}
     for name, end in (("representation", 140.0), ("raw", 110.0), ("random", 12.0), ("do_nothing", 8.0)):
         returns = np.maximum(end + random.normal(0, 0.15 * end, 20), 0)
-        rows[name] = {"return": score(returns), "length": score(np.full(20, 200.0))}
-        rows[name]["success"] = rate(int(min(20, max(0, round(end / 8)))), 20)
+        rows[name] = {"return": mean_ci(returns), "length": mean_ci(np.full(20, 200.0))}
+        rows[name]["success"] = proportion_ci(int(min(20, max(0, round(end / 8)))), 20)
         if end > 50:
             means = [end * (1 - np.exp(-step / 6000)) for step in (4000, 8000, 12000, 16000)]
             rows[name]["curve"] = [[4000 * (i + 1), m, m - 14, m + 14] for i, m in enumerate(means)]

@@ -5,10 +5,10 @@ import pytest
 from evaluation_reports import whole
 from evaluation_toys import ConstantModel, PerfectModel, StillModel, ToyStream
 
-from robossl.evaluation import page
-from robossl.evaluation.ablation import judged, variants
-from robossl.evaluation.held import hold_out
-from robossl.evaluation.statistics import rate
+from robossl.core.statistics import proportion_ci
+from robossl.evaluation.ablation import evaluate_variant, variants
+from robossl.evaluation.heldout import load_heldout
+from robossl.evaluation.report import page
 
 OWN = ("forward", "inverse", "observation", "error")
 
@@ -42,7 +42,7 @@ def test_no_row_repeats_another_and_weights_are_kept():
 def rows():
     stream = ToyStream()
     made = {"perfect": PerfectModel(), "still": StillModel(), "constant": ConstantModel()}
-    return {name: judged(model, hold_out(model, stream)) for name, model in made.items()}
+    return {name: evaluate_variant(model, load_heldout(model, stream)) for name, model in made.items()}
 
 
 def test_each_figure_tells_what_a_row_lacks(rows):
@@ -59,7 +59,7 @@ def test_the_page_has_a_table_of_them_and_none_without(rows):
     report = whole()
     assert "What each objective brings" not in page.render([report])
     found = {name: {"objectives": ["forward"], **row} for name, row in rows.items()}
-    found["random"] = {"goals": {name: rate(3, 40) for name in ("any", "final", "held")}}
+    found["random"] = {"goals": {name: proportion_ci(3, 40) for name in ("any", "final", "held")}}
     report["ablation"] = {"updates": 200, "offset": 25, "pairs": 40, "rows": found}
     text = page.render([report])
     assert "What each objective brings" in text

@@ -5,8 +5,8 @@ import pytest
 from evaluation_envs import ConstantPolicy, ShortSuccess, Wordless
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from robossl.core.errors import RequestError
-from robossl.evaluation.control import evaluate_returns, quotas
+from robossl.core.errors import UsageError
+from robossl.evaluation.control import episodes_per_env, evaluate_returns
 
 
 def make(lanes, mode, kind=ShortSuccess):
@@ -64,7 +64,7 @@ def test_the_policy_is_told_of_each_new_episode(mode):
 
 @pytest.mark.parametrize(("episodes", "lanes"), [(10, 4), (3, 8), (8, 8), (1, 1)])
 def test_quotas_are_fair_and_exact(episodes, lanes):
-    quota = quotas(episodes, lanes)
+    quota = episodes_per_env(episodes, lanes)
     assert quota.sum() == episodes
     assert quota.max() - quota.min() <= 1
 
@@ -84,5 +84,5 @@ def test_the_summary_has_figures_and_the_seed_decides_them():
 
 
 def test_no_episodes_is_no_request():
-    with pytest.raises(RequestError, match="0 episodes"):
+    with pytest.raises(UsageError, match="0 episodes"):
         evaluate_returns(make(1, AutoresetMode.NEXT_STEP), policy(1), 0)

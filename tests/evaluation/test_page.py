@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from evaluation_reports import whole
 
-from robossl.core.errors import RequestError
-from robossl.evaluation import page
-from robossl.evaluation.films import Film
-from robossl.evaluation.prose import number, percent, summary, trust
-from robossl.evaluation.video import write_video
+from robossl.core.errors import UsageError
+from robossl.evaluation.report import page
+from robossl.evaluation.report.embedded_video import EmbeddedVideo
+from robossl.evaluation.report.text import number, percent, text_summary, validity_sentence
+from robossl.evaluation.video.encoding import write_video
 
 VOID = {"meta", "link", "br", "img", "source", "input", "hr"}
 
@@ -59,7 +59,7 @@ def report():
 def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("film") / "toy.mp4"
     write_video(path, [np.full((48, 64, 3), 10 * i, np.uint8) for i in range(12)], fps=12)
-    return Film(path, "A toy", "It grows <lighter>.")
+    return EmbeddedVideo(path, "A toy", "It grows <lighter>.")
 
 
 def test_the_page_stands_alone(report, film):
@@ -112,7 +112,7 @@ def test_what_is_absent_is_said_with_its_reason():
 
 
 def test_an_empty_report_is_still_a_page():
-    from robossl.evaluation.report import build
+    from robossl.evaluation.report.report_file import build
 
     words = " ".join(Reader(page.render([build("Toy-v0", 0, {}, "cpu", {})])).words)
     assert "not measured in this run" in words
@@ -120,7 +120,7 @@ def test_an_empty_report_is_still_a_page():
 
 
 def test_the_summary_is_three_sentences_with_n_and_baselines(report):
-    world, goals, control = summary(report)
+    world, goals, control = text_summary(report)
     assert "where “nothing moves” scores 0" in world
     assert f"{report['world']['forward_interval']['25']['n']:,} held-out forecasts" in world
     assert "prediction skill, 25 steps ahead" in page.render([report])
@@ -137,12 +137,12 @@ def test_the_summary_claims_nothing_inside_the_doubt(report):
     rows["raw"]["return"] = dict(rows["representation"]["return"])
     doubtful["goals"]["rows"]["random"] = doubtful["goals"]["rows"]["planner"]
     doubtful["world"]["forward_linear"]["25"] = 0.99
-    world, goals, control = summary(doubtful)
+    world, goals, control = text_summary(doubtful)
     assert "no better than linear dynamics" in world
     assert "no better than chance can be claimed" in goals
     assert "a difference within the doubt" in control
     rows["raw"]["return"] = {"mean": 999.0, "low": 990.0, "high": 1010.0, "n": 20}
-    assert "which is more" in summary(doubtful)[2]
+    assert "which is more" in text_summary(doubtful)[2]
 
 
 @pytest.mark.parametrize(
@@ -183,17 +183,17 @@ def test_nothing_in_a_report_can_become_markup(report):
 
 
 def test_nothing_to_show_is_refused(tmp_path):
-    with pytest.raises(RequestError, match="no reports"):
+    with pytest.raises(UsageError, match="no reports"):
         page.render([])
-    with pytest.raises(RequestError, match="no video"):
-        page.render([whole(absent=True)], videos=[Film(tmp_path / "none.mp4", "x", "y")])
+    with pytest.raises(UsageError, match="no video"):
+        page.render([whole(absent=True)], videos=[EmbeddedVideo(tmp_path / "none.mp4", "x", "y")])
 
 
 def test_a_time_that_was_not_seen_to_end_is_a_least_time():
     time = {"median": 4.0, "low": 4.0, "high": 4.0, "n": 100, "unit": "s", "tolerance": 0.5,
             "censored": 0.87, "horizon": 4.0, "nothing_moves": 0.12}  # fmt: skip
-    assert "believed for at least 4.00 s: 87" in trust(time)
-    assert "believed for 1.50 s (median" in trust(time | {"median": 1.5, "censored": 0.4})
+    assert "believed for at least 4.00 s: 87" in validity_sentence(time)
+    assert "believed for 1.50 s (median" in validity_sentence(time | {"median": 1.5, "censored": 0.4})
 
 
 def test_what_is_below_zero_has_a_minus():

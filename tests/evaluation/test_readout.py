@@ -5,11 +5,11 @@ import pytest
 from evaluation_toys import DRIFT, PUSH, ConstantModel, PerfectModel, ToyStream, forces
 from gymnasium import spaces
 
-from robossl.evaluation.held import hold_out
+from robossl.evaluation.heldout import load_heldout
 from robossl.evaluation.latents import decoding
-from robossl.evaluation.prediction import forward_skill
-from robossl.evaluation.readout import fit_readout
-from robossl.evaluation.rows import ROWS, as_numbers
+from robossl.evaluation.metrics.prediction import forward_skill
+from robossl.evaluation.metrics.readout import fit_readout
+from robossl.evaluation.split_data import ROWS, as_numbers
 
 
 class BentModel(PerfectModel):
@@ -54,7 +54,7 @@ def stream():
 
 
 def skills(model, stream):
-    found = forward_skill(model, hold_out(model, stream))
+    found = forward_skill(model, load_heldout(model, stream))
     return {horizon: figure["mean"] for horizon, figure in found["skill"].items()}, found
 
 
@@ -67,7 +67,7 @@ def test_what_no_line_reads_is_read_as_the_model_decodes_it(stream):
 
 
 def test_a_decoder_that_errs_is_not_believed(stream):
-    readout = fit_readout(BabblingModel(), hold_out(BabblingModel(), stream))
+    readout = fit_readout(BabblingModel(), load_heldout(BabblingModel(), stream))
     assert readout.ways.tolist() == [0, 0, 0, 0]
     assert skills(BabblingModel(), stream)[0] == pytest.approx(skills(PerfectModel(), stream)[0], abs=1e-3)
 
@@ -115,7 +115,7 @@ def test_units_and_floors_are_of_all_of_train():
     train = stream.episodes("train")
     rows = sum(episode.stop - episode.start for episode in train)
     assert rows > ROWS
-    held = hold_out(PerfectModel(), stream)
+    held = load_heldout(PerfectModel(), stream)
     assert len(held.train.valid) == rows
     whole = np.concatenate([stream.table[episode.lane]["observation"] for episode in train])
     np.testing.assert_allclose(held.spread, whole.astype(np.float64).std(0))

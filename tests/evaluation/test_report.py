@@ -6,9 +6,9 @@ import pytest
 from evaluation_reports import whole
 from evaluation_toys import ConstantModel, PerfectChooser, PerfectModel, ToyStream
 
-from robossl.core.errors import RequestError
-from robossl.evaluation import report as reports
-from robossl.evaluation.diagnose import diagnose
+from robossl.core.errors import UsageError
+from robossl.evaluation.model_metrics import diagnose
+from robossl.evaluation.report import report_file as reports
 
 FIGURE = {"mean", "low", "high", "n"}
 
@@ -84,5 +84,5 @@ def test_a_collapsed_model_gets_a_finite_report(tmp_path):
     ],
 )
 def test_what_is_no_report_is_refused(broken, words):
-    with pytest.raises(RequestError, match=words):
+    with pytest.raises(UsageError, match=words):
         reports.check(broken)

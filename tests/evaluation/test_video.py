@@ -10,11 +10,11 @@ from evaluation_reports import BlurredModel
 from evaluation_toys import PerfectModel, ToyStream
 from gymnasium.vector import SyncVectorEnv
 
-from robossl.core.errors import RequestError, WorkError
-from robossl.evaluation.dream import dream_video, first_episode, tell
-from robossl.evaluation.films import still
-from robossl.evaluation.held import hold_out
-from robossl.evaluation.video import agent_frames, resized, write_video
+from robossl.core.errors import OperationError, UsageError
+from robossl.evaluation.heldout import load_heldout
+from robossl.evaluation.report.embedded_video import still
+from robossl.evaluation.video.encoding import agent_frames, resized, write_video
+from robossl.evaluation.video.imagination import compare_rollout, first_episode, imagination_video
 
 
 def draw(physics):
@@ -35,9 +35,9 @@ def test_frames_become_a_video_that_browsers_play(tmp_path):
     assert back.shape == (30, 42, 64, 3)
     assert np.abs(back.astype(int).mean((1, 2, 3)) - 5 * np.arange(30)).max() < 4
     assert still(path)[:2] == b"\xff\xd8"
-    with pytest.raises(RequestError, match="no frames"):
+    with pytest.raises(UsageError, match="no frames"):
         write_video(tmp_path / "y.mp4", [], 10)
-    with pytest.raises(WorkError, match=r"cannot write .*y\.mp4"):
+    with pytest.raises(OperationError, match=r"cannot write .*y\.mp4"):
         write_video(tmp_path / "nowhere" / "y.mp4", frames, 10)
 
 
@@ -50,9 +50,9 @@ def test_a_frame_keeps_its_shape_when_resized():
 
 def test_the_dream_needs_nothing_to_draw_with_and_is_quick(tmp_path):
     stream, model = ToyStream(steps=110), BlurredModel()
-    held = hold_out(model, stream)
+    held = load_heldout(model, stream)
     start = time.perf_counter()
-    found = dream_video(tmp_path / "dream.mp4", model, stream, held, step_seconds=0.05)
+    found = imagination_video(tmp_path / "dream.mp4", model, stream, held, step_seconds=0.05)
     assert time.perf_counter() - start < 30  # a second or two on a quiet machine
     assert found["panels"] == "traces"
     assert found["frames"] == 101
@@ -62,20 +62,20 @@ def test_the_dream_needs_nothing_to_draw_with_and_is_quick(tmp_path):
 
 def test_the_story_is_of_the_recorded_episode_and_the_model_alone():
     stream = ToyStream()
-    held = hold_out(PerfectModel(), stream)
+    held = load_heldout(PerfectModel(), stream)
     rows = first_episode(held, 40)
-    story, z = tell(PerfectModel(), stream, held, rows, 0.1)
+    story, z = compare_rollout(PerfectModel(), stream, held, rows, 0.1)
     np.testing.assert_allclose(story.real, story.imagined, atol=1e-3)
     assert story.error.max() < 1e-3
     np.testing.assert_allclose(z, held.test.numbers[rows], atol=1e-3)
-    drifting, _ = tell(BlurredModel(), stream, hold_out(BlurredModel(), stream), rows, 0.1)
+    drifting, _ = compare_rollout(BlurredModel(), stream, load_heldout(BlurredModel(), stream), rows, 0.1)
     assert drifting.error[0] < 1e-5 < drifting.error[-1]
 
 
 def test_reality_and_dream_are_drawn_side_by_side(tmp_path):
     stream, model = ToyStream(), PerfectModel()
-    held = hold_out(model, stream)
-    posed = dream_video(
+    held = load_heldout(model, stream)
+    posed = imagination_video(
         tmp_path / "posed.mp4",
         model,
         stream,
@@ -89,9 +89,9 @@ def test_reality_and_dream_are_drawn_side_by_side(tmp_path):
     assert posed["panels"] == "pictures and traces"
     left, right = frames[:, 44:270, :310], frames[:, 44:270, 330:]
     assert np.abs(left - right).mean() < 1.0  # a perfect model dreams reality
-    near = dream_video(tmp_path / "near.mp4", model, stream, held, 0.1, steps=20, render=draw)
+    near = imagination_video(tmp_path / "near.mp4", model, stream, held, 0.1, steps=20, render=draw)
     assert near["panels"] == "pictures and traces"
-    blind = dream_video(
+    blind = imagination_video(
         tmp_path / "blind.mp4", model, stream, held, 0.1, steps=20, render=lambda physics: None
     )
     assert blind["panels"] == "traces"

@@ -163,7 +163,7 @@ class RecallingEnvs(CountingEnvs):
         self.ends = self.state(), self.physics()
         super()._begin(mask)
 
-    def final_truth(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def final_state(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         return self.ends
 
 

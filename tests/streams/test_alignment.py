@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode
 from robossl.envs import register
 from stream_toys import MODES, CountingEnvs, RecallingEnvs, check_law, length_of, live, rows_of, sync
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import UsageError
 from robossl.streams import Recorder, Stream
 
 DISABLED, NEXT, SAME = AutoresetMode.DISABLED, AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP
@@ -171,13 +171,13 @@ def test_stepping_a_lane_that_is_over_is_refused(tmp_path):
     recorder = Recorder.create(CountingEnvs(3, DISABLED), tmp_path / "s")
     recorder.reset()
     recorder.step(np.zeros((3, 1), np.float32))  # lane 2 has episodes of one step
-    with pytest.raises(RequestError, match="episode of lane 2 is over"):
+    with pytest.raises(UsageError, match="episode of lane 2 is over"):
         recorder.step(np.zeros((3, 1), np.float32))
 
 
 def test_stepping_before_reset_is_refused(tmp_path):
     recorder = Recorder.create(CountingEnvs(3, NEXT), tmp_path / "s")
-    with pytest.raises(RequestError, match="before reset"):
+    with pytest.raises(UsageError, match="before reset"):
         recorder.step(np.zeros((3, 1), np.float32))
 
 
@@ -188,7 +188,7 @@ def test_nan_stops_the_recording_and_keeps_everything(tmp_path, mode, step):
     envs = CountingEnvs(3, mode)
     recorder = Recorder.create(envs, tmp_path / "s")
     envs.poison = (1, 0, step)
-    with pytest.raises(RequestError, match=rf"CountingEnvs gave .* in lane 1 at step {step} of"):
+    with pytest.raises(UsageError, match=rf"CountingEnvs gave .* in lane 1 at step {step} of"):
         begin_and_live(recorder, 20)
     stream = Stream.open(tmp_path / "s")
     for lane in range(3):
@@ -196,7 +196,7 @@ def test_nan_stops_the_recording_and_keeps_everything(tmp_path, mode, step):
         assert np.isfinite(rows["observation"]).all()
         assert rows["is_last"][-1] if len(rows["is_last"]) else step == 0
     assert rows_of(stream, 1)["valid"].sum() == max(step - 1, 0)
-    with pytest.raises(RequestError, match="before reset"):
+    with pytest.raises(UsageError, match="before reset"):
         live(recorder, 1)
     envs.poison = None
     recorder.reset()
@@ -218,7 +218,7 @@ def test_a_reward_that_is_no_number_stops_the_recording(tmp_path):
 
     recorder = Recorder.create(Broken(2, NEXT), tmp_path / "s")
     recorder.reset()
-    with pytest.raises(RequestError, match="as reward in lane 0 at step 3"):
+    with pytest.raises(UsageError, match="as reward in lane 0 at step 3"):
         live(recorder, 20)
 
 
@@ -290,13 +290,13 @@ def test_a_recorder_without_a_stream_changes_nothing():
 
 def test_a_stream_of_other_envs_is_refused(tmp_path):
     recorder = Recorder.create(CountingEnvs(3, NEXT), tmp_path / "s")
-    with pytest.raises(RequestError, match="records CountingEnvs; these envs are SyncVectorEnv"):
+    with pytest.raises(UsageError, match="records CountingEnvs; these envs are SyncVectorEnv"):
         Recorder(sync(3, NEXT), recorder.stream)
-    with pytest.raises(RequestError, match="has 3 lanes; 4 from lane 0"):
+    with pytest.raises(UsageError, match="has 3 lanes; 4 from lane 0"):
         Recorder(CountingEnvs(4, NEXT), recorder.stream)
-    with pytest.raises(RequestError, match="records 'action' as float32"):
+    with pytest.raises(UsageError, match="records 'action' as float32"):
         Recorder(CountingEnvs(3, NEXT, discrete=True), recorder.stream)
     silent = CountingEnvs(3, NEXT)
     silent.metadata = {}
-    with pytest.raises(RequestError, match="does not say how it resets"):
+    with pytest.raises(UsageError, match="does not say how it resets"):
         Recorder(silent, recorder.stream)

@@ -7,8 +7,8 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from stream_toys import CountingEnvs, live
 
-from robossl.core.errors import RequestError
-from robossl.core.files import load_tree, save_tree
+from robossl.core.errors import UsageError
+from robossl.core.io import load_tree, save_tree
 from robossl.streams import Prioritized, Recorder, Stream
 
 
@@ -97,12 +97,12 @@ def test_longer_windows_leave_out_what_has_no_room(tmp_path):
 def test_a_priority_that_is_none_is_refused(tmp_path, priority, words):
     stream, sampler = recorded(tmp_path / "s", 50).stream, Prioritized()
     window = stream.windows(1, 1, np.random.default_rng(0), split=None, sampler=sampler)
-    with pytest.raises(RequestError, match=words):
+    with pytest.raises(UsageError, match=words):
         sampler.update(window.lane, window.start, np.array(priority))
 
 
 def test_a_row_that_was_never_proposed_cannot_be_judged(tmp_path):
-    with pytest.raises(RequestError, match="has not proposed"):
+    with pytest.raises(UsageError, match="has not proposed"):
         Prioritized().update(np.array([0]), np.array([3]), np.array([1.0]))
-    with pytest.raises(RequestError, match="expected 0 or more"):
+    with pytest.raises(UsageError, match="expected 0 or more"):
         Prioritized(exponent=-1)

@@ -13,9 +13,9 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from stream_toys import MODES, CountingEnvs, check_law, equal_files, live, rows_of
 
-from robossl.core.errors import RequestError, WorkError
-from robossl.core.files import load_tree, save_tree, write_json
-from robossl.streams import Recorder, Stream, describe
+from robossl.core.errors import OperationError, UsageError
+from robossl.core.io import load_tree, save_tree, write_json
+from robossl.streams import Recorder, Stream, describe_stream
 
 SAME = AutoresetMode.SAME_STEP
 
@@ -117,11 +117,11 @@ def test_truncation_comes_back_to_the_mark(tmp_path):
     stream.truncate(mark)
     assert same_rows(stream, reader)
     assert len(list(stream.path.glob("chunk-*"))) == 1
-    with pytest.raises(RequestError, match="the mark comes after 3 chunks"):
+    with pytest.raises(UsageError, match="the mark comes after 3 chunks"):
         stream.truncate(ahead)
-    with pytest.raises(RequestError, match="the mark belongs to stream"):
+    with pytest.raises(UsageError, match="the mark belongs to stream"):
         stream.truncate(other.mark())
-    with pytest.raises(RequestError, match="not a place in"):
+    with pytest.raises(UsageError, match="not a place in"):
         stream.truncate({**mark, "rows": [1, 1, 1, 1, 1]})
 
 
@@ -157,7 +157,7 @@ def test_chunks_are_written_by_themselves(tmp_path):
 def test_one_writer_at_a_time(tmp_path):
     recorder = begun(tmp_path / "s")
     second = Stream.open(tmp_path / "s")
-    with pytest.raises(RequestError, match=r"already has a writer \(this process\)"):
+    with pytest.raises(UsageError, match=r"already has a writer \(this process\)"):
         second.acquire()
     code = f"from robossl.streams import Stream; Stream.open({str(tmp_path / 's')!r}).acquire()"
     refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -166,7 +166,7 @@ def test_one_writer_at_a_time(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     second.acquire()
     assert same_rows(second, recorder.stream)  # what was committed since it was opened
-    with pytest.raises(RequestError, match="already has a writer"):
+    with pytest.raises(UsageError, match="already has a writer"):
         recorder.stream.acquire()
 
 
@@ -182,7 +182,7 @@ def test_the_lock_of_the_dead_is_free(tmp_path):
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(RequestError, match=f"process {process.pid}"):
+        with pytest.raises(UsageError, match=f"process {process.pid}"):
             Stream.open(tmp_path / "s").acquire()
         process.kill()
         process.wait()
@@ -220,19 +220,19 @@ def test_a_later_format_is_refused(tmp_path):
     begun(tmp_path / "s").close()
     header = json.loads((tmp_path / "s/stream.json").read_text())
     write_json(tmp_path / "s/stream.json", {**header, "format": 99})
-    with pytest.raises(RequestError, match="stream format 99; this robossl reads formats up to 1"):
+    with pytest.raises(UsageError, match="stream format 99; this robossl reads formats up to 1"):
         Stream.open(tmp_path / "s")
 
 
 def test_nothing_is_written_over(tmp_path):
     begun(tmp_path / "s").close()
-    with pytest.raises(RequestError, match="already holds a stream"):
+    with pytest.raises(UsageError, match="already holds a stream"):
         begun(tmp_path / "s")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/mine.txt").write_text("mine")
-    with pytest.raises(RequestError, match="is not empty"):
+    with pytest.raises(UsageError, match="is not empty"):
         begun(tmp_path / "full")
-    with pytest.raises(RequestError, match="no stream in"):
+    with pytest.raises(UsageError, match="no stream in"):
         Stream.open(tmp_path / "full")
 
 
@@ -246,21 +246,21 @@ def test_rows_that_do_not_fit_are_refused_and_not_appended(tmp_path):
         ({"action": np.zeros((2, 1), complex)}, "'action' is complex128; expected float32"),
         ({"more": np.zeros(2)}, "no 'more' among the fields"),
     ):
-        with pytest.raises(RequestError, match=words):
+        with pytest.raises(UsageError, match=words):
             stream.append({**rows, **change})
-    with pytest.raises(RequestError, match="rows lack the field 'valid'"):
+    with pytest.raises(UsageError, match="rows lack the field 'valid'"):
         stream.append({n: v for n, v in rows.items() if n != "valid"})
     assert np.array_equal(stream.lengths, before)
     stream.append({**rows, "is_last": np.ones(2, bool)})
-    with pytest.raises(RequestError, match="between episodes; its next row must have is_first"):
+    with pytest.raises(UsageError, match="between episodes; its next row must have is_first"):
         stream.append({**rows, "is_first": np.zeros(2, bool)})
-    with pytest.raises(RequestError, match="a last row cannot be valid"):
+    with pytest.raises(UsageError, match="a last row cannot be valid"):
         stream.append({**rows, "is_last": np.ones(2, bool), "valid": np.ones(2, bool)})
 
 
 def test_a_folder_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises((RequestError, WorkError), match="file"):
+    with pytest.raises((UsageError, OperationError), match="file"):
         begun(tmp_path / "file" / "s")
 
 
@@ -279,7 +279,7 @@ def test_like_begins_a_stream_for_the_same_envs(tmp_path):
 def test_a_stream_describes_itself(tmp_path):
     recorder = begun(tmp_path / "s", policy="pink", seed=3, units={"reward": "points"}, backend="none")
     recorder.close()
-    stream, found = recorder.stream, describe(tmp_path / "s")
+    stream, found = recorder.stream, describe_stream(tmp_path / "s")
     json.dumps(found, allow_nan=False)
     assert (found["env"], found["policy"], found["seed"]) == ("CountingEnvs", "pink", 3)
     assert (found["rows"], found["lanes"], found["backend"]) == (stream.rows, 5, "none")
@@ -321,14 +321,14 @@ def test_rows_that_are_no_episodes_are_refused(tmp_path):
     live(recorder, 10)
     stream = recorder.stream.like(tmp_path / "two", 2)
     rows = rows_of(recorder.stream, 0)
-    with pytest.raises(RequestError, match="no lane 2; there are lanes 0 to 1"):
+    with pytest.raises(UsageError, match="no lane 2; there are lanes 0 to 1"):
         stream.extend(rows, 2)
-    with pytest.raises(RequestError, match="lane 1 is between episodes; its next row must have is_first"):
+    with pytest.raises(UsageError, match="lane 1 is between episodes; its next row must have is_first"):
         stream.extend({name: value[1:] for name, value in rows.items()}, 1)
-    with pytest.raises(RequestError, match="an episode must begin where another one ends"):
+    with pytest.raises(UsageError, match="an episode must begin where another one ends"):
         stream.extend({**rows, "is_first": np.ones_like(rows["is_first"])}, 1)
-    with pytest.raises(RequestError, match="a last row cannot be valid"):
+    with pytest.raises(UsageError, match="a last row cannot be valid"):
         stream.extend({**rows, "valid": np.ones_like(rows["valid"])}, 1)
-    with pytest.raises(RequestError, match="rows lack the field 'reward'"):
+    with pytest.raises(UsageError, match="rows lack the field 'reward'"):
         stream.extend({name: value for name, value in rows.items() if name != "reward"}, 1)
     assert stream.rows == 0

@@ -8,7 +8,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from stream_toys import MODES, CountingEnvs, live
 
-from robossl.core.errors import RequestError
+from robossl.core.errors import UsageError
 from robossl.streams import SPLITS, Recent, Recorder, Schema, Stream
 
 NAMES = ("action", "reward", "terminated", "truncated", "valid")
@@ -168,18 +168,18 @@ def test_a_split_of_hardly_any_rows_is_found(tmp_path):
 )
 def test_a_request_that_cannot_be_met_says_why(tmp_path, batch, length, split, fields, words):
     stream = lived(tmp_path / "s").stream
-    with pytest.raises(RequestError, match=words):
+    with pytest.raises(UsageError, match=words):
         stream.windows(batch, length, rng(), split=split, fields=fields)
 
 
 def test_nothing_to_sample_says_what_there_is(tmp_path):
     recorder = Recorder.create(CountingEnvs(1, AutoresetMode.SAME_STEP), tmp_path / "s")
-    with pytest.raises(RequestError, match="the stream is empty"):
+    with pytest.raises(UsageError, match="the stream is empty"):
         recorder.stream.windows(1, 1, rng())
     recorder.reset()
     live(recorder, 2)
     empty = next(s for s in SPLITS if recorder.stream.counts[s] == 0)
-    with pytest.raises(RequestError, match=f"in split '{empty}'; transitions there are: train"):
+    with pytest.raises(UsageError, match=f"in split '{empty}'; transitions there are: train"):
         recorder.stream.windows(1, 1, rng(), split=empty)
 
 
@@ -187,9 +187,9 @@ def test_read_at_the_door(tmp_path):
     stream = lived(tmp_path / "s").stream
     end = int(stream.lengths[0])
     assert stream.read(0, end, end)["observation"].shape == (0, 4)
-    with pytest.raises(RequestError, match="no lane 7; there are lanes 0 to 4"):
+    with pytest.raises(UsageError, match="no lane 7; there are lanes 0 to 4"):
         stream.read(7, 0, 1)
-    with pytest.raises(RequestError, match="rows 0 to 99999 of lane 0"):
+    with pytest.raises(UsageError, match="rows 0 to 99999 of lane 0"):
         stream.read(0, 0, 99999)
-    with pytest.raises(RequestError, match="no 'rewards'"):
+    with pytest.raises(UsageError, match="no 'rewards'"):
         stream.read(0, 0, 1, ["rewards"])

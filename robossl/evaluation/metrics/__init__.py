@@ -1,0 +1,1 @@
+"""Metrics of a world model on held-out data."""

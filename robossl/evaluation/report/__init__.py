@@ -1,0 +1,1 @@
+"""The evaluation report: report.json and report.html."""

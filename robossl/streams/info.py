@@ -1,0 +1,80 @@
+"""A stream in figures: what `robossl stream show` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robossl.streams.schema import Field
+from robossl.streams.splits import SPLITS
+from robossl.streams.storage.chunk_reader import ChunkReader
+from robossl.streams.storage.memory_map import will_read
+from robossl.streams.stream import Stream
+
+
+def describe_stream(path: str | Path) -> dict[str, Any]:
+    """The committed rows of the stream at `path` in figures, as plain JSON.
+
+    {"path", "env", "rows", "transitions", "episodes", "lanes", "lengths", "episode_rows": {"min", "mean",
+    "max"}, "splits": {name: {"episodes", "transitions"}}, "policy", "seed", "backend", "versions", "format",
+    "id", "chunks", "lost_chunks", "bytes", "fields": [{"name", "dtype", "shape", "role", "unit", "min",
+    "mean", "max"}]}. Figures of actions and rewards are over rows where an action was taken; a field of
+    several numbers has one figure for all of them; images have none.
+    """
+    stream = Stream.open(path)
+    episodes = stream.episodes()
+    rows = np.array([e.stop - e.start for e in episodes])
+    header, counts = stream.header, stream.counts
+    archive = stream.archive
+    return {
+        "path": str(stream.path),
+        "env": header.get("env"),
+        "rows": stream.rows,
+        "transitions": stream.transitions,
+        "episodes": len(episodes),
+        "lanes": stream.lanes,
+        "lengths": stream.lengths.tolist(),
+        "episode_rows": _figures(rows) if len(rows) else {},
+        "splits": {n: {"episodes": len(stream.episodes(n)), "transitions": counts[n]} for n in SPLITS},
+        **{name: header.get(name) for name in ("policy", "seed", "backend", "variations", "versions")},
+        "format": header["format"],
+        "id": stream.id,
+        "chunks": len(archive.chunks),
+        "lost_chunks": [entry["chunk"] for entry in header["lost"]],
+        "bytes": sum(file.stat().st_size for file in stream.path.glob("chunk-*.safetensors")),
+        "fields": [_field(field, archive) for field in stream.schema.fields],
+    }
+
+
+def _figures(values: np.ndarray) -> dict[str, float]:
+    return {"min": float(values.min()), "mean": float(values.mean()), "max": float(values.max())}
+
+
+def _field(field: Field, archive: ChunkReader) -> dict[str, Any]:
+    """One field and its figures, chunk after chunk."""
+    found: dict[str, Any] = {
+        "name": field.name,
+        "dtype": field.dtype,
+        "shape": list(field.shape),
+        "role": field.role,
+        "unit": field.unit,
+        "min": None,
+        "mean": None,
+        "max": None,
+    }
+    if field.is_image or field.row_bytes == 0:
+        return found
+    lowest, highest, total, count = np.inf, -np.inf, 0.0, 0
+    for index in range(len(archive.chunks)):
+        arrays = archive.arrays(index)
+        values = arrays[field.name]
+        will_read(values, 0, len(values))
+        if field.role in ("action", "reward"):
+            values = values[~arrays["is_last"]]
+        values = values[np.isfinite(values)]
+        if values.size:
+            lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
+            total, count = total + float(values.sum(dtype=np.float64)), count + values.size
+    return found | ({"min": lowest, "mean": total / count, "max": highest} if count else {})

@@ -1,0 +1,1 @@
+"""Storage of a stream: chunk files on disk, buffers in memory, the row index and the writer lock."""

@@ -1,0 +1,74 @@
+"""The committed rows of a stream: chunk files, mapped, addressed by lane and row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from robossl.streams.schema import Schema
+from robossl.streams.storage.chunk_file import Chunk, chunk_name
+from robossl.streams.storage.memory_map import map_fields
+
+
+class ChunkReader:
+    """Chunk files in order. Row numbers here count the rows that are there; lost ones leave no hole."""
+
+    def __init__(self, folder: Path, schema: Schema, lanes: int) -> None:
+        """An archive of no chunks yet."""
+        self._folder, self._schema = folder, schema
+        self.chunks: list[Chunk] = []
+        self._first = np.zeros((16, lanes), np.int64)  # [c, lane] the first row of chunk c; grows
+        self._maps: dict[int, dict[str, np.ndarray]] = {}  # chunks that were read once stay mapped
+
+    @property
+    def rows(self) -> np.ndarray:
+        """How many rows of each lane are committed, (L,)."""
+        return self._first[len(self.chunks)]
+
+    def add(self, chunk: Chunk) -> None:
+        """One more chunk, already on disk."""
+        count = len(self.chunks)
+        if count + 2 > len(self._first):
+            self._first = np.concatenate([self._first, np.zeros_like(self._first)])
+        self._first[count + 1] = self._first[count] + chunk.rows
+        self.chunks.append(chunk)
+
+    def arrays(self, index: int) -> dict[str, np.ndarray]:
+        """The arrays of the chunk at `index`, mapped."""
+        if index not in self._maps:
+            chunk = self.chunks[index]
+            path = self._folder / chunk_name(chunk.number)
+            self._maps[index] = map_fields(path, self._schema.fields, int(chunk.rows.sum()))
+        return self._maps[index]
+
+    def begins(self, index: int) -> np.ndarray:
+        """The first row of each lane in the chunk at `index`, (L,)."""
+        return self._first[index]
+
+    def locate(self, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """The chunk index (n,) of each row; the number of chunks for rows not committed yet."""
+        low = np.zeros(len(lane), np.int64)
+        high = np.full(len(lane), len(self.chunks) + 1)
+        for _ in range(len(self.chunks).bit_length()):
+            middle = (low + high) // 2
+            right = self._first[middle, lane] <= position
+            low, high = np.where(right, middle, low), np.where(right, high, middle)
+        return low
+
+    def plan(self, lane: np.ndarray, position: np.ndarray) -> Plan:
+        """How to fetch rows (n,): grouped by chunk, to be used for several fields."""
+        chunk = self.locate(lane, position)
+        order = np.argsort(chunk, kind="stable")
+        edges = np.flatnonzero(np.diff(chunk[order])) + 1
+        groups = []
+        for selection in np.split(order, edges) if len(order) else []:
+            index = int(chunk[selection[0]])
+            local = position[selection] - self._first[index, lane[selection]]
+            if index < len(self.chunks):
+                local = local + self.chunks[index].offset[lane[selection]]
+            groups.append((index, selection, local))
+        return groups
+
+
+Plan = list[tuple[int, np.ndarray, np.ndarray]]  # chunk index, which rows, where in its arrays

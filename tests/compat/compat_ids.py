@@ -1,0 +1,12 @@
+"""What the outside judges share: the ids they judge."""
+
+from __future__ import annotations
+
+import robossl.envs
+from gymnasium import registry
+from robossl.envs.engine.registration import resolve
+from robossl.envs.engine.task import GoalTask
+
+IDS = robossl.envs.register()
+GOALS = [i for i in IDS if isinstance(resolve(registry[i].kwargs["task"]), GoalTask)]
+PLAIN = [i for i in IDS if i not in GOALS]

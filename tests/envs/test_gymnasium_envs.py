@@ -1,0 +1,103 @@
+"""Any Gymnasium id is a vector env here."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import robossl.envs
+from gymnasium.vector import AutoresetMode
+from robossl.envs.engine.gymnasium_envs import make_gymnasium_envs
+
+from robossl.core.errors import UsageError
+
+robossl.envs.register()
+
+
+class Slow(gym.Env):
+    """Takes its time: a lane each in a process of its own is worth while."""
+
+    observation_space = gym.spaces.Discrete(2)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action):
+        import time
+
+        time.sleep(0.01)
+        return int(action), 0.0, False, False, {}
+
+
+gym.register("Slow-v0", Slow, max_episode_steps=5)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "robossl/Reacher-v0"])
+def test_an_id_gives_lanes_with_its_time_limit(env_id) -> None:
+    envs = make_gymnasium_envs(env_id, 3)
+    assert envs.num_envs == 3
+    assert envs.spec.id == env_id
+    assert envs.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
+    envs.reset(seed=0)
+    envs.action_space.seed(0)
+    limit, ended = gym.spec(env_id).max_episode_steps, np.zeros(3, bool)
+    for _ in range(limit):
+        _, _, terminated, truncated, _ = envs.step(envs.action_space.sample())
+        ended |= terminated | truncated
+    assert ended.all()
+    assert envs.render_frame(0) is None
+    envs.close()
+
+
+def test_a_quick_env_stays_here_and_a_slow_one_may_leave() -> None:
+    assert isinstance(make_gymnasium_envs("CartPole-v1", 4).env, gym.vector.SyncVectorEnv)
+    envs = make_gymnasium_envs("Slow-v0", 4)
+    assert isinstance(envs.env, gym.vector.AsyncVectorEnv)
+    envs.close()
+
+
+def test_sync_and_async_live_the_same_life() -> None:
+    lives = []
+    for vectorization in ("sync", "async"):
+        envs = make_gymnasium_envs("CartPole-v1", 2, vectorization=vectorization)
+        envs.action_space.seed(1)
+        life = [envs.reset(seed=3)[0]] + [envs.step(envs.action_space.sample())[0] for _ in range(40)]
+        lives.append(np.stack(life).tobytes())
+        envs.close()
+    assert lives[0] == lives[1]
+
+
+def test_mujoco_keeps_its_chatter_to_itself(tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.chdir(tmp_path)
+    envs = make_gymnasium_envs("HalfCheetah-v5", 2)
+    envs.reset(seed=0)
+    envs.step(envs.action_space.sample())
+    envs.close()
+    assert not list(tmp_path.iterdir())
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err == ""
+
+
+def test_one_lane_is_drawn(gl) -> None:
+    envs = make_gymnasium_envs("robossl/Reacher-v0", 2, render_mode="rgb_array", render_size=(16, 24))
+    envs.reset(seed=0)
+    assert envs.render_frame(1).shape == (16, 24, 3)
+    assert not np.array_equal(envs.render_frame(0), envs.render_frame(1))
+    envs.close()
+
+
+@pytest.mark.parametrize(
+    ("env_id", "arguments", "words"),
+    [
+        ("CartPol-v1", {}, "did you mean CartPole-v1"),
+        ("nowhere_at_all:Env-v0", {}, "cannot be imported"),
+        ("CartPole-v1", {"sutton": 3}, "unexpected keyword"),
+        ("CartPole-v1", {"num_envs": 0}, "num_envs >= 1"),
+        ("CartPole-v1", {"vectorization": "threads"}, "auto, sync, async"),
+        ("CartPole-v1", {"vectorization": "async", "render_mode": "rgb_array"}, "sync"),
+    ],
+)
+def test_wrong_requests_are_answered(env_id, arguments, words) -> None:
+    with pytest.raises(UsageError, match=words):
+        make_gymnasium_envs(env_id, **arguments)
