@@ -34,7 +34,11 @@ class Gone(NamedTuple):
 
 
 GONE = (
-    Gone(r"lanes?", "sub-environment (num_envs, env_index, env_ids)", r"^(robossl/streams|tests/streams|docs/streams|benchmarks/streams)"),
+    Gone(
+        r"lanes?",
+        "sub-environment (num_envs, env_index, env_ids)",
+        r"^(robossl/streams|tests/streams|docs/streams|benchmarks/streams)",
+    ),
     Gone(r"life|lives|lived|outlives?", "episode, trajectory, recorded, step"),
     Gone(r"wish(es|ed)?", "goal, target"),
     Gone(r"minds?", "agent"),
@@ -48,7 +52,11 @@ GONE = (
     Gone(r"blind guess(es)?", "constant baseline"),
     Gone(r"trunk", "core packages", r"^(envs|assets|tests/envs|benchmarks/references|docs/environments)"),
     Gone(r"house", "package layout"),
-    Gone(r"rooms?", "subpackage", r"(pointmaze|two_room|environments|test_planar_objects|references|gallery|negative-results|assets|README|world-model|planner|goal)"),
+    Gone(
+        r"rooms?",
+        "subpackage",
+        r"(pointmaze|two_room|environments|test_planar_objects|references|gallery|negative-results|assets|README|world-model|planner|goal)",
+    ),
     Gone(r"mend(s|ed|ing)?", "fix"),
     Gone(r"strangers?'?|foreign", "third-party"),
     Gone(r"adopt(s|ed|ing)?", "set_representation, switch to"),
@@ -67,7 +75,10 @@ GONE = (
     Gone(r"wardrobe", "visual randomizer"),
     Gone(r"verbs?", "command"),
 )
-_GONE = tuple((re.compile(rf"(?<![A-Za-z])(?:{g.pattern})(?![A-Za-z])", re.IGNORECASE), g, re.compile(g.allowed)) for g in GONE)
+_GONE = tuple(
+    (re.compile(rf"(?<![A-Za-z])(?:{g.pattern})(?![A-Za-z])", re.IGNORECASE), g, re.compile(g.allowed))
+    for g in GONE
+)
 _IN_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
