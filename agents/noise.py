@@ -141,4 +141,4 @@ class ColoredNoisePolicy(_OpenLoopPolicy):
             getattr(self, name)[...] = tree[name]
 
 
-POLICIES = {"random": RandomPolicy, "pink": ColoredNoisePolicy, "zero": ZeroPolicy}
+POLICIES = {"random": RandomPolicy, "colored_noise": ColoredNoisePolicy, "zero": ZeroPolicy}

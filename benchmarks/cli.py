@@ -22,9 +22,9 @@ def answered(main: Callable[[], None]) -> None:
 
 
 def model_settings(words: list[str]) -> dict[str, Any]:
-    """`--world.latent 128 ...` as settings by key; `RequestError` for anything else."""
+    """`--world_model.latent_dim 128 ...` as settings by key; `RequestError` for anything else."""
     given = configuration.parse_overrides(words, LearnConfig)
     for name in given:
-        if not name.startswith("world."):
-            raise UsageError(f"unknown argument --{name}; what is not in --help goes to the model, --world.*")
+        if not name.startswith("world_model."):
+            raise UsageError(f"unknown argument --{name}; what is not in --help goes to the model, --world_model.*")
     return given

@@ -73,8 +73,8 @@ def compared(given: argparse.Namespace, seed: int, folder: Path) -> tuple[Run, d
     """One seed: the figures of the model and the dream, and the held-out episodes of every row."""
     clock = Clock()
     other = derive(seed, "labelled") % 2**31
-    free = robossl.collect(given.env, "pink", given.rows, folder / "free", seed, num_envs=_LANES)
-    labelled = robossl.collect(given.env, "pink", given.labelled, folder / "labelled", other, num_envs=_LANES)
+    free = robossl.collect(given.env, "colored_noise", given.rows, folder / "free", seed, num_envs=_LANES)
+    labelled = robossl.collect(given.env, "colored_noise", given.labelled, folder / "labelled", other, num_envs=_LANES)
     clock.lap("collect")
     model = robossl.pretrain(free, given.updates, out=folder / "model", seed=seed, threads=given.threads)
     clock.lap("world model")

@@ -53,7 +53,7 @@ def main() -> None:
 def compared(env: str, given: argparse.Namespace, threads: int, device: torch.device) -> dict[str, float]:
     """Median steps a second of both, and the median ratio within a turn."""
     with tempfile.TemporaryDirectory() as folder:
-        stream = robossl.collect(env, "pink", _ROWS, f"{folder}/stream", num_envs=64, threads=threads)
+        stream = robossl.collect(env, "colored_noise", _ROWS, f"{folder}/stream", num_envs=64, threads=threads)
         model = learner(stream, device, WorldModelConfig()).publish()
         dream = model.as_env(stream, given.num_envs, horizon=1000, trust=math.inf)
         real = robossl.make(env, given.num_envs, threads)

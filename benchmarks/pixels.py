@@ -4,7 +4,7 @@ The two-link arm is seen through a camera; one control step lasts `--substeps` p
 action leaves a trace of about two pixels. Coloured noise for `--rows` steps, then every row learns from the same stream
 with the same network, seed and number of updates, and plans to the same held-out goals 25 steps away; success is judged
 in physical state, angles around the circle. Prints JSON, with `--markdown` a table. Flags it does not know go to the
-model: `--world.latent 128`.
+model: `--world_model.latent_dim 128`.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def main() -> None:
 
 def configured(settings: dict[str, Any]) -> WorldModelConfig:
     """The recipe for pixels, with these settings over it."""
-    recipe = {f"world.{name}": value for name, value in PIXEL_CONFIG.to_json().items()}
-    return configuration.parse(LearnConfig, ("recipe", recipe), ("command line", settings)).world
+    recipe = {f"world_model.{name}": value for name, value in PIXEL_CONFIG.to_json().items()}
+    return configuration.parse(LearnConfig, ("recipe", recipe), ("command line", settings)).world_model
 
 
 def compared(given: argparse.Namespace, world: WorldModelConfig, seed: int) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def lived(given: argparse.Namespace, seed: int) -> Stream:
     if (folder / "stream.json").is_file():
         return Stream.open(folder)
     envs = robossl.make(_ENV, 32, given.threads, pixels=_SIZE, substeps=given.substeps)
-    return robossl.collect(envs, "pink", given.rows, folder, seed, progress())
+    return robossl.collect(envs, "colored_noise", given.rows, folder, seed, progress())
 
 
 def table(runs: list[dict[str, Any]]) -> str:

@@ -51,7 +51,7 @@ def main() -> None:
         torch.set_num_threads(given.threads)
     device = resolve(given.device)
     with tempfile.TemporaryDirectory() as folder:
-        stream = robossl.collect(given.env, "pink", given.rows, f"{folder}/stream", num_envs=64)
+        stream = robossl.collect(given.env, "colored_noise", given.rows, f"{folder}/stream", num_envs=64)
         report: dict[str, Any] = {"to_bare_loop": beside_bare(stream, device, given)}
         if device.type == "cuda":
             report["to_eager_1024"] = beside_eager(stream, device, given)

@@ -4,7 +4,7 @@ For every env and seed: coloured noise for `--rows` steps, `--updates` gradient 
 held-out episodes of the same stream, and its inverse on a stream of its own whose actions are drawn anew at every
 step (coloured ones can be guessed from where the robot is). Prints JSON, and with `--markdown` the rows of the table in
 docs/world-model.md. What `--out` already holds for the same settings is not measured again. Flags it does not know,
-`--world.latent 128`, go to the model.
+`--world_model.latent_dim 128`, go to the model.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="the table instead of JSON")
     options, rest = parser.parse_known_args()
     given = model_settings(rest)
-    world: WorldModelConfig = configuration.parse(LearnConfig, ("command line", given)).world
+    world: WorldModelConfig = configuration.parse(LearnConfig, ("command line", given)).world_model
     runs = [measured(env, seed, world, options) for env in options.env for seed in options.seeds]
     machine = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
     print(table(runs) if options.markdown else json.dumps({"runs": runs, "machine": machine}, indent=2))
@@ -88,7 +88,7 @@ def measured(env: str, seed: int, world: WorldModelConfig, options: argparse.Nam
             return known
     began = time.perf_counter()
     stream = lived(
-        options.out / "streams" / f"{slug(env)}-{seed}-{options.rows}", env, "pink", options.rows, seed
+        options.out / "streams" / f"{slug(env)}-{seed}-{options.rows}", env, "colored_noise", options.rows, seed
     )
     folder = options.out / "streams" / f"{slug(env)}-{seed}-random-{_RANDOM_ROWS}"
     random = lived(folder, env, "random", _RANDOM_ROWS, seed + 1)

@@ -48,7 +48,7 @@ def _plain(value: Any) -> str:
 
 
 def _world_keys() -> dict[str, Any]:
-    return {f"world.{name}": entry for name, entry in configuration.flatten_fields(WorldModelConfig).items()}
+    return {f"world_model.{name}": entry for name, entry in configuration.flatten_fields(WorldModelConfig).items()}
 
 
 def learn(options: Namespace) -> CommandResult:
@@ -92,7 +92,7 @@ def _recipe(observation_space: Any) -> tuple[str, dict[str, Any]]:
     from robossl.world_model.config import default_config_for
 
     return "the recipe", {
-        f"world.{name}": value for name, value in default_config_for(observation_space).to_json().items()
+        f"world_model.{name}": value for name, value in default_config_for(observation_space).to_json().items()
     }
 
 
@@ -142,7 +142,7 @@ def collect(options: Namespace) -> CommandResult:
     return CommandResult(text, {"path": str(stream.path), "rows": stream.rows, "lanes": stream.lanes})
 
 
-_PRETRAIN = ("seed", "threads", "device", "pretrain.updates")  # what pretrain takes besides world.*
+_PRETRAIN = ("seed", "threads", "device", "pretrain.updates")  # what pretrain takes besides world_model.*
 
 
 def pretrain(options: Namespace) -> CommandResult:
@@ -156,22 +156,22 @@ def pretrain(options: Namespace) -> CommandResult:
         layers.insert(0, (options.config, configuration.from_toml(options.config)))
     given = {name: origin for origin, layer in layers for name in layer}
     for name, origin in given.items():
-        if not name.startswith("world.") and name not in _PRETRAIN:
-            raise UsageError(f"{origin}: pretrain takes world.* and {', '.join(_PRETRAIN)}; got {name!r}")
+        if not name.startswith("world_model.") and name not in _PRETRAIN:
+            raise UsageError(f"{origin}: pretrain takes world_model.* and {', '.join(_PRETRAIN)}; got {name!r}")
     settings = configuration.parse(
         LearnConfig, _recipe(Stream.open(options.stream).observation_space), *layers
     )
     updates = settings.pretrain.updates if "pretrain.updates" in given else 2000
-    if options.push:
-        hub.check_login(options.push)
+    if options.push_to_hub:
+        hub.check_login(options.push_to_hub)
     model = api.pretrain(
-        options.stream, updates, settings.world, options.out, settings.seed, settings.device,
+        options.stream, updates, settings.world_model, options.out, settings.seed, settings.device,
         settings.threads, progress(options.quiet),
     )  # fmt: skip
     path = model.facts["path"]
-    text, found = f"latent of {model.latent}, version {model.version}\n{path}", {"path": path}
-    if options.push:
-        found["pushed"] = hub.push(path, options.push)
+    text, found = f"latent of {model.latent_dim}, version {model.version}\n{path}", {"path": path}
+    if options.push_to_hub:
+        found["pushed"] = hub.push(path, options.push_to_hub)
         text += f"\n{found['pushed']}"
     return CommandResult(text, found)
 
@@ -184,7 +184,7 @@ def train(options: Namespace) -> CommandResult:
     folder = api.trained(
         options.env, options.agent, options.representation, options.mode, options.steps or 20_000,
         options.num_envs or 8, options.threads or 0, options.out, options.seed or 0,
-        options.device or "auto", progress(options.quiet), options.export_zip,
+        options.device or "auto", progress(options.quiet), options.export_sb3,
     ).folder  # fmt: skip
     return CommandResult(str(folder), {"path": str(folder)})
 
@@ -194,8 +194,8 @@ def evaluate(options: Namespace) -> CommandResult:
     from robossl.training import api
 
     report = api.evaluate(
-        options.path, options.stream, episodes=options.episodes or 20, pairs=options.pairs,
-        offset=options.offset, out=options.out, seed=options.seed or 0, device=options.device or "auto",
+        options.path, options.stream, episodes=options.episodes or 20, pairs=options.goal_trials,
+        offset=options.goal_horizon, out=options.out, seed=options.seed or 0, device=options.device or "auto",
         threads=options.threads or 0, progress=progress(options.quiet), videos=not options.no_videos,
         ablate=options.ablate, updates=options.updates,
     )  # fmt: skip
@@ -212,16 +212,16 @@ def play(options: Namespace) -> CommandResult:
     return CommandResult(found["text"], found)
 
 
-def dream(options: Namespace) -> CommandResult:
-    """`robossl dream`."""
+def imagine(options: Namespace) -> CommandResult:
+    """`robossl imagine`."""
     from robossl.training import videos
 
-    found = videos.dream(options.path, options.stream, options.video, options.length, options.seed or 0)
+    found = videos.dream(options.path, options.stream, options.video, options.horizon, options.seed or 0)
     return CommandResult(found["text"], found)
 
 
-def stream_show(options: Namespace) -> CommandResult:
-    """`robossl stream show`."""
+def stream_info(options: Namespace) -> CommandResult:
+    """`robossl stream info`."""
     from robossl.cli.formatting import stream_text
     from robossl.streams import describe_stream
 

@@ -101,13 +101,13 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
 
 def _collect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("env", help="a Gymnasium id")
-    parser.add_argument("--policy", default="pink", help="random, pink, zero, or a run (pink)")
+    parser.add_argument("--policy", default="colored_noise", help="random, colored_noise, zero, or a run (colored_noise)")
     flags(parser, "steps", "num-envs", "threads", "seed", "out", "json", "quiet")
 
 
 def _pretrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stream", help="a stream folder")
-    parser.add_argument("--push", metavar="USER/NAME", help="also upload the model to the Hugging Face Hub")
+    parser.add_argument("--push-to-hub", metavar="USER/NAME", help="also upload the model to the Hugging Face Hub")
     flags(parser, "updates", "threads", "device", "seed", "config", "out", "json", "quiet")
 
 
@@ -118,15 +118,15 @@ def _train(parser: argparse.ArgumentParser) -> None:
         "--representation", default="raw", metavar="MODEL|raw|random", help="what it sees (raw)"
     )
     parser.add_argument("--mode", default="frozen", help="what happens to the encoder: frozen (frozen)")
-    parser.add_argument("--export-zip", metavar="FILE", help="also write an SB3 zip for other tools")
+    parser.add_argument("--export-sb3", metavar="FILE", help="also write an SB3 zip for other tools")
     flags(parser, "steps", "num-envs", "threads", "device", "seed", "out", "json", "quiet")
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="RUN_OR_MODEL", help="a run, model or agent folder")
     parser.add_argument("--stream", metavar="STREAM", help="the stream to measure a model on")
-    parser.add_argument("--pairs", type=_count(1), default=100, metavar="N", help="start-goal pairs (100)")
-    parser.add_argument("--offset", type=_count(1), default=25, metavar="N", help="steps a goal is away (25)")
+    parser.add_argument("--goal-trials", type=_count(1), default=100, metavar="N", help="start-goal pairs (100)")
+    parser.add_argument("--goal-horizon", type=_count(1), default=25, metavar="N", help="steps a goal is away (25)")
     parser.add_argument("--no-videos", action="store_true", help="numbers only")
     parser.add_argument(
         "--ablate", action="store_true", help="learn it anew with other objectives, and compare"
@@ -136,19 +136,19 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _play(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="RUN_OR_ENV", help="a run or agent folder, or a Gymnasium id")
-    parser.add_argument("--policy", default="random", help="who acts in an env: random, pink, zero (random)")
+    parser.add_argument("--policy", default="random", help="who acts in an env: random, colored_noise, zero (random)")
     parser.add_argument("--video", metavar="FILE.mp4", help="write a video; needs no display")
     parser.add_argument("--viewer", action="store_true", help="watch in a window")
     flags(parser, "episodes", "seed", "json", "quiet")
 
 
-def _dream(parser: argparse.ArgumentParser) -> None:
+def _imagine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="RUN", help="a run or model folder")
     parser.add_argument(
         "--stream", metavar="STREAM", help="where the dream starts from (what the model learned from)"
     )
-    parser.add_argument("--video", metavar="FILE.mp4", help="where to write it (RUN/dream.mp4)")
-    parser.add_argument("--length", type=_count(2), default=100, metavar="N", help="steps to imagine (100)")
+    parser.add_argument("--video", metavar="FILE.mp4", help="where to write it (RUN/imagination.mp4)")
+    parser.add_argument("--horizon", type=_count(2), default=100, metavar="N", help="steps to imagine (100)")
     flags(parser, "seed", "json", "quiet")
 
 
@@ -186,12 +186,12 @@ def _report(parser: argparse.ArgumentParser) -> None:
 
 VERBS = [
     Command("learn", "explore, learn the world, learn to act, evaluate, in rounds",
-         "robossl learn robossl/CartPoleSwingUp-v0 --steps 80_000 --world.latent 32", _learn, overrides=True),
+         "robossl learn robossl/CartPoleSwingUp-v0 --steps 80_000 --world_model.latent_dim 32", _learn, overrides=True),
     Command("envs", "the environments there are", "robossl envs --filter Reacher", _envs),
     Command("check", "every check on one environment, with its reason and mend", "robossl check Pendulum-v1", _check),
     Command("doctor", "this machine: versions, devices, rendering", "robossl doctor", _doctor),
     Command("collect", "a stream from a policy",
-         "robossl collect robossl/Reacher-v0 --policy pink --steps 50_000 --out streams/reacher", _collect),
+         "robossl collect robossl/Reacher-v0 --policy colored_noise --steps 50_000 --out streams/reacher", _collect),
     Command("pretrain", "a world model from a stream, without reward",
          "robossl pretrain streams/reacher --updates 2000 --out models/reacher", _pretrain, overrides=True),
     Command("train", "an agent on a representation",
@@ -199,8 +199,8 @@ VERBS = [
     Command("evaluate", "the evaluation protocol, as report.json and report.html",
          "robossl evaluate models/reacher --stream streams/reacher", _evaluate),
     Command("play", "watch a run or an environment", "robossl play runs/reacher --video reacher.mp4", _play),
-    Command("dream", "the model's imagination beside reality, as a video", "robossl dream runs/reacher", _dream),
-    Command("stream show", "what a stream holds", "robossl stream show streams/reacher", _stream),
+    Command("imagine", "the model's imagination beside reality, as a video", "robossl imagine runs/reacher", _imagine),
+    Command("stream info", "what a stream holds", "robossl stream info streams/reacher", _stream),
     Command("stream validate", "find and set aside damaged chunks",
          "robossl stream validate streams/reacher --repair", _validate),
     Command("stream export", "write a stream as a Minari or LeRobot data set",

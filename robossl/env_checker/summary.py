@@ -27,7 +27,7 @@ VERBS = {  # verb: the findings that must not be bad
     "learn": _LEARN,
     "evaluate": _LEARN,
     "play": (*_STEPS, "renders"),
-    "dream": (*_PRETRAIN, "renders"),
+    "imagine": (*_PRETRAIN, "renders"),
 }
 _ROWS = (  # a part of the report, the finding it rests on, why it is lacking without
     ("goals", "goals", "the env has no goals"),

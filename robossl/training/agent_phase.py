@@ -20,7 +20,7 @@ from robossl.training.world_model_phase import save_model, train_world_model
 
 def act(run: Experiment) -> None:
     """All rounds that are still to be lived; where no agent can be trained the report will say why."""
-    config, rounds = run.config, run.config.agent.rounds
+    config, rounds = run.config, run.config.agent.num_iterations
     if run.state["round"] < rounds:
         reason = skip_reason(run) or create_agents(run)
         if reason:
@@ -31,14 +31,14 @@ def act(run: Experiment) -> None:
         number = run.state["round"] + 1
         for name, actor in run.actors.items():
             with run.timed(f"act ({name})"):
-                run.progress.start(f"round {number} of {rounds}: {name}", config.round_steps, "steps")
-                actor.learn(config.round_steps, run.progress)
+                run.progress.start(f"round {number} of {rounds}: {name}", config.iteration_steps, "steps")
+                actor.learn(config.iteration_steps, run.progress)
                 run.progress.stop()
-        append_curve_point(run, number * config.round_steps)
+        append_curve_point(run, number * config.iteration_steps)
         if number == rounds:  # before the world is relearned: agents are judged with what they learned on
             final_evaluation(run)
         with run.timed("relearn the world"):
-            train_world_model(run, config.pretrain.updates + number * config.pretrain.updates_per_round)
+            train_world_model(run, config.pretrain.updates + number * config.pretrain.updates_per_iteration)
             representation = run.learner.publish()
             save_model(run)
         if number < rounds:
@@ -50,8 +50,8 @@ def act(run: Experiment) -> None:
 
 def skip_reason(run: Experiment) -> str | None:
     """Why no agent is trained; None where one is."""
-    if run.config.round_steps == 0:
-        return "no environment steps were left for an agent (see agent.rounds, steps, explore.share)"
+    if run.config.iteration_steps == 0:
+        return "no environment steps were left for an agent (see agent.num_iterations, steps, explore.fraction)"
     if run.state["round"] > 0:
         return None
     steps = f"{run.stream().transitions:,} explored steps"
@@ -142,7 +142,7 @@ def final_evaluation(run: Experiment) -> None:
     if not any("success" in row for row in rows.values()):
         run.absent("control.success", f"{config.env} says nothing of success: no is_success in its infos")
     agent = resolve_agent(config.agent.name, run.stream().action_space)
-    run.results["control"] = {"agent": agent, "steps": config.agent.rounds * config.round_steps, "rows": rows}
+    run.results["control"] = {"agent": agent, "steps": config.agent.num_iterations * config.iteration_steps, "rows": rows}
 
 
 def evaluate_agents(run: Experiment, episodes: int, chance: bool) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def make(env: str, num_envs: int = 1, threads: int = 0, **settings: Any) -> gym.
 
 def collect(
     envs: gym.vector.VectorEnv | str,
-    policy: str | Policy = "pink",
+    policy: str | Policy = "colored_noise",
     steps: int = 50_000,
     out: str | Path | None = None,
     seed: int = 0,
@@ -119,7 +119,7 @@ def pretrain(
             say.message(words)
         learner.model.save(folder)
         output_dirs.write_manifest(
-            folder, "model", settings | {"world": to_dict(model.config)}, env=env, seed=seed,
+            folder, "model", settings | {"world_model": to_dict(model.config)}, env=env, seed=seed,
             updates=learner.updates, stream=os.path.relpath(os.path.realpath(source.path), os.path.realpath(folder)),
             stream_path=os.path.realpath(source.path),
         )  # fmt: skip

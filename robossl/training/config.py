@@ -22,9 +22,9 @@ from robossl.world_model.config import WorldModelConfig
 class ExploreConfig:
     """How the first part of a stream is made."""
 
-    policy: str = "pink"  # how it moves before it knows anything: random, pink, zero
+    policy: str = "colored_noise"  # how it moves before it knows anything: random, pink, zero
     num_envs: int = 64  # lanes that explore at once
-    share: float = 0.75  # of all environment steps, how many are spent exploring before the agent acts
+    fraction: float = 0.75  # of all environment steps, how many are spent exploring before the agent acts
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PretrainConfig:
     """How long the world model learns, before and between the agent's rounds."""
 
     updates: int = 1200  # gradient steps on what was explored
-    updates_per_round: int = 100  # gradient steps after each round of acting
+    updates_per_iteration: int = 100  # gradient steps after each round of acting
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class AgentConfig:
 
     name: str = "auto"  # auto: sac for continuous actions, dqn for discrete ones
     num_envs: int = 8  # lanes the agent acts in
-    rounds: int = 4  # act and learn, relearn the world, publish, adopt: this many times
+    num_iterations: int = 4  # act and learn, relearn the world, publish, adopt: this many times
     updates_per_step: float = 0.25  # gradient steps for each environment step, whatever num_envs is
     learning_starts: int = 500  # environment steps before the first gradient step
 
@@ -50,8 +50,8 @@ class AgentConfig:
 class GoalsConfig:
     """Reaching goals with the world model alone."""
 
-    offset: int = 25  # [steps] how far away a goal is in the held-out episode it is taken from
-    pairs: int = 100  # start-goal pairs
+    horizon: int = 25  # [steps] how far away a goal is in the held-out episode it is taken from
+    trials: int = 100  # start-goal pairs
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class LearnConfig:
     device: str = "auto"  # where networks run: auto, cpu, cuda, mps
     explore: ExploreConfig = field(default_factory=ExploreConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
-    world: WorldModelConfig = field(default_factory=WorldModelConfig)
+    world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     goals: GoalsConfig = field(default_factory=GoalsConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
@@ -85,20 +85,20 @@ class LearnConfig:
             ("threads", self.threads, 0),
             ("explore.num_envs", self.explore.num_envs, 1),
             ("pretrain.updates", self.pretrain.updates, 1),
-            ("pretrain.updates_per_round", self.pretrain.updates_per_round, 0),
+            ("pretrain.updates_per_iteration", self.pretrain.updates_per_iteration, 0),
             ("agent.num_envs", self.agent.num_envs, 1),
-            ("agent.rounds", self.agent.rounds, 0),
+            ("agent.num_iterations", self.agent.num_iterations, 0),
             ("agent.learning_starts", self.agent.learning_starts, 0),
-            ("goals.offset", self.goals.offset, 1),
-            ("goals.pairs", self.goals.pairs, 0),
+            ("goals.horizon", self.goals.horizon, 1),
+            ("goals.trials", self.goals.trials, 0),
             ("evaluate.episodes", self.evaluate.episodes, 1),
             ("evaluate.curve_episodes", self.evaluate.curve_episodes, 1),
             ("seed", self.seed, 0),
         ):
             if value < least:
                 raise UsageError(f"{name} is {value}; expected {least} or more")
-        if not 0 < self.explore.share <= 1:
-            raise UsageError(f"explore.share is {self.explore.share}; expected more than 0, at most 1")
+        if not 0 < self.explore.fraction <= 1:
+            raise UsageError(f"explore.fraction is {self.explore.fraction}; expected more than 0, at most 1")
         if self.agent.updates_per_step <= 0:
             raise UsageError(f"agent.updates_per_step is {self.agent.updates_per_step}; expected more than 0")
 
@@ -106,15 +106,15 @@ class LearnConfig:
     def explore_steps(self) -> int:
         """Environment steps spent exploring: whole rows of all lanes."""
         lanes = self.explore.num_envs
-        return max(int(self.steps * self.explore.share) // lanes, 1) * lanes
+        return max(int(self.steps * self.explore.fraction) // lanes, 1) * lanes
 
     @property
-    def round_steps(self) -> int:
+    def iteration_steps(self) -> int:
         """Environment steps of one round of acting: whole rows of all lanes."""
-        if self.agent.rounds == 0:
+        if self.agent.num_iterations == 0:
             return 0
         lanes = self.agent.num_envs
-        return max(self.steps - self.explore_steps, 0) // self.agent.rounds // lanes * lanes
+        return max(self.steps - self.explore_steps, 0) // self.agent.num_iterations // lanes * lanes
 
 
 def flatten_fields(config: type) -> dict[str, tuple[Any, Any]]:
@@ -235,7 +235,7 @@ def split_args(words: Sequence[str], flags: set[str]) -> tuple[list[str], list[s
 
 
 def parse_overrides(words: Sequence[str], config: type) -> dict[str, Any]:
-    """`--world.latent 512 --agent.name=td3` as a dict of dotted keys; a flag that does not exist is named."""
+    """`--world_model.latent_dim 512 --agent.name=td3` as a dict of dotted keys; a flag that does not exist is named."""
     known = flatten_fields(config)
     given: dict[str, Any] = {}
     rest = list(words)

@@ -27,9 +27,9 @@ def validate_config(config: LearnConfig) -> LearnConfig:
     envs = registry.make_envs(config.env, 1)
     try:
         explore(envs.single_action_space, 1, seed=0)
-        if config.world == WorldModelConfig():
-            config = dataclasses.replace(config, world=default_config_for(envs.single_observation_space))
-        WorldModel(config.world, envs.single_observation_space, envs.single_action_space)
+        if config.world_model == WorldModelConfig():
+            config = dataclasses.replace(config, world_model=default_config_for(envs.single_observation_space))
+        WorldModel(config.world_model, envs.single_observation_space, envs.single_action_space)
     finally:
         envs.close()
     return config

@@ -61,7 +61,7 @@ def goals(
     The envs are made as those that the stream records. `RequestError` says why not.
     """
     if pairs == 0:
-        raise UsageError("no pairs were asked for (goals.pairs is 0)")
+        raise UsageError("no pairs were asked for (goals.trials is 0)")
     if not spaces.is_goal_space(stream.observation_space):
         raise UsageError("the env has no goals: its observation has no desired_goal")
     envs = registry.make_envs(env, pairs, threads=threads, **recorded_settings(stream))
@@ -139,7 +139,7 @@ def evaluate_world_model(
     seconds = step_seconds(env, **recorded_settings(stream))
     section, absent = model_metrics.diagnose(model, stream, seconds, seed, progress)
     if section:
-        section |= {"updates": updates, "rows": stream.transitions, "latent": model.latent}
+        section |= {"updates": updates, "rows": stream.transitions, "latent": model.latent_dim}
     return section, absent
 
 

@@ -127,7 +127,7 @@ class Experiment:
         if self._learner is None:
             stream = self.stream()
             model = WorldModel(
-                self.config.world, stream.observation_space, stream.action_space, self.seed("world")
+                self.config.world_model, stream.observation_space, stream.action_space, self.seed("world")
             )
             self._learner = WorldModelTrainer(model, stream, self.seed("learner"), device=self.config.device)
             if "world" in self.loaded:

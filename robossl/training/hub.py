@@ -23,15 +23,15 @@ def check_login(name: str) -> None:
     """Ask before the work starts: `RequestError` for a name that is none, or where the Hub does not know who asks."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"--push is {name!r}; expected USER/NAME, a model repository on the Hugging Face Hub"
+            f"--push-to-hub is {name!r}; expected USER/NAME, a model repository on the Hugging Face Hub"
         )
     hub = _hub()
     try:
         hub.HfApi().whoami()
     except hub.errors.LocalTokenNotFoundError as error:
-        raise UsageError("--push needs somebody who is logged in: hf auth login, or HF_TOKEN") from error
+        raise UsageError("--push-to-hub needs somebody who is logged in: hf auth login, or HF_TOKEN") from error
     except _failures(hub) as error:
-        raise UsageError(f"--push: asking the Hub who you are failed: {_line(error)}") from error
+        raise UsageError(f"--push-to-hub: asking the Hub who you are failed: {_line(error)}") from error
 
 
 def push(folder: str | Path, name: str) -> str:
@@ -63,7 +63,7 @@ def _hub() -> Any:
         import huggingface_hub.errors
     except ImportError:
         raise UsageError(
-            "--push needs huggingface_hub, which is not installed: pip install 'robossl[hub]'"
+            "--push-to-hub needs huggingface_hub, which is not installed: pip install 'robossl[hub]'"
         ) from None
     return huggingface_hub
 

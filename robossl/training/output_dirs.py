@@ -15,7 +15,7 @@ from robossl.core.io import read_json, write_bytes_atomic, write_json
 from robossl.core.system_info import system_info
 from robossl.training.config import to_toml
 
-_MARK = "robossl.json"  # says what a folder is and how it was made
+_MARK = "manifest.json"  # says what a folder is and how it was made
 
 
 def create_output_dir(out: str | Path | None, default: str) -> Path:

@@ -106,7 +106,7 @@ def goals(run: Experiment) -> None:
     with run.timed("goals"):
         try:
             run.results["goals"] = evaluation_steps.goals(
-                config.env, {"planner": run.learner.model}, run.stream(), config.goals.offset, config.goals.pairs,
+                config.env, {"planner": run.learner.model}, run.stream(), config.goals.horizon, config.goals.trials,
                 run.evaluation_seed, run.threads, run.progress,
             )  # fmt: skip
         except UsageError as error:

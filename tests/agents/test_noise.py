@@ -78,7 +78,7 @@ def test_the_life_of_a_lane_does_not_depend_on_how_many_there_are(name, kind):
     np.testing.assert_array_equal(life(few, 60, 9), life(many, 60, 9)[:, :2])
 
 
-@pytest.mark.parametrize("name", ["random", "pink"])
+@pytest.mark.parametrize("name", ["random", "colored_noise"])
 @pytest.mark.parametrize("kind", ["box", "discrete"])
 def test_seeds_and_lanes_live_different_lives(name, kind):
     one, other = (life(POLICIES[name](SPACES[kind], 3, seed), 40) for seed in (0, 1))

@@ -35,7 +35,7 @@ REPRODUCES = {
     "seed",
 }
 TINY = flags()
-WORLD = [w for at in range(0, len(TINY), 2) if TINY[at].startswith("--world.") for w in TINY[at : at + 2]]
+WORLD = [w for at in range(0, len(TINY), 2) if TINY[at].startswith("--world_model.") for w in TINY[at : at + 2]]
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +49,14 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     right(desk, "pretrain", "stream", "--updates", 20, *WORLD, "--threads", 1, "--out", "model", "--quiet")
     right(
         desk, "train", "robossl/Reacher-v0", "--representation", "model", "--steps", 600, "--num-envs", 4,
-        "--threads", 1, "--out", "agent", "--quiet", "--export-zip", "sac.zip",
+        "--threads", 1, "--out", "agent", "--quiet", "--export-sb3", "sac.zip",
     )  # fmt: skip
     return desk
 
 
 @pytest.mark.parametrize("name", ["run", "stream", "model", "agent"])
 def test_a_folder_says_how_it_was_made(desk, name):
-    mark = read_json(desk / name / "robossl.json")
+    mark = read_json(desk / name / "manifest.json")
     assert mark.keys() >= REPRODUCES
     assert mark["kind"] == name
     assert re.match(r"robossl (learn|collect|pretrain|train) ", mark["command"])
@@ -122,7 +122,7 @@ def test_a_finished_run_is_told_again(desk, run_cli):
 )
 def test_evaluate_judges_a_run_a_model_or_an_agent(desk, tmp_path, words, present, absent):
     done = right(
-        desk, "evaluate", *words, "--pairs", 2, "--offset", 10, "--episodes", 2, "--threads", 1, "--seed", 3,
+        desk, "evaluate", *words, "--goal-trials", 2, "--goal-horizon", 10, "--episodes", 2, "--threads", 1, "--seed", 3,
         "--out", tmp_path / "found", "--json",
     )  # fmt: skip
     report = done.document
@@ -134,14 +134,14 @@ def test_evaluate_judges_a_run_a_model_or_an_agent(desk, tmp_path, words, presen
     assert films + len(lacking) == (2 if words == ["run"] else 0), report["absent"]
     assert report["device"].startswith(("cpu", "cuda", "mps"))
     assert read_json(tmp_path / "found" / "report.json") == {k: v for k, v in report.items() if k != "folder"}
-    assert read_json(tmp_path / "found" / "robossl.json").keys() >= REPRODUCES
+    assert read_json(tmp_path / "found" / "manifest.json").keys() >= REPRODUCES
     assert tomllib.loads((tmp_path / "found" / "config.toml").read_text())["pairs"] == 2
 
 
 def test_evaluate_learns_the_model_anew_with_other_objectives(desk, tmp_path):
     """One command: the stream is the one that the model says it learned from."""
     report = right(
-        desk, "evaluate", "model", "--ablate", "--updates", 2, "--pairs", 2, "--offset", 10, "--threads", 1,
+        desk, "evaluate", "model", "--ablate", "--updates", 2, "--goal-trials", 2, "--goal-horizon", 10, "--threads", 1,
         "--no-videos", "--out", tmp_path / "found", "--json",
     ).document  # fmt: skip
     rows = report["ablation"]["rows"]
@@ -150,7 +150,7 @@ def test_evaluate_learns_the_model_anew_with_other_objectives(desk, tmp_path):
     for name, row in rows.items():
         assert row["goals"]["any"]["n"] == 2
         assert name == "random" or row.keys() >= {"objectives", "effective_rank", "probe_r2", "inverse_r2"}
-    assert rows["own"]["objectives"] == ["forward", "inverse", "observation", "error"]
+    assert rows["own"]["objectives"] == ["forward", "inverse", "reconstruction", "error_prediction"]
     assert "What each objective brings" in (tmp_path / "found" / "report.html").read_text()
     assert "give --ablate a model or a run" in wrong(
         desk, "evaluate", "agent", "--ablate", "--out", tmp_path / "no"
@@ -163,9 +163,9 @@ def is_film(path: Path) -> bool:
 
 
 def test_dream_draws_the_model_of_a_run_or_a_folder(desk, tmp_path):
-    right(desk, "dream", "run", "--video", tmp_path / "run.mp4", "--length", 8)
-    right(desk, "dream", "model", "--stream", "stream", "--video", tmp_path / "model.mp4", "--length", 8)
-    right(desk, "dream", "model", "--video", tmp_path / "own.mp4", "--length", 8)
+    right(desk, "imagine", "run", "--video", tmp_path / "run.mp4", "--horizon", 8)
+    right(desk, "imagine", "model", "--stream", "stream", "--video", tmp_path / "model.mp4", "--horizon", 8)
+    right(desk, "imagine", "model", "--video", tmp_path / "own.mp4", "--horizon", 8)
     assert is_film(tmp_path / "run.mp4")
     assert is_film(tmp_path / "model.mp4")
     assert is_film(tmp_path / "own.mp4")
@@ -173,14 +173,14 @@ def test_dream_draws_the_model_of_a_run_or_a_folder(desk, tmp_path):
 
 def test_a_model_whose_stream_is_gone_asks_for_one(desk, tmp_path):
     shutil.copytree(desk / "model", tmp_path / "moved")
-    mark = tmp_path / "moved" / "robossl.json"
+    mark = tmp_path / "moved" / "manifest.json"
     mark.write_text(json.dumps(json.loads(mark.read_text()) | {"stream": "gone", "stream_path": "/gone"}))
-    assert "give --stream" in wrong(desk, "dream", tmp_path / "moved")
-    assert "expected a run or model folder" in wrong(desk, "dream", "nothing")
+    assert "give --stream" in wrong(desk, "imagine", tmp_path / "moved")
+    assert "expected a run or model folder" in wrong(desk, "imagine", "nothing")
 
 
 @pytest.mark.skipif(not (library("egl") or library("osmesa")), reason="nothing here to draw with")
-@pytest.mark.parametrize("words", [["run"], ["agent"], ["robossl/Reacher-v0", "--policy", "pink"]])
+@pytest.mark.parametrize("words", [["run"], ["agent"], ["robossl/Reacher-v0", "--policy", "colored_noise"]])
 def test_play_draws_an_agent_or_an_env(desk, tmp_path, words, monkeypatch):
     monkeypatch.setattr(gym.spec("robossl/Reacher-v0"), "max_episode_steps", 8)
     found = right(desk, "play", *words, "--video", tmp_path / "it.mp4", "--json").document
@@ -196,10 +196,10 @@ def test_a_window_without_a_display_is_one_line(desk):
 
 def test_a_film_that_cannot_be_written_is_refused_before_it_is_made(desk, tmp_path):
     with read_only(tmp_path / "closed") as closed:
-        for words in (["play", "robossl/Reacher-v0"], ["dream", "run"]):
+        for words in (["play", "robossl/Reacher-v0"], ["imagine", "run"]):
             said = wrong(desk, *words, "--video", closed / "it.mp4")
             assert "closed may not be written to" in said, said
-    assert "no folder" in wrong(desk, "dream", "run", "--video", tmp_path / "nowhere" / "it.mp4")
+    assert "no folder" in wrong(desk, "imagine", "run", "--video", tmp_path / "nowhere" / "it.mp4")
 
 
 @pytest.mark.parametrize("name", ["minari", "lerobot"])
@@ -208,7 +208,7 @@ def test_a_stream_is_exchanged(desk, tmp_path, name):
     out = right(desk, "stream", "export", "stream", "--to", name, "--out", tmp_path / "other", "--quiet")
     assert out.stdout.splitlines()[-1] == str(tmp_path / "other")
     back = right(tmp_path, "stream", "import", "other", "--from", name, "--out", "back", "--json").document
-    told = right(tmp_path, "stream", "show", "back", "--json").document
+    told = right(tmp_path, "stream", "info", "back", "--json").document
     assert back["losses"] == []
     assert (back["rows"], back["episodes"]) == (told["rows"], told["episodes"])
     assert f"{told['rows']:,} rows" in out.stdout
@@ -219,7 +219,7 @@ def test_a_stream_is_exchanged(desk, tmp_path, name):
 
 def test_a_stream_is_shown_and_mended(desk, tmp_path):
     shutil.copytree(desk / "stream", tmp_path / "stream")
-    assert re.search(r"rows +3,3\d\d", right(tmp_path, "stream", "show", "stream").stdout)
+    assert re.search(r"rows +3,3\d\d", right(tmp_path, "stream", "info", "stream").stdout)
     assert right(tmp_path, "stream", "validate", "stream", "--json").document["ok"]
     chunk = tmp_path / "stream" / "chunk-000000.safetensors"
     chunk.write_bytes(chunk.read_bytes()[:-9])
@@ -228,7 +228,7 @@ def test_a_stream_is_shown_and_mended(desk, tmp_path):
     assert chunk.name in found.stdout
     assert wrong(tmp_path, "pretrain", "stream", code=1).endswith("robossl stream validate --repair stream\n")
     assert right(tmp_path, "stream", "validate", "stream", "--repair", "--json").document["repaired"]
-    right(tmp_path, "stream", "show", "stream")
+    right(tmp_path, "stream", "info", "stream")
 
 
 def test_reports_of_one_run_and_of_two(desk, tmp_path):
@@ -300,7 +300,7 @@ def test_an_env_in_a_file_beside_is_used_by_its_name(tmp_path, run_cli):
     assert bad.returncode == 2
     assert "Bad-v0 gave numbers that are not finite as observation in lane 0 at step 5" in bad.stderr
     assert bad.stderr.count("\n") == 1
-    found = right(tmp_path, "stream", "show", "runs/bad/stream", "--json").document
+    found = right(tmp_path, "stream", "info", "runs/bad/stream", "--json").document
     assert found["transitions"] == 8 * 4
     assert not (tmp_path / "MUJOCO_LOG.TXT").exists()
 
@@ -310,10 +310,10 @@ def test_learn_takes_the_recipe_for_pictures_and_the_users_word_before_it(tmp_pa
     asked = []
 
     def learn(settings, **rest):
-        asked.append(settings.world)
+        asked.append(settings.world_model)
         raise UsageError("enough")
 
     monkeypatch.setattr("robossl.training.phases.learn", learn)
-    for words in (("thirdparty/Picture-v0", "--world.batch", "16"), ("thirdparty/Good-v0",)):
+    for words in (("thirdparty/Picture-v0", "--world_model.batch_size", "16"), ("thirdparty/Good-v0",)):
         assert "enough" in wrong(tmp_path, "learn", *words)
-    assert asked == [dataclasses.replace(PIXEL_CONFIG, batch=16), WorldModelConfig()]
+    assert asked == [dataclasses.replace(PIXEL_CONFIG, batch_size=16), WorldModelConfig()]

@@ -43,7 +43,7 @@ def test_the_verbs_take_a_file_and_what_they_leave_stands_by_itself(file: Path, 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     right(elsewhere, "evaluate", "../model", "--no-videos", "--out", "evaluation")
-    right(elsewhere, "dream", "../model", "--stream", "../stream", "--length", "5", "--video", "dream.mp4")
+    right(elsewhere, "imagine", "../model", "--stream", "../stream", "--horizon", "5", "--video", "dream.mp4")
     for folder in (tmp_path / "stream", tmp_path / "model", elsewhere / "evaluation"):
         assert output_dirs.recorded_env(folder) == str(file)
 

@@ -27,7 +27,7 @@ def test_an_empty_house_says_so():
 
 
 def test_more_than_one_of_them_are_named_as_people_do():
-    assert "among the policies;" in str(unknown_name_error("policy", "x", ["pink"]))
+    assert "among the policies;" in str(unknown_name_error("policy", "x", ["colored_noise"]))
     assert "among the config keys;" in str(unknown_name_error("config key", "x", ["seed"]))
 
 

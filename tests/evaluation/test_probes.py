@@ -167,9 +167,9 @@ def test_the_recorded_reward_belongs_to_where_its_action_led():
 
 def test_a_reward_about_a_goal_is_not_asked_of_what_holds_no_goal(tmp_path):
     envs = gym.make_vec("robossl/Reacher-v0", num_envs=10, nthread=1)
-    stream = robossl.collect(envs, "pink", 10 * 205, tmp_path / "stream", 0)
+    stream = robossl.collect(envs, "colored_noise", 10 * 205, tmp_path / "stream", 0)
     model = WorldModel(
-        WorldModelConfig(latent=8, encoder=(8,)), stream.observation_space, stream.action_space, seed=0
+        WorldModelConfig(latent_dim=8, encoder_hidden=(8,)), stream.observation_space, stream.action_space, seed=0
     )
     held = load_heldout(model, stream)
     assert np.std(held.test.reward) > 0

@@ -265,7 +265,7 @@ def test_a_folder_that_cannot_be_written_says_so(tmp_path):
 
 
 def test_like_begins_a_stream_for_the_same_envs(tmp_path):
-    one = begun(tmp_path / "s", policy="pink", seed=3).stream
+    one = begun(tmp_path / "s", policy="colored_noise", seed=3).stream
     two = one.like(tmp_path / "two", 2, policy="raw agent", seed=4)
     assert (two.rows, two.lanes, two.header["policy"], two.header["seed"]) == (0, 2, "raw agent", 4)
     assert two.header["env"] == one.header["env"]
@@ -277,11 +277,11 @@ def test_like_begins_a_stream_for_the_same_envs(tmp_path):
 
 
 def test_a_stream_describes_itself(tmp_path):
-    recorder = begun(tmp_path / "s", policy="pink", seed=3, units={"reward": "points"}, backend="none")
+    recorder = begun(tmp_path / "s", policy="colored_noise", seed=3, units={"reward": "points"}, backend="none")
     recorder.close()
     stream, found = recorder.stream, describe_stream(tmp_path / "s")
     json.dumps(found, allow_nan=False)
-    assert (found["env"], found["policy"], found["seed"]) == ("CountingEnvs", "pink", 3)
+    assert (found["env"], found["policy"], found["seed"]) == ("CountingEnvs", "colored_noise", 3)
     assert (found["rows"], found["lanes"], found["backend"]) == (stream.rows, 5, "none")
     assert found["lengths"] == stream.lengths.tolist()
     assert sum(s["episodes"] for s in found["splits"].values()) == found["episodes"] == len(stream.episodes())

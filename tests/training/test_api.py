@@ -22,7 +22,7 @@ from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.config import PIXEL_CONFIG
 
 WORLD = robossl.WorldModelConfig(
-    **{name.removeprefix("world."): value for name, value in TINY.items() if name.startswith("world.")}
+    **{name.removeprefix("world_model."): value for name, value in TINY.items() if name.startswith("world_model.")}
 )
 CHEAP: dict[str, Any] = {"num_envs": 4, "learning_starts": 40, "threads": 1, "device": "cpu"}
 REPRODUCES = {"kind", "format", "command", "versions", "devices", "render"}
@@ -33,7 +33,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a stream and a model."""
     folder = tmp_path_factory.mktemp("house")
     envs = gym.make_vec("robossl/Reacher-v0", num_envs=8)
-    stream = robossl.collect(envs, policy="pink", steps=3300, out=folder / "stream")
+    stream = robossl.collect(envs, policy="colored_noise", steps=3300, out=folder / "stream")
     robossl.pretrain(stream, updates=20, config=WORLD, out=folder / "model", device="cpu", threads=1)
     envs.close()
     return folder
@@ -42,14 +42,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_example_of_the_product(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     envs = gym.make_vec("robossl/Reacher-v0", num_envs=8)
-    stream = robossl.collect(envs, policy="pink", steps=3300, out="streams/reacher")
+    stream = robossl.collect(envs, policy="colored_noise", steps=3300, out="streams/reacher")
     held_out = robossl.collect(envs, policy="random", steps=1600, out="streams/held", seed=1)
     model = robossl.pretrain(stream, updates=20, config=WORLD, out="models/reacher", threads=1)
     observation, _ = envs.reset(seed=0)  # collecting leaves the envs open
     action = envs.action_space.sample()
     z = model.encode(observation)
     z_next = model.predict(z, action)
-    assert z.shape == z_next.shape == (8, model.latent)
+    assert z.shape == z_next.shape == (8, model.latent_dim)
     assert model.infer_action(z, z_next).shape == action.shape
     dream = model.as_env(stream, num_envs=16)
     assert isinstance(dream, gym.vector.VectorEnv)
@@ -70,7 +70,7 @@ def test_the_example_of_the_product(tmp_path, monkeypatch):
 
 
 def test_what_lies_in_a_folder_says_how_it_was_made(house):
-    made = {name: read_json(house / name / "robossl.json") for name in ("stream", "model")}
+    made = {name: read_json(house / name / "manifest.json") for name in ("stream", "model")}
     for name, mark in made.items():
         assert mark.keys() >= REPRODUCES, name
         assert mark["env"] == "robossl/Reacher-v0"
@@ -84,9 +84,9 @@ def test_what_lies_in_a_folder_says_how_it_was_made(house):
             "stable-baselines3",
         }
     settings = tomllib.loads((house / "model" / "config.toml").read_text())
-    assert settings["world"]["latent"] == WORLD.latent
+    assert settings["world"]["latent"] == WORLD.latent_dim
     assert settings["pretrain"]["updates"] == 20
-    assert tomllib.loads((house / "stream" / "config.toml").read_text())["policy"] == "pink"
+    assert tomllib.loads((house / "stream" / "config.toml").read_text())["policy"] == "colored_noise"
 
 
 @pytest.mark.parametrize("out", [None, "there"])
@@ -145,7 +145,7 @@ def test_an_object_with_act_and_reset_is_a_policy_too(tmp_path):
             lambda house, out: robossl.collect("robossl/Reecher-v0", out=out),
             "did you mean 'robossl/Reacher-v0'",
         ),
-        (lambda house, out: robossl.collect("CartPole-v1", policy="pinc", out=out), "did you mean 'pink'"),
+        (lambda house, out: robossl.collect("CartPole-v1", policy="colored_noize", out=out), "did you mean 'colored_noise'"),
         (lambda house, out: robossl.collect("CartPole-v1", steps=0, out=out), "steps is 0"),
         (lambda house, out: robossl.pretrain(house / "nowhere", out=out), "no stream in"),
         (lambda house, out: robossl.pretrain(house / "stream", device="tpu", out=out), "no device 'tpu'"),
@@ -182,7 +182,7 @@ def test_a_strangers_env_has_what_a_vector_env_has(tmp_path):
 
 def test_a_run_from_python_takes_the_recipe_for_pictures_unless_told_how_to_learn() -> None:
     thirdparty_envs.register_strangers()
-    assert validate_config(LearnConfig(env="thirdparty/Picture-v0")).world == PIXEL_CONFIG
-    assert validate_config(LearnConfig(env="thirdparty/Good-v0")).world == WorldModelConfig()
-    told = LearnConfig(env="thirdparty/Picture-v0", world=WorldModelConfig(latent=16))
+    assert validate_config(LearnConfig(env="thirdparty/Picture-v0")).world_model == PIXEL_CONFIG
+    assert validate_config(LearnConfig(env="thirdparty/Good-v0")).world_model == WorldModelConfig()
+    told = LearnConfig(env="thirdparty/Picture-v0", world_model=WorldModelConfig(latent_dim=16))
     assert validate_config(told) == told

@@ -13,7 +13,7 @@ def test_a_config_written_as_toml_is_read_back(tmp_path):
         LearnConfig,
         (
             "here",
-            {"world.latent": 32, "agent.rounds": 2, "world.objectives": ("forward", "inverse:2"), "seed": 7},
+            {"world_model.latent_dim": 32, "agent.num_iterations": 2, "world_model.objectives": ("forward", "inverse:2"), "seed": 7},
         ),
     )
     (tmp_path / "config.toml").write_text(to_toml(config))
@@ -22,14 +22,14 @@ def test_a_config_written_as_toml_is_read_back(tmp_path):
 
 def test_flags_go_over_the_file():
     config = parse(
-        LearnConfig, ("a.toml", {"world.latent": 16, "steps": 5000}), ("flags", {"world.latent": "48"})
+        LearnConfig, ("a.toml", {"world_model.latent_dim": 16, "steps": 5000}), ("flags", {"world_model.latent_dim": "48"})
     )
-    assert (config.world.latent, config.steps) == (48, 5000)
+    assert (config.world_model.latent_dim, config.steps) == (48, 5000)
 
 
 def test_lists_are_given_with_commas_or_spaces():
-    for words in (["--world.objectives", "forward,inverse"], ["--world.objectives", "forward", "inverse"]):
-        assert parse(LearnConfig, ("flags", parse_overrides(words, LearnConfig))).world.objectives == (
+    for words in (["--world_model.objectives", "forward,inverse"], ["--world_model.objectives", "forward", "inverse"]):
+        assert parse(LearnConfig, ("flags", parse_overrides(words, LearnConfig))).world_model.objectives == (
             "forward",
             "inverse",
         )
@@ -37,19 +37,19 @@ def test_lists_are_given_with_commas_or_spaces():
 
 def test_yes_and_no_are_read_as_toml_and_python_write_them():
     for word, said in (("false", False), ("False", False), ("true", True), ("True", True)):
-        given = parse_overrides(["--world.straight", word], LearnConfig)
-        assert parse(LearnConfig, ("flags", given)).world.straight is said
+        given = parse_overrides(["--world_model.linear_skip", word], LearnConfig)
+        assert parse(LearnConfig, ("flags", given)).world_model.linear_skip is said
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"world.latnet": 3}, "did you mean 'world.latent'"),
-        ({"world.latent": "x"}, "world.latent is 'x'; expected int"),
-        ({"world.latent": -3}, "world.latent is -3"),
+        ({"world_model.latnet_dim": 3}, "did you mean 'world_model.latent_dim'"),
+        ({"world_model.latent_dim": "x"}, "world_model.latent_dim is 'x'; expected int"),
+        ({"world_model.latent_dim": -3}, "world_model.latent_dim is -3"),
         ({"steps": -4}, "steps is -4; expected 1 or more"),
         ({"evaluate.videos": "maybe"}, "expected bool"),
-        ({"explore.share": 2.0}, "explore.share is 2.0"),
+        ({"explore.fraction": 2.0}, "explore.fraction is 2.0"),
     ],
 )
 def test_a_wrong_setting_is_one_line(given, told):
@@ -62,8 +62,8 @@ def test_a_wrong_setting_is_one_line(given, told):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--wrold.latent", "3"], "did you mean 'world.latent'"),
-        (["--world.latent"], "has no value"),
+        (["--wrold_model.latent_dim", "3"], "did you mean 'world_model.latent_dim'"),
+        (["--world_model.latent_dim"], "has no value"),
         (["stray"], "one word too many"),
     ],
 )
@@ -87,5 +87,5 @@ def test_every_key_has_a_default():
 def test_steps_are_shared_between_exploring_and_acting():
     config = LearnConfig()
     assert config.explore_steps % config.explore.num_envs == 0
-    assert config.round_steps % config.agent.num_envs == 0
-    assert config.explore_steps + config.agent.rounds * config.round_steps <= config.steps
+    assert config.iteration_steps % config.agent.num_envs == 0
+    assert config.explore_steps + config.agent.num_iterations * config.iteration_steps <= config.steps

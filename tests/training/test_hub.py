@@ -19,7 +19,7 @@ from robossl.core.errors import OperationError, UsageError
 from robossl.training import hub
 from robossl.world_model import WorldModel, WorldModelConfig
 
-MODEL = WorldModelConfig(latent=8, encoder=(8,), predictor=(8,), inverse=(8,), decoder=(8,), ensemble=2)
+MODEL = WorldModelConfig(latent_dim=8, encoder_hidden=(8,), dynamics_hidden=(8,), inverse_hidden=(8,), decoder_hidden=(8,), ensemble_size=2)
 
 
 class StandIn(ThreadingHTTPServer):
@@ -126,7 +126,7 @@ def test_a_hub_that_refuses_is_named_and_the_model_stays(there, model, tmp_path)
     with pytest.raises(OperationError, match=words):
         hub.push(tmp_path / "model", "me/arm")
     assert not there.files
-    assert WorldModel.load(tmp_path / "model").latent == 8
+    assert WorldModel.load(tmp_path / "model").latent_dim == 8
 
 
 def test_it_is_asked_for_before_the_work_starts(there, tmp_path, monkeypatch) -> None:
@@ -142,7 +142,7 @@ def test_it_is_asked_for_before_the_work_starts(there, tmp_path, monkeypatch) ->
         "stream",
         "--quiet",
     )
-    learn = ("pretrain", "stream", "--updates", 1, "--threads", 1, "--out", "taught", "--quiet", "--push")
+    learn = ("pretrain", "stream", "--updates", 1, "--threads", 1, "--out", "taught", "--quiet", "--push-to-hub")
     assert "expected USER/NAME" in wrong(tmp_path, *learn, "arm")
     monkeypatch.setenv("HF_TOKEN", "bad")
     assert "asking the Hub who you are failed" in wrong(tmp_path, *learn, "me/arm")

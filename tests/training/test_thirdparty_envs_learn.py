@@ -20,7 +20,7 @@ from robossl.training import videos
 
 thirdparty_envs.register_strangers()
 
-SHORT = {"steps": 1000, "agent.rounds": 1, "explore.share": 0.8, "agent.learning_starts": 40}
+SHORT = {"steps": 1000, "agent.num_iterations": 1, "explore.fraction": 0.8, "agent.learning_starts": 40}
 ALL_ROWS = {"representation", "raw", "random", "do_nothing"}
 
 
@@ -68,7 +68,7 @@ def test_what_cannot_be_drawn_lacks_its_films_and_nothing_else(env, reason, tmp_
 def test_images_are_seen_through_the_representation_alone(tmp_path, monkeypatch):
     for name in ("_WINDOWS", "_REFERENCE"):  # few images will do for the health of a model nobody uses
         monkeypatch.setattr(f"robossl.world_model.diagnostics.{name}", 32)
-    report = learn("thirdparty/Picture-v0", tmp_path, world__image=44, world__batch=8, steps=880)
+    report = learn("thirdparty/Picture-v0", tmp_path, world_model__image_size=44, world_model__batch_size=8, steps=880)
     assert set(report["control"]["rows"]) == ALL_ROWS - {"raw"}
     assert "images only" in report["absent"]["control.raw"]
 
