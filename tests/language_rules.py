@@ -17,12 +17,20 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 SCANNED = ("robossl", "envs", "agents", "tests", "benchmarks", "examples", "docs", "assets")
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", "pyproject.toml")
+SUFFIXES = {".py", ".md", ".xml", ".html", ".j2", ".toml", ""}
 NOT_SCANNED = {  # they name the old words on purpose
     "tests/language_rules.py",
     "tests/test_language.py",
     "docs/glossary.md",
     "CHANGELOG.md",
 }
+
+
+# Paths about the mazes, whose rooms are meant.
+ROOMS = (
+    "(pointmaze|environments|test_planar_objects|references|gallery|negative-results|assets|README|world-model"
+    "|planner|goal)"
+)
 
 
 class Gone(NamedTuple):
@@ -37,7 +45,7 @@ GONE = (
     Gone(
         r"lanes?",
         "sub-environment (num_envs, env_index, env_ids)",
-        r"^(robossl/streams|tests/streams|docs/streams|benchmarks/streams)",
+        r"^(robossl|tests|docs|benchmarks)/streams",
     ),
     Gone(r"life|lives|lived|outlives?", "episode, trajectory, recorded, step"),
     Gone(r"wish(es|ed)?", "goal, target"),
@@ -55,7 +63,7 @@ GONE = (
     Gone(
         r"rooms?",
         "subpackage",
-        r"(pointmaze|two_room|environments|test_planar_objects|references|gallery|negative-results|assets|README|world-model|planner|goal)",
+        ROOMS,
     ),
     Gone(r"mend(s|ed|ing)?", "fix"),
     Gone(r"strangers?'?|foreign", "third-party"),
@@ -112,13 +120,18 @@ def _pieces(path: str, text: str) -> Iterator[tuple[int, str]]:
 
 def files(paths: list[str]) -> Iterator[Path]:
     """The source files and pages below `paths`."""
-    for name in paths:
-        path = ROOT / name
+    for given in paths:
+        path = ROOT / given
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in found:
-            if file.suffix in {".py", ".md", ".xml", ".html", ".j2", ".toml", ""} and file.is_file():
-                if file.relative_to(ROOT).as_posix() not in NOT_SCANNED and "__pycache__" not in file.parts:
-                    yield file
+            name = file.relative_to(ROOT).as_posix()
+            if (
+                file.suffix in SUFFIXES
+                and file.is_file()
+                and name not in NOT_SCANNED
+                and "__pycache__" not in name
+            ):
+                yield file
 
 
 def scan(paths: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The house rules as programs that read the source: who imports whom, what nobody uses, how a file begins."""
+"""Rules of the source code: direction of imports, circles, unsafe loading, first lines, length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDERS = {
     "robossl.assets": "assets",
 }
 
-# Package -> the packages its modules may import. "" is robossl/__init__.py.
+# Package -> the packages that its modules may import; "" is robossl/__init__.py.
 CORE_PACKAGES = {
     "core", "logging", "registry", "rollout", "streams", "world_model", "evaluation", "training", "env_checker", "cli",
 }  # fmt: skip
@@ -28,7 +28,7 @@ ALLOWED = {
     "registry": {"core", "registry"},
     "rollout": {"core", "rollout"},
     "streams": {"core", "streams"},
-    "world_model": {"core", "streams", "world_model"},
+    "world_model": {"core", "registry", "streams", "world_model"},
     "evaluation": {"core", "registry", "rollout", "streams", "world_model", "evaluation"},
     "training": CORE_PACKAGES - {"cli", "env_checker"} | {""},
     "env_checker": CORE_PACKAGES - {"cli"} | {""},
@@ -37,8 +37,8 @@ ALLOWED = {
     "agents": {"core", "rollout", "streams", "world_model", "agents"},
     "assets": set(),
 }
-LEAVES = ("envs", "agents", "assets")
-PLUGINS = "robossl.registry"  # the one place where leaves are looked up by name
+PLUGIN_PACKAGES = ("envs", "agents", "assets")
+REGISTRY = "robossl.registry"  # the only module that names plug-in packages
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 LONGEST = 400  # [lines]
 
@@ -46,33 +46,33 @@ LONGEST = 400  # [lines]
 class Import(NamedTuple):
     """One imported name, made absolute."""
 
-    target: str  # a module of ours by its full name, or whatever stands in the source
+    target: str  # full module name for modules of the project, else as written
     line: int
     relative: bool
-    at_import: bool  # runs when the module is imported: in no function, not for type checkers only
 
 
 class Module:
-    """A source file under the name by which it is imported."""
+    """A source file with the name by which it is imported."""
 
     def __init__(self, name: str, text: str, package: bool = False) -> None:
         self.name, self.text, self.package = name, text, package
         self.tree = ast.parse(text)
 
     @property
-    def room(self) -> str:
+    def subpackage(self) -> str:
         return (self.name.split(".") + [""])[1]
 
     def imports(self, known: Iterable[str]) -> Iterator[Import]:
-        for node, at_import in _walk(self.tree, True):
+        """Yield every import, in functions and for type checkers too."""
+        for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    yield Import(alias.name, node.lineno, False, at_import)
+                    yield Import(alias.name, node.lineno, False)
             elif isinstance(node, ast.ImportFrom):
                 base = self._absolute(node)
                 for alias in node.names:
                     full = f"{base}.{alias.name}"  # a name may be a module below
-                    yield Import(full if full in known else base, node.lineno, node.level > 0, at_import)
+                    yield Import(full if full in known else base, node.lineno, node.level > 0)
 
     def _absolute(self, node: ast.ImportFrom) -> str:
         above = self.name.split(".")
@@ -80,31 +80,15 @@ class Module:
         return ".".join([*above, *([node.module] if node.module else [])])
 
     def literals(self) -> Iterator[ast.Constant]:
-        """The strings of the source that are no docstrings."""
-        words = {id(n.value) for n in ast.walk(self.tree) if isinstance(n, ast.Expr)}
+        """Yield string constants that are not docstrings."""
+        docstrings = {id(n.value) for n in ast.walk(self.tree) if isinstance(n, ast.Expr)}
         for node in ast.walk(self.tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in words:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
                 yield node
 
 
-def _walk(node: ast.AST, at_import: bool) -> Iterator[tuple[ast.AST, bool]]:
-    """Every node below, and whether it runs when the module is imported."""
-    for child in ast.iter_child_nodes(node):
-        runs = at_import and not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            for part in child.body:
-                yield part, False
-                yield from _walk(part, False)
-            for part in child.orelse:
-                yield part, runs
-                yield from _walk(part, runs)
-            continue
-        yield child, runs
-        yield from _walk(child, runs)
-
-
-def read_house() -> list[Module]:
-    """Every module that is shipped."""
+def read_modules() -> list[Module]:
+    """Return every module that is installed."""
     modules = []
     for package, folder in FOLDERS.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -119,55 +103,55 @@ Rule = Callable[[Module, set[str]], Iterator[tuple[int, str]]]
 
 
 def keeps_direction(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
-    """Imports point down the house, never up and never across."""
-    for target, line, _, _ in module.imports(known):
+    """Imports follow the direction of docs/architecture.md."""
+    for target, line, _ in module.imports(known):
         if target.split(".")[0] == "robossl":
-            room = (target.split(".") + [""])[1]
-            if room not in ALLOWED[module.room]:
-                yield line, f"{module.room or 'robossl'} may not import {target}"
+            subpackage = (target.split(".") + [""])[1]
+            if subpackage not in ALLOWED[module.subpackage]:
+                yield line, f"{module.subpackage or 'robossl'} may not import {target}"
 
 
-def names_no_leaf(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
-    """The trunk hands leaves around and never names one, not even in a string to import."""
-    if module.room in LEAVES or module.name == PLUGINS:
+def names_no_plugin(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
+    """Core packages never name a robot or an agent module, not even in a string."""
+    if module.subpackage in PLUGIN_PACKAGES or module.name == REGISTRY:
         return
     for node in module.literals():
         if re.fullmatch(r"robossl\.(envs|agents)[\w.]*", node.value):
-            yield node.lineno, f"the trunk names a leaf: {node.value!r}; names are looked up in {PLUGINS}"
+            yield node.lineno, f"a core package names a plug-in: {node.value!r}; look names up in {REGISTRY}"
 
 
-def is_relative_among_leaves(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
-    """Inside a leaf folder imports are relative; to the trunk they are absolute."""
-    if module.room not in LEAVES:
+def is_relative_among_plugins(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
+    """Imports inside a plug-in package are relative; imports of core packages are absolute."""
+    if module.subpackage not in PLUGIN_PACKAGES:
         return
-    home = f"robossl.{module.room}"
-    for target, line, relative, _ in module.imports(known):
+    home = f"robossl.{module.subpackage}"
+    for target, line, relative in module.imports(known):
         at_home = target == home or target.startswith(home + ".")
         if at_home and not relative:
-            yield line, f"{target} is a neighbour; import it with a dot"
+            yield line, f"{target} is in the same plug-in package; use a relative import"
         if relative and not at_home:
-            yield line, f"{target} is not a neighbour; import it by its full name"
+            yield line, f"{target} is outside the plug-in package; use its full name"
 
 
-def imports_no_bare_leaf(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
-    """`envs`, `agents` and `assets` exist as parts of robossl only."""
-    for target, line, _, _ in module.imports(known):
-        if target.split(".")[0] in LEAVES:
-            yield line, f"import robossl.{target}, there is no {target}"
+def imports_no_bare_plugin(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
+    """`envs`, `agents` and `assets` are imported as parts of robossl."""
+    for target, line, _ in module.imports(known):
+        if target.split(".")[0] in PLUGIN_PACKAGES:
+            yield line, f"import robossl.{target} instead of {target}"
 
 
 def runs_no_loaded_code(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
-    """Nothing that is loaded can run: no pickle, no marshal, no eval, no exec, no torch.load."""
-    for target, line, _, _ in module.imports(known):
+    """Loading runs no code: no pickle, marshal, eval, exec or torch.load."""
+    for target, line, _ in module.imports(known):
         if target.split(".")[0] in RUNS_CODE:
             yield line, f"{target} runs what it loads"
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Name) and node.id in {"eval", "exec"}:
-            yield node.lineno, f"{node.id} runs whatever it is given"
+            yield node.lineno, f"{node.id} runs the text that it gets"
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.load":
-            yield node.lineno, "torch.load runs what it loads; see core/files.py"
+            yield node.lineno, "torch.load runs what it loads; see core/io.py"
         if isinstance(node, ast.ImportFrom) and node.module == "torch" and "load" in _names(node):
-            yield node.lineno, "torch.load runs what it loads; see core/files.py"
+            yield node.lineno, "torch.load runs what it loads; see core/io.py"
         if isinstance(node, ast.keyword) and ast.unparse(node) == "allow_pickle=True":
             yield node.value.lineno, "allow_pickle runs what it reads"
 
@@ -177,62 +161,72 @@ def _names(node: ast.ImportFrom) -> list[str]:
 
 
 def swallows_nothing(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
-    """An `except` says what it expects."""
+    """Every `except` names the exceptions."""
     for node in ast.walk(module.tree):
         if isinstance(node, ast.ExceptHandler) and node.type is None:
             yield node.lineno, "a bare except"
 
 
 def names_no_device(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
-    """Devices are given, not written into the source."""
+    """Devices are arguments, not constants."""
     for number, line in enumerate(module.text.splitlines(), 1):
         if re.search(r"cuda:\d", line):
-            yield number, "a device is written into the source"
+            yield number, "a device is a constant"
 
 
-def begins_with_what_it_is(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
-    """The first line of a file says what the thing is."""
-    words = ast.get_docstring(module.tree)
-    first = words.splitlines()[0].strip() if words else ""
+def begins_with_docstring(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
+    """The first line of a file is a docstring that names what the module provides."""
+    docstring = ast.get_docstring(module.tree)
+    first = docstring.splitlines()[0].strip() if docstring else ""
     if not first or module.tree.body[0].lineno != 1:
-        yield 1, "the first line does not say what this is"
+        yield 1, "the first line is not a docstring"
 
 
 def is_short(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
-    """A file that wants to be long holds two ideas."""
+    """A long file holds two ideas."""
     count = len(module.text.splitlines())
     if count > LONGEST:
-        yield count, f"{count} lines; {LONGEST} are the most"
+        yield count, f"{count} lines; at most {LONGEST}"
 
 
 RULES: list[Rule] = [
     keeps_direction,
-    names_no_leaf,
-    is_relative_among_leaves,
-    imports_no_bare_leaf,
+    names_no_plugin,
+    is_relative_among_plugins,
+    imports_no_bare_plugin,
     runs_no_loaded_code,
     swallows_nothing,
     names_no_device,
-    begins_with_what_it_is,
+    begins_with_docstring,
     is_short,
 ]
 
 
 def find_circle(modules: list[Module]) -> list[str]:
-    """Modules that need each other while they are being imported; empty when there is no such circle."""
+    """Return the modules of an import circle, empty if there is none. Lazy and type-only imports count.
+
+    Importing a name from a package counts as importing the package's `__init__`, except from inside it.
+    """
     known = {module.name for module in modules}
     graph: dict[str, set[str]] = {}
     for module in modules:
-        needed: set[str] = set()
-        for target, _, _, at_import in module.imports(known):
-            if at_import:
-                parts = target.split(".")
-                # importing a.b.c runs a and a.b first; those the module lies in are running already
-                above = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
-                needed |= {n for n in above if n == target or not module.name.startswith(n + ".")}
-        graph[module.name] = (needed & known) - {module.name}
+        targets = {target for target, _, _ in module.imports(known)}
+        graph[module.name] = {t for t in targets & known if not f"{module.name}.".startswith(f"{t}.")}
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
         return error.args[1]
     return []
+
+
+# Names that several packages use for the same role; a search by name finds the package with them.
+SHARED_MODULE_NAMES = {"config"}
+
+
+def repeated_module_names(modules: list[Module]) -> dict[str, list[str]]:
+    """Return module names that occur more than once, with their full names."""
+    found: dict[str, list[str]] = {}
+    for module in modules:
+        if not module.package:
+            found.setdefault(module.name.rpartition(".")[2], []).append(module.name)
+    return {name: full for name, full in found.items() if len(full) > 1 and name not in SHARED_MODULE_NAMES}
