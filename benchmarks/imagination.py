@@ -32,6 +32,7 @@ from robossl.evaluation.metrics.prediction import forward_skill, valid_predictio
 from robossl.streams import Recorder, Stream
 from robossl.training import evaluation_steps
 from robossl.training.agent_runner import AgentRunner
+from robossl.world_model.env import WorldModelEnv
 from robossl.world_model.reward_model import RewardModel
 
 _LANES = 16  # that an agent learns in
@@ -74,14 +75,16 @@ def compared(given: argparse.Namespace, seed: int, folder: Path) -> tuple[Run, d
     clock = Clock()
     other = derive(seed, "labelled") % 2**31
     free = robossl.collect(given.env, "colored_noise", given.rows, folder / "free", seed, num_envs=_LANES)
-    labelled = robossl.collect(given.env, "colored_noise", given.labelled, folder / "labelled", other, num_envs=_LANES)
+    labelled = robossl.collect(
+        given.env, "colored_noise", given.labelled, folder / "labelled", other, num_envs=_LANES
+    )
     clock.lap("collect")
     model = robossl.pretrain(free, given.updates, out=folder / "model", seed=seed, threads=given.threads)
     clock.lap("world model")
     reward = RewardModel(model, labelled, seed=seed)
     clock.lap("reward")
-    dream = model.as_env(
-        free, _LANES, given.horizon, reward, seed=seed, autoreset_mode=AutoresetMode.DISABLED
+    dream = WorldModelEnv(
+        model, free, _LANES, given.horizon, reward, seed=seed, autoreset_mode=AutoresetMode.DISABLED
     )
     real = registry.make_envs(given.env, _LANES, autoreset_mode=AutoresetMode.DISABLED)
     dreamer = AgentRunner("sac", Recorder.create(dream, folder / "dream"), seed, mode="raw", device="cpu")

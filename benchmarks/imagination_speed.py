@@ -2,7 +2,7 @@
 
 Steps a second of a world model's imagination, on the device, beside those of the env that it dreams of, on the CPU's
 threads, in turns. The model has the size of the default and has learned for a few updates only: what it knows costs
-nothing, its doubt is not asked (`trust=inf`), and it has no reward where the real env computes one.
+nothing, its doubt is not asked (`max_disagreement=inf`), and it has no reward where the real env computes one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from benchmarks.training_speed import learner, machine
 from robossl.training.config import thread_count
 from robossl.world_model import WorldModelConfig
 from robossl.world_model.device import resolve
+from robossl.world_model.env import WorldModelEnv
 
 _LIMIT = 10.0  # what we promise on CUDA with 4,096 envs
 _ROWS = 20_000  # [steps] of the stream that the dream starts from
@@ -53,9 +54,11 @@ def main() -> None:
 def compared(env: str, given: argparse.Namespace, threads: int, device: torch.device) -> dict[str, float]:
     """Median steps a second of both, and the median ratio within a turn."""
     with tempfile.TemporaryDirectory() as folder:
-        stream = robossl.collect(env, "colored_noise", _ROWS, f"{folder}/stream", num_envs=64, threads=threads)
+        stream = robossl.collect(
+            env, "colored_noise", _ROWS, f"{folder}/stream", num_envs=64, threads=threads
+        )
         model = learner(stream, device, WorldModelConfig()).publish()
-        dream = model.as_env(stream, given.num_envs, horizon=1000, trust=math.inf)
+        dream = WorldModelEnv(model, stream, given.num_envs, horizon=1000, max_disagreement=math.inf)
         real = robossl.make(env, given.num_envs, threads)
         dream.reset(seed=0), real.reset(seed=0)
         rates: dict[str, list[float]] = {"dream": [], "real": []}

@@ -100,18 +100,20 @@ def bare(taught: WorldModelTrainer) -> Callable[[int], None]:
         drawn = taught.stream.windows(config.batch, config.rollout, random, split="train")
         fields = ("observation", "action", "valid")
         ready.append(
-            SimpleNamespace(**{name: _moved(getattr(drawn, name), taught.model.device) for name in fields})
+            SimpleNamespace(
+                **{name: _moved(getattr(drawn, name), taught.ema_model.device) for name in fields}
+            )
         )
 
     def run(updates: int) -> None:
         for number in range(updates):
-            batch = encode_windows(taught.online, ready[number % _READY], taught.random)
+            batch = encode_windows(taught.model, ready[number % _READY], taught.random)
             losses = {name: chosen.loss(batch) for name, chosen in taught.objectives.items()}
-            taught.optimiser.zero_grad(set_to_none=True)
-            taught.balance.total(losses).backward()
+            taught.optimizer.zero_grad(set_to_none=True)
+            taught.loss_balancer.total(losses).backward()
             for parameters in taught.clipped:
                 torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-            taught.optimiser.step()
+            taught.optimizer.step()
 
     return run
 
@@ -147,12 +149,12 @@ def waiting(stream: Stream, device: torch.device, updates: int) -> float:
     ours.run(updates)
     torch.cuda.synchronize(device)
     passed = time.perf_counter() - began
-    if not isinstance(ours.take, CudaGraphStep) or ours.take.play is None:
+    if not isinstance(ours._train_step, CudaGraphStep) or ours._train_step.replay is None:
         raise RuntimeError("the step was not recorded")
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
     for _ in range(updates):
-        ours.take.play()
+        ours._train_step.replay()
     end.record()
     torch.cuda.synchronize(device)
     return max(0.0, 1 - start.elapsed_time(end) / 1e3 / passed)

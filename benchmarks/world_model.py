@@ -99,7 +99,7 @@ def measured(env: str, seed: int, world: WorldModelConfig, options: argparse.Nam
         options.device, options.threads, progress(),
     )  # fmt: skip
     judged = time.perf_counter()
-    found = {"settings": settings, **figures(model, stream, random, env, seed), "words": model.facts["words"]}
+    found = {"settings": settings, **figures(model, stream, random, env, seed), "words": model.metadata["messages"]}
     found["seconds"] = {
         "collect": round(taught - began, 1),
         "pretrain": round(judged - taught, 1),

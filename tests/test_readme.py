@@ -13,7 +13,7 @@ def test_the_ten_lines_of_python_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found: dict = {}
     exec(compile(code, "README.md", "exec"), found)
-    assert found["z"].shape == (64, found["model"].latent)
+    assert found["z"].shape == (64, found["model"].latent_dim)
     assert found["guess"].shape == found["action"].shape
     assert found["report"]["world"]["forward_skill"]["10"] > 0.5
     assert (tmp_path / "evaluations/reacher/report.html").is_file()

@@ -43,8 +43,8 @@ class RepresentationExtractor(BaseFeaturesExtractor):
                 f"the model was made for observations {spaces.format_space(shared.model.observation_space)}; "
                 f"this env has {spaces.format_space(observation_space)}"
             )
-        super().__init__(observation_space, shared.model.latent + sum(map(width, self._leaves.values())))
-        self._shared, self._scale = shared, latent_scale(observation_space, shared.model.latent)
+        super().__init__(observation_space, shared.model.latent_dim + sum(map(width, self._leaves.values())))
+        self._shared, self._scale = shared, latent_scale(observation_space, shared.model.latent_dim)
         self.register_buffer("fingerprint", torch.tensor(shared.fingerprint))
 
     def forward(self, observations: Any) -> Tensor:

@@ -28,9 +28,9 @@ class FeatureBuilder:
         self.space = space
         self.representation = representation
         self._vectors = {p: s for p, s in spaces.leaves(space).items() if not spaces.is_image(s)}
-        self.latent = representation.latent if representation is not None else 0
-        self.size = self.latent + sum(width(leaf) for leaf in self._vectors.values())
-        self._scale = np.float32(latent_scale(space, self.latent))
+        self.latent_dim = representation.latent_dim if representation is not None else 0
+        self.size = self.latent_dim + sum(width(leaf) for leaf in self._vectors.values())
+        self._scale = np.float32(latent_scale(space, self.latent_dim))
         if self.size == 0:
             raise UsageError(
                 "the observation has images only, and an agent on raw observations sees numbers only; "
@@ -51,9 +51,9 @@ class FeatureBuilder:
         """Go on with a newer version; its latent must have the same size."""
         if self.representation is None:
             raise UsageError("this agent acts on raw observations; it has no representation to renew")
-        if representation.latent != self.latent:
+        if representation.latent_dim != self.latent_dim:
             raise UsageError(
-                f"the representation has a latent of {representation.latent}; the agent was made for {self.latent}"
+                f"the representation has a latent of {representation.latent_dim}; the agent was made for {self.latent_dim}"
             )
         self.representation = representation
 

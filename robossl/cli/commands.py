@@ -168,7 +168,7 @@ def pretrain(options: Namespace) -> CommandResult:
         options.stream, updates, settings.world_model, options.out, settings.seed, settings.device,
         settings.threads, progress(options.quiet),
     )  # fmt: skip
-    path = model.facts["path"]
+    path = model.metadata["path"]
     text, found = f"latent of {model.latent_dim}, version {model.version}\n{path}", {"path": path}
     if options.push_to_hub:
         found["pushed"] = hub.push(path, options.push_to_hub)

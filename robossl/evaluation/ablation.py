@@ -15,10 +15,10 @@ from robossl.world_model.objectives import objective
 
 _FOUR = {  # the published comparison; the predictor follows as an onlooker where nothing else trains it
     "forward": ("forward",),
-    "inverse": ("inverse", "onlooker"),
+    "inverse": ("inverse", "forward_detached"),
     "sigreg": ("forward", "sigreg"),
 }
-_BLIND = ("observation",)  # objectives that do nothing for a model that reads images only
+_BLIND = ("reconstruction",)  # objectives that do nothing for a model that reads images only
 
 
 def variants(objectives: tuple[str, ...], images_only: bool = False) -> dict[str, tuple[str, ...]]:
@@ -35,8 +35,8 @@ def variants(objectives: tuple[str, ...], images_only: bool = False) -> dict[str
             continue
         rest = tuple(o for o in own if o != left)
         if _name(left) == "forward":
-            rest += ("onlooker",)
-        if _shaping(rest) - {"onlooker"}:
+            rest += ("forward_detached",)
+        if _shaping(rest) - {"forward_detached"}:
             rows[f"without_{_name(left)}"] = rest
     found: dict[str, tuple[str, ...]] = {}
     for row, chosen in rows.items():
@@ -54,7 +54,7 @@ def _shaping(objectives: tuple[str, ...]) -> set[str]:
 
 
 def _apart(chosen: str) -> bool:
-    return objective(_name(chosen)).apart
+    return objective(_name(chosen)).detached
 
 
 def evaluate_variant(model: Any, held: HeldOutData) -> dict[str, Any]:

@@ -141,5 +141,5 @@ def _spread(held: HeldOutData, model: Any) -> Section:
     return {
         "effective_rank": effective_rank(held.test_z),
         "dead_dimensions": dead_dimensions(held.test_z),
-        "latent": int(model.latent),
+        "latent": int(model.latent_dim),
     }

@@ -83,7 +83,6 @@ def env_of(path: str | Path) -> str:
 
 def load_model(path: str | Path, device: str = "auto") -> WorldModel:
     """The world model of a model folder or a run."""
-    registry.objectives()
     path = Path(path)
     if not (path / "model.safetensors").is_file():
         output_dirs.read_manifest(path, "run")

@@ -85,7 +85,7 @@ def create_agents(run: Experiment) -> str | None:
     }
     shared = Recorder(agent_envs(run), run.stream(), first_lane=run.config.explore.num_envs)
     try:
-        actor = AgentRunner(name, shared, seed, run.learner.model.frozen_copy(), **settings)
+        actor = AgentRunner(name, shared, seed, run.learner.ema_model.frozen_copy(), **settings)
     except UsageError as error:
         shared.env.close()
         return str(error)

@@ -51,7 +51,7 @@ def collect(
     if isinstance(policy, str) and not Path(policy).is_dir():
         registry.policy(policy)  # a wrong name is told before anything is made
     made = make(envs, num_envs, threads) if isinstance(envs, str) else envs
-    name = canonical_id(envs) if isinstance(envs, str) else registry.name_of(envs)
+    name = canonical_id(envs) if isinstance(envs, str) else registry.env_name(envs)
     label = policy if isinstance(policy, str) else type(policy).__name__
     settings = {"env": name, "policy": label, "steps": steps, "num_envs": made.num_envs, "seed": seed}
     acting = _policy(policy, made, seed)
@@ -92,7 +92,6 @@ def pretrain(
 ) -> WorldModel:
     """A world model from a stream, without reward; written to `out`. Without a config, by the recipe that fits."""
     check_count("updates", updates)
-    registry.objectives()
     source = stream if isinstance(stream, Stream) else Stream.open(stream)
     model = WorldModel(
         config or default_config_for(source.observation_space),
@@ -117,7 +116,7 @@ def pretrain(
         learner.publish()
         for words in learner.health()["words"]:
             say.message(words)
-        learner.model.save(folder)
+        learner.ema_model.save(folder)
         output_dirs.write_manifest(
             folder, "model", settings | {"world_model": to_dict(model.config)}, env=env, seed=seed,
             updates=learner.updates, stream=os.path.relpath(os.path.realpath(source.path), os.path.realpath(folder)),
@@ -125,8 +124,8 @@ def pretrain(
         )  # fmt: skip
     if ended is not None:
         raise ended
-    learner.model.facts["path"] = str(folder)
-    return learner.model
+    learner.ema_model.metadata["path"] = str(folder)
+    return learner.ema_model
 
 
 @dataclass(frozen=True)

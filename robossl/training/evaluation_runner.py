@@ -60,7 +60,7 @@ def evaluate(
     output_dirs.write_manifest(folder, "evaluation", settings, env=name, seed=seed, of=settings["of"])
     held = EVALUATION_SEED + seed
     if world is not None and source is not None:
-        learned = int(world.facts.get("updates", 0))
+        learned = int(world.metadata.get("updates", 0))
         measures.world, measures.absent = evaluation_steps.evaluate_world_model(
             world, source, name, held, learned, progress
         )

@@ -35,7 +35,6 @@ def learn(
     Interrupted by Ctrl-C it saves and raises `KeyboardInterrupt` with the words that say how to go on.
     """
     say = progress or shown()
-    registry.objectives()
     if resume:
         run = Experiment.resume(resume, say)
     else:
@@ -106,7 +105,7 @@ def goals(run: Experiment) -> None:
     with run.timed("goals"):
         try:
             run.results["goals"] = evaluation_steps.goals(
-                config.env, {"planner": run.learner.model}, run.stream(), config.goals.horizon, config.goals.trials,
+                config.env, {"planner": run.learner.ema_model}, run.stream(), config.goals.horizon, config.goals.trials,
                 run.evaluation_seed, run.threads, run.progress,
             )  # fmt: skip
         except UsageError as error:
@@ -117,11 +116,11 @@ def evaluate(run: Experiment) -> None:
     """The model on held-out episodes, videos, the report and its page."""
     config = run.config
     measures = evaluation_steps.EvaluationResults(
-        config.env, config.seed, device=str(run.learner.model.device)
+        config.env, config.seed, device=str(run.learner.ema_model.device)
     )
     with run.timed("evaluate"):
         measures.world, measures.absent = evaluation_steps.evaluate_world_model(
-            run.learner.model,
+            run.learner.ema_model,
             run.stream(),
             config.env,
             run.evaluation_seed,
@@ -133,7 +132,7 @@ def evaluate(run: Experiment) -> None:
         measures.health = run.results["health"]
         if config.evaluate.videos:
             measures.films = evaluation_steps.record_videos(
-                run.folder, config.env, run.learner.model, run.stream(), run.agent(), run.evaluation_seed,
+                run.folder, config.env, run.learner.ema_model, run.stream(), run.agent(), run.evaluation_seed,
                 measures.absent,
             )  # fmt: skip
         else:

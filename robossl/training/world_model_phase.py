@@ -36,10 +36,10 @@ def train_world_model(run: Experiment, target: int, between: Callable[[], None] 
 def save_model(run: Experiment) -> None:
     """The model as last published, with its health on its card, in the run's folder."""
     run.results["health"] = health = run.learner.health()
-    for words in health["words"]:
+    for words in health["messages"]:
         if not words.startswith("well"):
             run.progress.message(f"world model: {words}")
-    run.learner.model.save(run.folder / "model")
+    run.learner.ema_model.save(run.folder / "model")
     output_dirs.write_manifest(
         run.folder / "model", "model", env=run.config.env, seed=run.config.seed, stream="../stream"
     )

@@ -18,8 +18,8 @@ from robossl.world_model.array_types import tensor
 class ActionProcessor(nn.Module):
     """Env actions [..., *shape] <-> codes [..., A]. A side without a bound is taken as it is, unscaled."""
 
-    centre: Tensor  # [A]
-    reach: Tensor  # [A]
+    center: Tensor  # [A]
+    half_range: Tensor  # [A]
 
     def __init__(self, space: spaces.Space) -> None:
         """`RequestError` for a space that is neither Box nor Discrete."""
@@ -37,12 +37,12 @@ class ActionProcessor(nn.Module):
         self.space: spaces.Box | spaces.Discrete = space
         bounded = np.isfinite(low) & np.isfinite(high) & (high > low)
         low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
-        self.register_buffer("centre", _buffer((low + high) / 2), persistent=False)
-        self.register_buffer("reach", _buffer((high - low) / 2), persistent=False)
+        self.register_buffer("center", _buffer((low + high) / 2), persistent=False)
+        self.register_buffer("half_range", _buffer((high - low) / 2), persistent=False)
 
     def forward(self, action: Any) -> Tensor:
         """Codes [..., A] of env actions [..., *shape]."""
-        given = tensor(action, self.centre.device)
+        given = tensor(action, self.center.device)
         if isinstance(self.space, spaces.Discrete):
             return F.one_hot(given.long() - int(self.space.start), self.size).float()
         rank = len(self.space.shape)
@@ -51,7 +51,7 @@ class ActionProcessor(nn.Module):
                 f"an action of shape {tuple(given.shape)} was given; expected (..., *{self.space.shape})"
             )
         flat = given.float().reshape(*given.shape[: given.ndim - rank], self.size)
-        return (flat - self.centre) / self.reach
+        return (flat - self.center) / self.half_range
 
     def decode(self, code: Tensor) -> Tensor:
         """Env actions of codes [..., A]: Box clipped to its bounds, Discrete the likeliest."""
@@ -61,7 +61,7 @@ class ActionProcessor(nn.Module):
             torch.as_tensor(bound.reshape(-1), dtype=torch.float32, device=code.device)
             for bound in (self.space.low, self.space.high)
         )
-        flat = (code * self.reach + self.centre).clamp(low, high)
+        flat = (code * self.half_range + self.center).clamp(low, high)
         return flat.reshape(*flat.shape[:-1], *self.space.shape)
 
 

@@ -1,4 +1,4 @@
-"""What a world model is made of and how it learns; everything here is written into the model's folder."""
+"""Configuration of a world model: sizes, objectives and optimizer settings, stored in the model's folder."""
 
 from __future__ import annotations
 
@@ -11,109 +11,118 @@ from gymnasium import spaces
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.spaces import is_image, model_inputs
 
-SMALLEST_IMAGE = 44  # [pixels] that three convolutions leave something of
+MIN_IMAGE_SIZE = 44  # [pixels] the smallest image whose output is not empty after three convolutions
 
 
 @dataclass(frozen=True)
 class WorldModelConfig:
-    """Sizes, objectives and optimiser of a world model.
+    """Sizes, objectives and optimizer settings of a world model.
 
-    An objective is a name, or `name:weight` to weigh it differently from its own default
-    (`inverse:2`); the names are looked up by `robossl.world_model.objectives.objective`.
+    An entry of `objectives` is a name, or `name:weight` to replace the objective's default weight (`inverse:2`).
     """
 
-    latent: int = 64  # Z, up to about 4x the observation, at most 256
-    encoder: tuple[int, ...] = (256, 256)  # hidden widths
-    predictor: tuple[int, ...] = (256, 256)  # of each head
-    inverse: tuple[int, ...] = (256, 256)
-    decoder: tuple[int, ...] = (256,)
-    straight: bool = True  # each network also adds a linear map of its input
-    ensemble: int = 5  # heads of the predictor, each learning from its own share of every batch
-    image: int = 64  # [pixels] images are resized to this edge
-    shift: int = 0  # [pixels of that] each window's images move at random while learning, at most
-    objectives: tuple[str, ...] = ("forward", "inverse", "observation", "error")
-    rollout: int = 5  # [steps] predictions fed back while learning
-    batch: int = 256  # windows an update
+    latent_dim: int = 64  # Z; up to about 4 times the observation size, at most 256
+    encoder_hidden: tuple[int, ...] = (256, 256)  # hidden layer widths
+    dynamics_hidden: tuple[int, ...] = (256, 256)  # of each ensemble head
+    inverse_hidden: tuple[int, ...] = (256, 256)
+    decoder_hidden: tuple[int, ...] = (256,)
+    linear_skip: bool = True  # add a linear map of the input to the output of each network
+    ensemble_size: int = 5  # heads of the dynamics; each head learns from its own part of every batch
+    image_size: int = 64  # [pixels] images are resized to image_size x image_size
+    random_shift: int = (
+        0  # [pixels of the resized image] largest random shift of a window's images in training
+    )
+    objectives: tuple[str, ...] = ("forward", "inverse", "reconstruction", "error_prediction")
+    unroll_steps: int = 5  # [steps] length of the open-loop predictions in training
+    batch_size: int = 256  # windows in one gradient step
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
-    clip: float = 1.0  # largest norm of the gradient; what stands apart has a norm of its own
+    max_grad_norm: float = 1.0  # gradient clipping; each detached head is clipped by its own norm
 
     def __post_init__(self) -> None:
-        """`RequestError` for a value no model can be made of."""
-        for name in ("latent", "ensemble", "image", "rollout", "batch"):
-            _positive(name, getattr(self, name), int)
-        if self.image < SMALLEST_IMAGE:
-            raise UsageError(f"world.image is {self.image}; expected at least {SMALLEST_IMAGE} pixels")
-        if (
-            isinstance(self.shift, bool)
-            or not isinstance(self.shift, int)
-            or not 0 <= self.shift < self.image // 2
-        ):
+        """Check the values.
+
+        Raises:
+            UsageError: A value is outside its valid range.
+        """
+        for name in ("latent_dim", "ensemble_size", "image_size", "unroll_steps", "batch_size"):
+            _check_positive(name, getattr(self, name), int)
+        if self.image_size < MIN_IMAGE_SIZE:
             raise UsageError(
-                f"world.shift is {self.shift!r}; expected 0 to {self.image // 2 - 1} pixels, less than half an image"
+                f"world_model.image_size: expected {MIN_IMAGE_SIZE} pixels or more, got {self.image_size}"
             )
-        for name in ("learning_rate", "clip"):
-            _positive(name, getattr(self, name), float)
-        if not isinstance(self.straight, bool):
-            raise UsageError(f"world.straight is {self.straight!r}; expected True or False")
-        if self.weight_decay < 0:
-            raise UsageError(f"world.weight_decay is {self.weight_decay}; expected 0 or more")
-        for name in ("encoder", "predictor", "inverse", "decoder"):
-            for width in getattr(self, name):
-                _positive(f"{name} width", width, int)
-        if not self.encoder or not self.predictor:
-            raise UsageError("world.encoder and world.predictor need at least one hidden layer")
-        if self.batch < self.ensemble:
+        largest_shift = self.image_size // 2 - 1
+        if type(self.random_shift) is not int or not 0 <= self.random_shift <= largest_shift:
             raise UsageError(
-                f"world.batch is {self.batch}; each of the {self.ensemble} heads needs a window of its own"
+                f"world_model.random_shift: expected 0 to {largest_shift} pixels (less than half an image), "
+                f"got {self.random_shift!r}"
+            )
+        for name in ("learning_rate", "max_grad_norm"):
+            _check_positive(name, getattr(self, name), float)
+        if not isinstance(self.linear_skip, bool):
+            raise UsageError(f"world_model.linear_skip: expected True or False, got {self.linear_skip!r}")
+        if self.weight_decay < 0:
+            raise UsageError(f"world_model.weight_decay: expected 0 or more, got {self.weight_decay}")
+        for name in ("encoder_hidden", "dynamics_hidden", "inverse_hidden", "decoder_hidden"):
+            for width in getattr(self, name):
+                _check_positive(name, width, int)
+        for name in ("encoder_hidden", "dynamics_hidden"):
+            if not getattr(self, name):
+                raise UsageError(f"world_model.{name}: expected at least one hidden layer width, got none")
+        if self.batch_size < self.ensemble_size:
+            raise UsageError(
+                f"world_model.batch_size: expected at least one window for each of the {self.ensemble_size} "
+                f"ensemble heads, got {self.batch_size}"
             )
         if not self.objectives:
-            raise UsageError("world.objectives is empty; a world model needs something to learn")
+            raise UsageError("world_model.objectives: expected at least one objective, got none")
         self.weights()
 
     def weights(self) -> dict[str, float | None]:
-        """The objectives asked for, with the weight asked for (None: the objective's own)."""
-        found: dict[str, float | None] = {}
+        """Return the objectives by name with their weights; None means the objective's default weight."""
+        weights: dict[str, float | None] = {}
         for entry in self.objectives:
             name, colon, weight = entry.partition(":")
-            if name in found:
-                raise UsageError(f"objective {name!r} is named twice in world.objectives")
+            if name in weights:
+                raise UsageError(f"world_model.objectives: objective {name!r} is listed twice; list it once")
             try:
-                found[name] = float(weight) if colon else None
+                weights[name] = float(weight) if colon else None
             except ValueError:
-                raise UsageError(f"objective {entry!r}: {weight!r} is no weight; expected a number") from None
-        return found
+                raise UsageError(
+                    f"world_model.objectives: expected name:number, got {entry!r}; write for example {name}:2"
+                ) from None
+        return weights
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return the config as a dict that JSON can store."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> WorldModelConfig:
-        """The inverse of `to_json`; an unknown key is answered with the known ones."""
+        """Return the config that `to_json` stored; an unknown key raises UsageError with the known keys."""
         known = {field.name for field in dataclasses.fields(cls)}
         for name in value:
             if name not in known:
-                raise unknown_name_error("world setting", name, known)
+                raise unknown_name_error("world model setting", name, known)
         settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
         return cls(**settings)
 
 
-def _positive(name: str, value: Any, kind: type) -> None:
+def _check_positive(name: str, value: Any, kind: type) -> None:
     number = isinstance(value, int) or (kind is float and isinstance(value, float))
     if not number or isinstance(value, bool) or not value > 0:
-        raise UsageError(f"world.{name} is {value!r}; expected a positive {kind.__name__}")
+        raise UsageError(f"world_model.{name}: expected a positive {kind.__name__}, got {value!r}")
 
 
-PIXEL_CONFIG = WorldModelConfig(  # the recipe for images on a few CPU cores
-    batch=64,
-    rollout=4,
-    straight=False,  # with lines, motion drowns place
-    objectives=("forward", "inverse:10", "picture:10", "error"),
+PIXEL_CONFIG = WorldModelConfig(  # preset for image observations on a few CPU cores
+    batch_size=64,
+    unroll_steps=4,
+    linear_skip=False,  # with linear skips z holds motion and hardly any position
+    objectives=("forward", "inverse:10", "image_reconstruction:10", "error_prediction"),
 )
 
 
 def default_config_for(observation_space: spaces.Space) -> WorldModelConfig:
-    """What to learn with where nothing else was asked for: `PIXELS` where images are all there is to read."""
+    """Return the default config: `PIXEL_CONFIG` if all inputs of the model are images."""
     images = all(is_image(leaf) for leaf in model_inputs(observation_space).values())
     return PIXEL_CONFIG if images else WorldModelConfig()

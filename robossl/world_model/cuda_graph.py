@@ -53,28 +53,28 @@ class CudaGraphStep:
         """`record` gives what plays a recording of its argument back, and the tensor it writes its result to."""
         self._step, self._device, self._random, self._record = step, device, random, record
         self._eager = False
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Record anew: weights or optimiser are no longer where they were."""
         self._taken = 0  # steps of the warm-up
         self._inputs: SimpleNamespace | None = None
-        self.play: Callable[[], None] | None = None  # one more step with the window that lies there
+        self.replay: Callable[[], None] | None = None  # one more step with the window that lies there
         self._losses = torch.zeros(())
 
     def __call__(self, window: Any) -> Tensor:
         """One step; the losses are a tensor of their own."""
         given = _each(window, _host)
         if self._inputs is None or _shapes(given) != _shapes(self._inputs):
-            self.forget()
+            self.reset()
             self._inputs = _each(given, self._empty)
         for source, target in zip(_leaves(given), _leaves(self._inputs), strict=True):
             target.copy_(source, non_blocking=True)
         if self._eager or self._taken < _WARM_UP:
             return self._first()
-        if self.play is None:
+        if self.replay is None:
             try:
-                self.play, self._losses = self._record(lambda: self._step(self._inputs))
+                self.replay, self._losses = self._record(lambda: self._step(self._inputs))
             except RuntimeError as error:
                 self._eager = True
                 reason = str(error).strip().split("\n")[0]
@@ -84,7 +84,7 @@ class CudaGraphStep:
                     stacklevel=2,
                 )
                 return self._step(self._inputs)
-        self.play()
+        self.replay()
         return self._losses.clone()
 
     def _first(self) -> Tensor:

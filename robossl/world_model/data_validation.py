@@ -17,7 +17,7 @@ from robossl.world_model.model import WorldModel
 _ROWS = 4096  # transitions of train that are looked at; fewer where there are images
 _IMAGES = 256
 _SAME = 1e-6  # relative spread below which numbers count as constant
-_ACTING = ("inverse", "endpoint")  # objectives that want to know what was done
+_ACTING = ("inverse", "multistep_inverse")  # objectives that want to know what was done
 
 
 def check_training_data(model: WorldModel, stream: Any, objectives: Any, seed: int = 0) -> None:
@@ -35,7 +35,7 @@ def check_training_data(model: WorldModel, stream: Any, objectives: Any, seed: i
     if wanted and not _varies(window.action[window.valid].reshape(int(window.valid.sum()), -1)):
         raise UsageError(
             f"the action is the same in all {rows:,} transitions of train that were looked at, so {wanted[0]!r} "
-            "has nothing to tell apart; collect with --policy pink or random, or leave it out of world.objectives"
+            "has nothing to tell apart; collect with --policy colored_noise or random, or leave it out of world_model.objectives"
         )
 
 

@@ -38,7 +38,7 @@ def compute_diagnostics(model: WorldModel, stream: Any, seed: int = 0) -> dict[s
     words = _verdict(figures, model, _least_rank(batch))
     if split != "validation":
         words.append("there is no validation episode yet; these figures are of the training episodes")
-    return {**figures, "words": words}
+    return {**figures, "messages": words}
 
 
 def _windows(model: WorldModel, stream: Any, seed: int) -> tuple[EncodedBatch, str]:
@@ -148,11 +148,11 @@ def _verdict(figures: dict[str, float], model: WorldModel, least_rank: float) ->
     words = []
     if figures["effective_rank"] < least_rank or figures["spread_mean"] < _STILL:
         words.append(
-            f"COLLAPSED: {model.latent} latent dimensions carry {figures['effective_rank']:.1f} directions; "
+            f"COLLAPSED: {model.latent_dim} latent dimensions carry {figures['effective_rank']:.1f} directions; "
             "the model tells next to nothing apart"
         )
-    elif figures["dead_dimensions"] > model.latent / 2:
-        words.append(f"{figures['dead_dimensions']:.0f} of {model.latent} latent dimensions never change")
+    elif figures["dead_dimensions"] > model.latent_dim / 2:
+        words.append(f"{figures['dead_dimensions']:.0f} of {model.latent_dim} latent dimensions never change")
     skill = figures.get("forward_skill_1", np.nan)
     if skill < 0:
         words.append("it predicts one step worse than saying that nothing moves")

@@ -37,7 +37,7 @@ class EncodedBatch:
     @cached_property
     def share(self) -> int:
         """Windows each head of the ensemble learns from."""
-        return self.z.shape[0] // self.model.predictor.heads
+        return self.z.shape[0] // self.model.dynamics.heads
 
     @cached_property
     def open_loop(self) -> Tensor:
@@ -45,7 +45,7 @@ class EncodedBatch:
 
         Each head sees its own share of the windows: N = E * share, and row n belongs to window n.
         """
-        predictor = self.model.predictor
+        predictor = self.model.dynamics
         heads, count, steps = predictor.heads, predictor.heads * self.share, self.code.shape[1]
         code = self.code[:count].reshape(heads, self.share, steps, -1)
         path = [self.z[:count, 0].reshape(heads, self.share, -1)]
@@ -71,7 +71,7 @@ def encode_windows(model: WorldModel, window: Any, random: torch.Generator, shif
         mask, action = mask[:, 1:], action[:, 1:]
     vector = coder.vector(parts) if coder.vectors else None
     z = model.encoder(
-        vector, random_shift(images, shift / model.config.image, random) if shift and images else images
+        vector, random_shift(images, shift / model.config.image_size, random) if shift and images else images
     )
     if vector is None:
         vector = z.new_zeros(*z.shape[:2], 0)

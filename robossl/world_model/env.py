@@ -37,7 +37,7 @@ class WorldModelEnv(VectorEnv):
     caller's own function of observation, action and next observation (zero without one).
     In a goal env the goal desired is that of the row, and the goal achieved is told from what is decoded
     (`Wishes`); where the reward is one of goals (`reward.of_goals`), `compute_reward` is it, for hindsight.
-    Infos: `disagreement` (n,) of the step just made, 0 at a reset; `ended_by` (n,) "horizon" or "doubt"
+    Infos: `disagreement` (n,) of the step just made, 0 at a reset; `ended_by` (n,) "horizon" or "uncertainty"
     where an episode was truncated.
     """
 
@@ -46,9 +46,9 @@ class WorldModelEnv(VectorEnv):
         model: WorldModel,
         stream: Any,
         num_envs: int,
-        horizon: int,
+        horizon: int = 25,
         reward: Reward | None = None,
-        trust: float | None = None,
+        max_disagreement: float | None = None,
         seed: int = 0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -65,12 +65,12 @@ class WorldModelEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.starts, self.wishes = _starts(self.model, stream, seed)  # [S, Z]
-        self.trust = (
+        self.max_disagreement = (
             trusting.disagreement_threshold(self.model, stream, min(horizon, _STEPS), seed)
-            if trust is None
-            else trust
+            if max_disagreement is None
+            else max_disagreement
         )
-        of_goals = getattr(reward, "of_goals", None)
+        of_goals = getattr(reward, "goal_reward", None)
         if self.wishes is not None and of_goals is not None:
             self.compute_reward = lambda achieved, desired, _infos: of_goals(achieved, desired)
         self.randoms = [generator(seed, "dream", lane) for lane in range(num_envs)]
@@ -106,7 +106,7 @@ class WorldModelEnv(VectorEnv):
         rewards = np.zeros(self.num_envs)
         if self.reward:
             rewards = np.where(fresh, 0.0, self.reward(before, actions, observation)).astype(np.float64)
-        self.ended = ~fresh & ((self.elapsed >= self.horizon) | (spread > self.trust))
+        self.ended = ~fresh & ((self.elapsed >= self.horizon) | (spread > self.max_disagreement))
         truncated, infos = self.ended.copy(), self._infos(spread, self.ended)
         if self.autoreset == AutoresetMode.SAME_STEP and truncated.any():
             infos |= self._final(observation, infos, truncated)
@@ -139,13 +139,13 @@ class WorldModelEnv(VectorEnv):
         return {"observation": seen, ACHIEVED: achieved, DESIRED: self.wishes.desired[self.rows]}
 
     def _infos(self, spread: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
-        why = np.where(ended, np.where(spread > self.trust, "doubt", "horizon"), "")
+        why = np.where(ended, np.where(spread > self.max_disagreement, "uncertainty", "horizon"), "")
         everywhere = np.ones(self.num_envs, bool)
         return {
             "disagreement": spread,
             "_disagreement": everywhere,
-            "ended_by": why,
-            "_ended_by": ended.copy(),
+            "truncation_reason": why,
+            "_truncation_reason": ended.copy(),
         }
 
     def _final(self, observation: Any, infos: dict[str, Any], ended: np.ndarray) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class WorldModelEnv(VectorEnv):
             "starts": self.starts.clone(),
             "rows": self.rows.copy(),
             "wishes": None if self.wishes is None else self.wishes.get_checkpoint(),
-            "trust": float(self.trust),
+            "trust": float(self.max_disagreement),
             "randoms": [generator_state(random) for random in self.randoms],
         }
 
@@ -182,7 +182,7 @@ class WorldModelEnv(VectorEnv):
             torch.tensor(np.asarray(tree[k])).to(self.model.device) for k in ("z", "starts")
         )
         self.elapsed, self.ended = np.array(tree["elapsed"]), np.array(tree["ended"])
-        self.rows, self.trust = np.array(tree["rows"]), float(tree["trust"])
+        self.rows, self.max_disagreement = np.array(tree["rows"]), float(tree["trust"])
         if self.wishes is not None:
             self.wishes.set_checkpoint(tree["wishes"])
         for random, state in zip(self.randoms, tree["randoms"]):
@@ -191,7 +191,7 @@ class WorldModelEnv(VectorEnv):
 
 def _seen(model: WorldModel) -> spaces.Space:
     """What a lane shows: the decoded observation, or the latent where only images could be decoded; and goals."""
-    shown: spaces.Space = spaces.Box(-np.inf, np.inf, (model.latent,), np.float32)
+    shown: spaces.Space = spaces.Box(-np.inf, np.inf, (model.latent_dim,), np.float32)
     if model.decoder is not None:
         shown = model.observations.decoded_space
     whole = model.observation_space

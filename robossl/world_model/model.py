@@ -46,9 +46,9 @@ class WorldModel(nn.Module):
         super().__init__()
         self.config, self.seed = config, int(seed)
         self.observation_space, self.action_space = observation_space, action_space
-        self.latent = config.latent  # Z
+        self.latent_dim = config.latent_dim  # Z
         self.version = 0  # raised by WorldLearner.publish
-        self.facts: dict[str, Any] = {}  # for the card: what it was trained on, its health
+        self.metadata: dict[str, Any] = {}  # for the card: what it was trained on, its health
         with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global generator
             torch.default_generator.manual_seed(derive(seed, "world", "weights"))
             self.observations = ObservationProcessor(observation_space)
@@ -56,23 +56,29 @@ class WorldModel(nn.Module):
             self.encoder = Encoder(
                 self.observations.size,
                 {path: shape[-1] for path, shape in self.observations.images.items()},
-                config.image,
-                config.encoder,
-                config.latent,
-                config.straight,
+                config.image_size,
+                config.encoder_hidden,
+                config.latent_dim,
+                config.linear_skip,
             )
-            self.predictor = Ensemble(
-                config.latent, self.actions.size, config.predictor, config.ensemble, config.straight
+            self.dynamics = Ensemble(
+                config.latent_dim,
+                self.actions.size,
+                config.dynamics_hidden,
+                config.ensemble_size,
+                config.linear_skip,
             )
-            self.inverse = MLP(2 * config.latent, config.inverse, self.actions.size, config.straight)
+            self.inverse = MLP(
+                2 * config.latent_dim, config.inverse_hidden, self.actions.size, config.linear_skip
+            )
             self.decoder = (
-                MLP(config.latent, config.decoder, self.observations.size, config.straight)
+                MLP(config.latent_dim, config.decoder_hidden, self.observations.size, config.linear_skip)
                 if self.observations.vectors
                 else None  # images are not decoded
             )
-            if config.shift and not self.observations.images:
+            if config.random_shift and not self.observations.images:
                 raise UsageError(
-                    f"world.shift is {config.shift} and moves images; this model reads {format_space(observation_space)}"
+                    f"world_model.random_shift is {config.random_shift} and moves images; this model reads {format_space(observation_space)}"
                 )
             for name in config.weights():
                 if objective(name).images and not self.observations.images:
@@ -80,8 +86,8 @@ class WorldModel(nn.Module):
                         f"objective {name!r} looks at images; this model reads {format_space(observation_space)}"
                     )
             # what stands apart draws its weights last, so that everybody else draws the same without it
-            names = sorted(config.weights(), key=lambda name: objective(name).apart)
-            built = {name: objective(name).build for name in names}
+            names = sorted(config.weights(), key=lambda name: objective(name).detached)
+            built = {name: objective(name).make_head for name in names}
             self.heads = nn.ModuleDict(
                 {name: build(config, self.actions.size) for name, build in built.items() if build is not None}
             )
@@ -136,11 +142,11 @@ class WorldModel(nn.Module):
     def ensemble_predictions(self, z: Tensor, code: Tensor, heads: slice = slice(None)) -> Tensor:
         """What each head expects after z [..., Z] and codes [..., A]: [E, ..., Z]."""
         lead = torch.broadcast_shapes(z.shape[:-1], code.shape[:-1])
-        count = len(range(*heads.indices(self.predictor.heads)))
+        count = len(range(*heads.indices(self.dynamics.heads)))
         spread = [
             x.expand(*lead, x.shape[-1]).reshape(-1, x.shape[-1]).expand(count, -1, -1) for x in (z, code)
         ]
-        return self.predictor(*spread, heads).reshape(count, *lead, self.latent)
+        return self.dynamics(*spread, heads).reshape(count, *lead, self.latent_dim)
 
     def uncertainty(self, z: Any, action: Any) -> Any:
         """A typical error [...] of `predict`, in units of a latent's spread, told before the step is made.
@@ -153,9 +159,9 @@ class WorldModel(nn.Module):
         def compute() -> Tensor:
             now, code = tensor(z, self.device), self.actions(action)
             square = _variance(self.ensemble_predictions(now, code))
-            if "error" in self.heads:
+            if "error_prediction" in self.heads:
                 now, code = (x.expand(*square.shape, x.shape[-1]) for x in (now, code))
-                square = square + self.heads["error"](now, code).exp()
+                square = square + self.heads["error_prediction"](now, code).exp()
             return square.sqrt()
 
         return match_array_type(z, action, compute=compute)
@@ -171,17 +177,17 @@ class WorldModel(nn.Module):
         )
 
     def infer_action(self, z: Any, later: Any, steps: int = 1) -> Any:
-        """The env action at z [..., Z] towards `later`, `steps` ahead (beyond 1: objective `endpoint`)."""
+        """The env action at z [..., Z] towards `later`, `steps` ahead (beyond 1: objective `multistep_inverse`)."""
 
         def compute() -> Tensor:
             now, then = tensor(z, self.device), tensor(later, self.device)
             if steps == 1:
                 return self.actions.decode(self.inverse(torch.cat([now, then - now], -1)))
-            if "endpoint" not in self.heads:
+            if "multistep_inverse" not in self.heads:
                 raise UsageError(
-                    f"this model infers actions over 1 step, not {steps}; add 'endpoint' to world.objectives"
+                    f"this model infers actions over 1 step, not {steps}; add 'multistep_inverse' to world_model.objectives"
                 )
-            return self.actions.decode(self.heads["endpoint"](now, then, torch.tensor(float(steps))))
+            return self.actions.decode(self.heads["multistep_inverse"](now, then, torch.tensor(float(steps))))
 
         return match_array_type(z, later, compute=compute)
 

@@ -45,7 +45,7 @@ def save(model: WorldModel, folder: str | Path) -> None:
             "observation_space": to_json(model.observation_space),
             "action_space": to_json(model.action_space),
             "config": model.config.to_json(),
-            "facts": model.facts,
+            "metadata": model.metadata,
         },
     )
 
@@ -64,7 +64,7 @@ def load(kind: type[Model], folder: str | Path, device: str | torch.device = "au
     try:
         config, seed = WorldModelConfig.from_json(head["config"]), int(head["seed"])
         spaces = from_json(head["observation_space"]), from_json(head["action_space"])
-        version, facts = int(head["version"]), dict(head["facts"])
+        version, facts = int(head["version"]), dict(head["metadata"])
     except (KeyError, TypeError, AttributeError) as error:
         raise CorruptedFileError(f"{folder / 'config.json'} is damaged: {error!r}") from error
     model = kind(config, *spaces, seed=seed)
@@ -76,7 +76,7 @@ def load(kind: type[Model], folder: str | Path, device: str | torch.device = "au
             f"{path} holds version {metadata.get('version')}, config.json speaks of version {version}"
         )
     load_arrays_strict(model, arrays, str(path))
-    model.version, model.facts = version, facts
+    model.version, model.metadata = version, facts
     return model.to(resolve(device))
 
 
@@ -102,13 +102,13 @@ def card(model: WorldModel) -> str:
         f"# World model, version {model.version}",
         "",
         f"Reads `{format_space(model.observation_space)}`, acts in `{format_space(model.action_space)}`.",
-        f"Latent {model.latent}, {sizes:,} weights, objectives {', '.join(model.config.objectives)}.",
+        f"Latent {model.latent_dim}, {sizes:,} weights, objectives {', '.join(model.config.objectives)}.",
         "It was trained without reward, task, success or time. Load it with",
         '`robossl.world_model.WorldModel.load("<this folder>")`.',
         "",
     ]
-    facts = {k: v for k, v in model.facts.items() if k != "words"}
+    facts = {k: v for k, v in model.metadata.items() if k != "messages"}
     if facts:
         lines += ["| fact | value |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in facts.items()), ""]
-    lines += [f"* {word}" for word in model.facts.get("words", [])]
+    lines += [f"* {word}" for word in model.metadata.get("messages", [])]
     return "\n".join(lines).rstrip() + "\n"

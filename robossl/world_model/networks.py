@@ -26,13 +26,13 @@ class MLP(nn.Module):
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.SiLU()]
-        self.bent = nn.Sequential(*layers, nn.Linear(widths[-1], out))
-        self.straight = nn.Linear(size, out, bias=False) if straight else None
+        self.mlp = nn.Sequential(*layers, nn.Linear(widths[-1], out))
+        self.skip = nn.Linear(size, out, bias=False) if straight else None
 
     def forward(self, x: Tensor) -> Tensor:
         """The outputs [..., O]."""
-        y: Tensor = self.bent(x)
-        return y if self.straight is None else y + self.straight(x)
+        y: Tensor = self.mlp(x)
+        return y if self.skip is None else y + self.skip(x)
 
 
 class ImageEncoder(nn.Module):
@@ -79,15 +79,15 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.names = list(images)
-        self.eyes = nn.ModuleList(ImageEncoder(channels, edge) for channels in images.values())
-        self.body = MLP(size + _IMAGE_FEATURES * len(images), hidden, latent, straight)
+        self.image_encoders = nn.ModuleList(ImageEncoder(channels, edge) for channels in images.values())
+        self.trunk = MLP(size + _IMAGE_FEATURES * len(images), hidden, latent, straight)
         self.out = nn.LayerNorm(latent, elementwise_affine=False)  # no other scale to shrink
 
     def forward(self, vector: Tensor | None, images: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
         """`images`: frame and the frame before it, by name."""
         features = [] if vector is None else [vector]
-        features += [eye(*images[name]) for name, eye in zip(self.names, self.eyes)]
-        return self.out(self.body(torch.cat(features, -1)))
+        features += [eye(*images[name]) for name, eye in zip(self.names, self.image_encoders)]
+        return self.out(self.trunk(torch.cat(features, -1)))
 
 
 class Ensemble(nn.Module):
@@ -102,7 +102,7 @@ class Ensemble(nn.Module):
         self.heads = heads
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(heads, i, o)) for i, o in pairwise(sizes))
         self.biases = nn.ParameterList(nn.Parameter(torch.empty(heads, 1, o)) for o in sizes[1:])
-        self.straight = nn.Parameter(torch.zeros(heads, latent + action, latent)) if straight else None
+        self.skip = nn.Parameter(torch.zeros(heads, latent + action, latent)) if straight else None
         with torch.no_grad():  # as in a Linear
             for weight, bias in zip(self.weights, self.biases):
                 bound = 1 / math.sqrt(weight.shape[1])
@@ -118,6 +118,6 @@ class Ensemble(nn.Module):
             x = torch.baddbmm(bias[heads], x, weight[heads])
             x = F.silu(F.layer_norm(x, x.shape[-1:]))
         moved = torch.baddbmm(last_bias[heads], x, last_weight[heads])
-        if self.straight is not None:
-            moved = torch.baddbmm(moved, given, self.straight[heads])
+        if self.skip is not None:
+            moved = torch.baddbmm(moved, given, self.skip[heads])
         return F.layer_norm(z + _STEP * moved, z.shape[-1:])

@@ -36,4 +36,4 @@ def fit_normalizer(coder: ObservationProcessor, stream: Any, seed: int) -> None:
     change = ((raw[:, 1] - raw[:, 0]) / scale).square().mean(0).sqrt()
     coder.mean.copy_(mean)
     coder.scale.copy_(scale)
-    coder.change.copy_(torch.where(change > 1e-4, change, torch.ones_like(change)))
+    coder.delta_std.copy_(torch.where(change > 1e-4, change, torch.ones_like(change)))

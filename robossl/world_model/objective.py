@@ -18,14 +18,16 @@ class Objective:
 
     loss: Callable[[EncodedBatch], Tensor]
     weight: float = 1.0
-    grounds: bool = False  # ties latents to what is really seen or done: cannot be met by a constant latent
+    prevents_collapse: bool = (
+        False  # ties latents to what is really seen or done: cannot be met by a constant latent
+    )
     images: bool = False  # looks at images: of no use to a model that reads none
-    build: Callable[[WorldModelConfig, int], nn.Module] | None = (
+    make_head: Callable[[WorldModelConfig, int], nn.Module] | None = (
         None  # (config, action code size) -> model.heads[name]
     )
-    apart: bool = False  # shapes its own head only: the rest learns the same without it, to the bit
+    detached: bool = False  # shapes its own head only: the rest learns the same without it, to the bit
 
     def __post_init__(self) -> None:
         """`RequestError` for what stands apart and has nothing to shape."""
-        if self.apart and self.build is None:
-            raise UsageError("an objective that stands apart shapes its own head; give `build` as well")
+        if self.detached and self.make_head is None:
+            raise UsageError("an objective that stands apart shapes its own head; give `make_head` as well")

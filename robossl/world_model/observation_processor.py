@@ -25,7 +25,7 @@ class ObservationProcessor(nn.Module):
 
     mean: Tensor  # [D]
     scale: Tensor  # [D] standard deviation; 1 where an observation never changes
-    change: Tensor  # [D] root mean square of one step's change, in units of `scale`
+    delta_std: Tensor  # [D] root mean square of one step's change, in units of `scale`
 
     def __init__(self, space: spaces.Space) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class ObservationProcessor(nn.Module):
         self.size = sum(self.sizes.values())  # D
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("scale", torch.ones(self.size))
-        self.register_buffer("change", torch.ones(self.size))
+        self.register_buffer("delta_std", torch.ones(self.size))
 
     def parts(self, observation: Any) -> dict[str, Any]:
         """The leaves a model reads, by path; a goal env's observation may come alone, without the goals."""

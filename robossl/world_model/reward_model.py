@@ -34,14 +34,14 @@ class RewardModel:
         self.goals = is_goal_space(model.observation_space)
         if not self.goals and not model.observations.vectors:
             raise UsageError("a reward is learned from vector observations; this model reads images only")
-        self.of_goals = self._of_goals if self.goals else None
+        self.goal_reward = self._goal_reward if self.goals else None
         self.model, self.stream = model, stream
         random = generator(seed, "world", "reward")
         self.scale = self._goal_scale(random)  # (G,) of goals
         seen, reward = self._draw(8 * _BATCH, random, "train")
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive(seed, "world", "reward"))
-            self.network = MLP(seen.shape[-1], _HIDDEN, 1, model.config.straight).to(model.device)
+            self.network = MLP(seen.shape[-1], _HIDDEN, 1, model.config.linear_skip).to(model.device)
         self.mean, self.spread = float(reward.mean()), float(reward.std())
         if self.spread < 1e-8:
             raise UsageError(f"the reward is {self.mean:g} in all rows looked at; there is nothing to learn")
@@ -58,7 +58,7 @@ class RewardModel:
         """(n,) float64, in the env's own units."""
         return self._told(self._seen(observation, action, after))
 
-    def _of_goals(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    def _goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """(n,) float64 of goals (n, *G)."""
         return self._told(self._wish(achieved, desired))
 

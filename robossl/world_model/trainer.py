@@ -48,44 +48,48 @@ class WorldModelTrainer:
         `stepping`: a gradient step runs `eager`, operation by operation, or as a recorded `graph`, which
         `auto` takes on CUDA.
         """
-        self.model = model.to(resolve(device))
-        self.online = copy.deepcopy(self.model).requires_grad_().train()
+        self.ema_model = model.to(resolve(device))
+        self.model = copy.deepcopy(self.ema_model).requires_grad_().train()
         self.stream, self.seed = stream, int(seed)
         data_validation.check_spaces_match(model, stream.observation_space, stream.action_space, "the stream")
         self.config = config or model.config
         chosen = self.config.weights()
-        if lacking := sorted(name for name in chosen if objective(name).build and name not in model.heads):
+        if lacking := sorted(
+            name for name in chosen if objective(name).make_head and name not in model.heads
+        ):
             raise UsageError(f"the model was made without the objectives {', '.join(lacking)}")
         self.objectives = {name: objective(name) for name in chosen}
         weights = {n: self.objectives[n].weight if w is None else w for n, w in chosen.items()}
-        self.balance = LossBalancer(self.objectives, weights, model.device)
-        self.optimiser = torch.optim.AdamW(
-            self.online.parameters(),
+        self.loss_balancer = LossBalancer(self.objectives, weights, model.device)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
             fused=model.device.type in ("cpu", "cuda"),
             capturable=model.device.type == "cuda",
         )
-        apart = [[*self.online.heads[n].parameters()] for n, o in self.objectives.items() if o.apart]
+        apart = [[*self.model.heads[n].parameters()] for n, o in self.objectives.items() if o.detached]
         alone = {id(parameter) for head in apart for parameter in head}
-        together = [parameter for parameter in self.online.parameters() if id(parameter) not in alone]
+        together = [parameter for parameter in self.model.parameters() if id(parameter) not in alone]
         self.clipped = [together, *apart]  # each by a norm of its own
         self.sampler = generator(seed, "world", "windows")
         self.random = torch.Generator().manual_seed(derive(seed, "world", "objectives"))
-        self.half = (
-            self.model.device.type == "cuda"
+        self.use_bf16 = (
+            self.ema_model.device.type == "cuda"
         )  # products in 16 bits; norms, errors and weights stay in 32
-        self.take = make_train_step(stepping, self._descend, self.model.device, self.random)
+        self._train_step = make_train_step(stepping, self._gradient_step, self.ema_model.device, self.random)
         self.updates = 0
-        self.fitted = model.version > 0  # a published model keeps the statistics it was trained with
+        self.normalizer_fitted = (
+            model.version > 0
+        )  # a published model keeps the statistics it was trained with
 
     def update(self, n: int = 1) -> dict[str, float]:
         """`n` gradient steps; the mean losses. `WorkError` where one stops being a number."""
-        if not self.fitted:
-            data_validation.check_training_data(self.model, self.stream, self.objectives, self.seed)
-            normalizer.fit_normalizer(self.model.observations, self.stream, self.seed)
-            self.online.observations.load_state_dict(self.model.observations.state_dict())
-            self.fitted = True
+        if not self.normalizer_fitted:
+            data_validation.check_training_data(self.ema_model, self.stream, self.objectives, self.seed)
+            normalizer.fit_normalizer(self.ema_model.observations, self.stream, self.seed)
+            self.model.observations.load_state_dict(self.ema_model.observations.state_dict())
+            self.normalizer_fitted = True
         history = [self._step() for _ in range(n)]
         means = torch.stack(history).mean(0).tolist() if history else []
         if not np.all(np.isfinite(means)):
@@ -96,25 +100,27 @@ class WorldModelTrainer:
 
     def _step(self) -> torch.Tensor:
         """One gradient step; [1 + objectives] losses, still on the device."""
-        length = self.config.rollout + bool(self.model.observations.images)
-        window = self.stream.windows(self.config.batch, length, self.sampler, split="train")
+        length = self.config.unroll_steps + bool(self.ema_model.observations.images)
+        window = self.stream.windows(self.config.batch_size, length, self.sampler, split="train")
         data_validation.check_finite(window, self.stream.observation_space)
-        losses = self.take(window)
+        losses = self._train_step(window)
         self.updates += 1
-        ema.update_ema(self.model, self.online, self.updates)
+        ema.update_ema(self.ema_model, self.model, self.updates)
         return losses
 
-    def _descend(self, window: Any) -> torch.Tensor:
+    def _gradient_step(self, window: Any) -> torch.Tensor:
         """Move the weights; waits for nothing, so that it can be recorded."""
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False):
-            batch = encode_windows(self.online, window, self.random, self.config.shift)
+        with torch.autocast(
+            self.ema_model.device.type, torch.bfloat16, enabled=self.use_bf16, cache_enabled=False
+        ):
+            batch = encode_windows(self.model, window, self.random, self.config.random_shift)
             losses = {name: chosen.loss(batch).float() for name, chosen in self.objectives.items()}
-        total = self.balance.total(losses)
-        self.optimiser.zero_grad(set_to_none=True)
+        total = self.loss_balancer.total(losses)
+        self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         for parameters in self.clipped:
-            torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
-        self.optimiser.step()
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
+        self.optimizer.step()
         return torch.stack([total, *losses.values()]).detach()
 
     def run(
@@ -135,52 +141,52 @@ class WorldModelTrainer:
 
     def publish(self) -> WorldModel:
         """The next version of the representation: a frozen copy of the model as it is now."""
-        self.model.version += 1
-        self.model.facts.update(updates=self.updates, transitions=int(self.stream.transitions))
-        return self.model.frozen_copy()
+        self.ema_model.version += 1
+        self.ema_model.metadata.update(updates=self.updates, transitions=int(self.stream.transitions))
+        return self.ema_model.frozen_copy()
 
     def health(self) -> dict[str, Any]:
         """Figures of `robossl.world_model.diagnostics.examine`; they also go on the model's card."""
-        found = diagnostics.compute_diagnostics(self.model, self.stream, self.seed)
-        self.model.facts.update(found, updates=self.updates)
+        found = diagnostics.compute_diagnostics(self.ema_model, self.stream, self.seed)
+        self.ema_model.metadata.update(found, updates=self.updates)
         return found
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """Weights, optimiser, generators and counters, as a tree for `core.files.save_tree`."""
+        """Weights, optimizer, generators and counters, as a tree for `core.files.save_tree`."""
         return {
-            "weights": {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
-            "online": {k: v.detach().cpu().clone() for k, v in self.online.state_dict().items()},
-            "optimiser": {
+            "weights": {k: v.detach().cpu().clone() for k, v in self.ema_model.state_dict().items()},
+            "online": {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
+            "optimizer": {
                 i: {k: v.detach().cpu().clone() for k, v in state.items()}
-                for i, state in self.optimiser.state_dict()["state"].items()
+                for i, state in self.optimizer.state_dict()["state"].items()
             },
-            "unexplained": self.balance.unexplained.detach().cpu().clone(),
+            "inverse_error_ema": self.loss_balancer.inverse_error_ema.detach().cpu().clone(),
             "sampler": generator_state(self.sampler),
             "random": self.random.get_state(),
             "updates": self.updates,
-            "fitted": self.fitted,
-            "version": self.model.version,
-            "facts": dict(self.model.facts),
+            "fitted": self.normalizer_fitted,
+            "version": self.ema_model.version,
+            "facts": dict(self.ema_model.metadata),
         }
 
     def set_checkpoint(self, tree: dict[str, Any]) -> None:
         """Go on where `get_checkpoint` was; `RequestError` where the tree belongs to another model."""
         for model, weights in (
-            (self.model, tree["weights"]),
-            (self.online, tree.get("online", tree["weights"])),  # of before they were averaged
+            (self.ema_model, tree["weights"]),
+            (self.model, tree.get("online", tree["weights"])),  # of before they were averaged
         ):
             model_files.load_arrays_strict(
                 model, {k: np.asarray(v) for k, v in weights.items()}, "the checkpoint"
             )
         state = {
-            i: {k: torch.tensor(np.asarray(v)) for k, v in s.items()} for i, s in tree["optimiser"].items()
+            i: {k: torch.tensor(np.asarray(v)) for k, v in s.items()} for i, s in tree["optimizer"].items()
         }
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
-        self.balance.unexplained.copy_(torch.tensor(np.asarray(tree["unexplained"])))
-        if isinstance(self.take, CudaGraphStep):
-            self.take.forget()
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.loss_balancer.inverse_error_ema.copy_(torch.tensor(np.asarray(tree["inverse_error_ema"])))
+        if isinstance(self._train_step, CudaGraphStep):
+            self._train_step.reset()
         restore_generator(self.sampler, tree["sampler"])
         self.random.set_state(torch.tensor(np.asarray(tree["random"]), dtype=torch.uint8))
-        self.updates, self.fitted = int(tree["updates"]), bool(tree["fitted"])
-        self.model.version, self.model.facts = int(tree["version"]), dict(tree["facts"])
+        self.updates, self.normalizer_fitted = int(tree["updates"]), bool(tree["fitted"])
+        self.ema_model.version, self.ema_model.metadata = int(tree["version"]), dict(tree["facts"])

@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 from robossl.core.seeding import generator, generator_state, restore_generator
 from robossl.world_model import WorldModel, WorldModelConfig
 
-SMALL = WorldModelConfig(latent=8, encoder=(16,), predictor=(16,), inverse=(16,), decoder=(16,), ensemble=2)
+SMALL = WorldModelConfig(latent_dim=8, encoder_hidden=(16,), dynamics_hidden=(16,), inverse_hidden=(16,), decoder_hidden=(16,), ensemble_size=2)
 LIMIT = 13  # [steps] of an episode on the line
 
 

@@ -59,10 +59,10 @@ def test_the_latent_comes_first_and_everything_else_is_still_seen(kind):
     model = WorldModel(SMALL, space, Box(-1, 1, (1,)), 0).frozen_copy()
     batch = batch_space(space, 4).sample()
     seen = FeatureBuilder(space, model)(batch)
-    assert seen.shape == (4, SMALL.latent + size)
-    z = model.encode(batch) * np.float32(latent_scale(space, SMALL.latent))
-    np.testing.assert_array_equal(seen[:, : SMALL.latent], z)
-    np.testing.assert_array_equal(seen[:, SMALL.latent :], FeatureBuilder(space)(batch))
+    assert seen.shape == (4, SMALL.latent_dim + size)
+    z = model.encode(batch) * np.float32(latent_scale(space, SMALL.latent_dim))
+    np.testing.assert_array_equal(seen[:, : SMALL.latent_dim], z)
+    np.testing.assert_array_equal(seen[:, SMALL.latent_dim :], FeatureBuilder(space)(batch))
 
 
 def test_a_latent_beside_its_numbers_is_short_and_one_that_sees_is_not():

@@ -75,7 +75,7 @@ def test_check_takes_a_file(file: Path, tmp_path: Path) -> None:
 def test_a_batch_of_a_file_is_known_by_it(file: Path) -> None:
     by_id = gym.make_vec("robossl/Mjcf-v0", num_envs=2, model=str(file))
     by_file = robossl.make(str(file), num_envs=2)
-    assert registry.name_of(by_id) == registry.name_of(by_file) == str(file)
+    assert registry.env_name(by_id) == registry.env_name(by_file) == str(file)
     assert np.array_equal(by_id.reset(seed=1)[0], by_file.reset(seed=1)[0])
 
 

@@ -90,7 +90,7 @@ def forces(action: np.ndarray) -> np.ndarray:
 class PerfectModel:
     """z is the observation, the dynamics are the true ones, the inverse is exact."""
 
-    latent = 4
+    latent_dim = 4
     version = 1
 
     def encode(self, observation):

@@ -10,23 +10,23 @@ from robossl.evaluation.ablation import evaluate_variant, variants
 from robossl.evaluation.heldout import load_heldout
 from robossl.evaluation.report import page
 
-OWN = ("forward", "inverse", "observation", "error")
+OWN = ("forward", "inverse", "reconstruction", "error_prediction")
 
 
 def test_the_rows_of_the_default():
     rows = variants(OWN)
     assert list(rows) == [
-        "own", "forward", "inverse", "sigreg", "without_forward", "without_inverse", "without_observation", "untrained",
+        "own", "forward", "inverse", "sigreg", "without_forward", "without_inverse", "without_reconstruction", "untrained",
     ]  # fmt: skip
     assert rows["own"] == rows["untrained"] == OWN
-    assert rows["inverse"] == ("inverse", "onlooker")  # somebody has to predict, or nothing could be planned
-    assert rows["without_forward"] == ("inverse", "observation", "error", "onlooker")
-    assert rows["without_observation"] == ("forward", "inverse", "error")
-    assert "without_inverse" not in variants(("forward", "inverse", "error"))  # the row "forward" is that
+    assert rows["inverse"] == ("inverse", "forward_detached")  # somebody has to predict, or nothing could be planned
+    assert rows["without_forward"] == ("inverse", "reconstruction", "error_prediction", "forward_detached")
+    assert rows["without_reconstruction"] == ("forward", "inverse", "error_prediction")
+    assert "without_inverse" not in variants(("forward", "inverse", "error_prediction"))  # the row "forward" is that
 
 
 def test_no_row_repeats_another_and_weights_are_kept():
-    rows = variants(("forward", "inverse:10", "observation"), images_only=True)
+    rows = variants(("forward", "inverse:10", "reconstruction"), images_only=True)
     assert list(rows) == ["own", "forward", "inverse", "sigreg", "untrained"]
     assert rows["own"] == ("forward", "inverse:10")
     assert list(variants(("forward", "sigreg"))) == [

@@ -20,9 +20,14 @@ from robossl.training.config import LearnConfig
 from robossl.training.config_validation import validate_config
 from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.config import PIXEL_CONFIG
+from robossl.world_model.env import WorldModelEnv
 
 WORLD = robossl.WorldModelConfig(
-    **{name.removeprefix("world_model."): value for name, value in TINY.items() if name.startswith("world_model.")}
+    **{
+        name.removeprefix("world_model."): value
+        for name, value in TINY.items()
+        if name.startswith("world_model.")
+    }
 )
 CHEAP: dict[str, Any] = {"num_envs": 4, "learning_starts": 40, "threads": 1, "device": "cpu"}
 REPRODUCES = {"kind", "format", "command", "versions", "devices", "render"}
@@ -51,7 +56,7 @@ def test_the_example_of_the_product(tmp_path, monkeypatch):
     z_next = model.predict(z, action)
     assert z.shape == z_next.shape == (8, model.latent_dim)
     assert model.infer_action(z, z_next).shape == action.shape
-    dream = model.as_env(stream, num_envs=16)
+    dream = WorldModelEnv(model, stream, num_envs=16)
     assert isinstance(dream, gym.vector.VectorEnv)
     imagined, _ = dream.reset(seed=0)
     dream.step(dream.action_space.sample())
@@ -145,7 +150,10 @@ def test_an_object_with_act_and_reset_is_a_policy_too(tmp_path):
             lambda house, out: robossl.collect("robossl/Reecher-v0", out=out),
             "did you mean 'robossl/Reacher-v0'",
         ),
-        (lambda house, out: robossl.collect("CartPole-v1", policy="colored_noize", out=out), "did you mean 'colored_noise'"),
+        (
+            lambda house, out: robossl.collect("CartPole-v1", policy="colored_noize", out=out),
+            "did you mean 'colored_noise'",
+        ),
         (lambda house, out: robossl.collect("CartPole-v1", steps=0, out=out), "steps is 0"),
         (lambda house, out: robossl.pretrain(house / "nowhere", out=out), "no stream in"),
         (lambda house, out: robossl.pretrain(house / "stream", device="tpu", out=out), "no device 'tpu'"),

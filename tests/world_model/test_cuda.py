@@ -11,12 +11,19 @@ from world_model_toys import ToyStream, dots, linear, pictures
 
 from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
 from robossl.world_model.cuda_graph import CudaGraphStep
-from robossl.world_model.objectives import names
+from robossl.world_model.env import WorldModelEnv
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 SMALL = WorldModelConfig(
-    latent=8, encoder=(16,), predictor=(16,), inverse=(16,), decoder=(16,), ensemble=2, batch=24, rollout=3
+    latent_dim=8,
+    encoder_hidden=(16,),
+    dynamics_hidden=(16,),
+    inverse_hidden=(16,),
+    decoder_hidden=(16,),
+    ensemble_size=2,
+    batch_size=24,
+    unroll_steps=3,
 )
 
 
@@ -27,16 +34,16 @@ def learner(stream: ToyStream, config: WorldModelConfig, stepping: str = "auto")
 
 @pytest.mark.parametrize("stream", [linear(), linear(discrete=True), dots()], ids=["box", "discrete", "seen"])
 def test_a_graph_moves_the_weights_as_plain_steps_do(stream: ToyStream) -> None:
-    config = dataclasses.replace(SMALL, image=44)
+    config = dataclasses.replace(SMALL, image_size=44)
     plain, played = learner(stream, config, "eager"), learner(stream, config)
-    before = {name: value.clone() for name, value in played.online.state_dict().items()}
+    before = {name: value.clone() for name, value in played.model.state_dict().items()}
     for _ in range(3):
         one, other = plain.update(10), played.update(10)
         assert other == pytest.approx(one, rel=2e-2, abs=1e-4)
-    assert isinstance(played.take, CudaGraphStep)
-    assert played.take.play is not None
-    for name, value in plain.online.named_parameters():
-        after = played.online.get_parameter(name)
+    assert isinstance(played._train_step, CudaGraphStep)
+    assert played._train_step.replay is not None
+    for name, value in plain.model.named_parameters():
+        after = played.model.get_parameter(name)
         moved = (value - before[name]).norm()
         assert (after - value).norm() <= 0.2 * moved + 1e-5, name
 
@@ -52,27 +59,30 @@ def test_a_checkpoint_goes_on_by_graph_and_the_model_goes_on_elsewhere(tmp_path)
     here = WorldModel.load(tmp_path / "model", device="cpu")
     stream.observation_space.seed(0)
     observation = np.stack([stream.observation_space.sample() for _ in range(5)])
-    there = one.model.encode(observation)
+    there = one.ema_model.encode(observation)
     np.testing.assert_allclose(here.encode(observation), there, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", registry.names("objectives"))
 def test_every_objective_is_recorded_but_those_that_draw_on_the_cpu(name: str) -> None:
     objectives = tuple(dict.fromkeys(("forward", "inverse", name)))
-    found = learner(pictures("floor", 10), dataclasses.replace(SMALL, image=44, objectives=objectives))
+    found = learner(pictures("floor", 10), dataclasses.replace(SMALL, image_size=44, objectives=objectives))
     losses = found.update(8)  # a step that cannot be recorded would warn
     assert np.isfinite(list(losses.values())).all()
-    assert isinstance(found.take, CudaGraphStep)
-    assert (found.take.play is None) == (name in {"masked", "inpainting", "sigreg"})
+    assert isinstance(found._train_step, CudaGraphStep)
+    assert (found._train_step.replay is None) == (name in {"masked_latent", "inpainting", "sigreg"})
 
 
 def test_it_learns_and_dreams() -> None:
     stream = linear(episodes=200)
-    found = learner(stream, dataclasses.replace(SMALL, latent=16, encoder=(64,), predictor=(64,), batch=64))
+    found = learner(
+        stream,
+        dataclasses.replace(SMALL, latent_dim=16, encoder_hidden=(64,), dynamics_hidden=(64,), batch_size=64),
+    )
     first = found.update(10)
     last = found.run(400)
     assert last["inverse"] < 0.5 * first["inverse"]
-    dream = found.publish().as_env(stream, 8, horizon=5)
+    dream = WorldModelEnv(found.publish(), stream, 8, horizon=5)
     dream.reset(seed=0)
     observation, *_ = dream.step(dream.action_space.sample())
     assert np.isfinite(observation).all()

@@ -14,7 +14,14 @@ from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
 from robossl.world_model.cuda_graph import CudaGraphStep
 
 SMALL = WorldModelConfig(
-    latent=8, encoder=(16,), predictor=(16,), inverse=(16,), decoder=(16,), ensemble=2, batch=24, rollout=3
+    latent_dim=8,
+    encoder_hidden=(16,),
+    dynamics_hidden=(16,),
+    inverse_hidden=(16,),
+    decoder_hidden=(16,),
+    ensemble_size=2,
+    batch_size=24,
+    unroll_steps=3,
 )
 
 
@@ -44,12 +51,12 @@ def learner(
         WorldModel(config, stream.observation_space, stream.action_space), stream, device="cpu"
     )
     if tape is not None:
-        made.take = CudaGraphStep(made._descend, torch.device("cpu"), made.random, tape)
+        made._train_step = CudaGraphStep(made._gradient_step, torch.device("cpu"), made.random, tape)
     return made
 
 
 def same(one: WorldModelTrainer, other: WorldModelTrainer) -> bool:
-    states = (m.state_dict() for m in (one.online, one.model, other.online, other.model))
+    states = (m.state_dict() for m in (one.model, one.ema_model, other.model, other.ema_model))
     online, average, other_online, other_average = states
     return all(
         torch.equal(a[name], b[name])
@@ -60,7 +67,7 @@ def same(one: WorldModelTrainer, other: WorldModelTrainer) -> bool:
 
 @pytest.mark.parametrize("stream", [linear(), linear(discrete=True), dots()], ids=["box", "discrete", "seen"])
 def test_played_back_it_moves_the_weights_to_the_same_bits(stream):
-    tape, config = Tape(5), dataclasses.replace(SMALL, image=44)
+    tape, config = Tape(5), dataclasses.replace(SMALL, image_size=44)
     plain, recorded = learner(stream, config), learner(stream, config, tape)
     for _ in range(2):
         assert plain.update(4) == recorded.update(4)
@@ -85,14 +92,14 @@ def test_windows_of_another_shape_are_recorded_anew():
     plain, recorded = learner(stream), learner(stream, tape=tape)
     for batch in (24, 30):
         for one in (plain, recorded):
-            one.config = dataclasses.replace(SMALL, batch=batch)
+            one.config = dataclasses.replace(SMALL, batch_size=batch)
             one.update(5)
     assert same(plain, recorded)
     assert tape.recordings == 2
 
 
 def test_a_step_that_draws_on_the_cpu_is_not_recorded():
-    config = dataclasses.replace(SMALL, objectives=("forward", "inverse", "masked"))
+    config = dataclasses.replace(SMALL, objectives=("forward", "inverse", "masked_latent"))
     stream, tape = linear(), Tape(5)
     plain, recorded = learner(stream, config), learner(stream, config, tape)
     plain.update(8), recorded.update(8)
@@ -114,11 +121,11 @@ def test_a_step_that_cannot_be_recorded_says_so_and_goes_on():
 def test_half_precision_learns_the_same_to_its_precision():
     stream = linear()
     plain, half = learner(stream), learner(stream)
-    half.half = True  # products in 16 bits, as on CUDA
+    half.use_bf16 = True  # products in 16 bits, as on CUDA
     losses = [one.update(20) for one in (plain, half)]
     for name, value in losses[0].items():
         assert losses[1][name] == pytest.approx(value, rel=0.05)
-    assert all(p.dtype == torch.float32 for p in half.model.parameters())
+    assert all(p.dtype == torch.float32 for p in half.ema_model.parameters())
 
 
 def test_a_way_of_stepping_that_is_none_is_refused():

@@ -14,9 +14,17 @@ import robossl
 from robossl.core.errors import UsageError
 from robossl.streams import Recorder, Stream
 from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
+from robossl.world_model.env import WorldModelEnv
 
 CONFIG = WorldModelConfig(
-    latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), ensemble=2, batch=24, rollout=2
+    latent_dim=16,
+    encoder_hidden=(64,),
+    dynamics_hidden=(64,),
+    inverse_hidden=(64,),
+    decoder_hidden=(64,),
+    ensemble_size=2,
+    batch_size=24,
+    unroll_steps=2,
 )
 
 
@@ -55,8 +63,8 @@ def test_an_action_that_never_varies() -> None:
     assert "the action is the same in all" in refused(stream)
     discrete = linear(discrete=True)
     discrete.action[:] = 2
-    assert "collect with --policy pink or random" in refused(discrete)
-    only_forward = WorldModelConfig(**{**CONFIG.to_json(), "objectives": ("forward", "observation")})
+    assert "collect with --policy colored_noise or random" in refused(discrete)
+    only_forward = WorldModelConfig(**{**CONFIG.to_json(), "objectives": ("forward", "reconstruction")})
     assert np.isfinite(learner(stream, config=only_forward).update()["loss"])
 
 
@@ -84,22 +92,22 @@ def test_images_of_another_size_and_another_robot() -> None:
         small.observation[:, :, :48, :48],
         spaces.Box(0, 255, (48, 48, 3), np.uint8),
     )
-    model = learner(pictures("floor", 10)).model
+    model = learner(pictures("floor", 10)).ema_model
     with pytest.raises(UsageError, match=r"made for observations .*64, 64, 3.*the stream has .*48, 48, 3"):
         learner(small, model)
     with pytest.raises(UsageError, match="the model was made for observations"):
         learner(linear(), model)
     with pytest.raises(UsageError, match="the model was made for actions"):
-        learner(linear(discrete=True), learner(linear()).model)
+        learner(linear(discrete=True), learner(linear()).ema_model)
     with pytest.raises(UsageError, match="the stream has"):
-        model.as_env(dots(), num_envs=2)
+        WorldModelEnv(model, dots(), num_envs=2)
     with pytest.raises(UsageError, match="looks at images"):
         learner(linear(), config=WorldModelConfig(objectives=("forward", "rotation")))
 
 
 def test_a_shift_of_images_where_there_are_none_is_refused() -> None:
     with pytest.raises(UsageError, match=r"world\.shift is 2 and moves images; this model reads Box"):
-        WorldModel(WorldModelConfig(shift=2), linear().observation_space, linear().action_space)
+        WorldModel(WorldModelConfig(random_shift=2), linear().observation_space, linear().action_space)
 
 
 def test_doubles_are_learned_from_like_floats() -> None:
@@ -107,7 +115,7 @@ def test_doubles_are_learned_from_like_floats() -> None:
     double.observation = double.observation.astype(np.float64)
     double.observation_space = spaces.Box(-np.inf, np.inf, (4,), np.float64)
     assert learner(double).update(2) == learner(stream).update(2)
-    assert np.isfinite(learner(double, learner(stream).model).update()["loss"])
+    assert np.isfinite(learner(double, learner(stream).ema_model).update()["loss"])
 
 
 class Short(gym.Env):
@@ -149,7 +157,7 @@ def test_one_episode_serves_training_or_says_that_it_does_not(tmp_path: Path) ->
         out = tmp_path / f"model{count}"
         if stream.counts["train"]:
             model = robossl.pretrain(stream, 1, CONFIG, out, device="cpu", progress=Ear())
-            assert model.facts["transitions"] == 10 * count
+            assert model.metadata["transitions"] == 10 * count
             assert any(line.startswith(f"the stream has {count} of the ten episodes") for line in said)
         else:
             with pytest.raises(UsageError, match="in split 'train'; transitions there are: train 0"):

@@ -10,7 +10,13 @@ from robossl.core.statistics import spearman
 from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
 
 SMALL = WorldModelConfig(
-    latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), batch=96, rollout=3
+    latent_dim=16,
+    encoder_hidden=(64,),
+    dynamics_hidden=(64,),
+    inverse_hidden=(64,),
+    decoder_hidden=(64,),
+    batch_size=96,
+    unroll_steps=3,
 )
 
 
@@ -30,13 +36,13 @@ def flat(model: torch.nn.Module) -> np.ndarray:
 
 def test_it_is_the_average_of_the_weights_on_the_way() -> None:
     taught = learner(0)
-    expected = flat(taught.model)
+    expected = flat(taught.ema_model)
     for n in range(1, 131):
         taught.update()
         share = max(0.01, 9 / (9 + n))
-        expected += share * (flat(taught.online) - expected)
-    np.testing.assert_allclose(flat(taught.model), expected, atol=1e-5)
-    np.testing.assert_array_equal(taught.model.observations.mean, taught.online.observations.mean)
+        expected += share * (flat(taught.model) - expected)
+    np.testing.assert_allclose(flat(taught.ema_model), expected, atol=1e-5)
+    np.testing.assert_array_equal(taught.ema_model.observations.mean, taught.model.observations.mean)
 
 
 def test_it_knows_better_than_the_weights_of_the_moment_where_it_errs() -> None:
@@ -47,4 +53,4 @@ def test_it_knows_better_than_the_weights_of_the_moment_where_it_errs() -> None:
         error = np.square(model.predict(z, world.action) - after).sum(-1)
         return spearman(model.disagreement(z, world.action).reshape(-1), error.reshape(-1))
 
-    assert doubt(taught.model) > max(0.4, doubt(taught.online))
+    assert doubt(taught.ema_model) > max(0.4, doubt(taught.model))

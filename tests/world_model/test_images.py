@@ -14,9 +14,17 @@ from robossl.core.errors import UsageError
 from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
 from robossl.world_model.config import PIXEL_CONFIG, default_config_for
 from robossl.world_model.encoded_batch import encode_windows, random_shift
+from robossl.world_model.env import WorldModelEnv
 
 CONFIG = WorldModelConfig(
-    latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), ensemble=2, batch=24, rollout=3
+    latent_dim=16,
+    encoder_hidden=(64,),
+    dynamics_hidden=(64,),
+    inverse_hidden=(64,),
+    decoder_hidden=(64,),
+    ensemble_size=2,
+    batch_size=24,
+    unroll_steps=3,
 )
 
 
@@ -34,7 +42,7 @@ def images_only(stream: ToyStream) -> ToyStream:
 
 def test_each_row_of_a_batch_is_seen_with_the_frame_before_it() -> None:
     stream = dots()
-    model = learner(stream).model
+    model = learner(stream).ema_model
     window = stream.windows(6, 4, np.random.default_rng(0))
     batch = encode_windows(model, window, torch.Generator())
     assert batch.z.shape == (6, 4, 16)  # the first of five rows is only the frame before the second
@@ -64,7 +72,7 @@ def test_where_images_are_all_there_is_the_recipe_for_pixels_is_used() -> None:
 
 def test_a_dream_of_images_shows_latents() -> None:
     stream = images_only(dots())
-    env = learner(stream).model.as_env(stream, num_envs=3, horizon=4)
+    env = WorldModelEnv(learner(stream).ema_model, stream, num_envs=3, horizon=4)
     assert env.single_observation_space == spaces.Box(-np.inf, np.inf, (16,))
     assert env.reset(seed=0)[0] in env.observation_space
     assert env.step(env.action_space.sample())[0] in env.observation_space
@@ -72,7 +80,7 @@ def test_a_dream_of_images_shows_latents() -> None:
 
 def test_a_dream_beside_images_shows_the_rest() -> None:
     stream = dots()
-    env = learner(stream).model.as_env(stream, num_envs=3, horizon=4)
+    env = WorldModelEnv(learner(stream).ema_model, stream, num_envs=3, horizon=4)
     assert set(env.single_observation_space) == {"speed"}
     assert env.reset(seed=0)[0] in env.observation_space
 
@@ -116,7 +124,7 @@ def test_a_shift_is_a_part_of_the_picture_whatever_the_camera_has() -> None:
 
 def test_only_the_encoder_sees_frames_moved_and_only_while_learning() -> None:
     stream = images_only(dots())
-    model = learner(stream).model
+    model = learner(stream).ema_model
     window = stream.windows(6, 4, np.random.default_rng(0))
     random = torch.Generator()
     before = random.get_state()
@@ -129,7 +137,7 @@ def test_only_the_encoder_sees_frames_moved_and_only_while_learning() -> None:
 
 
 def test_learning_with_moved_frames_is_learned_and_can_be_interrupted() -> None:
-    config = dataclasses.replace(CONFIG, shift=1)
+    config = dataclasses.replace(CONFIG, random_shift=1)
     stream = images_only(dots(episodes=60))
 
     def fresh() -> WorldModelTrainer:
@@ -143,7 +151,7 @@ def test_learning_with_moved_frames_is_learned_and_can_be_interrupted() -> None:
     resumed = fresh()
     resumed.set_checkpoint(halves.get_checkpoint())
     resumed.update(2)
-    for ours, theirs in zip(whole.online.parameters(), resumed.online.parameters()):
+    for ours, theirs in zip(whole.model.parameters(), resumed.model.parameters()):
         assert torch.equal(ours, theirs)
     plain = WorldModelTrainer(
         WorldModel(CONFIG, stream.observation_space, stream.action_space), stream, device="cpu"
@@ -156,4 +164,4 @@ def test_learning_with_moved_frames_is_learned_and_can_be_interrupted() -> None:
 @pytest.mark.parametrize("shift", [-1, 1.5, True, 32])
 def test_a_shift_that_leaves_no_picture_is_refused(shift: object) -> None:
     with pytest.raises(UsageError, match=r"world\.shift is .*expected 0 to 31 pixels"):
-        WorldModelConfig(shift=shift)  # type: ignore[arg-type]
+        WorldModelConfig(random_shift=shift)  # type: ignore[arg-type]

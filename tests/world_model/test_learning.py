@@ -12,7 +12,14 @@ from robossl.core.io import load_tree, save_tree
 from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
 
 SMALL = WorldModelConfig(
-    latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), ensemble=3, batch=96, rollout=3
+    latent_dim=16,
+    encoder_hidden=(64,),
+    dynamics_hidden=(64,),
+    inverse_hidden=(64,),
+    decoder_hidden=(64,),
+    ensemble_size=3,
+    batch_size=96,
+    unroll_steps=3,
 )
 
 
@@ -22,12 +29,18 @@ def learner(stream: ToyStream, config: WorldModelConfig = SMALL, seed: int = 0) 
 
 
 def weights(of: WorldModelTrainer) -> dict[str, bytes]:
-    return {name: value.numpy().tobytes() for name, value in of.model.state_dict().items()}
+    return {name: value.numpy().tobytes() for name, value in of.ema_model.state_dict().items()}
 
 
 @pytest.mark.parametrize("discrete", [False, True], ids=["box", "discrete"])
 def test_a_linear_world_is_learned(discrete: bool) -> None:
-    config = WorldModelConfig(latent=32, encoder=(128,), predictor=(128,), inverse=(128,), decoder=(128,))
+    config = WorldModelConfig(
+        latent_dim=32,
+        encoder_hidden=(128,),
+        dynamics_hidden=(128,),
+        inverse_hidden=(128,),
+        decoder_hidden=(128,),
+    )
     taught = learner(linear(episodes=400, discrete=discrete), config)
     taught.run(500)
     health = taught.health()
@@ -54,13 +67,13 @@ def test_noise_stays_at_its_baseline_and_is_called_so() -> None:
 def test_a_constant_encoder_has_rank_one_and_is_called_collapsed() -> None:
     taught = learner(linear())
     with torch.no_grad():
-        taught.model.encoder.body.bent[-1].weight.zero_()
-        taught.model.encoder.body.straight.weight.zero_()
+        taught.ema_model.encoder.trunk.mlp[-1].weight.zero_()
+        taught.ema_model.encoder.trunk.skip.weight.zero_()
     health = taught.health()
     assert health["effective_rank"] == pytest.approx(1.0)
-    assert health["dead_dimensions"] == taught.model.latent
+    assert health["dead_dimensions"] == taught.ema_model.latent_dim
     assert health["words"][0].startswith("COLLAPSED")
-    assert "next to nothing" in str(taught.model.facts["words"])
+    assert "next to nothing" in str(taught.ema_model.metadata["messages"])
 
 
 def test_a_world_of_two_numbers_is_not_called_collapsed_until_it_is() -> None:
@@ -72,8 +85,8 @@ def test_a_world_of_two_numbers_is_not_called_collapsed_until_it_is() -> None:
     assert health["effective_rank"] < 2, "else this shows nothing"
     assert not any("COLLAPSED" in words for words in health["words"])
     with torch.no_grad():
-        taught.model.encoder.body.bent[-1].weight.zero_()
-        taught.model.encoder.body.straight.weight.zero_()
+        taught.ema_model.encoder.trunk.mlp[-1].weight.zero_()
+        taught.ema_model.encoder.trunk.skip.weight.zero_()
     assert taught.health()["words"][0].startswith("COLLAPSED")
 
 
@@ -128,12 +141,12 @@ def test_interrupted_equals_uninterrupted(tmp_path) -> None:
     resumed.set_checkpoint(load_tree(tmp_path / "checkpoint.safetensors"))
     resumed.update(5)
     assert weights(resumed) == weights(straight)
-    assert resumed.model.version == straight.model.version == 1
+    assert resumed.ema_model.version == straight.ema_model.version == 1
     assert resumed.updates == 17
 
 
 def test_a_checkpoint_of_another_model_is_refused() -> None:
-    other = learner(linear(), WorldModelConfig(**{**SMALL.to_json(), "latent": 8}))
+    other = learner(linear(), WorldModelConfig(**{**SMALL.to_json(), "latent_dim": 8}))
     other.update(1)
     with pytest.raises(UsageError, match="expected"):
         learner(linear()).set_checkpoint(other.get_checkpoint())
@@ -166,17 +179,17 @@ def test_run_tells_progress_and_offers_checkpoints() -> None:
     learner(linear()).run(25, Ear(), offer)
     assert Ear.count == 25
     assert Ear.offers == 3
-    assert {"loss", "forward", "inverse", "observation"} <= set(Ear.figures)
+    assert {"loss", "forward", "inverse", "reconstruction"} <= set(Ear.figures)
 
 
 def test_products_in_half_precision_teach_as_much() -> None:
     """What a GPU does by itself, here on the CPU: the losses stay in full precision and fall alike."""
     full, half = learner(linear(episodes=200)), learner(linear(episodes=200))
-    half.half = True
+    half.use_bf16 = True
     assert half.update(1)["loss"] == pytest.approx(full.update(1)["loss"], rel=0.02)
     full.update(99), half.update(99)
     assert half.update(5)["inverse"] == pytest.approx(full.update(5)["inverse"], rel=0.3)
-    assert all(p.dtype == torch.float32 for p in half.model.parameters())
+    assert all(p.dtype == torch.float32 for p in half.ema_model.parameters())
 
 
 def test_a_loss_that_is_no_number_stops_the_work() -> None:
@@ -184,7 +197,7 @@ def test_a_loss_that_is_no_number_stops_the_work() -> None:
     taught = learner(stream)
     taught.update(1)
     with torch.no_grad():
-        taught.online.inverse.bent[-1].bias.fill_(np.nan)
+        taught.model.inverse.mlp[-1].bias.fill_(np.nan)
     with pytest.raises(OperationError, match="stopped being a number"):
         taught.update(1)
 

@@ -16,8 +16,8 @@ from robossl.core.spaces import flatten_by_path, leaves
 from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
 
 CONFIG = WorldModelConfig(
-    latent=16, encoder=(32,), predictor=(32,), inverse=(32,), decoder=(32,), ensemble=3, batch=32,
-    objectives=("forward", "inverse", "endpoint", "observation", "error"),
+    latent_dim=16, encoder_hidden=(32,), dynamics_hidden=(32,), inverse_hidden=(32,), decoder_hidden=(32,), ensemble_size=3, batch_size=32,
+    objectives=("forward", "inverse", "multistep_inverse", "reconstruction", "error_prediction"),
 )  # fmt: skip
 REAL = (-np.inf, np.inf)
 OBSERVATIONS = {
@@ -149,8 +149,8 @@ def test_frozen_has_no_gradient_and_does_not_learn_along() -> None:
     assert not any(p.requires_grad for p in frozen.parameters())
     assert not frozen.encode(torch.from_numpy(seen)).requires_grad
     np.testing.assert_array_equal(frozen.encode(seen), before)
-    assert np.abs(learner.model.encode(seen) - before).max() > 1e-6
-    assert all(p.requires_grad for p in learner.model.parameters())
+    assert np.abs(learner.ema_model.encode(seen) - before).max() > 1e-6
+    assert all(p.requires_grad for p in learner.ema_model.parameters())
     assert frozen.version == 1
     assert learner.publish().version == 2
     assert frozen.version == 1
@@ -190,7 +190,7 @@ def test_what_is_no_model_of_ours_is_refused_with_words(tmp_path) -> None:
     _rewrite(folder / "config.json", format=2, config={**CONFIG.to_json(), "latnet": 3})
     with pytest.raises(UsageError, match="did you mean 'latent'"):
         WorldModel.load(folder)
-    _rewrite(folder / "config.json", config={**CONFIG.to_json(), "latent": 8})
+    _rewrite(folder / "config.json", config={**CONFIG.to_json(), "latent_dim": 8})
     with pytest.raises(UsageError, match="expected"):
         WorldModel.load(folder)
     _rewrite(folder / "config.json", kind="a cake")

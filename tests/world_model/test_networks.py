@@ -30,13 +30,13 @@ def test_the_straight_line_of_a_head_begins_at_nothing_and_carries_what_it_learn
     z, action = torch.randn(3, 5, 8), torch.randn(3, 5, 2)
     with torch.no_grad():
         torch.testing.assert_close(heads[0](z, action), heads[1](z, action))
-        heads[0].straight[1].fill_(0.5).mul_(torch.randn(10, 8))
+        heads[0].skip[1].fill_(0.5).mul_(torch.randn(10, 8))
         moved = heads[0](z, action) != heads[1](z, action)
     assert moved[1].all()
     assert not moved[[0, 2]].any()
 
 
 def test_only_the_recipe_for_pixels_does_without() -> None:
-    assert default_config_for(NUMBERS).straight
-    assert default_config_for(spaces.Dict(numbers=NUMBERS, pictures=PICTURES)).straight
-    assert not default_config_for(PICTURES).straight
+    assert default_config_for(NUMBERS).linear_skip
+    assert default_config_for(spaces.Dict(numbers=NUMBERS, pictures=PICTURES)).linear_skip
+    assert not default_config_for(PICTURES).linear_skip

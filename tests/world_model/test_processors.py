@@ -35,7 +35,7 @@ def test_statistics_do_not_see_what_is_held_out() -> None:
     fit_normalizer(second, other, seed=0)
     assert torch.equal(first.mean, second.mean)
     assert torch.equal(first.scale, second.scale)
-    assert torch.equal(first.change, second.change)
+    assert torch.equal(first.delta_std, second.delta_std)
 
 
 def test_a_constant_observation_divides_by_nothing() -> None:

@@ -31,7 +31,7 @@ def test_it_expects_to_err_where_blows_fall_that_nobody_can_foresee() -> None:
 
 def test_one_head_is_asked_with_gradients_too() -> None:
     stream = linear()
-    model = made(stream, replace(DREAMER, ensemble=1), 2)
+    model = made(stream, replace(DREAMER, ensemble_size=1), 2)
     z = torch.zeros(3, 16, requires_grad=True)
     model.uncertainty(z, torch.zeros(3, 2)).sum().backward()
     assert z.grad is not None

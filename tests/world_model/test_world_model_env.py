@@ -18,6 +18,7 @@ from robossl.env_checker.env_under_test import EnvUnderTest
 from robossl.env_checker.vector_envs import run as run_batch
 from robossl.streams import Recorder
 from robossl.world_model import WorldModel
+from robossl.world_model.env import WorldModelEnv
 from robossl.world_model.reward_model import RewardModel
 
 
@@ -28,7 +29,7 @@ def life(env, steps: int = 12, seed: int = 3) -> list[np.ndarray]:
 
 
 def test_values_are_of_their_spaces(world) -> None:
-    env = world[0].as_env(world[1], num_envs=4, horizon=5)
+    env = WorldModelEnv(world[0], world[1], num_envs=4, horizon=5)
     env.action_space.seed(0)
     observation, infos = env.reset(seed=0)
     assert observation in env.observation_space
@@ -43,14 +44,16 @@ def test_values_are_of_their_spaces(world) -> None:
 
 
 def test_it_ends_at_the_horizon_and_begins_anew_on_the_next_step(world) -> None:
-    env = world[0].as_env(world[1], num_envs=3, horizon=4, trust=np.inf)
+    env = WorldModelEnv(world[0], world[1], num_envs=3, horizon=4, max_disagreement=np.inf)
     env.reset(seed=0)
     ends = [env.step(env.action_space.sample())[3].tolist() for _ in range(10)]
     assert ends == [[t in (3, 8)] * 3 for t in range(10)]
 
 
 def test_same_step_gives_the_last_observation_apart(world) -> None:
-    env = world[0].as_env(world[1], num_envs=2, horizon=3, trust=np.inf, autoreset_mode="SameStep")
+    env = WorldModelEnv(
+        world[0], world[1], num_envs=2, horizon=3, max_disagreement=np.inf, autoreset_mode="SameStep"
+    )
     env.reset(seed=0)
     for t in range(7):
         observation, _, _, truncated, infos = env.step(env.action_space.sample())
@@ -61,7 +64,9 @@ def test_same_step_gives_the_last_observation_apart(world) -> None:
 
 
 def test_without_autoreset_a_finished_lane_waits(world) -> None:
-    env = world[0].as_env(world[1], num_envs=2, horizon=1, trust=np.inf, autoreset_mode="Disabled")
+    env = WorldModelEnv(
+        world[0], world[1], num_envs=2, horizon=1, max_disagreement=np.inf, autoreset_mode="Disabled"
+    )
     env.reset(seed=0)
     env.step(env.action_space.sample())
     with pytest.raises(UsageError, match=r"lanes \[0, 1\] have ended"):
@@ -71,7 +76,9 @@ def test_without_autoreset_a_finished_lane_waits(world) -> None:
 
 
 def test_same_seed_same_dream_and_lanes_do_not_depend_on_their_number(world) -> None:
-    two, again, many = (world[0].as_env(world[1], num_envs=n, horizon=5, trust=np.inf) for n in (2, 2, 6))
+    two, again, many = (
+        WorldModelEnv(world[0], world[1], num_envs=n, horizon=5, max_disagreement=np.inf) for n in (2, 2, 6)
+    )
     first = two.reset(seed=3)[0]
     np.testing.assert_array_equal(first, again.reset(seed=3)[0])
     np.testing.assert_allclose(first, many.reset(seed=3)[0][:2], atol=1e-6)
@@ -81,7 +88,7 @@ def test_same_seed_same_dream_and_lanes_do_not_depend_on_their_number(world) -> 
 
 def test_it_dreams_what_would_have_happened(world) -> None:
     model, stream = world
-    env = model.as_env(stream, num_envs=20, horizon=20, trust=np.inf)
+    env = WorldModelEnv(model, stream, num_envs=20, horizon=20, max_disagreement=np.inf)
     test = np.arange(9, 200, 10)  # episodes of the test split
     env.reset()
     env.set_checkpoint({**env.get_checkpoint(), "z": model.encode(stream.observation[test, 0])})
@@ -95,7 +102,7 @@ def test_it_dreams_what_would_have_happened(world) -> None:
 
 def test_it_stops_where_the_heads_disagree(world) -> None:
     model, stream = world
-    env = model.as_env(stream, num_envs=50, horizon=1000)
+    env = WorldModelEnv(model, stream, num_envs=50, horizon=1000)
     env.reset(seed=0)
     believed = [env.step(env.action_space.sample())[3].mean() for _ in range(5)]
     assert np.mean(believed) < 0.1  # random actions are what it was trained on
@@ -104,7 +111,7 @@ def test_it_stops_where_the_heads_disagree(world) -> None:
     )
     _, _, _, truncated, infos = env.step(env.action_space.sample())
     assert truncated.mean() > 0.9
-    assert (infos["disagreement"][truncated] > env.trust).all()
+    assert (infos["disagreement"][truncated] > env.max_disagreement).all()
 
 
 def test_the_reward_is_the_callers(world) -> None:
@@ -114,7 +121,7 @@ def test_the_reward_is_the_callers(world) -> None:
         calls.append((observation, action, after))
         return after[:, 0]
 
-    env = world[0].as_env(world[1], num_envs=3, horizon=2, reward=reward, trust=np.inf)
+    env = WorldModelEnv(world[0], world[1], num_envs=3, horizon=2, reward=reward, max_disagreement=np.inf)
     first = env.reset(seed=0)[0]
     action = env.action_space.sample()
     after, given, *_ = env.step(action)
@@ -125,7 +132,7 @@ def test_the_reward_is_the_callers(world) -> None:
 
 
 def test_a_dream_can_be_taken_up_again(world, tmp_path) -> None:
-    env, other = (world[0].as_env(world[1], num_envs=3, horizon=4, seed=s) for s in (0, 1))
+    env, other = (WorldModelEnv(world[0], world[1], num_envs=3, horizon=4, seed=s) for s in (0, 1))
     life(env, steps=3)
     save_tree(tmp_path / "dream.safetensors", env.get_checkpoint())
     actions = [env.action_space.sample() for _ in range(9)]
@@ -138,13 +145,13 @@ def test_a_dream_can_be_taken_up_again(world, tmp_path) -> None:
 
 def test_the_model_may_learn_on_while_it_is_dreamt(world) -> None:
     model, stream = world
-    env = model.as_env(stream, num_envs=2, horizon=4)
+    env = WorldModelEnv(model, stream, num_envs=2, horizon=4)
     before = life(env)
     with torch.no_grad():
-        model.decoder.bent[-1].bias.add_(1.0)
+        model.decoder.mlp[-1].bias.add_(1.0)
     after = life(env)
     with torch.no_grad():
-        model.decoder.bent[-1].bias.sub_(1.0)
+        model.decoder.mlp[-1].bias.sub_(1.0)
     np.testing.assert_array_equal(before, after)
 
 
@@ -152,20 +159,22 @@ def test_bounds_are_kept() -> None:
     stream = linear()
     stream.observation_space = spaces.Box(-0.1, 0.1, (4,))
     model = WorldModel(DREAMER, stream.observation_space, stream.action_space)
-    env = model.as_env(stream, num_envs=5, horizon=3)
+    env = WorldModelEnv(model, stream, num_envs=5, horizon=3)
     assert env.reset(seed=0)[0] in env.observation_space
 
 
 def test_an_empty_dream_is_refused(world) -> None:
     with pytest.raises(UsageError, match="at least one"):
-        world[0].as_env(world[1], num_envs=0, horizon=5)
+        WorldModelEnv(world[0], world[1], num_envs=0, horizon=5)
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
 def test_it_passes_what_any_batch_of_envs_has_to(world, mode) -> None:
     """The same checks as `robossl check` makes, with resets among the steps."""
     spec = EnvSpec("Dream-v0", entry_point=lambda: None)
-    dream = world[0].as_env(world[1], num_envs=2, horizon=3, trust=np.inf, autoreset_mode=mode)
+    dream = WorldModelEnv(
+        world[0], world[1], num_envs=2, horizon=3, max_disagreement=np.inf, autoreset_mode=mode
+    )
     assert run_batch(EnvUnderTest(spec, {}, CallMonitor(10.0)), dream, mode) >= 4
 
 
@@ -175,7 +184,7 @@ def test_sb3_trains_in_it(world, tmp_path) -> None:
     def reward(observation, action, after):
         return -np.square(after[:, :2]).sum(1)
 
-    dream = model.as_env(stream, 4, 10, reward, autoreset_mode=AutoresetMode.DISABLED)
+    dream = WorldModelEnv(model, stream, 4, 10, reward, autoreset_mode=AutoresetMode.DISABLED)
     recorder = Recorder.create(dream, tmp_path / "dream")
     agent = Sb3Agent("sac", recorder, learning_starts=40, device="cpu", policy_kwargs={"net_arch": [16]})
     before = [p.detach().clone() for p in agent.algorithm.policy.parameters()]
@@ -195,7 +204,7 @@ def test_a_reward_is_learned_afterwards_and_changes_no_model(world) -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     given = learned(stream.observation[:3, 0], stream.action[:3, 0], stream.observation[:3, 1])
     np.testing.assert_allclose(given, stream.reward[:3, 0], atol=0.5)
-    env = model.as_env(stream, num_envs=3, horizon=4, reward=learned)
+    env = WorldModelEnv(model, stream, num_envs=3, horizon=4, reward=learned)
     env.reset(seed=0)
     assert np.isfinite(env.step(env.action_space.sample())[1]).all()
     stream.reward[:] = 1.0

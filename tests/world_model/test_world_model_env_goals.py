@@ -13,6 +13,7 @@ from robossl.core.errors import UsageError
 from robossl.core.io import load_tree, save_tree
 from robossl.streams import Recorder
 from robossl.world_model import WorldModel, WorldModelTrainer
+from robossl.world_model.env import WorldModelEnv
 from robossl.world_model.reward_model import RewardModel
 
 
@@ -40,7 +41,7 @@ def world() -> tuple[WorldModel, ToyStream]:
 
 def test_it_shows_what_the_env_shows(world) -> None:
     model, stream = world
-    env = model.as_env(stream, num_envs=6, horizon=3, trust=np.inf)
+    env = WorldModelEnv(model, stream, num_envs=6, horizon=3, max_disagreement=np.inf)
     assert env.single_observation_space == stream.observation_space
     env.action_space.seed(0)
     first, _ = env.reset(seed=0)
@@ -62,7 +63,7 @@ def test_its_reward_is_one_of_goals(world) -> None:
     model, stream = world
     learned = RewardModel(model, stream, updates=400)
     assert learned.r2 > 0.9
-    env = model.as_env(stream, num_envs=5, horizon=4, reward=learned, trust=np.inf)
+    env = WorldModelEnv(model, stream, num_envs=5, horizon=4, reward=learned, max_disagreement=np.inf)
     env.action_space.seed(0)
     env.reset(seed=0)
     seen, reward, *_ = env.step(env.action_space.sample())
@@ -76,14 +77,14 @@ def test_its_reward_is_one_of_goals(world) -> None:
 def test_sb3_learns_in_it_with_hindsight(world, tmp_path) -> None:
     model, stream = world
     learned, asked = RewardModel(model, stream, updates=50), []
-    known = learned.of_goals
+    known = learned.goal_reward
 
     def of_goals(achieved, desired):
         asked.append(len(achieved))
         return known(achieved, desired)
 
-    learned.of_goals = of_goals
-    dream = model.as_env(stream, 4, 10, learned, autoreset_mode=AutoresetMode.DISABLED)
+    learned.goal_reward = of_goals
+    dream = WorldModelEnv(model, stream, 4, 10, learned, autoreset_mode=AutoresetMode.DISABLED)
     recorder = Recorder.create(dream, tmp_path / "dream")
     agent = Sb3Agent("sac", recorder, learning_starts=40, device="cpu", policy_kwargs={"net_arch": [16]})
     agent.learn(recorder, 120)
@@ -93,7 +94,7 @@ def test_sb3_learns_in_it_with_hindsight(world, tmp_path) -> None:
 
 
 def test_it_can_be_taken_up_again(world, tmp_path) -> None:
-    env, other = (world[0].as_env(world[1], num_envs=3, horizon=4, seed=s) for s in (0, 1))
+    env, other = (WorldModelEnv(world[0], world[1], num_envs=3, horizon=4, seed=s) for s in (0, 1))
     env.reset(seed=0)
     save_tree(tmp_path / "dream.safetensors", env.get_checkpoint())
     other.reset()
@@ -111,4 +112,4 @@ def test_goals_that_are_no_numbers_are_refused() -> None:
         stream.observation[name] = np.zeros((200, 21), int)
     model = WorldModel(DREAMER, stream.observation_space, stream.action_space)
     with pytest.raises(UsageError, match=r"goals of this env are Discrete\(3\)"):
-        model.as_env(stream, num_envs=2, horizon=3)
+        WorldModelEnv(model, stream, num_envs=2, horizon=3)

@@ -16,6 +16,8 @@ from robossl.agents.sb3.vec_env import SB3VecEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
+from robossl.world_model.env import WorldModelEnv
+
 MODES = pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
 HORIZON = 4
 
@@ -38,7 +40,7 @@ def lived(env, mode: AutoresetMode, steps: int = 16):
 
 @MODES
 def test_episode_statistics_are_kept(world, mode) -> None:
-    dream = world[0].as_env(world[1], 3, HORIZON, one, trust=np.inf, autoreset_mode=mode)
+    dream = WorldModelEnv(world[0], world[1], 3, HORIZON, one, max_disagreement=np.inf, autoreset_mode=mode)
     env = RecordEpisodeStatistics(dream)
     assert env.metadata["autoreset_mode"] is mode
     ended = 0
@@ -55,7 +57,9 @@ def test_episode_statistics_are_kept(world, mode) -> None:
 def test_wrappers_take_it(world, wrapper) -> None:
     """In NEXT_STEP mode, the only one that Gymnasium's own normalising of observations knows."""
     mode = AutoresetMode.NEXT_STEP
-    env = wrapper(world[0].as_env(world[1], 3, HORIZON, one, trust=np.inf, autoreset_mode=mode))
+    env = wrapper(
+        WorldModelEnv(world[0], world[1], 3, HORIZON, one, max_disagreement=np.inf, autoreset_mode=mode)
+    )
     seen = list(lived(env, mode))
     assert all(np.isfinite(step[0]).all() and np.isfinite(step[1]).all() for step in seen)
     assert sum(step[3].any() for step in seen) >= 3
@@ -63,7 +67,7 @@ def test_wrappers_take_it(world, wrapper) -> None:
 
 @MODES
 def test_ppo_learns_in_it(world, mode) -> None:
-    dream = world[0].as_env(world[1], 4, 10, one, autoreset_mode=mode)
+    dream = WorldModelEnv(world[0], world[1], 4, 10, one, autoreset_mode=mode)
     envs = VecNormalize(SB3VecEnv(dream))
     agent = PPO(
         "MlpPolicy",
@@ -85,9 +89,9 @@ def test_ppo_learns_in_it(world, mode) -> None:
 @MODES
 def test_it_says_why_it_ended(world, mode) -> None:
     """A lane that is no longer believed ends at once, its neighbours at the horizon; each says so."""
-    env = world[0].as_env(world[1], 3, HORIZON, autoreset_mode=mode)
+    env = WorldModelEnv(world[0], world[1], 3, HORIZON, autoreset_mode=mode)
     _, infos = env.reset(seed=0)
-    assert infos["ended_by"].tolist() == ["", "", ""]
+    assert infos["truncation_reason"].tolist() == ["", "", ""]
     wild = env.z.numpy().copy()
     anything = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
     wild[1] = anything[env.model.disagreement(anything, np.zeros((50, 2))).argmax()]
@@ -95,32 +99,34 @@ def test_it_says_why_it_ended(world, mode) -> None:
     action = np.zeros((3, 2), np.float32)
     doubt = env.model.disagreement(wild, action)
     assert doubt[1] > doubt[[0, 2]].max()
-    env.trust = (doubt[1] + doubt[[0, 2]].max()) / 2
+    env.max_disagreement = (doubt[1] + doubt[[0, 2]].max()) / 2
     _, _, terminated, truncated, infos = env.step(action)
     said = infos.get("final_info", infos)
     assert not terminated.any()
     assert truncated.tolist() == [False, True, False]
-    assert said["ended_by"].tolist() == ["", "doubt", ""]
+    assert said["truncation_reason"].tolist() == ["", "uncertainty", ""]
     np.testing.assert_allclose(said["disagreement"], doubt, rtol=1e-4)
-    env.trust = np.inf
+    env.max_disagreement = np.inf
     for _ in range(HORIZON - 1):
         if mode is AutoresetMode.DISABLED and truncated.any():
             env.reset(options={"reset_mask": truncated})
         _, _, terminated, truncated, infos = env.step(action)
     assert not terminated.any()
     assert truncated[[0, 2]].all()
-    assert infos.get("final_info", infos)["ended_by"][[0, 2]].tolist() == ["horizon"] * 2
+    assert infos.get("final_info", infos)["truncation_reason"][[0, 2]].tolist() == ["horizon"] * 2
 
 
 @MODES
 def test_sb3_is_told_why_and_bootstraps(world, mode) -> None:
     """An end in the dream is never a true one: SB3 has to look beyond it."""
-    envs = SB3VecEnv(world[0].as_env(world[1], 2, HORIZON, one, trust=np.inf, autoreset_mode=mode))
+    envs = SB3VecEnv(
+        WorldModelEnv(world[0], world[1], 2, HORIZON, one, max_disagreement=np.inf, autoreset_mode=mode)
+    )
     envs.reset()
     for _ in range(HORIZON):
         _, _, done, infos = envs.step(np.array([envs.action_space.sample() for _ in range(2)]))
     assert done.all()
     for info in infos:
         assert info["TimeLimit.truncated"]
-        assert info["ended_by"] == "horizon"
+        assert info["truncation_reason"] == "horizon"
         assert info["terminal_observation"].shape == (4,)

@@ -12,7 +12,14 @@ from gymnasium import spaces
 from robossl.world_model import WorldModelConfig
 
 DREAMER = WorldModelConfig(
-    latent=16, encoder=(64,), predictor=(64,), inverse=(64,), decoder=(64,), ensemble=3, batch=96, rollout=3
+    latent_dim=16,
+    encoder_hidden=(64,),
+    dynamics_hidden=(64,),
+    inverse_hidden=(64,),
+    decoder_hidden=(64,),
+    ensemble_size=3,
+    batch_size=96,
+    unroll_steps=3,
 )
 _SPLITS = ("train",) * 7 + ("validation", "probe", "test")
 

@@ -27,4 +27,4 @@ def contrastive(batch: EncodedBatch) -> Tensor:
     return masked_mean(error, real) / math.log(max(count, 2))
 
 
-OBJECTIVES = {"contrastive": Objective(contrastive, grounds=True)}
+OBJECTIVES = {"contrastive": Objective(contrastive, prevents_collapse=True)}

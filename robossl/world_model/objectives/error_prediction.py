@@ -23,11 +23,11 @@ class ErrorPredictor(nn.Module):
 
     def __init__(self, config: WorldModelConfig, action: int) -> None:
         super().__init__()
-        self.body = MLP(config.latent + action, config.predictor, 1, config.straight)
+        self.mlp = MLP(config.latent_dim + action, config.dynamics_hidden, 1, config.linear_skip)
 
     def forward(self, z: Tensor, code: Tensor) -> Tensor:
         """The logarithm; half of it, exponentiated, is a typical error in units of a latent's spread."""
-        return self.body(torch.cat([z, code], -1))[..., 0]
+        return self.mlp(torch.cat([z, code], -1))[..., 0]
 
 
 def error(batch: EncodedBatch) -> Tensor:
@@ -37,8 +37,10 @@ def error(batch: EncodedBatch) -> Tensor:
     now, then, mask = batch.z[:count, 0].detach(), batch.z[:count, 1].detach(), batch.mask[:count, 0]
     size = (predicted - then).square().mean(-1).float().clamp_min(_LEAST).log()  # [N]
     blind = masked_mean((size - masked_mean(size, mask)).square(), mask).clamp_min(1e-3)
-    guess = batch.model.heads["error"](now, batch.code[:count, 0])
+    guess = batch.model.heads["error_prediction"](now, batch.code[:count, 0])
     return masked_mean((guess - size).square(), mask) / blind
 
 
-OBJECTIVES = {"error": Objective(error, grounds=True, apart=True, build=ErrorPredictor)}
+OBJECTIVES = {
+    "error_prediction": Objective(error, prevents_collapse=True, detached=True, make_head=ErrorPredictor)
+}

@@ -16,4 +16,4 @@ def onlooker(batch: EncodedBatch) -> Tensor:
     return forward(replace(batch, z=batch.z.detach()))
 
 
-OBJECTIVES = {"onlooker": Objective(onlooker, grounds=True)}
+OBJECTIVES = {"forward_detached": Objective(onlooker, prevents_collapse=True)}

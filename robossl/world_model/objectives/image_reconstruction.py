@@ -22,13 +22,15 @@ def picture(batch: EncodedBatch) -> Tensor:
     real = batch.rows.flatten()  # [N]
     away = small - (real[:, None] * small).sum(0) / real.sum()
     spread = masked_mean(away.square().mean(-1), real).clamp_min(1e-8)  # where little changes little is asked
-    guess = batch.model.heads["picture"](batch.z.flatten(0, 1))  # [N, P]
+    guess = batch.model.heads["image_reconstruction"](batch.z.flatten(0, 1))  # [N, P]
     return masked_mean((guess - away / spread.sqrt()).square().mean(-1), real)
 
 
 def build(config: WorldModelConfig, action: int) -> nn.Module:
     """z [..., Z] -> by how many spreads each place is brighter than usual [..., 32 * 32]."""
-    return MLP(config.latent, config.decoder, _EDGE * _EDGE, config.straight)
+    return MLP(config.latent_dim, config.decoder_hidden, _EDGE * _EDGE, config.linear_skip)
 
 
-OBJECTIVES = {"picture": Objective(picture, grounds=True, images=True, build=build)}
+OBJECTIVES = {
+    "image_reconstruction": Objective(picture, prevents_collapse=True, images=True, make_head=build)
+}

@@ -53,7 +53,7 @@ def _cover(pictures: Tensor, hidden: Tensor) -> Tensor:
 
 def build(config: WorldModelConfig, action: int) -> nn.Module:
     """z [..., Z] -> by how many spreads each cell is brighter than usual [..., 16 * 16]."""
-    return MLP(config.latent, config.inverse, _CELLS * _CELLS, config.straight)
+    return MLP(config.latent_dim, config.inverse_hidden, _CELLS * _CELLS, config.linear_skip)
 
 
-OBJECTIVES = {"inpainting": Objective(inpainting, grounds=True, images=True, build=build)}
+OBJECTIVES = {"inpainting": Objective(inpainting, prevents_collapse=True, images=True, make_head=build)}

@@ -36,4 +36,4 @@ def inverse(batch: EncodedBatch) -> Tensor:
     return error / blind_error(actions, batch.code, batch.mask)
 
 
-OBJECTIVES = {"inverse": Objective(inverse, grounds=True)}
+OBJECTIVES = {"inverse": Objective(inverse, prevents_collapse=True)}

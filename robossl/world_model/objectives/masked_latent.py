@@ -17,26 +17,30 @@ class MaskedLatentPredictor(nn.Module):
 
     def __init__(self, config: WorldModelConfig, action: int) -> None:
         super().__init__()
-        self.steps = config.rollout
-        size = (config.rollout + 1) * (config.latent + 1) + config.rollout * action
-        self.body = MLP(size, config.inverse, (config.rollout + 1) * config.latent, config.straight)
+        self.steps = config.unroll_steps
+        size = (config.unroll_steps + 1) * (config.latent_dim + 1) + config.unroll_steps * action
+        self.mlp = MLP(
+            size, config.inverse_hidden, (config.unroll_steps + 1) * config.latent_dim, config.linear_skip
+        )
 
     def forward(self, z: Tensor, code: Tensor, shown: Tensor) -> Tensor:
         """`shown` [B, T+1] bool; an action is shown where both rows it connects are."""
         if code.shape[1] != self.steps:
-            raise UsageError(f"'masked' was made for windows of {self.steps} steps, not {code.shape[1]}")
+            raise UsageError(
+                f"'masked_latent' was made for windows of {self.steps} steps, not {code.shape[1]}"
+            )
         between = shown[:, 1:] & shown[:, :-1]  # [B, T]
         seen = torch.where(shown[..., None], z, torch.zeros_like(z))
         acted = torch.where(between[..., None], code, torch.zeros_like(code))
         inputs = torch.cat([seen.flatten(1), shown.to(z), acted.flatten(1)], 1)
-        return self.body(inputs).reshape(z.shape)
+        return self.mlp(inputs).reshape(z.shape)
 
 
 def masked(batch: EncodedBatch) -> Tensor:
     """Error of the hidden latents, 1 where the mean over the batch is guessed."""
     hidden = _span(batch).to(batch.z.device)  # [B, T+1]
     real = batch.rows > 0
-    guess = batch.model.heads["masked"](batch.z, batch.code, real & ~hidden)
+    guess = batch.model.heads["masked_latent"](batch.z, batch.code, real & ~hidden)
     target = torch.where(real[..., None], batch.z, torch.zeros_like(batch.z)).detach()
     rows = batch.rows[..., None]
     mean = (rows * target).sum((0, 1)) / rows.sum()
@@ -54,4 +58,4 @@ def _span(batch: EncodedBatch) -> Tensor:
     return (row >= start) & (row < start + length)
 
 
-OBJECTIVES = {"masked": Objective(masked, build=MaskedLatentPredictor)}
+OBJECTIVES = {"masked_latent": Objective(masked, make_head=MaskedLatentPredictor)}

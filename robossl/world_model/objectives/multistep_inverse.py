@@ -17,17 +17,17 @@ class EndpointInverse(nn.Module):
 
     def __init__(self, config: WorldModelConfig, action: int) -> None:
         super().__init__()
-        self.body = MLP(2 * config.latent + 2, config.inverse, action, config.straight)
+        self.mlp = MLP(2 * config.latent_dim + 2, config.inverse_hidden, action, config.linear_skip)
 
     def forward(self, z: Tensor, later: Tensor, steps: Tensor) -> Tensor:
         """`steps` is told as 1/k and log k."""
         k = steps.to(z).expand(z.shape[:-1])
-        return self.body(torch.cat([z, later - z, (1 / k)[..., None], k.log()[..., None]], -1))
+        return self.mlp(torch.cat([z, later - z, (1 / k)[..., None], k.log()[..., None]], -1))
 
 
 def endpoint(batch: EncodedBatch) -> Tensor:
     """Error of the action at each row t < T, told the last latent of the window that is really reached."""
-    head = batch.model.heads["endpoint"]
+    head = batch.model.heads["multistep_inverse"]
     reached = batch.mask.sum(1).long()  # [B] the last row of the real part
     end = batch.z[torch.arange(len(batch.z), device=reached.device), reached]  # [B, Z]
     steps = (reached[:, None] - torch.arange(batch.code.shape[1], device=reached.device)).clamp_min(
@@ -40,4 +40,4 @@ def endpoint(batch: EncodedBatch) -> Tensor:
     return error / blind_error(actions, batch.code, batch.mask)
 
 
-OBJECTIVES = {"endpoint": Objective(endpoint, grounds=True, build=EndpointInverse)}
+OBJECTIVES = {"multistep_inverse": Objective(endpoint, prevents_collapse=True, make_head=EndpointInverse)}

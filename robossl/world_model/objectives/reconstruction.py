@@ -19,8 +19,8 @@ def observation(batch: EncodedBatch) -> Tensor:
     count = len(foreseen)
     ahead = masked_mean((foreseen - batch.vector[:count, 1:]).square().mean(-1), batch.mask[:count])
     change = (seen[:, 1:] - seen[:, :-1]) - (batch.vector[:, 1:] - batch.vector[:, :-1])
-    delta = masked_mean((change / coder.change).square().mean(-1), batch.mask)
+    delta = masked_mean((change / coder.delta_std).square().mean(-1), batch.mask)
     return (here + ahead + delta) / 3
 
 
-OBJECTIVES = {"observation": Objective(observation, weight=0.5, grounds=True)}
+OBJECTIVES = {"reconstruction": Objective(observation, weight=0.5, prevents_collapse=True)}

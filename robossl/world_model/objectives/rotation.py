@@ -38,7 +38,7 @@ def turn(frames: Frames, sizes: list[int]) -> Frames:
 
 def build(config: WorldModelConfig, action: int) -> nn.Module:
     """z [..., Z] -> which of four turns [..., 4]."""
-    return MLP(config.latent, config.inverse, 4, config.straight)
+    return MLP(config.latent_dim, config.inverse_hidden, 4, config.linear_skip)
 
 
-OBJECTIVES = {"rotation": Objective(rotation, grounds=True, images=True, build=build)}
+OBJECTIVES = {"rotation": Objective(rotation, prevents_collapse=True, images=True, make_head=build)}

@@ -25,4 +25,4 @@ def sigreg(batch: EncodedBatch) -> Tensor:
     return (apart * bell).sum(-1).mean() / ((1 - bell).square() * bell).sum()
 
 
-OBJECTIVES = {"sigreg": Objective(sigreg, grounds=True)}
+OBJECTIVES = {"sigreg": Objective(sigreg, prevents_collapse=True)}

@@ -23,4 +23,4 @@ def variance(batch: EncodedBatch) -> Tensor:
     return (1 - deviation).relu().mean() + _COVARIANCE * off.square().sum() / z.shape[-1]
 
 
-OBJECTIVES = {"variance": Objective(variance, grounds=True)}
+OBJECTIVES = {"vicreg": Objective(variance, prevents_collapse=True)}
