@@ -18,7 +18,7 @@ import robossl
 import robossl.training.api
 from benchmarks.cli import answered, model_settings
 from robossl.evaluation.report.text import interval
-from robossl.logging.progress import progress
+from robossl.logging.progress import make_progress
 from robossl.streams import Stream
 from robossl.training import config as configuration
 from robossl.training import evaluation_steps
@@ -74,7 +74,7 @@ def compared(given: argparse.Namespace, world: WorldModelConfig, seed: int) -> d
     model = WorldModel(world, stream.observation_space, stream.action_space, seed).to(resolve(given.device))
     section, absent = ablate(
         model, stream, _ENV, given.updates, given.offset, given.pairs, evaluation_steps.EVALUATION_SEED + seed,
-        thread_count(given.threads), progress(), only=given.only,
+        thread_count(given.threads), make_progress(), only=given.only,
     )  # fmt: skip
     return {"seed": seed, **section, "absent": absent}
 
@@ -85,7 +85,7 @@ def lived(given: argparse.Namespace, seed: int) -> Stream:
     if (folder / "stream.json").is_file():
         return Stream.open(folder)
     envs = robossl.make(_ENV, 32, given.threads, pixels=_SIZE, substeps=given.substeps)
-    return robossl.collect(envs, "colored_noise", given.rows, folder, seed, progress())
+    return robossl.collect(envs, "colored_noise", given.rows, folder, seed, make_progress())
 
 
 def table(runs: list[dict[str, Any]]) -> str:

@@ -28,7 +28,7 @@ from robossl.evaluation.metrics.inverse_dynamics import inverse_excess_r2, inver
 from robossl.evaluation.metrics.prediction import forward_skill, valid_prediction_time
 from robossl.evaluation.metrics.rank import effective_rank
 from robossl.evaluation.metrics.readout import fit_readout
-from robossl.logging.progress import progress
+from robossl.logging.progress import make_progress
 from robossl.streams import Stream
 from robossl.training import config as configuration
 from robossl.training.config import LearnConfig, to_dict
@@ -96,7 +96,7 @@ def measured(env: str, seed: int, world: WorldModelConfig, options: argparse.Nam
     taught = time.perf_counter()
     model = robossl.pretrain(
         stream, options.updates, world, options.out / "models" / f"{slug(env)}-{seed}-{number}", seed,
-        options.device, options.threads, progress(),
+        options.device, options.threads, make_progress(),
     )  # fmt: skip
     judged = time.perf_counter()
     found = {"settings": settings, **figures(model, stream, random, env, seed), "words": model.metadata["messages"]}

@@ -9,7 +9,7 @@ from typing import Any
 
 from robossl import registry
 from robossl.core.errors import UsageError
-from robossl.logging.progress import progress
+from robossl.logging.progress import make_progress
 from robossl.training import config as configuration
 from robossl.training.config import LearnConfig
 from robossl.world_model.config import WorldModelConfig
@@ -53,7 +53,7 @@ def _world_keys() -> dict[str, Any]:
 
 def learn(options: Namespace) -> CommandResult:
     """`robossl learn`."""
-    say = progress(options.quiet)
+    say = make_progress(options.quiet)
     if options.resume:
         given = [
             f"--{n.replace('_', '-')}" for n in (*_COMMON, "config", "out") if getattr(options, n) is not None
@@ -136,7 +136,7 @@ def collect(options: Namespace) -> CommandResult:
 
     stream = api.collect(
         options.env, options.policy, options.steps or 50_000, options.out, options.seed or 0,
-        progress(options.quiet), options.num_envs or 16, options.threads or 0,
+        make_progress(options.quiet), options.num_envs or 16, options.threads or 0,
     )  # fmt: skip
     text = f"{stream.rows:,} rows in {stream.lanes} lanes, {len(stream.episodes()):,} episodes\n{stream.path}"
     return CommandResult(text, {"path": str(stream.path), "rows": stream.rows, "lanes": stream.lanes})
@@ -166,7 +166,7 @@ def pretrain(options: Namespace) -> CommandResult:
         hub.check_login(options.push_to_hub)
     model = api.pretrain(
         options.stream, updates, settings.world_model, options.out, settings.seed, settings.device,
-        settings.threads, progress(options.quiet),
+        settings.threads, make_progress(options.quiet),
     )  # fmt: skip
     path = model.metadata["path"]
     text, found = f"latent of {model.latent_dim}, version {model.version}\n{path}", {"path": path}
@@ -184,7 +184,7 @@ def train(options: Namespace) -> CommandResult:
     folder = api.trained(
         options.env, options.agent, options.representation, options.mode, options.steps or 20_000,
         options.num_envs or 8, options.threads or 0, options.out, options.seed or 0,
-        options.device or "auto", progress(options.quiet), options.export_sb3,
+        options.device or "auto", make_progress(options.quiet), options.export_sb3,
     ).folder  # fmt: skip
     return CommandResult(str(folder), {"path": str(folder)})
 
@@ -196,7 +196,7 @@ def evaluate(options: Namespace) -> CommandResult:
     report = api.evaluate(
         options.path, options.stream, episodes=options.episodes or 20, pairs=options.goal_trials,
         offset=options.goal_horizon, out=options.out, seed=options.seed or 0, device=options.device or "auto",
-        threads=options.threads or 0, progress=progress(options.quiet), videos=not options.no_videos,
+        threads=options.threads or 0, progress=make_progress(options.quiet), videos=not options.no_videos,
         ablate=options.ablate, updates=options.updates,
     )  # fmt: skip
     return _reported(report)
@@ -243,7 +243,7 @@ def stream_export(options: Namespace) -> CommandResult:
     from robossl.streams.formats import export_stream
 
     out = _given_out(options)
-    return _exchanged(export_stream(options.stream, options.to, out, options.images, progress(options.quiet)))
+    return _exchanged(export_stream(options.stream, options.to, out, options.images, make_progress(options.quiet)))
 
 
 def stream_import(options: Namespace) -> CommandResult:
@@ -251,7 +251,7 @@ def stream_import(options: Namespace) -> CommandResult:
     from robossl.streams.formats import import_stream
 
     out = _given_out(options)
-    return _exchanged(import_stream(options.source, options.origin, out, progress(options.quiet)))
+    return _exchanged(import_stream(options.source, options.origin, out, make_progress(options.quiet)))
 
 
 def _given_out(options: Namespace) -> str:

@@ -1,4 +1,4 @@
-"""How far long work is: a bar where somebody watches, plain lines where nobody does."""
+"""Progress reporters for long work: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,59 +9,67 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from robossl.core.interfaces import NullProgress
 
-_EVERY = 5.0  # [s] between two plain lines
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_LINE_INTERVAL = 5.0  # [s] between two plain lines
 
 
 @dataclass
 class Phase:
-    """One stretch of work: `done` of `total` units since `began`."""
+    """One phase of work: `done` of `total` units, started at time `started`."""
 
     name: str
     total: int
     unit: str
-    began: float  # [s]
+    started: float  # [s]
     done: int = 0
-    figures: dict[str, float] = field(default_factory=dict)  # the latest ones
+    metrics: dict[str, float] = field(default_factory=dict)  # the latest values
 
-    def sums(self, now: float) -> str:
-        """`1,200 of 4,000 steps, 310/s, 9 s left, loss 0.12`."""
-        rate = self.done / max(now - self.began, 1e-9)
-        parts = [f"{self.done:,} of {self.total:,} {self.unit}", f"{number(rate)}/s"]
+    def format_running(self, now: float) -> str:
+        """Return the state of an unfinished phase: `1,200 of 4,000 steps, 310/s, 9 s left, loss 0.12`."""
+        rate = self.done / max(now - self.started, 1e-9)
+        parts = [f"{self.done:,} of {self.total:,} {self.unit}", f"{format_number(rate)}/s"]
         if rate > 0 and self.total > self.done:
-            parts.append(f"{duration((self.total - self.done) / rate)} left")
-        return ", ".join([*parts, *self.told()])
+            parts.append(f"{format_duration((self.total - self.done) / rate)} left")
+        return ", ".join([*parts, *self.format_metrics()])
 
-    def end(self, now: float) -> str:
-        """`4,000 steps in 12.9 s (310/s), loss 0.12`; a phase that was cut short says so."""
-        seconds = now - self.began
+    def format_done(self, now: float) -> str:
+        """Return the summary of a stopped phase: `4,000 steps in 12.9 s (310/s), loss 0.12`.
+
+        A phase that stopped early gives `stopped at 1,200 of 4,000 steps ...`.
+        """
+        seconds = now - self.started
         amount = (
             f"{self.done:,}" if self.done >= self.total else f"stopped at {self.done:,} of {self.total:,}"
         )
-        rate = f" ({number(self.done / seconds)}/s)" if self.done and seconds > 0 else ""
-        return ", ".join([f"{amount} {self.unit} in {duration(seconds)}{rate}", *self.told()])
+        rate = f" ({format_number(self.done / seconds)}/s)" if self.done and seconds > 0 else ""
+        return ", ".join(
+            [f"{amount} {self.unit} in {format_duration(seconds)}{rate}", *self.format_metrics()]
+        )
 
-    def told(self) -> list[str]:
-        """The latest figures in words."""
-        return [f"{name.replace('_', ' ')} {number(value)}" for name, value in self.figures.items()]
+    def format_metrics(self) -> list[str]:
+        """Return the latest metrics, one string each: `loss 0.12`."""
+        return [f"{name.replace('_', ' ')} {format_number(value)}" for name, value in self.metrics.items()]
 
 
-def number(value: float) -> str:
-    """A figure as short as it can be read.
+def format_number(value: float) -> str:
+    """Return a number with three significant digits, or as a whole number from 1000 on.
 
-    >>> number(12345.678), number(3.14159), number(0.00012345)
+    >>> format_number(12345.678), format_number(3.14159), format_number(0.00012345)
     ('12,346', '3.14', '0.000123')
     """
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them.
+def format_duration(seconds: float) -> str:
+    """Return seconds in seconds, minutes or hours.
 
-    >>> duration(0.25), duration(42), duration(192), duration(7500)
+    >>> format_duration(0.25), format_duration(42), format_duration(192), format_duration(7500)
     ('0.2 s', '42 s', '3 min 12 s', '2 h 05 min')
     """
     if seconds < 10:
@@ -74,12 +82,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-class _Closing(ABC):
-    """Something to be closed when its `with` ends, however it ends."""
+class _ContextManaged(ABC):
+    """Base class: `close` is called at the end of a `with` block, also after an exception."""
 
     @abstractmethod
     def close(self) -> None:
-        """Stop what is still open."""
+        """Stop all open phases."""
 
     def __enter__(self) -> Self:
         return self
@@ -90,139 +98,142 @@ class _Closing(ABC):
         self.close()
 
 
-class LogProgress(_Closing):
-    """Progress as plain lines: at the start and the end of a phase, and every few seconds between."""
+class LogProgress(_ContextManaged):
+    """Progress as plain lines: one at the start and the end of each phase, and one every few seconds."""
 
     def __init__(
-        self, stream: TextIO, every: float = _EVERY, clock: Callable[[], float] = time.monotonic
+        self, stream: TextIO, interval: float = _LINE_INTERVAL, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream = stream
-        self._every = every  # [s]
+        self._interval = interval  # [s]
         self._clock = clock
-        self._phases: list[Phase] = []  # a phase may hold another
-        self._said = 0.0  # [s] when the last line was
+        self._phases: list[Phase] = []  # phases can be nested
+        self._last_line = 0.0  # [s] time of the last printed line
 
     def start(self, phase: str, total: int, unit: str) -> None:
-        """Says what begins."""
+        """Print the name and the size of the phase."""
         self._phases.append(Phase(phase, total, unit, self._clock()))
-        self._say(f"{phase}: {total:,} {unit}")
+        self._print(f"{phase}: {total:,} {unit}")
 
-    def update(self, count: int, **figures: float) -> None:
-        """Says how far it is, where the last line is old enough."""
-        assert self._phases, "advance before start"
+    def update(self, count: int, **metrics: float) -> None:
+        """Count `count` more units; print a line if the last one is old enough."""
+        assert self._phases, "update() called before start()"
         phase = self._phases[-1]
         phase.done += count
-        phase.figures |= figures
-        if self._clock() - self._said >= self._every:
-            self._say(f"{phase.name}: {phase.sums(self._clock())}")
+        phase.metrics |= metrics
+        if self._clock() - self._last_line >= self._interval:
+            self._print(f"{phase.name}: {phase.format_running(self._clock())}")
 
     def stop(self) -> None:
-        """Says what was done, and in how many seconds."""
+        """Print the summary of the phase."""
         if self._phases:
             phase = self._phases.pop()
-            self._say(f"{phase.name}: {phase.end(self._clock())}")
+            self._print(f"{phase.name}: {phase.format_done(self._clock())}")
 
     def message(self, text: str) -> None:
-        """Says it at once."""
-        self._say(text)
+        """Print a line."""
+        self._print(text)
 
-    def _say(self, line: str) -> None:
-        self._said = self._clock()
+    def _print(self, line: str) -> None:
+        self._last_line = self._clock()
         print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Stop what is still open."""
+        """Stop all open phases."""
         while self._phases:
             self.stop()
 
 
-class ProgressBar(_Closing):
-    """Progress as a bar with rate, time left and the latest figures; a finished phase leaves one line."""
+class ProgressBar(_ContextManaged):
+    """A progress bar with rate, time left and the latest metrics; a finished phase leaves one line."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console
 
         self._console = Console(file=stream, highlight=False)
         self._clock = clock
-        self._phases: list[tuple[Phase, Any]] = []  # with the bar of each
-        self._shown: Any = None  # rich's display, there while a phase is open
+        self._phases: list[tuple[Phase, TaskID]] = []
+        self._display: Progress | None = None  # exists while a phase is open
 
     def start(self, phase: str, total: int, unit: str) -> None:
-        """A bar appears."""
-        if self._shown is None:
-            self._shown = self._display()
-            self._shown.start()
+        """Show a bar."""
+        if self._display is None:
+            self._display = self._make_display()
+            self._display.start()
         entry = Phase(phase, total, unit, self._clock())
-        bar = self._shown.add_task(phase, total=max(total, 1), words=f"0 of {total:,} {unit}")
-        self._phases.append((entry, bar))
+        task = self._display.add_task(phase, total=max(total, 1), status=f"0 of {total:,} {unit}")
+        self._phases.append((entry, task))
 
-    def _display(self) -> Any:
+    def _make_display(self) -> Progress:
         from rich import progress
 
         return progress.Progress(
             progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(bar_width=24),
-            progress.TextColumn("{task.fields[words]}", markup=False),
+            progress.TextColumn("{task.fields[status]}", markup=False),
             console=self._console,
             transient=True,
-            redirect_stdout=False,  # results go there
+            redirect_stdout=False,  # stdout is for results
             refresh_per_second=5,
         )
 
-    def update(self, count: int, **figures: float) -> None:
-        """The bar grows."""
-        assert self._phases, "advance before start"
-        phase, bar = self._phases[-1]
+    def update(self, count: int, **metrics: float) -> None:
+        """Advance the bar by `count` units."""
+        assert self._phases, "update() called before start()"
+        assert self._display is not None
+        phase, task = self._phases[-1]
         phase.done += count
-        phase.figures |= figures
-        self._shown.update(bar, completed=phase.done, words=phase.sums(self._clock()))
+        phase.metrics |= metrics
+        self._display.update(task, completed=phase.done, status=phase.format_running(self._clock()))
 
     def stop(self) -> None:
-        """The bar goes; a line says what was done, and in how many seconds."""
-        if not self._phases:
+        """Remove the bar and print the summary of the phase."""
+        if not self._phases or self._display is None:
             return
-        phase, bar = self._phases.pop()
-        self._shown.remove_task(bar)
+        phase, task = self._phases.pop()
+        self._display.remove_task(task)
         if not self._phases:
-            self._shown.stop()
-            self._shown = None
-        self.message(f"{phase.name}: {phase.end(self._clock())}")
+            self._display.stop()
+            self._display = None
+        self.message(f"{phase.name}: {phase.format_done(self._clock())}")
 
     def message(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._console.print(text, markup=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Stop what is still open and give the terminal back as it was."""
+        """Stop all open phases and restore the terminal."""
         while self._phases:
             self.stop()
 
 
-class QuietProgress(_Closing, NullProgress):
-    """No progress; notes are still said, since a warning is not progress."""
+class QuietProgress(_ContextManaged, NullProgress):
+    """No progress; messages are still printed because a warning is not progress."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def message(self, text: str) -> None:
-        """Says it at once."""
+        """Print a line."""
         print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no phase is ever open."""
 
 
-def progress(quiet: bool = False, stream: TextIO | None = None) -> ProgressBar | LogProgress | QuietProgress:
-    """What shows progress on `stream` (stderr): a bar on a terminal, plain lines elsewhere.
+def make_progress(
+    quiet: bool = False, stream: TextIO | None = None
+) -> ProgressBar | LogProgress | QuietProgress:
+    """Return a progress reporter for `stream` (default: stderr): a bar on a terminal, plain lines elsewhere.
 
-    Use it as a context manager where work may be interrupted: it gives the terminal back as it was.
+    Use it as a context manager where work may be interrupted: it restores the terminal.
     """
     stream = stream if stream is not None else sys.stderr
     if quiet:
         return QuietProgress(stream)
-    return ProgressBar(stream) if _terminal(stream) else LogProgress(stream)
+    return ProgressBar(stream) if _is_terminal(stream) else LogProgress(stream)
 
 
-def _terminal(stream: TextIO) -> bool:
-    """Somebody watches, on something that can redraw a line."""
+def _is_terminal(stream: TextIO) -> bool:
+    """Return whether the stream is a terminal that can redraw a line."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -12,7 +12,7 @@ from robossl import registry
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.report import report_file as reports
-from robossl.logging.progress import progress as shown
+from robossl.logging.progress import make_progress
 from robossl.rollout import collect_steps
 from robossl.streams import Recorder
 from robossl.training import evaluation_steps
@@ -34,7 +34,7 @@ def learn(
     A config that leaves `world` as it is takes the recipe that fits what the env shows: numbers, or pictures only.
     Interrupted by Ctrl-C it saves and raises `KeyboardInterrupt` with the words that say how to go on.
     """
-    say = progress or shown()
+    say = progress or make_progress()
     if resume:
         run = Experiment.resume(resume, say)
     else:
