@@ -1,20 +1,35 @@
-"""Names to objects: the one place that knows where the leaves hang.
+"""Registry of everything robossl looks up by name: envs, agents, policies, objectives, report sections, metric sinks.
 
-A file in `envs/` or `agents/` is a plug-in. A stranger's package joins through the entry-point groups
-`robossl.envs` (a function that registers its environments with Gymnasium), `robossl.agents` (a table of
-agents or policies) and `robossl.objectives` (an objective).
+| group | built-in names are the keys of | entry-point group |
+| --- | --- | --- |
+| `envs` | `TASKS` of a file in `envs/`, registered with Gymnasium | `robossl.envs`: a function that registers envs |
+| `agents` | `AGENTS` of a file in `agents/` | `robossl.agents` |
+| `policies` | `POLICIES` of a file in `agents/` | `robossl.policies` |
+| `objectives` | `OBJECTIVES` of a file in `robossl/world_model/objectives/` | `robossl.objectives` |
+| `report_sections` | `SECTIONS` of a file in `robossl/evaluation/report/` | `robossl.report_sections` |
+| `metric_sinks` | `SINKS` of a file in `robossl/logging/` | `robossl.metric_sinks` |
+
+The names of a table are read from the source, so its keys must be string literals; a module is imported only
+when one of its names is loaded. A script adds names of its own with `register`. Names read from a file (a config, a
+manifest, a report) are only looked up here: no such name imports a module.
 """
 
 from __future__ import annotations
 
+import ast
+import difflib
 import importlib
+import importlib.util
+import inspect
 import os
-import pkgutil
 import re
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -25,53 +40,232 @@ from robossl.core.spaces import format_space
 from robossl.core.traceback_utils import format_location
 
 _NAMESPACE = "robossl"
-_MJCF = f"{_NAMESPACE}/Mjcf-v0"  # the env that a file makes a robot
+_MJCF = f"{_NAMESPACE}/Mjcf-v0"  # the env of a robot read from an MJCF file
 
 
-def _joined(group: str) -> list[tuple[EntryPoint, Any]]:
-    """What strangers' packages offer in a group; a broken one is named and does not stop the others."""
-    found = []
-    for point in entry_points(group=group):
+@dataclass(frozen=True)
+class _Group:
+    """Where the built-in names of a group stand."""
+
+    kind: str  # one of them, for messages
+    package: str  # below `robossl`; searched with its subpackages
+    table: str  # the dict that a module defines
+
+
+_GROUPS = {
+    "agents": _Group("agent", "agents", "AGENTS"),
+    "policies": _Group("policy", "agents", "POLICIES"),
+    "objectives": _Group("objective", "world_model.objectives", "OBJECTIVES"),
+    "report_sections": _Group("report section", "evaluation.report", "SECTIONS"),
+    "metric_sinks": _Group("metric sink", "logging", "SINKS"),
+}
+GROUPS = ("envs", *_GROUPS)
+_STANDARD = {
+    "envs",
+    "representation",
+    "seed",
+    "device",
+    "action_space",
+    "num_envs",
+}  # arguments, not settings
+_added: dict[tuple[str, str], Any] = {}  # (group, name) -> what `register` was called with
+
+
+# --- names and objects
+
+
+def names(group: str) -> list[str]:
+    """Return the sorted names of a group; no module and no entry point is imported."""
+    if group == "envs":
+        return env_ids()
+    added = (name for of, name in _added if of == group)
+    return sorted({*_builtin(group), *_entry_points(group), *added})
+
+
+def load(group: str, name: str) -> Any:
+    """Return the object of this name: an agent factory, a policy factory, an objective, ...
+
+    Raises:
+        UsageError: If there is no such name, or if the entry point of this name cannot be loaded.
+    """
+    if group == "envs":
+        return env_spec(name)
+    modules = _builtin(group)
+    if (group, name) in _added:
+        return _added[group, name]
+    if name in modules:
+        return getattr(importlib.import_module(modules[name]), _GROUPS[group].table)[name]
+    points = _entry_points(group)
+    if name not in points:
+        raise unknown_name_error(_GROUPS[group].kind, name, names(group))
+    try:
+        return points[name].load()
+    except Exception as error:  # third-party code may raise anything
+        raise UsageError(_broken(group, points[name], error)) from error
+
+
+def load_all(group: str) -> dict[str, Any]:
+    """Return all objects of a group by name; warn of each entry point that cannot be loaded and leave it out."""
+    objects = {}
+    for name in names(group):
         try:
-            found.append((point, point.load()))
-        except Exception as error:  # noqa: BLE001 - a stranger's import may raise anything; it is named, not hidden
-            warnings.warn(
-                f"plug-in {point.name!r} ({point.value}) of group {group} cannot be loaded: "
-                f"{type(error).__name__}: {error}",
-                stacklevel=3,
-            )
+            objects[name] = load(group, name)
+        except UsageError as error:
+            warnings.warn(str(error), stacklevel=2)
+    return objects
+
+
+def register(group: str, name: str, value: Any) -> None:
+    """Add a name in this process, as a script or a notebook does; a package uses an entry point instead."""
+    modules = _builtin(group)
+    if name in modules or _added.get((group, name), value) is not value:
+        kind = _GROUPS[group].kind
+        raise UsageError(f"expected a new {kind} name, got {name!r}, which is taken; choose another name")
+    _added[group, name] = value
+
+
+def agent(name: str) -> Callable[..., Any]:
+    """Return the factory of an agent: `make(envs, representation=None, seed=0, device="auto", **settings)`."""
+    return load("agents", name)
+
+
+def policy(name: str) -> Callable[..., Any]:
+    """Return the factory of an exploration policy: `make(action_space, num_envs, seed=0)`."""
+    return load("policies", name)
+
+
+def check_settings(factory: Callable[..., Any], settings: Mapping[str, Any], name: str = "") -> None:
+    """Check that a factory accepts these settings; one that takes `**settings` checks them itself.
+
+    Raises:
+        UsageError: If a setting is unknown; the message lists the known ones.
+    """
+    parameters = inspect.signature(factory).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = sorted(
+        p.name
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in _STANDARD
+    )
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5)
+        raise UsageError(
+            f"{name or getattr(factory, '__name__', factory)} has no setting {', '.join(map(repr, unknown))};"
+            f"{f' did you mean {near[0]!r}?' if near else ''} available: {', '.join(known) or 'none'}"
+        )
+
+
+@cache
+def _builtin(group: str) -> dict[str, str]:
+    """Return name -> module for the built-in names of a group, read from the source."""
+    if group not in _GROUPS:
+        raise unknown_name_error("group", group, GROUPS)
+    table = _GROUPS[group].table
+    found: dict[str, str] = {}
+    for module, path in _sources(_GROUPS[group].package):
+        for name in _literal_keys(path, table):
+            if name in found:
+                raise UsageError(f"{table} of {module} and of {found[name]} both define {name!r}; rename one")
+            found[name] = module
     return found
 
 
+def _sources(package: str) -> list[tuple[str, Path]]:
+    """Return (module, file) for every module of `robossl.<package>`; only its first level is imported."""
+    top, *below = package.split(".")
+    spec = importlib.util.find_spec(f"{_NAMESPACE}.{top}")
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    found = []
+    for folder in (Path(f).joinpath(*below) for f in folders):
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            parts = parts[:-1] if parts[-1] == "__init__" else parts
+            found.append((".".join([_NAMESPACE, package, *parts]), path))
+    return found
+
+
+def _literal_keys(path: Path, table: str) -> list[str]:
+    """Return the keys of the dict that a file assigns to `table`; none where it assigns nothing."""
+    source = path.read_text(encoding="utf-8")
+    if not re.search(
+        rf"^{table}\b", source, re.MULTILINE
+    ):  # most files; parsing them all takes 50 times as long
+        return []
+    keys: list[str] = []
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if not any(isinstance(t, ast.Name) and t.id == table for t in targets):
+            continue
+        value = getattr(node, "value", None)
+        literal = (
+            [k.value for k in value.keys if isinstance(k, ast.Constant)]
+            if isinstance(value, ast.Dict)
+            else []
+        )
+        if not isinstance(value, ast.Dict) or len(literal) < len(value.keys):
+            raise UsageError(f'{path}:{node.lineno}: expected {table} = {{"name": ...}} with literal names')
+        keys += map(str, literal)
+    return keys
+
+
+# --- third-party packages
+
+
+def _entry_points(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of `robossl.<group>` by name; warn of names that are taken."""
+    builtin = {} if group == "envs" else _builtin(group)
+    found: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=f"{_NAMESPACE}.{group}"), key=lambda p: (p.name, p.value)):
+        if point.name in builtin or point.name in found:
+            warnings.warn(f"{_describe(group, point)} is ignored: its name is taken", stacklevel=3)
+        else:
+            found[point.name] = point
+    return found
+
+
+def _describe(group: str, point: EntryPoint) -> str:
+    package = "" if point.dist is None else f" of package {point.dist.name}"
+    return f"entry point {point.name} = {point.value} ({_NAMESPACE}.{group}){package}"
+
+
+def _broken(group: str, point: EntryPoint, error: Exception) -> str:
+    """Return the one-line message for an entry point that raised `error`."""
+    return (
+        f"{_describe(group, point)} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())}"
+    )
+
+
 def register_envs() -> None:
-    """Register our environments, and those of plug-ins, with Gymnasium."""
+    """Register the built-in envs, and those of third-party packages, with Gymnasium."""
     importlib.import_module("robossl.envs").register()
-    for point, register in _joined("robossl.envs"):
+    for point in _entry_points("envs").values():
         try:
-            register()
-        except Exception as error:  # noqa: BLE001 - as above
-            warnings.warn(
-                f"plug-in {point.name!r} ({point.value}) cannot register its environments: "
-                f"{type(error).__name__}: {error}",
-                stacklevel=2,
-            )
+            point.load()()
+        except Exception as error:  # noqa: BLE001 - third-party code may raise anything
+            warnings.warn(_broken("envs", point, error), stacklevel=2)
+
+
+# --- envs
 
 
 def env_ids(everything: bool = False) -> list[str]:
-    """The ids of native batches, ours first and then those of plug-ins; or all that Gymnasium knows."""
+    """Return the ids of native envs, built-in ones first, or with `everything` all ids that Gymnasium has."""
     chosen = (spec for spec in gymnasium.registry.values() if everything or is_native(spec))
     return [spec.id for spec in sorted(chosen, key=lambda spec: (spec.namespace != _NAMESPACE, spec.id))]
 
 
 def is_native(spec: gymnasium.envs.registration.EnvSpec) -> bool:
-    """Its lanes are one MuJoCo batch: ours, or a body that a plug-in has brought."""
+    """Return whether robossl simulates this env as one MuJoCo batch, whichever package its robot comes from."""
     return importlib.import_module("robossl.envs").is_native(spec)
 
 
 def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
-    """The spec of an env id, or of the MJCF file `env`; `package:id` imports the package first.
+    """Return the spec of an env id or of an MJCF file; `package:id` imports the package first.
 
-    `RequestError` with the near names, or with what the package raised.
+    Raises:
+        UsageError: If the id is unknown (the message has near ids), or if the package cannot be imported.
     """
     if is_mjcf_path(env):
         env_kwargs(env)
@@ -85,16 +279,16 @@ def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
 
 
 def env_kwargs(env: str) -> dict[str, Any]:
-    """What the env is to be made with beyond its id: the model, where `env` is an MJCF file."""
+    """Return the constructor arguments that `env` implies: the model, where it is an MJCF file."""
     if not is_mjcf_path(env):
         return {}
     if not os.path.isfile(env):
-        raise UsageError(f"no MJCF file {env}; expected a file that is there, or a Gymnasium id")
+        raise UsageError(f"expected an MJCF file that exists or a Gymnasium id, got {env}; check the path")
     return {"model": os.path.abspath(env)}
 
 
-def name_of(envs: gymnasium.vector.VectorEnv) -> str:
-    """What these envs are asked for by: their MJCF file or their id; the name of their class where they have none."""
+def env_name(envs: gymnasium.vector.VectorEnv) -> str:
+    """Return the name `make_envs` makes these envs from: an MJCF file or an id; without a spec, their class."""
     if envs.spec is None:
         return type(envs).__name__
     model = (envs.spec.kwargs or {}).get("model") if envs.spec.id == _MJCF else None
@@ -102,46 +296,43 @@ def name_of(envs: gymnasium.vector.VectorEnv) -> str:
 
 
 def _import(package: str, env: str) -> None:
-    """Import a stranger's package, which may raise anything: it is named, not hidden."""
+    """Import the package of `package:id`."""
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
         own = f"{package}.".startswith(f"{error.name}.")
-        asked = "" if own else f", which {package} imports,"
-        raise UsageError(f"no package {error.name!r}{asked} to import for env {package}:{env}") from error
-    except (Exception, SystemExit) as error:
-        words = " ".join(str(error).split())
-        where = format_location(traceback.extract_tb(error.__traceback__))
+        importer = "" if own else f", which {package} imports,"
+        raise UsageError(f"no package {error.name!r}{importer} to import for env {package}:{env}") from error
+    except (Exception, SystemExit) as error:  # third-party code may raise anything
+        message = " ".join(str(error).split())
+        location = format_location(traceback.extract_tb(error.__traceback__))
         raise UsageError(
-            f"package {package!r} of env {package}:{env} cannot be imported: {type(error).__name__}: {words}"
-            f"{f' at {where}' if where else ''}"
+            f"package {package!r} of env {package}:{env} cannot be imported: {type(error).__name__}: {message}"
+            f"{f' at {location}' if location else ''}"
         ) from error
 
 
 def _unknown_env(env: str) -> UsageError:
-    """Near names among all ids; the list shows ours, since Gymnasium's own would fill the screen."""
-    meant = [i for i in env_ids() if _bare(i) == _bare(env)]
-    near = unknown_name_error("env", env, gymnasium.registry)
-    hint = (
-        f"no {env!r} among the envs; did you mean {meant[0]!r}?"
-        if meant
-        else str(near).split(" there are:")[0]
-    )
+    """Return the error for an unknown id: near names among all ids, but a list of the native ones only."""
+    same_task = [i for i in env_ids() if _task_name(i) == _task_name(env)]
+    near = [repr(i) for i in same_task[:1] or difflib.get_close_matches(env, gymnasium.registry, 3, 0.5)]
+    hint = f" did you mean {' or '.join(near)}?" if near else ""
     return UsageError(
-        f"{hint} there are: {', '.join(env_ids())}, and {len(gymnasium.registry)} ids in all (robossl envs --all)"
+        f"no env {env!r};{hint} available: {', '.join(env_ids())}, "
+        f"and {len(gymnasium.registry)} ids in all (robossl envs --all)"
     )
 
 
-def _bare(env: str) -> str:
-    """`reacher` for robossl/Reacher-v0, Reacher-v3 or Reacher."""
+def _task_name(env: str) -> str:
+    """Return `reacher` for robossl/Reacher-v0, Reacher-v3 or Reacher."""
     return re.sub(r"-v\d+$", "", env.rpartition("/")[2]).lower()
 
 
 def make_envs(env: str, num_envs: int, threads: int = 1, **settings: Any) -> gymnasium.vector.VectorEnv:
-    """A vector env of any Gymnasium id or MJCF file: a native batch, or Gymnasium's own vectorisation."""
+    """Make a vector env of any Gymnasium id or MJCF file: a native batch, or Gymnasium's own vectorization."""
     if num_envs < 1:
-        raise UsageError(f"num_envs is {num_envs}; expected 1 or more")
-    spec, settings = env_spec(env), settings | env_kwargs(env)  # a file that is asked for is the one
+        raise UsageError(f"expected num_envs of 1 or more, got {num_envs}")
+    spec, settings = env_spec(env), settings | env_kwargs(env)
     if is_native(spec):
         return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
     envs = importlib.import_module("robossl.envs.engine.gymnasium_envs").make_foreign(
@@ -150,43 +341,6 @@ def make_envs(env: str, num_envs: int, threads: int = 1, **settings: Any) -> gym
     if 0 in (envs.single_action_space.shape or ()):
         envs.close()
         raise UsageError(
-            f"{env} has no actions: its action space is {format_space(envs.single_action_space)}"
+            f"expected an env with actions, got {env}, whose action space is {format_space(envs.single_action_space)}"
         )
     return envs
-
-
-def _tables(name: str) -> dict[str, Any]:
-    """The tables called `name` (AGENTS, POLICIES) of every file in agents/, and of plug-ins, as one."""
-    package = importlib.import_module("robossl.agents")
-    table: dict[str, Any] = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        table |= getattr(importlib.import_module(f"robossl.agents.{module.name}"), name, {})
-    for point, offered in _joined("robossl.agents"):
-        if isinstance(offered, dict) and name == "AGENTS":
-            table |= offered
-        elif name == "AGENTS":
-            table[point.name] = offered
-    return table
-
-
-def agent(name: str) -> Callable[..., Any]:
-    """What makes an agent of that name."""
-    table = _tables("AGENTS")
-    if name not in table:
-        raise unknown_name_error("agent", name, table)
-    return table[name]
-
-
-def policy(name: str) -> Callable[..., Any]:
-    """What makes an exploration policy of that name."""
-    table = _tables("POLICIES")
-    if name not in table:
-        raise unknown_name_error("policy", name, table) if table else UsageError("there are no policies")
-    return table[name]
-
-
-def objectives() -> None:
-    """Let strangers' objectives join ours; called again, it changes nothing."""
-    registry = importlib.import_module("robossl.world_model.objectives")
-    for point, objective in _joined("robossl.objectives"):
-        registry.extend({point.name: objective})

@@ -18,7 +18,7 @@ from robossl.core.seeding import derive, generator_state, restore_generator
 from robossl.streams import Recorder
 
 from . import files
-from .algorithms import ALGORITHMS, check, device_for, make
+from .algorithms import check, device_for, make
 from .features import FeatureBuilder
 from .hindsight import HindsightRelabeler, goal_reward
 from .replay import StreamReplayBuffer
@@ -238,4 +238,4 @@ class ProgressCallback(BaseCallback):
         return True
 
 
-AGENTS = dict.fromkeys(ALGORITHMS, Sb3Agent)
+AGENTS = {"dqn": Sb3Agent, "ppo": Sb3Agent, "sac": Sb3Agent, "td3": Sb3Agent}

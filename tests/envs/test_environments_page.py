@@ -100,9 +100,9 @@ def test_an_installed_package_joins_and_a_broken_one_is_named(tmp_path) -> None:
     rows = {row["id"]: row for row in json.loads(said.stdout)}
     assert rows[ENV]["body"] == "Seesaw"
     assert "robossl/Reacher-v0" in rows
-    assert "plug-in 'worn' (worn:register)" in said.stderr
+    assert "entry point worn = worn:register (robossl.envs)" in said.stderr
     assert "No module named 'no_such_gear'" in said.stderr
-    assert "plug-in 'late' (late:register) cannot register" in said.stderr
+    assert "entry point late = late:register (robossl.envs)" in said.stderr
     assert "the arm is not plugged in" in said.stderr
 
 

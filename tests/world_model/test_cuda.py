@@ -9,6 +9,7 @@ import pytest
 import torch
 from world_model_toys import ToyStream, dots, linear, pictures
 
+from robossl import registry
 from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
 from robossl.world_model.cuda_graph import CudaGraphStep
 from robossl.world_model.env import WorldModelEnv

@@ -7,6 +7,7 @@ import pytest
 import torch
 from world_model_toys import ToyStream, fickle, linear, noise, pictures
 
+from robossl import registry
 from robossl.core.errors import UsageError
 from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
 from robossl.world_model.encoded_batch import encode_windows
@@ -204,12 +205,12 @@ def test_forward_waits_until_the_inverse_has_begun() -> None:
 
 def test_foreign_objectives_are_found_by_name() -> None:
     mine = Objective(lambda batch: batch.z.square().mean(), prevents_collapse=True)
-    extend({"test_only": mine})
-    extend({"test_only": mine})
+    registry.register("objectives", "test_only", mine)
+    registry.register("objectives", "test_only", mine)
     assert objective("test_only") is mine
     assert "test_only" in registry.names("objectives")
-    with pytest.raises(UsageError, match="exists already"):
-        extend({"forward": mine})
-    with pytest.raises(UsageError, match="exists already"):
-        extend({"test_only": Objective(mine.loss)})
+    with pytest.raises(UsageError, match="taken"):
+        registry.register("objectives", "forward", mine)
+    with pytest.raises(UsageError, match="taken"):
+        registry.register("objectives", "test_only", Objective(mine.loss))
     taught(linear(), "test_only:0.5", "inverse", updates=2)
