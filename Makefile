@@ -2,33 +2,35 @@
 # Paths are relative to this folder, whose name may hold spaces; from elsewhere: make -C FOLDER run.
 BIN   := .venv/bin
 READY := .venv/.ready
-JUDGES := build/judges
-SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+COMPAT := build/compat
+FAST := tests/core tests/streams tests/logging tests/test_source_rules.py tests/test_language.py tests/test_startup.py
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-# The first Python here that will do; `make PYTHON=...` takes another.
+# The first supported Python; `make PYTHON=...` selects another.
 ifndef PYTHON
 PYTHON = $(or $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
-  if $$p -c '$(SUITS)' 2>/dev/null; then echo $$p; break; fi; done),python3)
+  if $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done),python3)
 endif
 
-.PHONY: help setup run test test-slow judge-lerobot lint types wheel judges rival-loader clean
+.PHONY: help setup run test test-fast test-slow lint types wheel compat compat-lerobot lance-loader clean
 
 help:
 	@echo "make run        set up, then the main job: robossl learn (about 6 minutes on 2 cores)"
 	@echo "make test       set up, then the tests"
-	@echo "make test-slow  the tests that learn for longer"
-	@echo "make judge-lerobot  LeRobot's own loader reads what we export (its own environment, about 6 GB)"
-	@echo "make rival-loader   the loader that benchmarks.streams compares with (its own environment, about 6 GB)"
+	@echo "make test-fast  the laws of the core packages, under a minute"
+	@echo "make test-slow  the tests with longer training"
 	@echo "make lint       ruff"
 	@echo "make types      mypy"
-	@echo "make wheel      build the wheel, install it clean, use it from elsewhere"
-	@echo "make judges     TorchRL, rl_zoo3 and SB3's own wrappers on every id, in an environment of their own"
-	@echo "make clean      remove .venv and what was built"
+	@echo "make wheel      build the wheel, install it clean, use it from another folder"
+	@echo "make compat     TorchRL, rl_zoo3 and SB3 wrappers on every id (own environment)"
+	@echo "make compat-lerobot  LeRobot's loader reads exported data (own environment, about 6 GB)"
+	@echo "make lance-loader    the loader that benchmarks.streams compares with (own environment, about 6 GB)"
+	@echo "make clean      remove .venv and build outputs"
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	$(if $(shell "$(PYTHON)" -c '$(SUITS)' 2>&1 || echo no),$(error robossl needs Python 3.11 to 3.13, \
+	$(if $(shell "$(PYTHON)" -c '$(SUPPORTED)' 2>&1 || echo no),$(error robossl needs Python 3.11 to 3.13, \
 	  found $(or $(shell "$(PYTHON)" --version 2>/dev/null),no $(PYTHON)); try: make PYTHON=python3.12))
 	"$(PYTHON)" -m venv .venv
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
@@ -40,23 +42,27 @@ run: $(READY)
 test: $(READY)
 	@"$(BIN)/python" -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+# Packages whose tests take seconds: no training, no rendering.
+test-fast: $(READY)
+	@"$(BIN)/python" -m pytest -n auto --maxprocesses 4 --dist worksteal $(FAST)
+
 test-slow: $(READY)
 	@"$(BIN)/python" -m pytest -m slow
 
-# LeRobot wants an older torch and numpy than we do, and Python 3.12: it judges from an environment of its own.
-JUDGE ?= $(firstword $(shell command -v python3.12 python3.13))
-judge-lerobot: $(READY)
-	$(if $(JUDGE),,$(error LeRobot needs Python 3.12 or 3.13; try: make judge-lerobot JUDGE=/path/to/python3.12))
-	@test -d build/lerobot || "$(JUDGE)" -m venv build/lerobot
+# LeRobot needs an older torch and numpy, and Python 3.12: it runs in its own environment.
+PYTHON312 ?= $(firstword $(shell command -v python3.12 python3.13))
+compat-lerobot: $(READY)
+	$(if $(PYTHON312),,$(error LeRobot needs Python 3.12 or 3.13; try: make compat-lerobot PYTHON312=/path/to/python3.12))
+	@test -d build/lerobot || "$(PYTHON312)" -m venv build/lerobot
 	@build/lerobot/bin/python -m pip install --quiet --disable-pip-version-check "lerobot[dataset]==0.6.1"
-	@rm -rf build/judged && mkdir -p build/judged
-	@"$(BIN)/python" tests/streams/lerobot_check.py write build/judged
-	@HF_HUB_OFFLINE=1 build/lerobot/bin/python tests/streams/lerobot_check.py read build/judged
+	@rm -rf build/lerobot-data && mkdir -p build/lerobot-data
+	@"$(BIN)/python" tests/streams/lerobot_check.py write build/lerobot-data
+	@HF_HUB_OFFLINE=1 build/lerobot/bin/python tests/streams/lerobot_check.py read build/lerobot-data
 
-# The loader that benchmarks.streams runs beside ours; its package does not say that it needs the last two.
-rival-loader:
-	$(if $(JUDGE),,$(error it needs Python 3.12 or 3.13 here; try: make rival-loader JUDGE=/path/to/python3.12))
-	@test -d build/stable-worldmodel || "$(JUDGE)" -m venv build/stable-worldmodel
+# The loader that benchmarks.streams compares with; its package does not declare the last two requirements.
+lance-loader:
+	$(if $(PYTHON312),,$(error it needs Python 3.12 or 3.13 here; try: make lance-loader PYTHON312=/path/to/python3.12))
+	@test -d build/stable-worldmodel || "$(PYTHON312)" -m venv build/stable-worldmodel
 	@build/stable-worldmodel/bin/python -m pip install --quiet --disable-pip-version-check \
 	  "stable-worldmodel==0.1.1" opencv-python-headless imageio
 
@@ -64,7 +70,7 @@ lint: $(READY)
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/ruff" format --check .
 
-# mypy cannot follow renamed package folders, so it reads a tree of links that looks like the installed package.
+# mypy cannot follow renamed package folders: it reads a tree of links laid out like the installed package.
 types: $(READY)
 	@rm -rf build/types && mkdir -p build/types/robossl
 	@ln -s "$(CURDIR)"/robossl/* "$(CURDIR)/envs" "$(CURDIR)/agents" "$(CURDIR)/assets" build/types/robossl/
@@ -73,15 +79,15 @@ types: $(READY)
 wheel: $(READY)
 	@"$(BIN)/python" -m pytest -m "slow or not slow" tests/test_wheel.py
 
-# Their dependencies clash with the pins above (python-dateutil), so they have pins and an environment of their own.
-judges: $(JUDGES)/.ready
-	@"$(JUDGES)/bin/python" -m pytest -m "slow or not slow" tests/judges
+# Their dependencies conflict with the pins above (python-dateutil): own pins, own environment.
+compat: $(COMPAT)/.ready
+	@"$(COMPAT)/bin/python" -m pytest -m "slow or not slow" tests/compat
 
-$(JUDGES)/.ready: pyproject.toml tests/compat/constraints.txt
-	"$(PYTHON)" -m venv "$(JUDGES)"
-	"$(JUDGES)/bin/python" -m pip install --quiet --disable-pip-version-check -c tests/compat/constraints.txt \
+$(COMPAT)/.ready: pyproject.toml tests/compat/constraints.txt
+	"$(PYTHON)" -m venv "$(COMPAT)"
+	"$(COMPAT)/bin/python" -m pip install --quiet --disable-pip-version-check -c tests/compat/constraints.txt \
 	  -e . pytest pytest-timeout torchrl rl_zoo3 requests moviepy
-	@touch "$(JUDGES)/.ready"
+	@touch "$(COMPAT)/.ready"
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
