@@ -83,7 +83,7 @@ class ArmAndCube(Robot):
         cube = observation[:, 12:15] * _UNIT + _MIDDLE
         return np.concatenate([joints, fingers, cube, quaternion_of(observation[:, 15:21])], axis=1)
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Angles, places [m], velocities [m/s, rad/s], the cube's axes, and who touches whom (0, 1)."""
         joints, cube, axes = self.qpos[:, _JOINTS], self.cube(), rotation_6d(self.qpos[:, _CUBE_TURN])
         standing = lowest_corner(cube, axes, _CUBE) <= _TOUCH
@@ -197,17 +197,17 @@ class ArmReach(_PlaceTask):
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 16): pointing down, the cube out of the way in a corner of the tray."""
-        place = self.place_of(goal)
+        place = self.goal_position(goal)
         yaw = np.zeros(len(place))
         corner = np.tile(_MIDDLE + [-0.16, 0.24, _CUBE], (len(place), 1))
         return _posed(inverse_kinematics(place, yaw), _OPEN / 2, corner, yaw)
 
     def markers(self, goal: np.ndarray) -> list[Marker]:
         """A ball at the place."""
-        return [Marker("sphere", self.place_of(goal), (self._TOLERANCE,))]
+        return [Marker("sphere", self.goal_position(goal), (self._TOLERANCE,))]
 
     @staticmethod
-    def place_of(goal: np.ndarray) -> np.ndarray:
+    def goal_position(goal: np.ndarray) -> np.ndarray:
         """(..., 3) [m]: where goals (..., 3) want the gripper."""
         return np.asarray(goal, np.float64) * _UNIT + _MIDDLE
 
@@ -235,7 +235,7 @@ class ArmPush(_PlaceTask):
 
     def pose_at(self, goal: np.ndarray) -> np.ndarray:
         """(m, 16): the cube square in its place, the gripper waiting 0.3 m above the tray's middle."""
-        cube = self.place_of(goal)
+        cube = self.goal_position(goal)
         yaw = np.zeros(len(cube))
         above = np.tile(_MIDDLE + [-0.05, 0.0, 0.3], (len(cube), 1))
         return _posed(inverse_kinematics(above, yaw), _OPEN / 2, cube, yaw)
@@ -243,11 +243,11 @@ class ArmPush(_PlaceTask):
     def markers(self, goal: np.ndarray) -> list[Marker]:
         """A thin tile under the place."""
         thin = 0.0015  # [m] it lies on the tray
-        place = self.place_of(goal) * [1.0, 1.0, 0.0] + [0.0, 0.0, thin]
+        place = self.goal_position(goal) * [1.0, 1.0, 0.0] + [0.0, 0.0, thin]
         return [Marker("box", place, (_CUBE + 0.01, _CUBE + 0.01, thin))]
 
     @staticmethod
-    def place_of(goal: np.ndarray) -> np.ndarray:
+    def goal_position(goal: np.ndarray) -> np.ndarray:
         """(..., 3) [m]: where goals (..., 2) want the middle of the cube."""
         flat = np.asarray(goal, np.float64) * _UNIT + _MIDDLE[:2]
         return np.concatenate([flat, np.full_like(flat[..., :1], _CUBE)], axis=-1)

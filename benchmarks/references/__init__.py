@@ -1,9 +1,9 @@
-"""What each task is worth: doing nothing, acting at random, and a reference that may look at everything.
+"""Reference controllers, which show how much return a task offers beside zero and random actions.
 
-A reference is a scripted controller or a search over the true simulator. It is no learner and no rival to one; it
-says how much there is to be had, so that a return can be read. One file a body, found by its name here:
+A reference is a scripted controller or a search in the true simulator. It may read the full simulator state, so it is
+no baseline for learned agents. Each module of this folder may define
 
-    REFERENCES = {"CartPoleSwingUp": make_controller, ...}
+    REFERENCES = {"CartPoleSwingUp": factory, ...}
 
-where `make_controller(envs)` takes the native vector env and gives a `Controller`.
+where `factory(envs)` takes the native vector env and returns a `Controller` (`episodes.py`).
 """

@@ -1,7 +1,7 @@
-"""What each task is worth: `python -m benchmarks.references [--task NAME ...] [--json | --write PAGE]`.
+"""Returns of zero actions, random actions and a reference: `python -m benchmarks.references [--task NAME ...]`.
 
-Return of doing nothing, of acting at random and of a reference controller, over the same episodes, with 95 %
-bootstrap intervals; the ratio is of the reference to the better of the other two.
+All three run the same episodes. Means have 95 % bootstrap intervals. The ratio is the mean return of the reference
+over the better of the other two. `--write PAGE` updates the table in a Markdown page.
 """
 
 from __future__ import annotations
@@ -16,8 +16,15 @@ from typing import Any
 from robossl.core.errors import UsageError
 from robossl.core.statistics import mean_ci, proportion_ci
 
-from .episodes import AtRandom, DoNothing, Make, play, reference, references
-from .page import into_page, row_of
+from .episodes import (
+    ControllerFactory,
+    RandomController,
+    ZeroActionController,
+    find_reference,
+    load_references,
+    run_episodes,
+)
+from .results_table import format_row, update_table
 
 _SEED = 0
 
@@ -26,46 +33,47 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.references", description=(__doc__ or "").splitlines()[0]
     )
+    parser.add_argument("--task", nargs="+", metavar="NAME", help="task names such as Reacher (default: all)")
     parser.add_argument(
-        "--task", nargs="+", metavar="NAME", help="such as Reacher (all that have a reference)"
+        "--episodes", type=int, default=20, metavar="N", help="episodes of each controller (20)"
     )
-    parser.add_argument("--episodes", type=int, default=20, metavar="N", help="of each (20)")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="of the simulator (all CPUs)")
-    parser.add_argument("--json", action="store_true", help="the result as JSON")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the rows into the table of that page")
-    given = parser.parse_args()
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="simulator threads (all CPUs)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="update the table in this Markdown page")
+    args = parser.parse_args()
     try:
-        makes = {task: reference(task) for task in given.task or references()}
+        factories = {task: find_reference(task) for task in args.task or load_references()}
         rows = {}
-        for task, make in makes.items():
-            rows[task] = measured(task, make, given.episodes, given.threads)
-            if given.write is not None:
-                into_page(given.write, {task: rows[task]})
+        for task, factory in factories.items():
+            rows[task] = measure_task(task, factory, args.episodes, args.threads)
+            if args.write is not None:
+                update_table(args.write, {task: rows[task]})
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
-    if given.json:
+    if args.json:
         print(json.dumps(rows, indent=2))
     return 0
 
 
-def measured(task: str, make: Make, episodes: int, threads: int) -> dict[str, Any]:
-    """The three returns with their intervals, told on stderr as soon as they are known."""
+def measure_task(task: str, factory: ControllerFactory, episodes: int, threads: int) -> dict[str, Any]:
+    """Return the three returns of a task with their intervals, and print them to stderr."""
     row: dict[str, Any] = {}
-    for name, chosen in {"do_nothing": DoNothing, "random": AtRandom, "reference": make}.items():
-        began = time.monotonic()
-        played = play(task, chosen, episodes, _SEED, threads)
-        success = proportion_ci(int(played.succeeded.sum()), episodes)
-        row[name] = {"return": mean_ci(played.returns), "success": success}
-    row["ratio"] = ratio(row)
-    print(row_of(task, row), f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    factories = {"zero_action": ZeroActionController, "random": RandomController, "reference": factory}
+    for name, make_controller in factories.items():
+        result = run_episodes(task, make_controller, episodes, _SEED, threads)
+        success = proportion_ci(int(result.success.sum()), episodes)
+        row[name] = {"return": mean_ci(result.returns), "success": success}
+    row["ratio"] = reference_ratio(row)
+    print(format_row(task, row), f"{time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     return row
 
 
-def ratio(row: dict[str, Any]) -> float:
-    """Of the reference's return to the better of the other two."""
-    floor = max(row[name]["return"]["mean"] for name in ("do_nothing", "random"))
-    return row["reference"]["return"]["mean"] / max(floor, 1e-9)
+def reference_ratio(row: dict[str, Any]) -> float:
+    """Return the reference's mean return over the better of zero and random actions."""
+    baseline = max(row[name]["return"]["mean"] for name in ("zero_action", "random"))
+    return row["reference"]["return"]["mean"] / max(baseline, 1e-9)
 
 
 if __name__ == "__main__":

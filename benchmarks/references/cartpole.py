@@ -1,4 +1,4 @@
-"""References of the cart-pole: pump energy until the pole comes near the top, then hold it by LQR."""
+"""References of the cartpole: energy pumping until the pole is near the top, then LQR."""
 
 from __future__ import annotations
 
@@ -8,65 +8,69 @@ import gymnasium as gym
 import numpy as np
 
 _GRAVITY = 9.81  # [m/s^2]
-_CATCH = 0.5  # [rad] from upright where the regulator takes over, and
-_SLOW = 3.0  # [rad/s] if the pole is no faster than that
-_PUMP, _CENTRE, _BRAKE = 3.0, 0.3, 0.15  # gains of energy, cart position [1/m] and cart velocity [s/m]
-_COST = np.diag([1.0, 10.0, 0.1, 0.1])  # of cart, pole, and their velocities
-_EFFORT = np.array([[1.0]])
+_CATCH_ANGLE = 0.5  # [rad] from upright within which LQR takes over,
+_CATCH_SPEED = 3.0  # [rad/s] if the pole is slower than this
+_ENERGY_GAIN, _POSITION_GAIN, _VELOCITY_GAIN = 3.0, 0.3, 0.15  # [1], [1/m], [s/m]
+_STATE_COST = np.diag([1.0, 10.0, 0.1, 0.1])  # cart, pole and their velocities
+_CONTROL_COST = np.array([[1.0]])
 
 
-class SwingUp:
-    """Privileged: it reads positions and velocities, and linearises the model itself."""
+class SwingUpController:
+    """Energy pumping and LQR; reads the true positions and velocities and linearizes the model."""
 
     def __init__(self, envs: gym.vector.VectorEnv) -> None:
         self._simulation: Any = envs.unwrapped.simulation  # type: ignore[attr-defined]
-        self._gain = regulator(self._simulation)  # (1, 4)
-        body = self._simulation.model.body("pole")
-        arm = float(body.ipos[2])  # [m] from the hinge to the centre of mass
-        self._weight = float(body.mass[0]) * _GRAVITY * arm  # [N m]
-        self._inertia = float(body.inertia[1]) + float(body.mass[0]) * arm**2  # [kg m^2] about the hinge
+        self._gain = lqr_gain(self._simulation)  # (1, 4)
+        pole = self._simulation.model.body("pole")
+        length = float(pole.ipos[2])  # [m] from the hinge to the center of mass
+        self._weight = float(pole.mass[0]) * _GRAVITY * length  # [N m]
+        self._inertia = float(pole.inertia[1]) + float(pole.mass[0]) * length**2  # [kg m^2] about the hinge
 
     def reset(self, mask: np.ndarray) -> None:
-        """There is nothing to remember."""
+        """Keep no state."""
 
     def act(self, observation: Any) -> np.ndarray:
-        """(n, 1)."""
-        place, angle = self._simulation.body.qpos.T
+        """Return actions (n, 1)."""
+        position, angle = self._simulation.body.qpos.T
         velocity, spin = self._simulation.body.qvel.T
         angle = (angle + np.pi) % (2 * np.pi) - np.pi
-        state = np.stack([place, angle, velocity, spin], axis=1)
-        hold = -(state @ self._gain.T)[:, 0]
-        energy = self._inertia * spin**2 / 2 + self._weight * (np.cos(angle) - 1)  # [J] 0 standing
-        swing = _PUMP * energy / self._weight * np.sign(spin * np.cos(angle))
-        swing -= _CENTRE * place + _BRAKE * velocity
-        near = (np.abs(angle) < _CATCH) & (np.abs(spin) < _SLOW)
-        return np.clip(np.where(near, hold, swing), -1, 1)[:, None]
+        state = np.stack([position, angle, velocity, spin], axis=1)
+        balance = -(state @ self._gain.T)[:, 0]
+        energy = self._inertia * spin**2 / 2 + self._weight * (np.cos(angle) - 1)  # [J] 0 if it stands still
+        swing_up = _ENERGY_GAIN * energy / self._weight * np.sign(spin * np.cos(angle))
+        swing_up -= _POSITION_GAIN * position + _VELOCITY_GAIN * velocity
+        near_top = (np.abs(angle) < _CATCH_ANGLE) & (np.abs(spin) < _CATCH_SPEED)
+        return np.clip(np.where(near_top, balance, swing_up), -1, 1)[:, None]
 
 
-def regulator(simulation: Any) -> np.ndarray:
-    """(A, 2 nv): the gain of the linear-quadratic regulator about the pose of all zeros, at rest."""
+def lqr_gain(simulation: Any) -> np.ndarray:
+    """Return the LQR gain (A, 2 nv) about the zero pose at rest."""
     model, substeps = simulation.model, simulation.task.body.substeps
-    both = _jacobian(model, substeps)  # (2 nv, 2 nv + nu)
-    step, pushed = both[:, : 2 * model.nv], both[:, 2 * model.nv :]
-    cost, gain = _COST, np.zeros((model.nu, 2 * model.nv))
-    for _ in range(2000):  # the Riccati recursion, far beyond where it settles
-        gain = np.linalg.solve(_EFFORT + pushed.T @ cost @ pushed, pushed.T @ cost @ step)
-        cost = _COST + step.T @ cost @ (step - pushed @ gain)
+    jacobian = _step_jacobian(model, substeps)  # (2 nv, 2 nv + nu)
+    state_matrix, control_matrix = jacobian[:, : 2 * model.nv], jacobian[:, 2 * model.nv :]
+    cost, gain = _STATE_COST, np.zeros((model.nu, 2 * model.nv))
+    for _ in range(2000):  # Riccati recursion, far past convergence
+        gain = np.linalg.solve(
+            _CONTROL_COST + control_matrix.T @ cost @ control_matrix, control_matrix.T @ cost @ state_matrix
+        )
+        cost = _STATE_COST + state_matrix.T @ cost @ (state_matrix - control_matrix @ gain)
     return gain
 
 
-def _jacobian(model: Any, substeps: int, by: float = 1e-5) -> np.ndarray:
-    """(2 nv, 2 nv + nu): how one control step answers to state and control, by central differences."""
+def _step_jacobian(model: Any, substeps: int, epsilon: float = 1e-5) -> np.ndarray:
+    """Return (2 nv, 2 nv + nu): derivatives of one control step with respect to state and control."""
     import mujoco
 
-    def later(given: np.ndarray) -> np.ndarray:
+    def next_state(state_and_control: np.ndarray) -> np.ndarray:
         data = mujoco.MjData(model)
-        data.qpos[:], data.qvel[:], data.ctrl[:] = np.split(given, [model.nq, model.nq + model.nv])
+        data.qpos[:], data.qvel[:], data.ctrl[:] = np.split(
+            state_and_control, [model.nq, model.nq + model.nv]
+        )
         mujoco.mj_step(model, data, substeps)
         return np.concatenate([data.qpos, data.qvel])
 
-    nudges = by * np.eye(model.nq + model.nv + model.nu)
-    return np.stack([(later(nudge) - later(-nudge)) / (2 * by) for nudge in nudges], axis=1)
+    offsets = epsilon * np.eye(model.nq + model.nv + model.nu)
+    return np.stack([(next_state(d) - next_state(-d)) / (2 * epsilon) for d in offsets], axis=1)
 
 
-REFERENCES = {"CartPoleSwingUp": SwingUp, "CartPoleBalance": SwingUp}
+REFERENCES = {"CartPoleSwingUp": SwingUpController, "CartPoleBalance": SwingUpController}

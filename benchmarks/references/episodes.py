@@ -1,4 +1,4 @@
-"""Episodes of a controller on a native vector env: one a lane, so that short ones count no more than long ones."""
+"""Episodes of a controller on a native vector env: one episode per sub-environment, so that all count the same."""
 
 from __future__ import annotations
 
@@ -16,91 +16,96 @@ from robossl.core.seeding import derive, generator
 
 
 class Controller(Protocol):
-    """Acts for all lanes; what it plans or remembers is begun anew where an episode begins."""
+    """Computes the actions of all sub-environments; its state is reset where an episode begins."""
 
     def act(self, observation: Any) -> np.ndarray:
-        """(n, A) in [-1, 1]."""
+        """Return actions (n, A) in [-1, 1]."""
         ...
 
     def reset(self, mask: np.ndarray) -> None:
-        """Episodes begin in the lanes of `mask` (n,) bool."""
+        """Reset the controller in the sub-environments of `mask` (n,) bool."""
         ...
 
 
-Make = Callable[[gym.vector.VectorEnv], Controller]
+ControllerFactory = Callable[[gym.vector.VectorEnv], Controller]
 
 
 @dataclass(frozen=True)
-class Episodes:
-    """What came of n episodes."""
+class EpisodeResults:
+    """Results of n episodes."""
 
     returns: np.ndarray  # (n,)
-    succeeded: np.ndarray  # (n,) bool: the wish was fulfilled at the last step
+    success: np.ndarray  # (n,) bool at the last step
 
 
-class DoNothing:
-    """Zeros, whatever comes."""
+class ZeroActionController:
+    """Returns zeros at every step."""
 
     def __init__(self, envs: gym.vector.VectorEnv) -> None:
         self._action = np.zeros(envs.action_space.shape or ())
 
     def act(self, observation: Any) -> np.ndarray:
-        """(n, A) of zeros."""
+        """Return zeros (n, A)."""
         return self._action
 
     def reset(self, mask: np.ndarray) -> None:
-        """There is nothing to remember."""
+        """Keep no state."""
 
 
-class AtRandom(DoNothing):
-    """Every number drawn evenly from [-1, 1] at every step."""
+class RandomController(ZeroActionController):
+    """Returns actions uniform in [-1, 1]."""
 
     def __init__(self, envs: gym.vector.VectorEnv) -> None:
         super().__init__(envs)
         self._random = generator(0, "references", "random")
 
     def act(self, observation: Any) -> np.ndarray:
-        """(n, A)."""
+        """Return random actions (n, A)."""
         return self._random.uniform(-1, 1, self._action.shape)
 
 
-def references() -> dict[str, Make]:
-    """By the name of the task, from every module of this folder that has REFERENCES."""
-    found: dict[str, Make] = {}
-    for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(__package__).__path__)):
+def load_references() -> dict[str, ControllerFactory]:
+    """Return the REFERENCES of all modules of this folder, by task name."""
+    references: dict[str, ControllerFactory] = {}
+    package = importlib.import_module(__package__)
+    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
         if not module.startswith("_"):
-            found |= getattr(importlib.import_module(f"{__package__}.{module}"), "REFERENCES", {})
-    return found
+            references |= getattr(importlib.import_module(f"{__package__}.{module}"), "REFERENCES", {})
+    return references
 
 
-def reference(task: str) -> Make:
-    """The reference of a task; `RequestError` with the near names where there is none."""
-    known = references()
-    if task not in known:
-        raise unknown_name_error("reference", task, known)
-    return known[task]
+def find_reference(task: str) -> ControllerFactory:
+    """Return the reference of a task.
+
+    Raises:
+        UsageError: The task has no reference; the message lists similar names.
+    """
+    references = load_references()
+    if task not in references:
+        raise unknown_name_error("reference", task, references)
+    return references[task]
 
 
-def play(task: str, make: Make, episodes: int, seed: int, nthread: int = 0) -> Episodes:
-    """One episode in each of `episodes` lanes of a task, all from the same seeds for the same `seed`."""
+def run_episodes(
+    task: str, factory: ControllerFactory, episodes: int, seed: int, nthread: int = 0
+) -> EpisodeResults:
+    """Run one episode in each of `episodes` sub-environments; the initial states depend on `seed` and task only."""
     if episodes < 1:
-        raise UsageError(f"{episodes} episodes given; expected 1 or more")
+        raise UsageError(f"expected 1 or more episodes, got {episodes}")
     envs = gym.make_vec(f"robossl/{task}-v0", num_envs=episodes, nthread=nthread, autoreset_mode="Disabled")
     observation, infos = envs.reset(seed=derive(seed, "references", task) % 2**31)
-    controller = make(envs)
+    controller = factory(envs)
     running = np.ones(episodes, bool)
     controller.reset(running)
-    returns, succeeded = np.zeros(episodes), infos["is_success"].copy()
+    returns, success = np.zeros(episodes), infos["is_success"].copy()
     while running.any():
         observation, reward, terminated, truncated, infos = envs.step(controller.act(observation))
         returns += reward * running
-        succeeded[running] = infos["is_success"][running]
-        over = terminated | truncated
-        running &= ~over
-        if (
-            over.any() and running.any()
-        ):  # a lane that has ended waits for the others in a life that does not count
-            observation, _ = envs.reset(options={"reset_mask": over})
-            controller.reset(over)
+        success[running] = infos["is_success"][running]
+        done = terminated | truncated
+        running &= ~done
+        if done.any() and running.any():  # a finished sub-environment runs on in episodes that do not count
+            observation, _ = envs.reset(options={"reset_mask": done})
+            controller.reset(done)
     envs.close()
-    return Episodes(returns, succeeded)
+    return EpisodeResults(returns, success)

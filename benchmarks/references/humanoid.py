@@ -1,6 +1,7 @@
-"""References of the humanoid: scripted postures with balance. It rises from a squat, and steps from foot to foot.
+"""References of the humanoid: scripted postures with balance feedback, for rising from a squat and for walking.
 
-Postures are given joint by joint; balance bends ankles and hips against the drift of the centre of mass.
+Postures are joint targets. Balance feedback bends ankles and hips against the drift of the center of mass. The
+parameters were found by hand, then by a cross-entropy search in the true simulator.
 """
 
 from __future__ import annotations
@@ -11,173 +12,178 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-_RIGHT, _LEFT = (
-    3,
-    9,
-)  # the first joint of each leg: hip out, hip turned, hip forward, knee, ankle up, ankle inward
-_LATE = [5, 7, 11, 13]  # hips forward and ankles up
-_ARMS = (15, 18)  # shoulder forward, shoulder out, elbow
+# the first joint of each leg: hip (abduct, turn, forward), knee, ankle (up, inward)
+_RIGHT_LEG, _LEFT_LEG = 3, 9
+_DELAYED_JOINTS = [5, 7, 11, 13]  # hips forward and ankles up
+_ARMS = (15, 18)  # the first joint of each arm: shoulder (forward, abduct), elbow
 
 
-class _Upright:
-    """Privileged: it reads the pose, the velocity and the centre of mass."""
+class _BalanceController:
+    """Base of the controllers; reads the true pose, velocity and center of mass."""
 
     def __init__(self, envs: gym.vector.VectorEnv) -> None:
         simulation: Any = envs.unwrapped.simulation  # type: ignore[attr-defined]
-        self._body, self._lanes, self._step = simulation.body, envs.num_envs, simulation.control_step
-        self._centre, self._places = (simulation.batch.bind(name) for name in ("subtree_com", "xpos"))
+        self._robot, self._num_envs, self._step = simulation.body, envs.num_envs, simulation.control_step
+        self._center_of_mass, self._body_positions = (
+            simulation.batch.bind(name) for name in ("subtree_com", "xpos")
+        )
         self._batch = simulation.batch
         self._feet = [simulation.model.body(f"{side}_foot").id for side in ("right", "left")]
         low, high = simulation.model.actuator_ctrlrange.T
-        self._middle, self._half = (low + high) / 2, (high - low) / 2  # (21,)
-        self._time = np.zeros(self._lanes)  # [s] in the life
+        self._center, self._half_range = (low + high) / 2, (high - low) / 2  # (21,)
+        self._time = np.zeros(self._num_envs)  # [s] since the start of the episode
 
     def reset(self, mask: np.ndarray) -> None:
-        """Begin anew in lanes `mask` (n,) bool."""
+        """Reset the time in the sub-environments of `mask` (n,) bool."""
         self._time[mask] = 0.0
         self._batch.forward()
 
     def _action(self, joints: np.ndarray) -> np.ndarray:
-        """(n, 21) of targets (n, 21) [rad]."""
+        """Return the actions (n, 21) of joint targets (n, 21) [rad]."""
         self._time += self._step
-        return np.clip((joints - self._middle) / self._half, -1, 1)
+        return np.clip((joints - self._center) / self._half_range, -1, 1)
 
-    def _seen(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ahead and to the left, each (n,), as it faces, of vectors of the world (n, 2 or more)."""
-        w, x, y, z = self._body.qpos[:, 3:7].T
-        ahead, aside = 1 - 2 * (y * y + z * z), 2 * (x * y + w * z)
-        length = np.maximum(np.sqrt(ahead**2 + aside**2), 1e-6)
-        ahead, aside = ahead / length, aside / length
-        return vector[:, 0] * ahead + vector[:, 1] * aside, vector[:, 1] * ahead - vector[:, 0] * aside
+    def _to_heading(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the forward and left components, each (n,), of world vectors (n, 2 or more)."""
+        w, x, y, z = self._robot.qpos[:, 3:7].T
+        cosine, sine = 1 - 2 * (y * y + z * z), 2 * (x * y + w * z)
+        length = np.maximum(np.sqrt(cosine**2 + sine**2), 1e-6)
+        cosine, sine = cosine / length, sine / length
+        return vector[:, 0] * cosine + vector[:, 1] * sine, vector[:, 1] * cosine - vector[:, 0] * sine
 
-    def _pitch(self) -> np.ndarray:
-        """(n,) sine of how far the torso is bowed."""
-        w, x, y, z = self._body.qpos[:, 3:7].T
+    def _pitch_sine(self) -> np.ndarray:
+        """Return the sine (n,) of the torso's pitch; bowing forward is positive."""
+        w, x, y, z = self._robot.qpos[:, 3:7].T
         return 2 * (w * y - x * z)
 
 
 @dataclass(frozen=True)
-class Rise:
-    """From a squat to standing; the numbers were found by hand, then by a cross-entropy search as those of `Step`."""
+class StandUp:
+    """Parameters of rising from a squat."""
 
-    time: Any = 0.391  # [s] it takes
-    late: Any = 1.706  # power of the share by which hips and ankles stay behind the knees
-    ahead: Any = 0.027  # [m] the centre of mass before the ankles
-    ankle: Any = 2.399  # [rad/m], and
-    ankle_damping: Any = 0.759  # [rad s/m]: toes pressed down against falling forward
-    hip: Any = -0.577  # [rad/m], and
-    hip_damping: Any = -0.223  # [rad s/m]: hips bent the same way
-    torso: Any = 0.53  # [rad], and
-    torso_damping: Any = 0.109  # [s]: hips stretched against bowing
-    side: Any = 1.417  # [rad/m], and
-    side_damping: Any = 0.455  # [rad s/m]: ankles turned against falling aside
-    sway: Any = 1.261  # [rad/m], and
-    sway_damping: Any = 0.509  # [rad s/m]: hips turned the same way
-    knee: Any = 0.111  # [rad] at which it stands
-    wide: Any = 0.099  # [rad] by which the legs stand apart
-    bow: Any = 0.009  # [rad] added to the hips as it stands
+    duration: float = 0.391  # [s]
+    delay_power: float = 1.706  # exponent that delays hips and ankles behind the knees
+    com_ahead: float = 0.027  # [m] target of the center of mass before the ankles
+    ankle: float = 2.399  # [rad/m] and
+    ankle_damping: float = 0.759  # [rad s/m]: toes pressed down against falling forward
+    hip: float = -0.577  # [rad/m] and
+    hip_damping: float = -0.223  # [rad s/m]: hips bent in the same direction
+    torso: float = 0.53  # [rad] and
+    torso_damping: float = 0.109  # [s]: hips stretched against bowing
+    ankle_roll: float = 1.417  # [rad/m] and
+    ankle_roll_damping: float = 0.455  # [rad s/m]: ankles turned against falling sideways
+    hip_roll: float = 1.261  # [rad/m] and
+    hip_roll_damping: float = 0.509  # [rad s/m]: hips turned in the same direction
+    final_knee: float = 0.111  # [rad] in the standing posture
+    hip_width: float = 0.099  # [rad] abduction in the standing posture
+    final_hip: float = 0.009  # [rad] added to the hips in the standing posture
 
 
-class Riser(_Upright):
-    """Stretch the joints evenly and keep the centre of mass above the feet."""
+class StandUpController(_BalanceController):
+    """Stretches the joints evenly and keeps the center of mass above the feet."""
 
-    def __init__(self, envs: gym.vector.VectorEnv, rise: Rise) -> None:
+    def __init__(self, envs: gym.vector.VectorEnv, parameters: StandUp) -> None:
         super().__init__(envs)
-        self._rise, self._start = rise, np.zeros((self._lanes, 21))
+        self._parameters, self._initial_joints = parameters, np.zeros((self._num_envs, 21))
 
     def reset(self, mask: np.ndarray) -> None:
-        """Begin anew in lanes `mask` (n,) bool."""
+        """Start from the current joint angles in the sub-environments of `mask` (n,) bool."""
         super().reset(mask)
-        self._start[mask] = self._body.qpos[mask, 7:]
+        self._initial_joints[mask] = self._robot.qpos[mask, 7:]
 
     def act(self, observation: Any) -> np.ndarray:
-        """(n, 21)."""
-        rise = self._rise
-        share = np.clip(self._time / rise.time, 0.0, 1.0)[:, None]
-        joints = self._start * (1 - share)
-        joints[:, _LATE] = self._start[:, _LATE] * (1 - share[:, 0] ** rise.late)[:, None]
-        knee = rise.knee * share[:, 0]
-        between = self._places[:, self._feet].mean(axis=1)
-        ahead, aside = self._seen(self._centre[:, 1] - between)
-        speed, drift = self._seen(self._body.qvel)
-        error = ahead - rise.ahead
-        ankle = rise.ankle * error + rise.ankle_damping * speed
-        hip = rise.hip * error + rise.hip_damping * speed
-        hip = hip - rise.torso * self._pitch() * share[:, 0] - rise.torso_damping * self._body.qvel[:, 4]
-        turn = rise.side * aside + rise.side_damping * drift
-        sway = rise.sway * aside + rise.sway_damping * drift
-        for leg, side in ((_RIGHT, -1), (_LEFT, 1)):
-            joints[:, leg] += rise.wide * share[:, 0] + side * sway
-            joints[:, leg + 2] += (rise.bow + rise.knee / 2) * share[:, 0] + hip
+        """Return actions (n, 21)."""
+        p = self._parameters
+        progress = np.clip(self._time / p.duration, 0.0, 1.0)  # (n,)
+        joints = self._initial_joints * (1 - progress[:, None])
+        delayed = self._initial_joints[:, _DELAYED_JOINTS]
+        joints[:, _DELAYED_JOINTS] = delayed * (1 - progress**p.delay_power)[:, None]
+        knee = p.final_knee * progress
+        between_feet = self._body_positions[:, self._feet].mean(axis=1)
+        forward, left = self._to_heading(self._center_of_mass[:, 1] - between_feet)
+        forward_speed, left_speed = self._to_heading(self._robot.qvel)
+        error = forward - p.com_ahead
+        ankle = p.ankle * error + p.ankle_damping * forward_speed
+        hip = p.hip * error + p.hip_damping * forward_speed
+        hip = hip - p.torso * self._pitch_sine() * progress - p.torso_damping * self._robot.qvel[:, 4]
+        ankle_roll = p.ankle_roll * left + p.ankle_roll_damping * left_speed
+        hip_roll = p.hip_roll * left + p.hip_roll_damping * left_speed
+        for leg, side in ((_RIGHT_LEG, -1), (_LEFT_LEG, 1)):
+            joints[:, leg] += p.hip_width * progress + side * hip_roll
+            joints[:, leg + 2] += (p.final_hip + p.final_knee / 2) * progress + hip
             joints[:, leg + 3] += knee
             joints[:, leg + 4] += knee / 2 - ankle
-            joints[:, leg + 5] += side * turn
+            joints[:, leg + 5] += side * ankle_roll
         return self._action(joints)
 
 
 @dataclass(frozen=True)
-class Step:
-    """Walking foot by foot (after Yin et al., "SIMBICON", 2007).
+class Gait:
+    """Parameters of walking with feedback on the swing foot (SIMBICON; Yin et al. 2007)."""
 
-    The numbers were found by a cross-entropy search over the true simulator, each lane trying numbers of its own.
-    """
+    step_time: float = 0.399  # [s]
+    swing_hip: float = 0.177  # [rad] thigh forward,
+    swing_hip_position: float = (
+        0.394  # [rad/m] more per distance of the center of mass ahead of the stance foot,
+    )
+    swing_hip_speed: float = 0.239  # [rad s/m] more per forward speed
+    swing_knee: float = 1.24  # [rad] in the first half of a step
+    landing_knee: float = 0.164  # [rad] in the second half
+    stance_knee: float = -0.018  # [rad]
+    stance_hip: float = -0.058  # [rad]
+    push_off: float = 0.125  # [rad] toes of the stance foot pressed down in the second half
+    swing_toes: float = 0.225  # [rad] toes of the swing foot lifted
+    torso: float = 0.864  # [rad] and
+    torso_damping: float = -0.0  # [s]: stance hip stretched against bowing
+    torso_pitch: float = -0.005  # target sine of the torso's pitch
+    swing_width: float = 0.06  # [rad] abduction of the swing leg,
+    swing_width_position: float = 0.678  # [rad/m] and
+    swing_width_speed: float = 0.368  # [rad s/m] more per drift to its side
+    stance_abduction: float = 0.205  # [rad] by which the stance hip lifts the other side
+    stance_ankle: float = 0.67  # [rad s/m] toes of the stance foot pressed down per forward speed
+    arm_swing: float = 0.285  # [rad] opposite to the legs
 
-    time: Any = 0.399  # [s] of one step
-    hip: Any = 0.177  # [rad] that the swinging thigh is brought forward, and
-    caught: Any = 0.394  # [rad/m] more for the centre of mass ahead of the standing foot, and
-    braked: Any = 0.239  # [rad s/m] more for its speed beyond that of standing
-    knee: Any = 1.24  # [rad] of the swinging leg in the first half of a step
-    land: Any = 0.164  # [rad] in the second half
-    stance: Any = -0.018  # [rad] of the standing knee
-    back: Any = -0.058  # [rad] of the standing hip
-    push: Any = 0.125  # [rad] by which the standing foot presses its toes down in the second half
-    toes: Any = 0.225  # [rad] by which the swinging foot lifts them
-    torso: Any = 0.864  # [rad], and
-    torso_damping: Any = -0.0  # [s]: the standing hip stretched against bowing
-    lean: Any = -0.005  # sine of how far the torso is to be bowed
-    wide: Any = 0.06  # [rad] by which the swinging leg is set aside, and
-    caught_aside: Any = 0.678  # [rad/m], and
-    braked_aside: Any = 0.368  # [rad s/m] more for drifting to its side
-    level: Any = 0.205  # [rad] by which the standing hip lifts the other side
-    ankle: Any = 0.67  # [rad s/m] by which the standing foot presses its toes down against speed
-    swing: Any = 0.285  # [rad] of the arms against the legs
 
+class WalkController(_BalanceController):
+    """Swings one leg to where it stops the fall, while the other keeps the torso upright; then the legs swap."""
 
-class Stepper(_Upright):
-    """Swing one leg to where the fall would be caught, while the other keeps the torso upright; then change."""
-
-    def __init__(self, envs: gym.vector.VectorEnv, step: Step) -> None:
+    def __init__(self, envs: gym.vector.VectorEnv, gait: Gait) -> None:
         super().__init__(envs)
-        self._gait = step
+        self._gait = gait
 
     def act(self, observation: Any) -> np.ndarray:
-        """(n, 21)."""
-        gait, rows = self._gait, np.arange(self._lanes)
-        cycle = self._time / gait.time
-        left = (cycle.astype(np.int64) % 2).astype(bool)  # which leg swings
-        late = cycle % 1.0 > 0.5
-        swing, stance = np.where(left, _LEFT, _RIGHT), np.where(left, _RIGHT, _LEFT)
-        side = np.where(left, 1.0, -1.0)  # to which the swinging leg is
-        foot = self._places[rows, np.where(left, self._feet[0], self._feet[1])]
-        ahead, aside = self._seen(self._centre[:, 1] - foot)
-        speed, drift = self._seen(self._body.qvel)
-        joints = np.zeros((self._lanes, 21))
-        upright = gait.torso * (self._pitch() - gait.lean) + gait.torso_damping * self._body.qvel[:, 4]
-        joints[rows, swing] = gait.wide + side * (gait.caught_aside * aside + gait.braked_aside * drift)
-        joints[rows, swing + 2] = gait.hip + gait.caught * ahead + gait.braked * speed
-        joints[rows, swing + 3] = np.where(late, gait.land, gait.knee)
-        joints[rows, swing + 4] = gait.toes
-        joints[rows, stance] = gait.level
-        joints[rows, stance + 2] = gait.back - upright
-        joints[rows, stance + 3] = gait.stance
-        joints[rows, stance + 4] = gait.stance / 2 - gait.ankle * speed - np.where(late, gait.push, 0.0)
-        for arm, with_left in zip(_ARMS, (1.0, -1.0)):
-            joints[:, arm] = gait.swing * np.where(left, with_left, -with_left)
+        """Return actions (n, 21)."""
+        gait, env_ids = self._gait, np.arange(self._num_envs)
+        cycle = self._time / gait.step_time
+        left_swings = (cycle.astype(np.int64) % 2).astype(bool)
+        second_half = cycle % 1.0 > 0.5
+        swing = np.where(left_swings, _LEFT_LEG, _RIGHT_LEG)
+        stance = np.where(left_swings, _RIGHT_LEG, _LEFT_LEG)
+        side = np.where(left_swings, 1.0, -1.0)  # of the swing leg
+        stance_foot = self._body_positions[env_ids, np.where(left_swings, self._feet[0], self._feet[1])]
+        forward, left = self._to_heading(self._center_of_mass[:, 1] - stance_foot)
+        forward_speed, left_speed = self._to_heading(self._robot.qvel)
+        joints = np.zeros((self._num_envs, 21))
+        torso = gait.torso * (self._pitch_sine() - gait.torso_pitch)
+        torso = torso + gait.torso_damping * self._robot.qvel[:, 4]
+        drift = gait.swing_width_position * left + gait.swing_width_speed * left_speed
+        joints[env_ids, swing] = gait.swing_width + side * drift
+        hip = gait.swing_hip + gait.swing_hip_position * forward
+        joints[env_ids, swing + 2] = hip + gait.swing_hip_speed * forward_speed
+        joints[env_ids, swing + 3] = np.where(second_half, gait.landing_knee, gait.swing_knee)
+        joints[env_ids, swing + 4] = gait.swing_toes
+        joints[env_ids, stance] = gait.stance_abduction
+        joints[env_ids, stance + 2] = gait.stance_hip - torso
+        joints[env_ids, stance + 3] = gait.stance_knee
+        ankle = gait.stance_knee / 2 - gait.stance_ankle * forward_speed
+        joints[env_ids, stance + 4] = ankle - np.where(second_half, gait.push_off, 0.0)
+        for arm, with_left_leg in zip(_ARMS, (1.0, -1.0)):
+            joints[:, arm] = gait.arm_swing * np.where(left_swings, with_left_leg, -with_left_leg)
             joints[:, arm + 1], joints[:, arm + 2] = 0.1, 0.4
         return self._action(joints)
 
 
 REFERENCES = {
-    "HumanoidStand": lambda envs: Riser(envs, Rise()),
-    "HumanoidWalk": lambda envs: Stepper(envs, Step()),
+    "HumanoidStand": lambda envs: StandUpController(envs, StandUp()),
+    "HumanoidWalk": lambda envs: WalkController(envs, Gait()),
 }

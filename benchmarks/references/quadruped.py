@@ -1,7 +1,7 @@
-"""References of the quadruped: scripted legs. A trot for walking and running, a cycle of leaps, a way to get up.
+"""References of the quadruped: scripted gaits for walking and running, a cycle of jumps, and a stand-up sequence.
 
-Feet are placed in the frame of the trunk and joints follow by inverse kinematics. The numbers of each gait were
-found by a cross-entropy search over the true simulator, in which every lane tried numbers of its own.
+Foot positions are computed in the trunk's frame; inverse kinematics gives the joints. The parameters of each gait were
+found by a cross-entropy search in the true simulator.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-_THIGH = 0.213  # [m] length of the thigh, and of the calf
-_ASIDE = 0.08  # [m] from the hip joint out to the plane of the leg
+_LINK_LENGTH = 0.213  # [m] of the thigh and of the calf
+_HIP_OFFSET = 0.08  # [m] from the hip joint sideways to the plane of the leg
 _SIDE = np.array([-1.0, 1.0, -1.0, 1.0])  # front right, front left, rear right, rear left
 _FRONT = np.array([1.0, 1.0, -1.0, -1.0])
-_PAIR = np.array([0.0, 0.5, 0.5, 0.0])  # [cycles] by which legs are late in a trot
+_TROT_PHASE = np.array([0.0, 0.5, 0.5, 0.0])  # [cycles] phase offset of each leg
 
 
-def joints_of(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """(n, 4, 3) [rad] hip, thigh and calf that bring feet to places (n, 4) [m] from their hips, z downward negative."""
-    down = np.sqrt(np.maximum(y * y + z * z - _ASIDE**2, 1e-4))  # in the plane of the leg
-    hip = np.arctan2(y, -z) - np.arctan2(_ASIDE * _SIDE, down)
+def leg_inverse_kinematics(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return hip, thigh and calf angles (n, 4, 3) [rad] for feet at (n, 4) [m] from the hips; z is negative below."""
+    down = np.sqrt(np.maximum(y * y + z * z - _HIP_OFFSET**2, 1e-4))  # in the plane of the leg
+    hip = np.arctan2(y, -z) - np.arctan2(_HIP_OFFSET * _SIDE, down)
     length = np.clip(np.sqrt(x * x + down * down), 0.09, 0.42)
-    calf = -np.arccos(np.clip(length * length / (2 * _THIGH**2) - 1, -1, 1))
+    calf = -np.arccos(np.clip(length * length / (2 * _LINK_LENGTH**2) - 1, -1, 1))
     return np.stack([hip, np.arctan2(-x, down) - calf / 2, calf], axis=-1)
 
 
-class _Scripted:
-    """Privileged: it reads the pose and the velocity of the trunk."""
+class _ScriptedController:
+    """Base of the scripted controllers; reads the true pose and velocity of the trunk."""
 
     def __init__(self, envs: gym.vector.VectorEnv) -> None:
         simulation: Any = envs.unwrapped.simulation  # type: ignore[attr-defined]
-        self._body, self._lanes, self._step = simulation.body, envs.num_envs, simulation.control_step
+        self._robot, self._num_envs, self._step = simulation.body, envs.num_envs, simulation.control_step
         low, high = simulation.model.actuator_ctrlrange.T.reshape(2, 4, 3)
-        self._middle, self._half = (low + high) / 2, (high - low) / 2  # (4, 3)
-        self._time = np.zeros(self._lanes)  # [s] in the life, or in the phase of it
+        self._center, self._half_range = (low + high) / 2, (high - low) / 2  # (4, 3)
+        self._time = np.zeros(self._num_envs)  # [s] since the start of the episode or of its phase
 
     def reset(self, mask: np.ndarray) -> None:
-        """Begin anew in lanes `mask` (n,) bool."""
+        """Reset the time in the sub-environments of `mask` (n,) bool."""
         self._time[mask] = 0.0
 
     def _action(self, joints: np.ndarray) -> np.ndarray:
-        """(n, 12) of targets (n, 4, 3) [rad]."""
-        return np.clip((joints - self._middle) / self._half, -1, 1).reshape(self._lanes, 12)
+        """Return the actions (n, 12) of joint targets (n, 4, 3) [rad]."""
+        return np.clip((joints - self._center) / self._half_range, -1, 1).reshape(self._num_envs, 12)
 
-    def _senses(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Velocity [m/s], the direction of up, spin [rad/s]: each (3, n, 1), as the trunk sees them."""
-        state = self._body.state()
+    def _trunk_state(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return velocity [m/s], up direction and spin [rad/s] in the trunk's frame, each (3, n, 1)."""
+        state = self._robot.privileged_state()
         return tuple(
             state[name].T[:, :, None] for name in ("torso_velocity", "torso_up", "torso_angular_velocity")
         )  # type: ignore[return-value]
@@ -56,183 +56,201 @@ class _Scripted:
 
 @dataclass(frozen=True)
 class Gait:
-    """A trot: diagonal legs together, half a period after the other two."""
+    """A trot: diagonal legs move together, half a period after the other two."""
 
-    speed: float  # [m/s] aimed at
+    speed: float  # [m/s] target
     period: float  # [s]
-    duty: float  # share of the period that a foot is on the floor
-    reach: float  # stride, as a share of the way that the trunk makes meanwhile
-    brake: float  # [s] by which feet are set further ahead for every m/s too much
-    front: float  # [m] the middle of the stride before the hip, of the front legs
-    rear: float  # [m] and of the rear legs
-    push: float  # [s] by which feet on the floor lag for every m/s that is wanting
-    press: float  # [m] by which they press into the floor
-    lift: float  # [m] by which the others are lifted
+    duty: float  # fraction of the period in which a foot is on the floor
+    stride_gain: float  # stride over the distance that the trunk travels meanwhile
+    speed_gain: float  # [s] foot placement ahead per m/s of excess speed
+    front: float  # [m] center of the stride before the hip, front legs
+    rear: float  # [m] the same, rear legs
+    stance_gain: float  # [s] lag of stance feet per m/s of missing speed
+    stance_press: float  # [m] by which stance feet press into the floor
+    swing_height: float  # [m] by which swing feet are lifted
     height: float  # [m] of the hips above the feet
-    level: float  # [m] by which the lower end is raised, for the sine of the pitch
-    steady: float  # [s] by which feet are set further aside for every m/s of drifting
-    wide: float  # [m] by which feet stand outside the hips
-    straight: float  # [m s] by which feet work against turning
+    pitch_gain: float  # [m] by which the lower end is raised, per sine of the pitch
+    drift_gain: float  # [s] foot placement sideways per m/s of drift
+    width: float  # [m] by which feet stand outside the hips
+    yaw_gain: float  # [m s] foot placement against turning
 
 
-class Trot(_Scripted):
-    """Walk or run: feet swing to where the trunk will be, and the trunk is kept level."""
+class TrotController(_ScriptedController):
+    """Walks or runs: swing feet land where the trunk will be, stance feet keep the trunk level."""
 
     _RAMP = 1.0  # [s] until full speed
 
     def __init__(self, envs: gym.vector.VectorEnv, gait: Gait) -> None:
         super().__init__(envs)
-        self._gait, self._phase = gait, np.zeros(self._lanes)
+        self._gait, self._cycle = gait, np.zeros(self._num_envs)
 
     def reset(self, mask: np.ndarray) -> None:
-        """Begin anew in lanes `mask` (n,) bool."""
+        """Start the gait again in the sub-environments of `mask` (n,) bool."""
         super().reset(mask)
-        self._phase[mask] = 0.0
+        self._cycle[mask] = 0.0
 
     def act(self, observation: Any) -> np.ndarray:
-        """(n, 12)."""
+        """Return actions (n, 12)."""
         gait = self._gait
-        (ahead, aside, _), up, spin = self._senses()
-        wanted = gait.speed * np.minimum(1.0, (self._time + self._step) / self._RAMP)[:, None]
-        phase = (self._phase[:, None] + _PAIR) % 1.0  # (n, 4)
-        stands = phase < gait.duty
-        swung = 0.5 - 0.5 * np.cos(np.pi * np.clip((phase - gait.duty) / (1 - gait.duty), 0, 1))
-        lifted = np.sin(np.pi * np.clip((phase - gait.duty) / (1 - gait.duty), 0, 1))
-        share = np.where(stands, 1 - 2 * phase / gait.duty, 2 * swung - 1)  # of half a stride
-        stance = gait.duty * gait.period / 2  # [s]
-        stride = np.clip(ahead * stance * gait.reach + gait.brake * (ahead - wanted), -0.22, 0.22)
-        x = stride * share + np.where(_FRONT > 0, gait.front, gait.rear)
-        x = x + gait.push * np.where(stands, wanted - ahead, 0.0)
-        y = (_ASIDE + gait.wide) * _SIDE + aside * (stance + gait.steady) * share
-        y = y + gait.straight * spin[2] * _FRONT * np.where(stands, 1, -1)
-        floor = -gait.press * np.sin(np.pi * phase / gait.duty) + gait.level * up[0] * _FRONT
-        z = -gait.height + np.where(stands, floor, gait.lift * lifted)
+        (forward, sideways, _), up, spin = self._trunk_state()
+        target_speed = gait.speed * np.minimum(1.0, (self._time + self._step) / self._RAMP)[:, None]
+        phase = (self._cycle[:, None] + _TROT_PHASE) % 1.0  # (n, 4)
+        in_stance = phase < gait.duty
+        swing = np.clip((phase - gait.duty) / (1 - gait.duty), 0, 1)
+        swing_fraction = 0.5 - 0.5 * np.cos(np.pi * swing)
+        stride_fraction = np.where(
+            in_stance, 1 - 2 * phase / gait.duty, 2 * swing_fraction - 1
+        )  # of half a stride
+        half_stance = gait.duty * gait.period / 2  # [s]
+        half_stride = forward * half_stance * gait.stride_gain + gait.speed_gain * (forward - target_speed)
+        x = np.clip(half_stride, -0.22, 0.22) * stride_fraction + np.where(_FRONT > 0, gait.front, gait.rear)
+        x = x + gait.stance_gain * np.where(in_stance, target_speed - forward, 0.0)
+        y = (_HIP_OFFSET + gait.width) * _SIDE + sideways * (half_stance + gait.drift_gain) * stride_fraction
+        y = y + gait.yaw_gain * spin[2] * _FRONT * np.where(in_stance, 1, -1)
+        stance_z = -gait.stance_press * np.sin(np.pi * phase / gait.duty) + gait.pitch_gain * up[0] * _FRONT
+        z = -gait.height + np.where(in_stance, stance_z, gait.swing_height * np.sin(np.pi * swing))
         self._time += self._step
-        self._phase = (self._phase + self._step / gait.period) % 1.0
-        return self._action(joints_of(x, y, z))
+        self._cycle = (self._cycle + self._step / gait.period) % 1.0
+        return self._action(leg_inverse_kinematics(x, y, z))
 
 
 @dataclass(frozen=True)
-class Leap:
-    """Crouch, push, fly, land."""
+class Jump:
+    """Parameters of a jump: crouch, push off, fly, land."""
 
-    crouch: float = 0.11  # [m] leg length before pushing
-    ready: float = 0.34  # [s] after which it pushes at the latest
-    push: float = 0.416  # [m] leg length aimed at while pushing
-    ahead: float = 0.038  # [m] by which feet push before the hips
-    release: float = 0.359  # [m] trunk height at which pushing ends
-    fly: float = 0.33  # [m] leg length in the air
-    touch: float = 0.42  # [m] trunk height at which it makes ready to land
-    land: float = 0.259  # [m] leg length in landing
-    soften: float = 0.049  # [s] of landing
-    level: float = 0.085  # [m] by which the lower end is raised, for the sine of the pitch
-    even: float = 0.115  # [m] by which the lower side is, for the sine of the roll
-    catch: float = 0.068  # [s] by which feet are set ahead for every m/s of drifting
+    crouch_length: float = 0.11  # [m] leg length before the push
+    crouch_time: float = 0.34  # [s] after which the push starts at the latest
+    push_length: float = 0.416  # [m] target leg length of the push
+    push_ahead: float = 0.038  # [m] foot position before the hips during the push
+    release_height: float = 0.359  # [m] trunk height at which the push ends
+    fly_length: float = 0.33  # [m] leg length in the air
+    land_height: float = 0.42  # [m] trunk height below which the legs prepare to land
+    land_length: float = 0.259  # [m] leg length in landing
+    land_time: float = 0.049  # [s] of landing
+    pitch_gain: float = 0.085  # [m] by which the lower end is raised, per sine of the pitch
+    roll_gain: float = 0.115  # [m] by which the lower side is raised, per sine of the roll
+    drift_gain: float = 0.068  # [s] foot placement ahead per m/s of drift
 
 
-class Leaps(_Scripted):
-    """Jump again and again, catching each drift by where the feet land."""
+class JumpController(_ScriptedController):
+    """Jumps repeatedly and corrects drift by where the feet land."""
 
-    def __init__(self, envs: gym.vector.VectorEnv, leap: Leap) -> None:
+    def __init__(self, envs: gym.vector.VectorEnv, jump: Jump) -> None:
         super().__init__(envs)
-        self._leap, self._phase = leap, np.zeros(self._lanes, np.int64)
+        self._jump, self._phase = jump, np.zeros(self._num_envs, np.int64)  # crouch, push, fly, land
 
     def reset(self, mask: np.ndarray) -> None:
-        """Begin anew in lanes `mask` (n,) bool."""
+        """Start with a crouch in the sub-environments of `mask` (n,) bool."""
         super().reset(mask)
         self._phase[mask] = 0
 
     def act(self, observation: Any) -> np.ndarray:
-        """(n, 12)."""
-        leap, height = self._leap, self._body.torso_height()
-        (ahead, aside, rising), up, spin = self._senses()
+        """Return actions (n, 12)."""
+        jump, height = self._jump, self._robot.torso_height()
+        (forward, sideways, upward), up, spin = self._trunk_state()
         self._time += self._step
-        self._go_on(height, rising[:, 0])
+        self._update_phase(height, upward[:, 0])
         crouching, pushing, flying = (self._phase[:, None] == phase for phase in range(3))
         free = ~(crouching | pushing)
-        length = np.array([leap.crouch, leap.push, leap.fly, leap.land])[self._phase][:, None]
-        tilt = np.where(flying, 0.0, 0.006 * spin[1] - leap.level * up[0])
-        z = np.clip(-length - tilt * _FRONT + leap.even * up[1] * _SIDE, -0.42, -0.1)
-        x = np.where(pushing, leap.ahead, np.where(free, 0.013 + leap.catch * ahead, 0.0)) + 0 * z
-        y = _ASIDE * _SIDE + np.where(free, leap.catch * aside, 0.0)
-        return self._action(joints_of(x, y, z))
+        lengths = np.array([jump.crouch_length, jump.push_length, jump.fly_length, jump.land_length])
+        length = lengths[self._phase][:, None]
+        tilt = np.where(flying, 0.0, 0.006 * spin[1] - jump.pitch_gain * up[0])
+        z = np.clip(-length - tilt * _FRONT + jump.roll_gain * up[1] * _SIDE, -0.42, -0.1)
+        landing_x = np.where(free, 0.013 + jump.drift_gain * forward, 0.0)
+        x = np.where(pushing, jump.push_ahead, landing_x) + 0 * z
+        y = _HIP_OFFSET * _SIDE + np.where(free, jump.drift_gain * sideways, 0.0)
+        return self._action(leg_inverse_kinematics(x, y, z))
 
-    def _go_on(self, height: np.ndarray, rising: np.ndarray) -> None:
-        """Into the next phase, in the lanes where it is time; heights [m] and speeds upward [m/s] (n,)."""
-        leap, time = self._leap, self._time
-        low = (height < leap.crouch + 0.03) & (np.abs(rising) < 0.3)
+    def _update_phase(self, height: np.ndarray, upward: np.ndarray) -> None:
+        """Advance the phase where its condition is met, given trunk heights [m] and upward speeds [m/s] (n,)."""
+        jump, time = self._jump, self._time
+        crouched = (height < jump.crouch_length + 0.03) & (np.abs(upward) < 0.3)
         done = np.choose(
             self._phase,
             [
-                low | (time > leap.ready),
-                (height > leap.release) | (time > 0.29),
-                ((rising < 0) & (height < leap.touch)) | (time > 0.8),
-                time > leap.soften,
+                crouched | (time > jump.crouch_time),
+                (height > jump.release_height) | (time > 0.29),
+                ((upward < 0) & (height < jump.land_height)) | (time > 0.8),
+                time > jump.land_time,
             ],
         )
         self._phase = np.where(done, (self._phase + 1) % 4, self._phase)
         self._time = np.where(done, 0.0, self._time)
 
 
-class GetUp(_Scripted):
-    """Press the legs against the floor until the trunk is level, tuck the feet below the hips, then stretch."""
+class StandUpController(_ScriptedController):
+    """Presses the lower legs against the floor until the trunk is level, tucks the feet below the hips, then rises."""
 
-    _TUCKED, _STANDING = 0.12, 0.315  # [m] leg length
-    _TUCK, _RISE = 0.24, 0.36  # [s] it takes to tuck the feet, and to stretch
-    _LEVEL = 0.3  # cosine of the roll from which it tucks
-    _PRESSING = np.array([0.8, 1.0, -1.6])  # [rad] hip outward, thigh and calf of the lower legs
-    _FOLDED = np.array([-0.3, 1.0, -1.6])  # [rad] of the upper ones
-    _QUICK = 0.3  # [rad] by which targets change in a step
+    _TUCK_LENGTH, _STAND_LENGTH = 0.12, 0.315  # [m] leg length
+    _TUCK_TIME, _RISE_TIME = 0.24, 0.36  # [s]
+    _LEVEL = 0.3  # cosine of the tilt above which the feet are tucked
+    _LOWER_LEG = np.array([0.8, 1.0, -1.6])  # [rad] hip outward, thigh and calf of the legs on the lower side
+    _UPPER_LEG = np.array([-0.3, 1.0, -1.6])  # [rad] the same, upper side
+    _MAX_CHANGE = 0.3  # [rad] of a target in one step
 
     def __init__(self, envs: gym.vector.VectorEnv) -> None:
         super().__init__(envs)
-        self._targets = np.zeros((self._lanes, 4, 3))
+        self._targets = np.zeros((self._num_envs, 4, 3))
 
     def reset(self, mask: np.ndarray) -> None:
-        """Begin anew in lanes `mask` (n,) bool."""
+        """Start from the current joint angles in the sub-environments of `mask` (n,) bool."""
         super().reset(mask)
-        self._targets[mask] = self._body.qpos[mask, 7:].reshape(-1, 4, 3)
+        self._targets[mask] = self._robot.qpos[mask, 7:].reshape(-1, 4, 3)
 
     def act(self, observation: Any) -> np.ndarray:
-        """(n, 12)."""
-        _, up, _ = self._senses()
+        """Return actions (n, 12)."""
+        _, up, _ = self._trunk_state()
         level = up[2, :, 0] > self._LEVEL
         self._time = np.where(level, self._time + self._step, 0.0)
-        share = np.clip((self._time - self._TUCK) / self._RISE, 0.0, 1.0)[:, None]
-        down = self._TUCKED + (self._STANDING - self._TUCKED) * share + 0 * _SIDE
-        stretched = joints_of(0 * down, _ASIDE * _SIDE + 0 * down, -down)
-        lower = up[1] * _SIDE < 0  # (n, 4)
-        pressing = np.where(lower[..., None], self._PRESSING, self._FOLDED)
+        rise = np.clip((self._time - self._TUCK_TIME) / self._RISE_TIME, 0.0, 1.0)[:, None]
+        length = self._TUCK_LENGTH + (self._STAND_LENGTH - self._TUCK_LENGTH) * rise + 0 * _SIDE
+        rising = leg_inverse_kinematics(0 * length, _HIP_OFFSET * _SIDE + 0 * length, -length)
+        on_lower_side = up[1] * _SIDE < 0  # (n, 4)
+        pressing = np.where(on_lower_side[..., None], self._LOWER_LEG, self._UPPER_LEG)
         pressing = np.concatenate([pressing[..., :1] * _SIDE[:, None], pressing[..., 1:]], axis=-1)
-        wanted = np.where(level[:, None, None], stretched, pressing)
-        self._targets = self._targets + np.clip(wanted - self._targets, -self._QUICK, self._QUICK)
+        joints = np.where(level[:, None, None], rising, pressing)
+        self._targets = self._targets + np.clip(joints - self._targets, -self._MAX_CHANGE, self._MAX_CHANGE)
         return self._action(self._targets)
 
 
 _WALK = Gait(
-    1.1, 0.461, 0.548, 1.139, -0.139, -0.059, -0.102, -0.030, 0.010, 0.088, 0.301, 0.180, 0.0, 0.016, 0.017
+    speed=1.1,
+    period=0.461,
+    duty=0.548,
+    stride_gain=1.139,
+    speed_gain=-0.139,
+    front=-0.059,
+    rear=-0.102,
+    stance_gain=-0.030,
+    stance_press=0.010,
+    swing_height=0.088,
+    height=0.301,
+    pitch_gain=0.180,
+    drift_gain=0.0,
+    width=0.016,
+    yaw_gain=0.017,
 )
 _RUN = Gait(
-    3.3,
-    0.241,
-    0.464,
-    1.063,
-    -0.098,
-    -0.051,
-    -0.076,
-    -0.020,
-    0.008,
-    0.065,
-    0.274,
-    0.007,
-    -0.009,
-    -0.010,
-    0.010,
+    speed=3.3,
+    period=0.241,
+    duty=0.464,
+    stride_gain=1.063,
+    speed_gain=-0.098,
+    front=-0.051,
+    rear=-0.076,
+    stance_gain=-0.020,
+    stance_press=0.008,
+    swing_height=0.065,
+    height=0.274,
+    pitch_gain=0.007,
+    drift_gain=-0.009,
+    width=-0.010,
+    yaw_gain=0.010,
 )
 
 REFERENCES = {
-    "QuadrupedStand": GetUp,
-    "QuadrupedWalk": lambda envs: Trot(envs, _WALK),
-    "QuadrupedRun": lambda envs: Trot(envs, _RUN),
-    "QuadrupedJump": lambda envs: Leaps(envs, Leap()),
+    "QuadrupedStand": StandUpController,
+    "QuadrupedWalk": lambda envs: TrotController(envs, _WALK),
+    "QuadrupedRun": lambda envs: TrotController(envs, _RUN),
+    "QuadrupedJump": lambda envs: JumpController(envs, Jump()),
 }

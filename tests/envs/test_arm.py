@@ -8,7 +8,7 @@ from robossl.envs.arm import ArmLift, ArmPush, ArmReach, inverse_kinematics
 from robossl.envs.engine.task import GoalTask
 from robossl.envs.shared.rotations import box_gap, lowest_corner, quaternion_of, rotation_6d
 
-from benchmarks.references.arm import Lift
+from benchmarks.references.arm import LiftController
 
 robossl.envs.register()
 TABLE_HALF = 0.025  # [m] height of the middle of a cube that lies
@@ -29,8 +29,8 @@ def test_with_no_action_arm_and_cube_stay_where_they_are() -> None:
         assert not infos["failure"].any()
     assert np.abs(body.qpos[:, :7] - joints).max() < 1e-3
     assert np.abs(body.cube() - cube).max() < 1e-3
-    assert (envs.state()["table_contact"] == 1).all()
-    assert (envs.state()["finger_contact"] == 0).all()
+    assert (envs.privileged_state()["table_contact"] == 1).all()
+    assert (envs.privileged_state()["finger_contact"] == 0).all()
 
 
 @pytest.mark.parametrize("seconds", [2, pytest.param(40, marks=pytest.mark.slow)])
@@ -96,7 +96,7 @@ def test_the_joints_that_reach_a_place_reach_it_pointing_down() -> None:
     import mujoco
 
     model, task, random = made().simulation.model, ArmReach(), np.random.default_rng(0)
-    place = task.place_of(np.stack([task.draw_goal(random) for _ in range(300)]))
+    place = task.goal_position(np.stack([task.draw_goal(random) for _ in range(300)]))
     place[0], place[1] = task._REACH[1], task._REACH[0]  # the farthest and the nearest there are
     yaw = random.uniform(-np.pi, np.pi, 300)
     data = mujoco.MjData(model)
@@ -129,13 +129,13 @@ def test_no_life_begins_inside_anything(task) -> None:
 def test_the_cube_can_be_lifted_and_is_held() -> None:
     """The scripted controller lifts it; then, with no action, the gripper holds it for four seconds."""
     envs = made(lanes=3)
-    body, controller = envs.simulation.body, Lift(envs)
+    body, controller = envs.simulation.body, LiftController(envs)
     controller.reset(np.ones(3, bool))
     for _ in range(110):
         *_, infos = envs.step(controller.act(None))
     assert infos["is_success"].all()
-    assert (envs.state()["finger_contact"] == 1).all()
-    assert (envs.state()["table_contact"] == 0).all()
+    assert (envs.privileged_state()["finger_contact"] == 1).all()
+    assert (envs.privileged_state()["table_contact"] == 0).all()
     lifted = body.cube().copy()
     for _ in range(100):
         *_, infos = envs.step(np.zeros((3, 8)))
@@ -144,7 +144,7 @@ def test_the_cube_can_be_lifted_and_is_held() -> None:
     for _ in range(40):
         *_, infos = envs.step(np.eye(8)[[7] * 3])
     assert not infos["is_success"].any(), "let go, it falls"
-    assert (envs.state()["table_contact"] == 1).all()
+    assert (envs.privileged_state()["table_contact"] == 1).all()
 
 
 def test_lifting_pays_with_the_height_and_only_between_the_fingers() -> None:
@@ -168,7 +168,7 @@ def test_what_is_observed_tells_the_pose() -> None:
     for _ in range(20):
         envs.step(random.uniform(-1, 1, (8, 8)))
     seen = envs.observation()
-    again = made(lanes=8, seed=9).restore(envs.physics_from_observation(seen))
+    again = made(lanes=8, seed=9).set_physics_state(envs.physics_from_observation(seen))
     np.testing.assert_allclose(again[:, :21], seen[:, :21], atol=1e-5)
     assert np.isfinite(envs.physics_from_observation(seen * 1.1)).all(), (
         "imagined axes need not have length 1"
