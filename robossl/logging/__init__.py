@@ -1,1 +1,1 @@
-"""Progress and metrics of a run."""
+"""Progress reporters for people, and the metric logger with its sinks."""

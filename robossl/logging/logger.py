@@ -1,0 +1,119 @@
+"""Metric logger: writes the scalars of a run to `metrics.jsonl` and to the sinks chosen with `--log`."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from robossl import registry
+from robossl.core.errors import UsageError
+from robossl.core.interfaces import MetricLogger
+from robossl.logging.sinks.base import MetricSink, RunInfo
+from robossl.logging.sinks.jsonl import JsonlSink
+
+
+def check_sinks(names: Sequence[str]) -> None:
+    """Check that all sinks exist and that their packages are installed.
+
+    Raises:
+        UsageError: For an unknown name or a missing package.
+    """
+    for name in names:
+        for package in getattr(registry.load("metric_sinks", name), "packages", ()):
+            if importlib.util.find_spec(package) is None:
+                raise UsageError(
+                    f"--log {name} needs the package {package}, which is not installed: pip install 'robossl[{name}]'"
+                )
+
+
+class Logger:
+    """Writes scalars to all sinks of a run.
+
+    An exception in a sink never stops the run: it is reported once, listed in `failures`, and the sink is closed.
+    """
+
+    def __init__(
+        self,
+        run: RunInfo,
+        sinks: Sequence[str] = (),
+        report: Callable[[str], None] = lambda text: None,
+        offset: int = 0,
+    ) -> None:
+        """Open the sinks of a run.
+
+        Args:
+            run: The run to log.
+            sinks: Names of sinks beside `jsonl`, which every run has.
+            report: Called with one line when a sink fails.
+            offset: Size [bytes] to which `metrics.jsonl` is cut back, from the checkpoint of a resumed run.
+        """
+        self.failures: dict[str, str] = {}  # sink -> error
+        self.last_step = run.first_step
+        self._report = report
+        self._jsonl: JsonlSink | None = None
+        self._sinks: dict[str, MetricSink] = {}
+        for name in dict.fromkeys(("jsonl", *sinks)):
+            try:
+                if name == "jsonl":
+                    self._sinks[name] = self._jsonl = JsonlSink(run, offset)
+                else:
+                    self._sinks[name] = registry.load("metric_sinks", name)(run)
+            except Exception as error:  # noqa: BLE001 - a sink may raise anything and must not stop the run
+                self._fail(name, error)
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """Write the values of environment step `step`."""
+        record = {name: float(value) for name, value in values.items()}
+        if not record:
+            return
+        self.last_step = max(self.last_step, step)
+        for name, sink in list(self._sinks.items()):
+            try:
+                sink.write(int(step), record)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._fail(name, error)
+
+    def offset(self) -> int:
+        """Return the size of `metrics.jsonl` [bytes], for a checkpoint."""
+        if self._jsonl is None or "jsonl" in self.failures:
+            return 0
+        return self._jsonl.offset()
+
+    def close(self) -> None:
+        """Close all sinks."""
+        for name, sink in list(self._sinks.items()):
+            try:
+                sink.close()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._fail(name, error)
+        self._sinks.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fail(self, name: str, error: Exception) -> None:
+        self._sinks.pop(name, None)
+        self.failures[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self._report(f"metric sink {name} failed and is closed: {self.failures[name]}")
+
+
+class ScopedLogger:
+    """Logs for one part of a run: shifts the step axis and prefixes the names.
+
+    A leading `agent/` of a name is replaced by the prefix, so that an agent may log its metrics with it or without it.
+    """
+
+    def __init__(self, logger: MetricLogger, prefix: str, first_step: int = 0) -> None:
+        self._logger, self._prefix, self._first_step = logger, prefix, first_step
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """Write the values of environment step `step` of this part."""
+        named = {f"{self._prefix}/{name.removeprefix('agent/')}": value for name, value in values.items()}
+        self._logger.scalars(self._first_step + step, named)

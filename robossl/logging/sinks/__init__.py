@@ -1,0 +1,1 @@
+"""Metric sinks: where the scalars of a run are written."""

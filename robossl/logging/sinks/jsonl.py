@@ -1,0 +1,51 @@
+"""Metric sink `jsonl`: one JSON object a line in `metrics.jsonl` of the run; every run has it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from robossl.logging.sinks.base import RunInfo
+
+FILE_NAME = "metrics.jsonl"
+
+
+class JsonlSink:
+    """Appends lines `{"step": 4000, "world_model/forward": 0.12}`; values that are not finite become null."""
+
+    packages = ()
+
+    def __init__(self, run: RunInfo, offset: int = 0) -> None:
+        """Open the file of a run and cut it back to its first `offset` bytes."""
+        path = run.folder / FILE_NAME
+        if path.exists() and path.stat().st_size > offset:
+            os.truncate(path, offset)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open until `close`
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line."""
+        record = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, **record}) + "\n")
+        self._file.flush()
+
+    def offset(self) -> int:
+        """Return the size of the file [bytes] after everything written so far is on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_metrics(folder: str | Path) -> list[dict[str, float | None]]:
+    """Return the records of the metrics file in a folder, oldest first."""
+    with open(Path(folder) / FILE_NAME, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+SINKS = {"jsonl": JsonlSink}

@@ -1,0 +1,55 @@
+"""Wall-clock metrics of a run: environment steps per second and memory in use."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+
+from robossl.core.interfaces import MetricLogger, NullProgress, ProgressReporter
+
+_INTERVAL = 5000  # environment steps between two records
+
+
+class ThroughputProgress(NullProgress):
+    """Passes progress on, and logs environment steps per second and the memory in use.
+
+    The records stand at fixed steps, so a resumed run writes them at the same steps as an uninterrupted one.
+    """
+
+    def __init__(self, progress: ProgressReporter, logger: MetricLogger, first_step: int = 0) -> None:
+        self._progress, self._logger, self._first_step = progress, logger, first_step
+        self._steps = self._logged = 0
+        self._time = time.perf_counter()
+
+    def update(self, count: int, **metrics: float) -> None:
+        """Count environment steps."""
+        self._progress.update(count, **metrics)
+        self._steps += count
+        if self._steps - self._logged >= _INTERVAL:
+            self.log()
+
+    def log(self) -> None:
+        """Log the throughput since the last record."""
+        now = time.perf_counter()
+        rate = (self._steps - self._logged) / max(now - self._time, 1e-9)
+        self._logger.scalars(
+            self._first_step + self._steps, {"time/steps_per_second": rate, **memory_metrics()}
+        )
+        self._logged, self._time = self._steps, now
+
+    def message(self, text: str) -> None:
+        """Pass the message on."""
+        self._progress.message(text)
+
+
+def memory_metrics() -> dict[str, float]:
+    """Return the resident memory of this process [MiB] as a metric."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            used = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # no /proc on macOS: take the peak
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        used *= 1 if sys.platform == "darwin" else 1024
+    return {"memory/rss_mib": used / 2**20}
