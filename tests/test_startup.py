@@ -1,4 +1,4 @@
-"""Saying hello is quick: the heavy packages are not imported before they are needed."""
+"""Start-up is fast: heavy packages are imported only when they are needed."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ HEAVY = {"torch", "mujoco", "stable_baselines3", "matplotlib", "pandas", "imagei
 
 
 def imported(*command: str) -> set[str]:
-    """The top-level packages that Python imports while it runs a command."""
+    """Return the top-level packages that Python imports while it runs a command."""
     done = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     return {line.rpartition("|")[2].strip().split(".")[0] for line in lines}
 
 
-def test_the_list_of_imports_sees_what_is_imported():
+def test_import_list_contains_imported_packages():
     assert {"json", "numpy"} <= imported("-c", "import json, numpy")
 
 
-def test_importing_robossl_imports_nothing_heavy():
+def test_import_of_robossl_imports_no_heavy_package():
     found = imported("-c", "import robossl")
     assert "gymnasium" in found  # the environments are registered
     assert not found & HEAVY
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])
-def test_the_command_line_answers_without_anything_heavy(argument):
+def test_help_and_version_import_no_heavy_package(argument):
     command = Path(sys.executable).with_name("robossl")
     assert not imported(str(command), argument) & HEAVY
 
 
-def test_tests_compute_with_two_threads():
+def test_torch_has_two_threads_in_tests():
     program = "import torch; print(torch.get_num_threads())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "2"

@@ -1,4 +1,4 @@
-"""The built wheel: it holds what the checkout holds, and works installed clean, far from the checkout."""
+"""The wheel contains the files of the checkout and works in a new environment outside it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from source_rules import FOLDERS, ROOT
 
 pytestmark = pytest.mark.slow  # builds and installs; `make wheel` runs it
 
-SHIPPED = ["pyproject.toml", "README.md", "LICENSE", *FOLDERS.values()]
-NOT_SHIPPED = ["tests", "benchmarks", "docs", "CHANGELOG.md", "CITATION.cff"]
+PACKAGED = ["pyproject.toml", "README.md", "LICENSE", *FOLDERS.values()]
+NOT_PACKAGED = ["tests", "benchmarks", "docs", "CHANGELOG.md", "CITATION.cff"]
 CACHES = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", ".*.swp", "MUJOCO_LOG.TXT")
 
-LOOK_AROUND = """
+IMPORT_ALL = """
 import importlib, importlib.resources, json, pkgutil, warnings
 import robossl
 
@@ -46,8 +46,8 @@ print(json.dumps({"files": files, "models": models, "ids": ids}))
 """
 
 
-def shipped_files(wheel: Path) -> set[str]:
-    """Every file of the shipped folders the wheel was built from, under the name it has inside the wheel."""
+def packaged_files(wheel: Path) -> set[str]:
+    """Return the files of the packaged folders that the wheel was built from, by their names in the wheel."""
     source = wheel.parent / "source"
     return {
         str(Path(*package.split(".")) / path.relative_to(source / folder))
@@ -58,20 +58,20 @@ def shipped_files(wheel: Path) -> set[str]:
 
 
 def run(*command: object, cwd: Path) -> str:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, env=clean, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, f"{' '.join(words[:4])}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    arguments = [str(argument) for argument in command]
+    done = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, f"{' '.join(arguments[:4])}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: what an earlier build left in the checkout must not slip in."""
+    """Build the wheel from a copy, so that outputs of an earlier build are not included."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
-    for name in [*SHIPPED, *NOT_SHIPPED]:
+    for name in [*PACKAGED, *NOT_PACKAGED]:
         path = ROOT / name
         if path.is_dir():
             shutil.copytree(path, source / name, ignore=CACHES)
@@ -83,21 +83,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of a new environment with the wheel in it, far from the checkout.
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python of a new environment outside the checkout, with the wheel installed.
 
-    The dependencies come from the environment that runs the tests. Its folder is put on the path, which
-    does not start the editable robossl: that hangs on a .pth file, and those work at home only.
+    The dependencies come from the environment that runs the tests: its folder is put on the path, which does not
+    activate the editable robossl there, because .pth files are only read in an environment's own folder.
     """
-    folder = tmp_path_factory.mktemp("clean")
+    folder = tmp_path_factory.mktemp("environment")
     venv.create(folder / "venv", with_pip=False, symlinks=os.name != "nt")
-    python = folder / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    executable = folder / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     run(
         sys.executable,
         "-m",
         "pip",
         "--python",
-        python,
+        executable,
         "install",
         "--no-deps",
         "--no-index",
@@ -105,53 +105,53 @@ def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=folder,
     )
     site = Path(
-        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
+        run(executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
     )
-    borrowed = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
-    (site / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
-    return python
+    dependencies = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    (site / "dependencies.pth").write_text("\n".join(dependencies) + "\n")
+    return executable
 
 
-def test_the_wheel_holds_what_the_checkout_holds(wheel):
+def test_wheel_contains_the_files_of_the_checkout(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
     metadata = {name for name in names if ".dist-info/" in name}
-    assert names - metadata == shipped_files(wheel)
+    assert names - metadata == packaged_files(wheel)
     assert any(name.endswith("licenses/LICENSE") for name in metadata)
 
 
-def test_the_wheel_leaves_no_generic_name_in_site_packages(wheel):
+def test_wheel_adds_no_generic_name_to_site_packages(wheel):
     top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert top == {"robossl", f"robossl-{version}.dist-info"}
 
 
 @pytest.fixture(scope="module")
-def seen(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """What a program sees that imports everything and compiles every model."""
-    return json.loads(run(clean, "-I", "-c", LOOK_AROUND, cwd=tmp_path_factory.mktemp("elsewhere")))
+def imported(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Return what a program finds that imports all modules and compiles all models."""
+    return json.loads(run(python, "-I", "-c", IMPORT_ALL, cwd=tmp_path_factory.mktemp("elsewhere")))
 
 
-def test_every_module_can_be_imported_from_the_wheel(seen, clean, wheel):
-    home = clean.parent.parent
-    assert {name: file for name, file in seen["files"].items() if home not in Path(file).parents} == {}
+def test_every_module_is_importable_from_the_wheel(imported, python, wheel):
+    home = python.parent.parent
+    assert {name: file for name, file in imported["files"].items() if home not in Path(file).parents} == {}
     modules = {
         name.removesuffix(".py").removesuffix("/__init__")
-        for name in shipped_files(wheel)
+        for name in packaged_files(wheel)
         if name.endswith(".py")
     }
-    assert {name.replace(".", "/") for name in seen["files"]} == modules
+    assert {name.replace(".", "/") for name in imported["files"]} == modules
 
 
-def test_every_model_compiles_from_the_wheel(seen, wheel):
-    inside = {name.removeprefix("robossl/assets/") for name in shipped_files(wheel) if name.endswith(".xml")}
-    assert inside >= set(seen["models"]) != set()
-    assert all(nq > 0 for nq in seen["models"].values())
+def test_every_model_compiles_from_the_wheel(imported, wheel):
+    inside = {name.removeprefix("robossl/assets/") for name in packaged_files(wheel) if name.endswith(".xml")}
+    assert inside >= set(imported["models"]) != set()
+    assert all(nq > 0 for nq in imported["models"].values())
 
 
-def test_the_environments_are_registered_from_the_wheel(seen):
-    assert "robossl/Reacher-v0" in seen["ids"]
+def test_envs_are_registered_from_the_wheel(imported):
+    assert "robossl/Reacher-v0" in imported["ids"]
 
 
-def test_the_command_line_works_from_the_wheel(clean, tmp_path):
-    assert "learn" in run(clean.with_name("robossl"), "--help", cwd=tmp_path)
-    assert "Reacher" in run(clean.with_name("robossl"), "envs", cwd=tmp_path)
+def test_command_line_works_from_the_wheel(python, tmp_path):
+    assert "learn" in run(python.with_name("robossl"), "--help", cwd=tmp_path)
+    assert "Reacher" in run(python.with_name("robossl"), "envs", cwd=tmp_path)

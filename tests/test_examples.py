@@ -1,0 +1,40 @@
+"""Every script in examples/ runs in a folder of its own, prints a result and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+EXTENSION_POINTS = {
+    "custom_agent",
+    "custom_encoder",
+    "custom_objective",
+    "encoder_under_rl",
+    "metric_sink",
+    "report_section",
+    "sb3_callbacks",
+}
+
+
+def test_every_extension_point_has_an_example():
+    assert {path.stem for path in EXAMPLES} >= EXTENSION_POINTS
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs_and_prints_a_result(path: Path, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", str(path)],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert list(tmp_path.iterdir()) == []
