@@ -1,50 +1,181 @@
-"""Letting a policy live in recorded environments."""
+"""Stepping vector envs: the only loop that steps one under a policy, in all three of Gymnasium's autoreset modes.
+
+A sub-environment whose episode ended begins a new one in the next step (NEXT_STEP; that step is not real: its action
+is ignored), within the same step (SAME_STEP; the last observation is in the infos), or when it is reset by the
+caller (DISABLED). See https://farama.org/Vector-Autoreset-Mode.
+"""
 
 from __future__ import annotations
 
-import gymnasium as gym
-import numpy as np
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from robossl.core.interfaces import Policy, ProgressReporter
+import numpy as np
+from gymnasium import Space
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from robossl.core.errors import UsageError
+from robossl.core.interfaces import Observation, Policy, ProgressReporter
+from robossl.core.spaces import flatten_by_path, unflatten_by_path
+
+_SUCCESS = "is_success"
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One step of n sub-environments. Where `real` is false, a new episode began and nothing else counts."""
+
+    real: np.ndarray  # (n,) bool
+    action: np.ndarray  # (n, *A)
+    reward: np.ndarray  # (n,) float64
+    terminated: np.ndarray  # (n,) bool
+    truncated: np.ndarray  # (n,) bool
+    done: np.ndarray  # (n,) bool: terminated or truncated
+    success: np.ndarray | None  # (n,) bool, `is_success` after this step; None if the env does not report it
+    next_observation: Observation  # after this step; of an episode that ended, its last observation
+    observation: Observation  # the next action depends on it; of a new episode, its first observation
+    begins: np.ndarray  # (n,) bool: a new episode begins with `observation`
+
+
+def steps(
+    envs: VectorEnv,
+    policy: Policy,
+    observation: Observation,
+    explore: bool = False,
+    ended: np.ndarray | None = None,
+    reset_policy: bool = True,
+) -> Iterator[StepResult]:
+    """Step `envs` under `policy` without end.
+
+    Args:
+        envs: Vector env in any autoreset mode.
+        policy: Chooses the actions.
+        observation: Of all sub-environments now, from `envs.reset` or from the last `StepResult`.
+        explore: Passed to `policy.act`.
+        ended: (n,) bool, `done` of the last step, to go on after an earlier call; then `policy` keeps its state.
+        reset_policy: Reset the policy in the sub-environments where an episode begins.
+
+    Yields:
+        The result of each step. Arrays of the env may be overwritten by the next step.
+    """
+    mode = autoreset_mode(envs)
+    if ended is None:
+        ended = np.zeros(envs.num_envs, bool)
+        if reset_policy:
+            policy.reset(None)
+    while True:
+        real = ~ended if mode is AutoresetMode.NEXT_STEP else np.ones(envs.num_envs, bool)
+        action = policy.act(observation, explore=explore)
+        observation, reward, terminated, truncated, infos = envs.step(action)
+        terminated, truncated = np.asarray(terminated, bool) & real, np.asarray(truncated, bool) & real
+        done = terminated | truncated
+        replaced = done if mode is AutoresetMode.SAME_STEP else np.zeros_like(done)
+        success, last = successes(infos, replaced), observation
+        if done.any() and mode is not AutoresetMode.NEXT_STEP:
+            last = final_observations(envs.single_observation_space, observation, infos, replaced)
+            if mode is AutoresetMode.DISABLED:
+                observation, _ = reset_done(envs, done)
+        begins = ended if mode is AutoresetMode.NEXT_STEP else done
+        if reset_policy and begins.any():
+            policy.reset(begins.copy())
+        ended = done
+        reward = np.asarray(reward, np.float64)
+        yield StepResult(
+            real, action, reward, terminated, truncated, done, success, last, observation, begins
+        )
 
 
 def collect_steps(
-    recorder: gym.vector.VectorEnv, policy: Policy, steps: int, seed: int, progress: ProgressReporter
+    recorder: VectorEnv, policy: Policy, num_steps: int, seed: int, progress: ProgressReporter
 ) -> int:
-    """At least `steps` environment steps of `policy`, all lanes together, into the recorder's stream.
+    """Reset a recorder and step it under an exploring policy for at least `num_steps` steps.
 
-    Whole rows of all lanes are lived, so up to num_envs - 1 more; returns how many. A dummy step that an
-    env in NEXT_STEP mode inserts after an episode is not counted.
+    Args:
+        recorder: Vector env that records its steps; the steps of all sub-environments count.
+        policy: Chooses the actions.
+        num_steps: Real env steps; up to num_envs - 1 more are taken, since all sub-environments step together.
+        seed: Of the reset.
+        progress: Updated with the real steps.
+
+    Returns:
+        The number of real steps.
     """
     observation, _ = recorder.reset(seed=seed)
     policy.reset()
-    done = np.zeros(recorder.num_envs, dtype=bool)  # (n,)
-    dummy = next_step(recorder)
-    lived = 0
-    while lived < steps:
-        observation, _, terminated, truncated, _ = recorder.step(policy.act(observation))
-        count = recorder.num_envs - (int(done.sum()) if dummy else 0)
-        done = np.logical_or(terminated, truncated)
-        if done.any():
-            policy.reset(done)
-            if disabled(recorder):
-                observation, _ = recorder.reset(options={"reset_mask": done})
-        lived += count
+    collected = 0
+    for step in steps(recorder, policy, observation, explore=True, reset_policy=False):
+        if step.done.any():  # before the ignored action of NEXT_STEP, so that the policy draws for it as well
+            policy.reset(step.done)
+        count = int(step.real.sum())
+        collected += count
         progress.update(count)
-    return lived
+        if collected >= num_steps:
+            break
+    return collected
 
 
-def mode(envs: object) -> str:
-    """The autoreset mode of a vector env by its name; Gymnasium's default where it says nothing."""
-    value = getattr(envs, "metadata", {}).get("autoreset_mode")
-    return getattr(value, "name", "NEXT_STEP")
+def autoreset_mode(envs: VectorEnv, required: bool = False) -> AutoresetMode:
+    """Return the autoreset mode of a vector env; without one, NEXT_STEP (Gymnasium's default).
+
+    Raises:
+        UsageError: If it is `required` and the metadata have none.
+    """
+    mode = envs.metadata.get("autoreset_mode")
+    if mode is None and required:
+        name = type(envs).__name__ if envs.spec is None else envs.spec.id
+        raise UsageError(
+            f'expected metadata["autoreset_mode"] of {name} to be one of {", ".join(m.name for m in AutoresetMode)}, '
+            "got none; set it in the class of the vector env"
+        )
+    return AutoresetMode.NEXT_STEP if mode is None else AutoresetMode(mode)
 
 
-def next_step(envs: object) -> bool:
-    """Whether the env inserts a dummy step after each episode."""
-    return mode(envs) == "NEXT_STEP"
+def reset_done(envs: VectorEnv, done: np.ndarray) -> tuple[Observation, dict[str, Any]]:
+    """Reset the sub-environments `done` (n,) bool, and only these; autoreset must be disabled."""
+    return envs.reset(options={"reset_mask": done.copy()})
 
 
-def disabled(envs: object) -> bool:
-    """Whether whoever steps the env has to reset it."""
-    return mode(envs) == "DISABLED"
+def final_observations(
+    space: Space, observation: Observation, infos: Mapping[str, Any], done: np.ndarray
+) -> Observation:
+    """Return a copy of `observation` (n, ...) with the last observations of the episodes that ended.
+
+    Args:
+        space: Of one sub-environment.
+        observation: As `step` returned it.
+        infos: As `step` returned them; `final_obs` holds the last observations (SAME_STEP).
+        done: (n,) bool, sub-environments that were reset within the step.
+    """
+    parts = {path: np.array(values) for path, values in flatten_by_path(space, observation).items()}
+    for index in np.flatnonzero(done).tolist():
+        for path, value in flatten_by_path(space, final_observation(infos, index)).items():
+            parts[path][index] = value
+    return unflatten_by_path(space, parts)
+
+
+def final_observation(infos: Mapping[str, Any], env_index: int) -> Observation:
+    """Return the last observation of the episode that ended in one sub-environment (SAME_STEP)."""
+    if "final_obs" not in infos:
+        raise UsageError(
+            "expected infos['final_obs'] of an env that resets within the step (SAME_STEP), got none"
+        )
+    return _of_index(infos["final_obs"], env_index)
+
+
+def _of_index(batch: Any, index: int) -> Any:
+    """Return one value of an array of values, or of a dict or tuple of arrays."""
+    if isinstance(batch, Mapping):
+        return {name: _of_index(value, index) for name, value in batch.items()}
+    return tuple(_of_index(value, index) for value in batch) if isinstance(batch, tuple) else batch[index]
+
+
+def successes(infos: Mapping[str, Any], replaced: np.ndarray) -> np.ndarray | None:
+    """Return `is_success` (n,) after a step; in `replaced` sub-environments, of the episode that just ended."""
+    final = infos.get("final_info", {})
+    if _SUCCESS not in infos and _SUCCESS not in final:
+        return None
+    missing = np.zeros(len(replaced), bool)
+    now = np.asarray(infos.get(_SUCCESS, missing)).astype(bool)
+    last = np.asarray(final.get(_SUCCESS, now)).astype(bool)
+    return np.where(replaced, last, now)

@@ -27,7 +27,7 @@ ALLOWED = {
     "logging": {"core", "logging"},
     "registry": {"core", "registry"},
     "rollout": {"core", "rollout"},
-    "streams": {"core", "streams"},
+    "streams": {"core", "rollout", "streams"},
     "world_model": {"core", "registry", "streams", "world_model"},
     "evaluation": {"core", "registry", "rollout", "streams", "world_model", "evaluation"},
     "training": CORE_PACKAGES - {"cli", "env_checker"} | {""},

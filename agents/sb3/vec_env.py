@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from robossl.core import spaces
 from robossl.core.errors import UsageError
+from robossl.rollout import autoreset_mode, final_observations, reset_done
 
 from .sub_env_access import SubEnvAccess, split_infos
 
@@ -42,7 +43,7 @@ class SB3VecEnv(VecEnv):
         assert (transform is None) == (space is None)
         self.envs = envs
         self.observation: Any = None  # (n, ...) as the env returned it last
-        self._mode = AutoresetMode(envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
+        self._mode = autoreset_mode(envs)
         self._lanes = SubEnvAccess(envs)
         self._transform = transform or self._flat
         action_space = envs.single_action_space
@@ -121,7 +122,8 @@ class SB3VecEnv(VecEnv):
     ) -> Any:
         """Complete the infos of lanes `done` (n,), begin new episodes there; what all lanes see next."""
         same_step = self._mode is AutoresetMode.SAME_STEP
-        last = self._last(observation, vector, done) if same_step else observation
+        space = self.envs.single_observation_space
+        last = final_observations(space, observation, vector, done) if same_step else observation
         shown = self._transform(last)
         final = split_infos(vector.get("final_info", {}), self.num_envs)
         for lane in np.flatnonzero(done).tolist():
@@ -136,24 +138,13 @@ class SB3VecEnv(VecEnv):
         self._return[done], self._length[done] = 0.0, 0
         return observation if same_step else self._begin(done, observation)
 
-    def _last(self, observation: Any, vector: dict[str, Any], done: np.ndarray) -> Any:
-        """The batch of observations, with the last ones of the episodes that ended in place of the first."""
-        space = self.envs.single_observation_space
-        parts = {
-            path: np.array(values) for path, values in spaces.flatten_by_path(space, observation).items()
-        }
-        for lane in np.flatnonzero(done):
-            for path, value in spaces.flatten_by_path(space, vector["final_obs"][lane]).items():
-                parts[path][lane] = value
-        return spaces.unflatten_by_path(space, parts)
-
     def _begin(self, done: np.ndarray, observation: Any) -> Any:
         """Reset the lanes `done` (n,) and no other; the observation of all."""
         space = self.envs.single_observation_space
         before = {
             path: np.array(values) for path, values in spaces.flatten_by_path(space, observation).items()
         }
-        begun, vector = self.envs.reset(options={"reset_mask": done.copy()})
+        begun, vector = reset_done(self.envs, done)
         if not done.all():
             for path, values in spaces.flatten_by_path(space, begun).items():
                 if not _equal(before[path][~done], np.asarray(values)[~done]):

@@ -13,6 +13,7 @@ import numpy as np
 
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.seeding import derive, generator
+from robossl.rollout import steps
 
 
 class Controller(Protocol):
@@ -64,6 +65,19 @@ class RandomController(ZeroActionController):
         return self._random.uniform(-1, 1, self._action.shape)
 
 
+class _ControllerPolicy:
+    """A controller as a policy."""
+
+    def __init__(self, controller: Controller, num_envs: int) -> None:
+        self._controller, self._num_envs = controller, num_envs
+
+    def act(self, observation: Any, explore: bool = True) -> np.ndarray:
+        return self._controller.act(observation)
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        self._controller.reset(np.ones(self._num_envs, bool) if mask is None else mask)
+
+
 def load_references() -> dict[str, ControllerFactory]:
     """Return the REFERENCES of all modules of this folder, by task name."""
     references: dict[str, ControllerFactory] = {}
@@ -94,18 +108,14 @@ def run_episodes(
         raise UsageError(f"expected 1 or more episodes, got {episodes}")
     envs = gym.make_vec(f"robossl/{task}-v0", num_envs=episodes, nthread=nthread, autoreset_mode="Disabled")
     observation, infos = envs.reset(seed=derive(seed, "references", task) % 2**31)
-    controller = factory(envs)
     running = np.ones(episodes, bool)
-    controller.reset(running)
     returns, success = np.zeros(episodes), infos["is_success"].copy()
-    while running.any():
-        observation, reward, terminated, truncated, infos = envs.step(controller.act(observation))
-        returns += reward * running
-        success[running] = infos["is_success"][running]
-        done = terminated | truncated
-        running &= ~done
-        if done.any() and running.any():  # a finished sub-environment runs on in episodes that do not count
-            observation, _ = envs.reset(options={"reset_mask": done})
-            controller.reset(done)
+    for step in steps(envs, _ControllerPolicy(factory(envs), episodes), observation):
+        returns += step.reward * running
+        if step.success is not None:
+            success[running] = step.success[running]
+        running &= ~step.done  # a finished sub-environment runs on in episodes that do not count
+        if not running.any():
+            break
     envs.close()
     return EpisodeResults(returns, success)

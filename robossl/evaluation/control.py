@@ -1,88 +1,103 @@
-"""Returns and successes of a policy over a number of episodes fixed beforehand for every lane."""
+"""Returns and successes of a policy over a number of episodes fixed beforehand for every sub-environment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import NullProgress, ProgressReporter
+from robossl.core.interfaces import NullProgress, Policy, ProgressReporter
 from robossl.core.seeding import derive
 from robossl.core.statistics import Estimate, mean_ci, proportion_ci
-from robossl.evaluation.step_outcomes import steps
+from robossl.rollout import steps as rollout_steps
 
-_PATIENCE = 100_000  # [steps] of one lane; an episode longer than this has no end
+_MAX_EPISODE_STEPS = 100_000  # [steps] of one sub-environment; a longer episode is taken to have no end
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """E episodes, lane by lane, in the order in which each lane lived them."""
+    """E episodes, by sub-environment, in the order in which each sub-environment finished them."""
 
     returns: np.ndarray  # (E,) float64, undiscounted
     lengths: np.ndarray  # (E,) int [steps]
-    successes: np.ndarray | None  # (E,) bool at the episode's last step; None where the env does not say
-    reached: np.ndarray | None  # (E,) bool at any step
+    successes: np.ndarray | None  # (E,) bool at the last step; None if the env does not report success
+    any_success: np.ndarray | None  # (E,) bool at any step
 
     def summary(self, seed: int = 0) -> dict[str, Estimate]:
-        """{"return", "length"} and, where the env tells, {"success", "success_any"}."""
-        found = {"return": mean_ci(self.returns, seed=seed), "length": mean_ci(self.lengths, seed=seed)}
-        if self.successes is not None and self.reached is not None:
-            found["success"] = proportion_ci(int(self.successes.sum()), len(self.successes))
-            found["success_any"] = proportion_ci(int(self.reached.sum()), len(self.reached))
-        return found
+        """Return {"return", "length"} and, if the env reports success, {"success", "success_any"}."""
+        estimates = {"return": mean_ci(self.returns, seed=seed), "length": mean_ci(self.lengths, seed=seed)}
+        if self.successes is not None and self.any_success is not None:
+            estimates["success"] = proportion_ci(int(self.successes.sum()), len(self.successes))
+            estimates["success_any"] = proportion_ci(int(self.any_success.sum()), len(self.any_success))
+        return estimates
 
 
-def episodes_per_env(episodes: int, lanes: int) -> np.ndarray:
-    """(lanes,) how many episodes each lane gives, decided before the first step.
+def episodes_per_env(episodes: int, num_envs: int) -> np.ndarray:
+    """Return the (num_envs,) number of episodes of each sub-environment, fixed before the first step.
 
-    Taking the first that finish instead over-counts short episodes: where successes are short,
-    a true 50 % can read 89 %.
+    Counting the first episodes that finish instead over-represents short ones: if successes are short, a true rate of
+    50 % can be measured as 89 %.
     """
-    return episodes // lanes + (np.arange(lanes) < episodes % lanes)
+    return episodes // num_envs + (np.arange(num_envs) < episodes % num_envs)
 
 
 def evaluate_returns(
-    envs: Any,
-    policy: Any,
+    envs: VectorEnv,
+    policy: Policy,
     episodes: int,
     seed: int = 0,
     explore: bool = False,
     progress: ProgressReporter | None = None,
 ) -> Episodes:
-    """Let `policy` act in `envs` (any VectorEnv, any autoreset mode) for exactly `episodes` episodes.
+    """Run `policy` in `envs` for exactly `episodes` episodes.
 
-    The lanes start from seeds of this evaluation's own. RequestError where an episode never ends.
+    Args:
+        envs: Vector env with any autoreset mode.
+        policy: Policy for all sub-environments.
+        episodes: Number of episodes over all sub-environments.
+        seed: Seed of the episodes; training uses other seeds.
+        explore: Whether the policy adds exploration noise.
+        progress: Progress reporter.
+
+    Raises:
+        UsageError: `episodes` is below 1, or an episode does not end.
     """
     if episodes < 1:
-        raise UsageError(f"{episodes} episodes asked for; expected at least 1")
+        raise UsageError(f"expected at least 1 episode, got {episodes}")
     progress = progress or NullProgress()
     quota = episodes_per_env(episodes, envs.num_envs)
-    lanes: list[list[tuple[float, int, bool, bool]]] = [[] for _ in quota]
+    finished: list[list[tuple[float, int, bool, bool]]] = [[] for _ in quota]
     total, length = np.zeros(envs.num_envs), np.zeros(envs.num_envs, np.int64)
-    reached, told = np.zeros(envs.num_envs, bool), True
+    any_success, reports_success = np.zeros(envs.num_envs, bool), True
     observation, _ = envs.reset(seed=derive(seed, "evaluation") % 2**31)
     progress.start("evaluate", episodes, "episodes")
-    for step in steps(envs, policy, observation, explore):
+    for step in rollout_steps(envs, policy, observation, explore):
         success = np.zeros(envs.num_envs, bool) if step.success is None else step.success & step.real
-        told &= step.success is not None or not step.done.any()  # some envs tell only at the end
+        reports_success &= (
+            step.success is not None or not step.done.any()
+        )  # some envs report it at the end only
         total += np.where(step.real, step.reward, 0.0)
         length += step.real
-        reached |= success
-        for lane in np.flatnonzero(step.done):
-            if len(lanes[lane]) < quota[lane]:
-                lanes[lane].append((total[lane], length[lane], success[lane], reached[lane]))
+        any_success |= success
+        for env_index in np.flatnonzero(step.done):
+            if len(finished[env_index]) < quota[env_index]:
+                finished[env_index].append(
+                    (total[env_index], length[env_index], success[env_index], any_success[env_index])
+                )
                 progress.update(1)
-        total[step.done], length[step.done], reached[step.done] = 0.0, 0, False
-        if all(len(found) >= wanted for found, wanted in zip(lanes, quota)):
+        total[step.done], length[step.done], any_success[step.done] = 0.0, 0, False
+        if all(len(done) >= count for done, count in zip(finished, quota)):
             break
-        if length.max() > _PATIENCE:
+        if length.max() > _MAX_EPISODE_STEPS:
             raise UsageError(
-                f"an episode of lane {int(length.argmax())} is {_PATIENCE} steps long without an end"
+                f"the episode of sub-environment {int(length.argmax())} did not end within {_MAX_EPISODE_STEPS} steps"
             )
     progress.stop()
-    returns, lengths, successes, any_success = (
-        np.array(c) for c in zip(*(e for found in lanes for e in found))
+    returns, lengths, successes, successes_any = (
+        np.array(column) for column in zip(*(episode for done in finished for episode in done))
     )
-    return Episodes(returns, lengths, successes if told else None, any_success if told else None)
+    if not reports_success:
+        return Episodes(returns, lengths, None, None)
+    return Episodes(returns, lengths, successes, successes_any)

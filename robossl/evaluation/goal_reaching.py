@@ -1,4 +1,4 @@
-"""Goals without reward: from a held-out row, reach what the same episode achieved some steps later."""
+"""Goal reaching without reward: from a held-out time step, reach what the same episode achieved some steps later."""
 
 from __future__ import annotations
 
@@ -7,178 +7,204 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import NullProgress, Policy, ProgressReporter
+from robossl.core.interfaces import NullProgress, Observation, Policy, ProgressReporter
 from robossl.core.seeding import derive, generator
 from robossl.core.statistics import Estimate, bootstrap_ratio, proportion_ci
-from robossl.evaluation.step_outcomes import steps
+from robossl.rollout import steps as rollout_steps
+from robossl.streams import Stream
 
-HOLD = 3  # [steps] in a row at the goal count as having held it
-_CRITERIA = ("any", "final", "held")
+SUSTAINED_STEPS = 3  # [steps] in a row at the goal that count as sustained
+CRITERIA = ("reached_any", "reached_final", "sustained")
 _PHYSICS, _ACHIEVED = "physics", "observation.achieved_goal"
 
 
 @dataclass(frozen=True)
 class StartGoalPairs:
-    """M starts and goals from held-out episodes, `offset` rows apart."""
+    """M starts and goals from held-out episodes, `horizon` steps apart."""
 
-    physics: np.ndarray  # (M, P) where to start
-    goal: np.ndarray  # (M, G) what was achieved `offset` rows later
+    physics: np.ndarray  # (M, P) physics state of the start
+    goal: np.ndarray  # (M, G) achieved goal `horizon` steps later
 
-    def take(self, index: np.ndarray) -> StartGoalPairs:
-        """Some of them."""
+    def select(self, index: np.ndarray) -> StartGoalPairs:
+        """Return the pairs at `index`."""
         return StartGoalPairs(self.physics[index], self.goal[index])
 
 
 @dataclass(frozen=True)
 class Trials:
-    """How M attempts went, by criterion, and what a decision cost."""
+    """Results of M trials."""
 
     reached: dict[str, np.ndarray]  # criterion -> (M,) bool
-    milliseconds: float  # [ms] for one decision of one lane, all lanes deciding together
+    milliseconds: float  # [ms] per decision of one sub-environment; all sub-environments decide together
 
 
 class ZeroActionPolicy:
-    """Does nothing: the zero action, for ever."""
+    """Policy that always returns the zero action."""
 
-    def __init__(self, envs: Any) -> None:
+    def __init__(self, envs: VectorEnv) -> None:
         self._action = np.zeros_like(envs.action_space.sample())
 
-    def act(self, observation: Any, explore: bool = True) -> np.ndarray:
-        """Zeros (n, A)."""
+    def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
+        """Return zeros (n, A)."""
         return self._action
 
     def reset(self, mask: np.ndarray | None = None) -> None:
-        """There is nothing to forget."""
+        """Do nothing: the policy has no state."""
 
 
 def reach_goals(
-    envs: Any,
-    stream: Any,
+    envs: VectorEnv,
+    stream: Stream,
     policies: dict[str, Policy],
-    offset: int = 25,
-    pairs: int = 200,
+    horizon: int = 25,
+    trials: int = 200,
     seed: int = 0,
     progress: ProgressReporter | None = None,
 ) -> dict[str, Any]:
-    """Every policy on the same pairs, with a budget of twice the offset; the env's own `is_success` judges.
+    """Evaluate every policy on the same start-goal pairs, with a budget of `2 * horizon` steps.
 
-    `envs` is a Physical goal env, any number of lanes; all lanes start together. `policies` must hold
-    "random"; a row "do_nothing" is added. Pairs that doing nothing solves, at once or within the budget, are
-    dropped and others drawn. The start has the stream's physics, bit by bit; the goal is a position
-    that was really reached, so it can be reached.
+    A start has exactly the recorded physics; a goal was reached in the recorded episode, so it is reachable. Pairs that
+    the zero action solves within the budget are dropped and others are drawn. The env's `is_success` decides whether a
+    goal is reached.
 
-    Gives {"offset", "budget", "pairs", "dropped": {"candidates", "solved_by_nothing"}, "rows": {name:
-    {"any", "final", "held": Figure, "ms_per_decision", "over_chance": {criterion: Figure}}}}.
-    "over_chance" is (p - p_random) / (1 - p_random).
+    Args:
+        envs: Goal env that implements `PhysicsStateEnv`, with any number of sub-environments.
+        stream: Stream with physics and achieved goals.
+        policies: Policies by row name; "random" is required. A row "zero_action" is added.
+        horizon: Steps between start and goal.
+        trials: Number of pairs.
+        seed: Seed of the pairs.
+        progress: Progress reporter.
+
+    Returns:
+        {"horizons": {"<horizon>": {"budget", "trials", "candidates", "solved_by_zero_action"}},
+        "rows": {name: {"<horizon>": {"reached_any" | "reached_final" | "sustained": Estimate, "ms_per_decision",
+        "chance_normalized": {criterion: Estimate}}}}}. "chance_normalized" is (p - p_random) / (1 - p_random).
+
+    Raises:
+        UsageError: Goals cannot be evaluated in these envs or on this stream.
     """
     if "random" not in policies:
-        raise UsageError(f"policies {', '.join(policies) or 'none'} given; expected 'random' among them")
-    if offset < 1 or pairs < 1:
-        raise UsageError(f"offset {offset} and {pairs} pairs given; expected at least 1 of each")
+        raise UsageError(f"expected 'random' among the policies, got {', '.join(policies) or 'none'}")
+    if horizon < 1 or trials < 1:
+        raise UsageError(f"expected horizon >= 1 and trials >= 1, got horizon {horizon} and {trials} trials")
     progress = progress or NullProgress()
-    candidates = _candidates(stream, offset, limit=max(4 * pairs, 400), seed=seed)
-    kept, tried, solved = _unsolved(envs, candidates, pairs, 2 * offset, seed)
-    progress.start("goals", len(policies), "policies")
-    attempts = {}
+    candidates = _draw_candidates(stream, horizon, limit=max(4 * trials, 400), seed=seed)
+    pairs, num_tried, num_solved = _drop_solved_pairs(envs, candidates, trials, 2 * horizon, seed)
+    progress.start("reach goals", len(policies), "policies")
+    results = {}
     for name, policy in policies.items():
-        attempts[name] = _attempt_all(envs, policy, kept, 2 * offset, seed)
+        results[name] = _run_trials(envs, policy, pairs, 2 * horizon, seed)
         progress.update(1)
     progress.stop()
-    nothing = {name: np.zeros(len(kept.goal), bool) for name in _CRITERIA}  # by choice of the pairs
-    attempts["do_nothing"] = Trials(nothing, 0.0)
+    unsolved = {
+        criterion: np.zeros(len(pairs.goal), bool) for criterion in CRITERIA
+    }  # by choice of the pairs
+    results["zero_action"] = Trials(unsolved, 0.0)
     return {
-        "offset": offset,
-        "budget": 2 * offset,
-        "pairs": len(kept.goal),
-        "dropped": {"candidates": tried, "solved_by_nothing": solved},
-        "rows": {name: _row(found, attempts["random"], seed) for name, found in attempts.items()},
+        "horizons": {
+            str(horizon): {
+                "budget": 2 * horizon,
+                "trials": len(pairs.goal),
+                "candidates": num_tried,
+                "solved_by_zero_action": num_solved,
+            }
+        },
+        "rows": {
+            name: {str(horizon): _row(result, results["random"], seed)} for name, result in results.items()
+        },
     }
 
 
-def _candidates(stream: Any, offset: int, limit: int, seed: int) -> StartGoalPairs:
-    """Starts and goals from all test episodes, in random order, an equal chance for every row."""
+def _draw_candidates(stream: Stream, horizon: int, limit: int, seed: int) -> StartGoalPairs:
+    """Return pairs from all test episodes in random order, with the same probability for every time step."""
     physics, goals = [], []
     for episode in stream.episodes("test"):
         fields = stream.read(episode.lane, episode.start, episode.stop)
         for name in (_PHYSICS, _ACHIEVED):
             if name not in fields:
                 raise UsageError(
-                    f"the stream has no field {name!r}; goals need a goal env that knows its physics"
+                    f"the stream has no field {name!r}; goal reaching needs a goal env that implements PhysicsStateEnv"
                 )
-        physics.append(np.asarray(fields[_PHYSICS])[:-offset])
-        goals.append(np.asarray(fields[_ACHIEVED])[offset:])
-    if sum(map(len, goals)) == 0:
-        raise UsageError(f'no episode of the split "test" is {offset} steps long')
-    order = generator(seed, "pairs", offset).permutation(sum(map(len, goals)))[:limit]
+        physics.append(np.asarray(fields[_PHYSICS])[:-horizon])
+        goals.append(np.asarray(fields[_ACHIEVED])[horizon:])
+    count = sum(map(len, goals))
+    if count == 0:
+        raise UsageError(f'no episode of the split "test" has {horizon} steps; choose a shorter goal horizon')
+    order = generator(seed, "pairs", horizon).permutation(count)[:limit]
     return StartGoalPairs(np.concatenate(physics)[order], np.concatenate(goals)[order])
 
 
-def _unsolved(
-    envs: Any, candidates: StartGoalPairs, wanted: int, budget: int, seed: int
+def _drop_solved_pairs(
+    envs: VectorEnv, candidates: StartGoalPairs, trials: int, budget: int, seed: int
 ) -> tuple[StartGoalPairs, int, int]:
-    """The first `wanted` candidates that doing nothing does not solve; how many were tried and solved."""
-    easy = np.zeros(0, bool)  # of the candidates tried so far
-    while len(easy) < len(candidates.goal) and (~easy).sum() < wanted:
-        chunk = np.arange(len(easy), min(len(easy) + envs.num_envs, len(candidates.goal)))
-        found = _attempt(envs, ZeroActionPolicy(envs), candidates.take(chunk), budget, seed)
-        easy = np.concatenate([easy, found.reached["any"]])
-    index = np.flatnonzero(~easy)[:wanted]
+    """Return the first `trials` pairs that the zero action does not solve, and how many were tried and solved."""
+    solved = np.zeros(0, bool)  # of the candidates tried so far
+    while len(solved) < len(candidates.goal) and (~solved).sum() < trials:
+        chunk = np.arange(len(solved), min(len(solved) + envs.num_envs, len(candidates.goal)))
+        result = _run_batch(envs, ZeroActionPolicy(envs), candidates.select(chunk), budget, seed)
+        solved = np.concatenate([solved, result.reached["reached_any"]])
+    index = np.flatnonzero(~solved)[:trials]
     if len(index) == 0:
-        raise UsageError(f"doing nothing solves all {len(easy)} candidate pairs; choose a longer offset")
-    tried = int(index[-1]) + 1
-    return candidates.take(index), tried, int(easy[:tried].sum())
-
-
-def _attempt_all(envs: Any, policy: Policy, pairs: StartGoalPairs, budget: int, seed: int) -> Trials:
-    parts = [
-        _attempt(
-            envs, policy, pairs.take(np.arange(i, min(i + envs.num_envs, len(pairs.goal)))), budget, seed
+        raise UsageError(
+            f"the zero action solves all {len(solved)} candidate pairs; choose a longer goal horizon"
         )
+    num_tried = int(index[-1]) + 1
+    return candidates.select(index), num_tried, int(solved[:num_tried].sum())
+
+
+def _run_trials(envs: VectorEnv, policy: Policy, pairs: StartGoalPairs, budget: int, seed: int) -> Trials:
+    chunks = [
+        np.arange(i, min(i + envs.num_envs, len(pairs.goal)))
         for i in range(0, len(pairs.goal), envs.num_envs)
     ]
-    reached = {name: np.concatenate([part.reached[name] for part in parts]) for name in _CRITERIA}
-    return Trials(reached, float(np.mean([part.milliseconds for part in parts])))
+    batches = [_run_batch(envs, policy, pairs.select(chunk), budget, seed) for chunk in chunks]
+    reached = {
+        criterion: np.concatenate([batch.reached[criterion] for batch in batches]) for criterion in CRITERIA
+    }
+    return Trials(reached, float(np.mean([batch.milliseconds for batch in batches])))
 
 
-def _attempt(envs: Any, policy: Policy, pairs: StartGoalPairs, budget: int, seed: int) -> Trials:
-    """One batch, at most as many pairs as lanes; spare lanes repeat the first pairs and are not counted."""
-    lanes = np.arange(envs.num_envs) % len(pairs.goal)
+def _run_batch(envs: VectorEnv, policy: Policy, pairs: StartGoalPairs, budget: int, seed: int) -> Trials:
+    """Run at most `num_envs` trials; unused sub-environments repeat the first pairs and are not counted."""
+    pair_index = np.arange(envs.num_envs) % len(pairs.goal)
     envs.reset(seed=derive(seed, "goals") % 2**31)
-    observation = envs.restore(pairs.physics[lanes], goal=pairs.goal[lanes])
-    clock = _TimedPolicy(policy)
+    observation = envs.set_physics_state(pairs.physics[pair_index], goal=pairs.goal[pair_index])
+    timed = _TimedPolicy(policy)
     history = np.zeros((budget, envs.num_envs), bool)
-    alive = np.ones(envs.num_envs, bool)
-    for t, step in enumerate(steps(envs, clock, observation)):
+    running = np.ones(envs.num_envs, bool)
+    for t, step in enumerate(rollout_steps(envs, timed, observation)):
         if step.success is None:
-            raise UsageError("the env does not put is_success into its infos; goals cannot be judged")
-        if (step.done & ~step.terminated & alive).any() and t + 1 < budget:
-            raise UsageError(f"the env's time limit cut an attempt after {t + 1} of {budget} steps")
-        # an attempt that ended by itself stays as it was when it ended
-        history[t] = np.where(alive, step.success, history[t - 1] if t else False)
-        alive &= ~step.done
+            raise UsageError("the env does not report is_success in its infos; goals cannot be evaluated")
+        if (step.done & ~step.terminated & running).any() and t + 1 < budget:
+            raise UsageError(f"the time limit of the env ended a trial after {t + 1} of {budget} steps")
+        # a trial that terminated keeps its last result
+        history[t] = np.where(running, step.success, history[t - 1] if t else False)
+        running &= ~step.done
         if t + 1 == budget:
             break
-    runs = np.lib.stride_tricks.sliding_window_view(history, min(HOLD, budget), axis=0)  # (., n, HOLD)
-    held = np.any(np.all(runs, axis=-1), axis=0)
+    windows = np.lib.stride_tricks.sliding_window_view(history, min(SUSTAINED_STEPS, budget), axis=0)
+    sustained = np.any(np.all(windows, axis=-1), axis=0)  # windows: (T', n, SUSTAINED_STEPS)
     count = len(pairs.goal)
     reached = {
-        "any": np.asarray(history.any(0))[:count],
-        "final": history[-1][:count],
-        "held": np.asarray(held)[:count],
+        "reached_any": np.asarray(history.any(0))[:count],
+        "reached_final": history[-1][:count],
+        "sustained": np.asarray(sustained)[:count],
     }
-    return Trials(reached, 1000 * clock.seconds / (clock.decisions * envs.num_envs))
+    return Trials(reached, 1000 * timed.seconds / (timed.decisions * envs.num_envs))
 
 
 class _TimedPolicy:
-    """A policy with a watch."""
+    """Policy that measures the time of its decisions."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.seconds, self.decisions = 0.0, 0
 
-    def act(self, observation: Any, explore: bool = True) -> np.ndarray:
+    def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
         start = time.perf_counter()
         action = self._policy.act(observation, explore=explore)
         self.seconds += time.perf_counter() - start
@@ -189,19 +215,22 @@ class _TimedPolicy:
         self._policy.reset(mask)
 
 
-def _row(found: Trials, chance: Trials, seed: int) -> dict[str, Any]:
+def _row(result: Trials, chance: Trials, seed: int) -> dict[str, Any]:
     row: dict[str, Any] = {
-        name: proportion_ci(int(hits.sum()), len(hits)) for name, hits in found.reached.items()
+        criterion: proportion_ci(int(hits.sum()), len(hits)) for criterion, hits in result.reached.items()
     }
-    row["ms_per_decision"] = found.milliseconds
-    row["over_chance"] = {name: _over(found.reached[name], chance.reached[name], seed) for name in _CRITERIA}
+    row["ms_per_decision"] = result.milliseconds
+    row["chance_normalized"] = {
+        criterion: _chance_normalized(result.reached[criterion], chance.reached[criterion], seed)
+        for criterion in CRITERIA
+    }
     return row
 
 
-def _over(hits: np.ndarray, chance: np.ndarray, seed: int) -> Estimate | None:
-    """(p - p_random) / (1 - p_random) over the same pairs; None where the random policy reaches all."""
-    top, bottom = hits.astype(float) - chance, 1.0 - chance
-    if bottom.sum() == 0:
+def _chance_normalized(hits: np.ndarray, chance: np.ndarray, seed: int) -> Estimate | None:
+    """Return (p - p_random) / (1 - p_random) over the same pairs; None if the random policy reaches all goals."""
+    above_chance, room = hits.astype(float) - chance, 1.0 - chance
+    if room.sum() == 0:
         return None
-    low, high = bootstrap_ratio(top, bottom, seed=seed)
-    return {"mean": float(top.sum() / bottom.sum()), "low": low, "high": high, "n": len(hits)}
+    low, high = bootstrap_ratio(above_chance, room, seed=seed)
+    return {"mean": float(above_chance.sum() / room.sum()), "low": low, "high": high, "n": len(hits)}

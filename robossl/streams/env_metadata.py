@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import PhysicsStateEnv
+from robossl.rollout import autoreset_mode
 from robossl.streams.schema import Schema
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def env_metadata(envs: VectorEnv) -> dict[str, Any]:
     spec = envs.spec
     kwargs = {} if spec is None else {k: _plain(v) for k, v in (spec.kwargs or {}).items()}
     limit = None if spec is None else spec.max_episode_steps
-    mode = autoreset_mode(envs).name
+    mode = autoreset_mode(envs, required=True).name
     backend = envs.metadata.get("render_backend")
     return {"env_kwargs": kwargs, "max_episode_steps": limit, "autoreset_mode": mode, "backend": backend}
 
@@ -40,17 +41,6 @@ def _plain(value: Any) -> Any:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):
         return str(value)
-
-
-def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
-    """How the envs begin a new episode; `RequestError` where they do not say."""
-    mode = envs.metadata.get("autoreset_mode")
-    if mode is None:
-        modes = ", ".join(m.name for m in AutoresetMode)
-        raise UsageError(
-            f'{env_id(envs)} does not say how it resets: metadata["autoreset_mode"] should be one of {modes}'
-        )
-    return AutoresetMode(mode)
 
 
 def physical(envs: VectorEnv) -> PhysicsStateEnv | None:
@@ -64,8 +54,8 @@ def schema_from_env(
 ) -> Schema:
     """The schema of a stream of these envs: spaces, and state and physics where the envs are `Physical`."""
     truth = physical(envs)
-    state = {} if truth is None else {name: array.shape[1] for name, array in truth.state().items()}
-    size = None if truth is None else truth.physics().shape[1]
+    state = {} if truth is None else {name: array.shape[1] for name, array in truth.privileged_state().items()}
+    size = None if truth is None else truth.get_physics_state().shape[1]
     return Schema.of(envs.single_observation_space, envs.single_action_space, state, size, info, units)
 
 

@@ -11,8 +11,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import Checkpointable
+from robossl.rollout import autoreset_mode
 from robossl.streams.env_metadata import (
-    autoreset_mode,
     check_compatible,
     env_id,
     env_metadata,
@@ -38,7 +38,7 @@ class Recorder(VectorWrapper):
         self.stream = stream
         self.lanes = first_lane + np.arange(envs.num_envs)  # (n,) where in the stream
         if stream is not None:
-            self._mode = autoreset_mode(envs)
+            self._mode = autoreset_mode(envs, required=True)
             check_compatible(stream, envs, first_lane)
             self._arrival = StepConverter(
                 stream.schema, envs.single_observation_space, physical(envs), envs.num_envs

@@ -9,8 +9,8 @@ import numpy as np
 from gymnasium import Space
 
 from robossl.core import spaces
-from robossl.core.errors import UsageError
 from robossl.core.interfaces import FinalStateEnv, PhysicsStateEnv
+from robossl.rollout import final_observation
 from robossl.streams.schema import Schema, observation_name
 
 Batch = dict[str, np.ndarray]  # by field name, (n, ...)
@@ -31,8 +31,8 @@ class StepConverter:
         parts = spaces.flatten_by_path(self._space, observation)
         given = {observation_name(path): value for path, value in parts.items()}
         if self._truth is not None and self._hidden:
-            given |= {f"state.{name}": value for name, value in self._truth.state().items()}
-            given["physics"] = self._truth.physics()
+            given |= {f"state.{name}": value for name, value in self._truth.privileged_state().items()}
+            given["physics"] = self._truth.get_physics_state()
         given |= self._scalars(infos)
         return {f.name: np.array(given[f.name], f.dtype).reshape(self._count, *f.shape) for f in self._fields}
 
@@ -43,15 +43,13 @@ class StepConverter:
         """
         if len(lanes) == 0:
             return arrived
-        if "final_obs" not in infos:
-            raise UsageError("envs that reset within the step must give infos['final_obs']; these do not")
         final = {name: value.copy() for name, value in arrived.items()}
         for name, value in self._truth_of_ends().items():
             final[name][lanes] = value[lanes]
         for name, values in self._scalars(infos.get("final_info", {})).items():
             final[name][lanes] = values[lanes]
         for lane in lanes.tolist():
-            value = _of_lane(infos["final_obs"], lane)
+            value = final_observation(infos, lane)
             for path, leaf in spaces.flatten_by_path(self._space, value).items():
                 final[observation_name(path)][lane] = leaf
         return final
@@ -86,10 +84,3 @@ def non_finite_masks(arrived: Batch, reward: np.ndarray | None = None) -> Batch:
 def any_mask(found: Sequence[np.ndarray], count: int) -> np.ndarray:
     """The lanes (n,) bool that are in any of the masks."""
     return np.logical_or.reduce([np.zeros(count, bool), *found])
-
-
-def _of_lane(batch: Any, lane: int) -> Any:
-    """The value of one lane, from an array of values or a dict or tuple of arrays."""
-    if isinstance(batch, Mapping):
-        return {name: _of_lane(value, lane) for name, value in batch.items()}
-    return tuple(_of_lane(value, lane) for value in batch) if isinstance(batch, tuple) else batch[lane]

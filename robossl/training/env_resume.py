@@ -9,6 +9,7 @@ import numpy as np
 
 from robossl.core import spaces
 from robossl.core.interfaces import Checkpointable
+from robossl.rollout import reset_done
 from robossl.streams import Recorder
 
 Rows = dict[str, np.ndarray]
@@ -58,7 +59,7 @@ def restore_env_state(envs: gym.vector.VectorEnv, saved: Any, seed: int, lanes: 
             r < e and rows["is_last"][r] for rows, r, e in zip(_of(lanes, done), row[done], ends[done])
         ):
             return "its seed and actions do not decide its life: an episode ended at another step"
-        observation, _ = envs.reset(options={"reset_mask": done.copy()})
+        observation, _ = reset_done(envs, done)
         row[done] += 1
     return None
 

@@ -20,9 +20,9 @@ from robossl.evaluation.metrics.prediction import valid_prediction_time
 from robossl.evaluation.report import page
 from robossl.evaluation.report import report_file as reports
 from robossl.evaluation.report.text import validity_sentence
-from robossl.evaluation.step_outcomes import steps as live
 from robossl.evaluation.video import encoding
 from robossl.evaluation.video.imagination import Pose, imagination_video
+from robossl.rollout import steps as rollout_steps
 from robossl.streams import Stream
 from robossl.training import agent_loading, output_dirs
 from robossl.training.evaluation_steps import recorded_settings, step_seconds
@@ -63,7 +63,7 @@ def run_viewer(envs: gym.vector.VectorEnv, policy: Any, steps: int, seed: int) -
     period = 1 / envs.metadata.get("render_fps", 30)  # [s]
     observation, _ = envs.reset(seed=seed)
     due = time.monotonic()
-    for _ in itertools.islice(live(envs, policy, observation), steps):
+    for _ in itertools.islice(rollout_steps(envs, policy, observation), steps):
         due = max(due + period, now := time.monotonic())
         time.sleep(due - now)
 
@@ -138,7 +138,7 @@ def record_imagination(
         envs.reset(seed=seed)
 
         def render(physics: np.ndarray) -> np.ndarray | None:
-            inner.restore(physics[None])
+            inner.set_physics_state(physics[None])
             return frame_of(envs)
 
         pose = None if held.test.images else _pose_of(inner, held.test.numbers[:1])

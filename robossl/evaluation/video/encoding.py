@@ -1,49 +1,58 @@
-"""Moving pictures: frames to mp4 that browsers play, and the dream beside reality."""
+"""Write frames as mp4 that browsers play, arrange frames, and record the frames of an agent."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
+from robossl.core.interfaces import Policy
 from robossl.core.io import write_bytes_atomic
+from robossl.rollout import steps as rollout_steps
 
 Render = Callable[[np.ndarray], "np.ndarray | None"]  # physics (P,) -> frame (H, W, 3) uint8
 
 
 def write_video(path: str | Path, frames: Sequence[np.ndarray], fps: float) -> Path:
-    """Write frames (H, W, 3) uint8 as H.264 mp4, sides padded to even numbers, whole or not at all; gives the path."""
+    """Write frames (H, W, 3) uint8 as an H.264 mp4, atomically, and return its path.
+
+    Odd heights and widths are padded to even ones.
+
+    Raises:
+        UsageError: There are no frames.
+        OperationError: The file cannot be written.
+    """
     if len(frames) == 0:
-        raise UsageError(f"no frames given for {path}; expected at least one")
+        raise UsageError(f"expected at least one frame for {path}, got none")
     path = Path(path)
     even = [np.pad(f, ((0, f.shape[0] % 2), (0, f.shape[1] % 2), (0, 0)), mode="edge") for f in frames]
-    film = io.BytesIO()
-    with iio.imopen(film, "w", plugin="pyav", extension=".mp4") as file:
+    buffer = io.BytesIO()
+    with iio.imopen(buffer, "w", plugin="pyav", extension=".mp4") as file:
         file.init_video_stream("libx264", fps=max(1, round(fps)), pixel_format="yuv420p")
         file.container_metadata.update(comment="robossl")
         for frame in even:
             file.write_frame(np.ascontiguousarray(frame))
-    write_bytes_atomic(path, film.getvalue())
+    write_bytes_atomic(path, buffer.getvalue())
     return path
 
 
-def beside(panels: Iterable[np.ndarray], gap: int = 0, color: int = 255) -> np.ndarray:
-    """Frames of one height side by side."""
-    panels = list(panels)
-    space = np.full((panels[0].shape[0], gap, 3), color, np.uint8)
-    parts: list[Any] = []
-    for panel in panels:
-        parts += [space, panel] if parts else [panel]
+def hstack_frames(frames: Iterable[np.ndarray], gap: int = 0, color: int = 255) -> np.ndarray:
+    """Return frames of the same height side by side, `gap` pixels apart."""
+    frames = list(frames)
+    separator = np.full((frames[0].shape[0], gap, 3), color, np.uint8)
+    parts: list[np.ndarray] = []
+    for frame in frames:
+        parts += [separator, frame] if parts else [frame]
     return np.concatenate(parts, 1)
 
 
-def resized(frame: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The frame scaled into (height, width), its shape kept, on white."""
+def fit_frame(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the frame scaled into (height, width, 3) with its aspect ratio, centered on white."""
     from PIL import Image
 
     scale = min(height / frame.shape[0], width / frame.shape[1])
@@ -56,25 +65,29 @@ def resized(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def agent_frames(
-    envs: Any, policy: Any, render: Callable[[], np.ndarray | None], steps: int, seed: int = 0
+    envs: VectorEnv, policy: Policy, render: Callable[[], np.ndarray | None], num_steps: int, seed: int = 0
 ) -> list[np.ndarray]:
-    """What lane 0 looks like during the first `steps` steps from `seed`: the first episodes, not the best.
+    """Return the frames of sub-environment 0 during the first `num_steps` steps of a policy.
 
-    `render()` gives the present frame (H, W, 3) of lane 0, or None where there is nothing to draw with;
-    then there are no frames. Steps that only reset are not shown.
+    Args:
+        envs: Vector env.
+        policy: Policy for all sub-environments.
+        render: Returns the current frame (H, W, 3) of sub-environment 0, or None if rendering is unavailable.
+        num_steps: Number of steps; steps that only reset have no frame.
+        seed: Seed of the first episode.
+
+    Returns:
+        The frames; an empty list if rendering is unavailable.
     """
-    from robossl.evaluation.step_outcomes import steps as live
-
     observation, _ = envs.reset(seed=seed)
     first = render()
     if first is None:
         return []
     frames = [np.asarray(first)]
-    for step in live(envs, policy, observation):
+    for count, step in enumerate(rollout_steps(envs, policy, observation), 1):
         frame = render()
         if frame is not None and step.real[0]:
             frames.append(np.asarray(frame))
-        steps -= 1
-        if steps <= 0:
-            return frames
+        if count >= num_steps:
+            break
     return frames
