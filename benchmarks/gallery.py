@@ -1,4 +1,4 @@
-"""A picture of every body in one sheet: `python -m benchmarks.gallery --out docs/robots.png`."""
+"""One image with a frame of every robot: `python -m benchmarks.gallery --out docs/robots.png`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.cli import answered
 
-_SIZE = (168, 224)  # [pixels] height and width of a picture
-_GAP = 6  # [pixels] around each
+_SIZE = (168, 224)  # [pixels] height and width of a frame
+_GAP = 6  # [pixels] around each frame
 _COLUMNS = 4
-_COLOURS = 160  # of the palette, which makes the file a third as long
-_STEPS = 4  # at random before the picture is taken: a robot at rest looks like a model kit
+_PALETTE_SIZE = 160  # colors; the palette cuts the file size to a third
+_STEPS = 4  # random steps before the frame is rendered, so that the robot is not in its initial pose
 
 
 def main() -> None:
@@ -27,27 +27,27 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("docs/robots.png"), help="PNG file (docs/robots.png)"
     )
-    given = parser.parse_args()
-    image = sheet(list(portraits()))
-    image.quantize(_COLOURS, dither=Image.Dither.NONE).save(given.out, optimize=True)
-    print(f"{given.out}: {image.width}x{image.height}, {given.out.stat().st_size // 1024} KiB")
+    args = parser.parse_args()
+    image = tile_frames(list(render_robots()))
+    image.quantize(_PALETTE_SIZE, dither=Image.Dither.NONE).save(args.out, optimize=True)
+    print(f"{args.out}: {image.width}x{image.height}, {args.out.stat().st_size // 1024} KiB")
 
 
-def portraits() -> Iterator[tuple[str, np.ndarray]]:
-    """The name of each body, and a picture (H, W, 3) of it in the first of its tasks."""
+def render_robots() -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the name of each robot and a frame (H, W, 3) of it in its first task."""
     seen = set()
     for env_id in robossl.envs.register():
         envs = gym.make_vec(env_id, num_envs=1, render_mode="rgb_array", render_size=_SIZE)
         simulation: Any = envs.unwrapped.simulation  # type: ignore[attr-defined]
-        body = simulation.task.body
-        if body not in seen:
-            seen.add(body)
-            yield body.__module__.rpartition(".")[2], _taken(envs)
+        robot = simulation.task.robot
+        if robot not in seen:
+            seen.add(robot)
+            yield robot.__module__.rpartition(".")[2], _render_frame(envs)
         envs.close()
 
 
-def _taken(envs: gym.vector.VectorEnv) -> np.ndarray:
-    """(H, W, 3) of the only lane, after a little life."""
+def _render_frame(envs: gym.vector.VectorEnv) -> np.ndarray:
+    """Return a frame (H, W, 3) after a few random steps."""
     envs.reset(seed=3)
     random = np.random.default_rng(3)
     for _ in range(_STEPS):
@@ -57,16 +57,16 @@ def _taken(envs: gym.vector.VectorEnv) -> np.ndarray:
     return frames[0]
 
 
-def sheet(pictures: list[tuple[str, np.ndarray]]) -> Image.Image:
-    """All in rows, each with its name in the corner."""
+def tile_frames(frames: list[tuple[str, np.ndarray]]) -> Image.Image:
+    """Return all frames in one image, each with its name in the corner."""
     height, width = (side + _GAP for side in _SIZE)
-    rows = math.ceil(len(pictures) / _COLUMNS)
+    rows = math.ceil(len(frames) / _COLUMNS)
     image = Image.new("RGB", (_COLUMNS * width + _GAP, rows * height + _GAP), "white")
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(14)
-    for place, (name, picture) in enumerate(sorted(pictures)):
-        left, top = _GAP + place % _COLUMNS * width, _GAP + place // _COLUMNS * height
-        image.paste(Image.fromarray(picture), (left, top))
+    for index, (name, frame) in enumerate(sorted(frames, key=lambda named: named[0])):
+        left, top = _GAP + index % _COLUMNS * width, _GAP + index // _COLUMNS * height
+        image.paste(Image.fromarray(frame), (left, top))
         draw.text((left + 8, top + 5), name, "white", font, stroke_width=2, stroke_fill="black")
     return image
 

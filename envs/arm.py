@@ -39,9 +39,9 @@ class ArmAndCube(Robot):
 
     model = "arm/arm.xml"
     substeps = 8  # of 0.005 s
-    stage = "position"
-    parts = {"cube": ("cube",)}  # noqa: RUF012
-    observation_bound = np.concatenate(
+    forward_stage = "position"
+    mass_groups = {"cube": ("cube",)}  # noqa: RUF012
+    observation_limit = np.concatenate(
         [np.full(7, 1.3), np.full(2, 1.5), np.full(6, 5.0), np.ones(6), np.full(15, 10.0)]
     )
 
@@ -156,12 +156,12 @@ def _start(random: np.random.Generator) -> Pose:
 class _PlaceTask(GoalTask):
     """Something brought to a place. A goal is that place from the tray's middle / 0.3 m, in two or three dimensions."""
 
-    body = ArmAndCube
+    robot = ArmAndCube
     _TOLERANCE: ClassVar[float]  # [m]
     _MARGIN: ClassVar[float]  # [m] beyond the full reward, where 0.1 is left
     _FULL = 0.01  # [m] distance that earns the full reward
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """The gripper anywhere above the tray, the cube anywhere on it, at rest."""
         return _start(random)
 
@@ -169,7 +169,7 @@ class _PlaceTask(GoalTask):
         """1 at the place, falling with the distance."""
         return tolerance(goal_distance(achieved, desired), upper=self._FULL, margin=self._MARGIN)
 
-    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    def is_success(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """It is at the place."""
         return goal_distance(achieved, desired) <= self._TOLERANCE
 
@@ -181,21 +181,21 @@ class ArmReach(_PlaceTask):
     """
 
     max_episode_steps = 150  # 6 s
-    goal_bound = np.full(3, 5.0)
+    goal_limit = np.full(3, 5.0)
 
     _TOLERANCE = 0.025
     _MARGIN = 0.3
     _REACH = ((0.32, -0.3, 0.1), (0.64, 0.3, 0.45))  # [m] corners of the room in which goals are
 
-    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+    def sample_goal(self, random: np.random.Generator) -> np.ndarray:
         """(3,) anywhere in the room above the tray."""
         return (random.uniform(*self._REACH) - _MIDDLE) / _UNIT
 
-    def achieved(self, body: Any) -> np.ndarray:
+    def achieved(self, robot: Any) -> np.ndarray:
         """(n, 3)."""
-        return (body.grip() - _MIDDLE) / _UNIT
+        return (robot.grip() - _MIDDLE) / _UNIT
 
-    def pose_at(self, goal: np.ndarray) -> np.ndarray:
+    def goal_pose(self, goal: np.ndarray) -> np.ndarray:
         """(m, 16): pointing down, the cube out of the way in a corner of the tray."""
         place = self.goal_position(goal)
         yaw = np.zeros(len(place))
@@ -219,21 +219,21 @@ class ArmPush(_PlaceTask):
     """
 
     max_episode_steps = 250  # 10 s
-    goal_bound = np.full(2, 5.0)
+    goal_limit = np.full(2, 5.0)
 
     _TOLERANCE = 0.03
     _MARGIN = 0.2
     _EDGE = 0.08  # [m] that starts and goals keep from the rims: the gripper fits behind the cube
 
-    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+    def sample_goal(self, random: np.random.Generator) -> np.ndarray:
         """(2,) anywhere on the tray but near its rims."""
         return (_on_tray(random, self._EDGE) - _MIDDLE)[:2] / _UNIT
 
-    def achieved(self, body: Any) -> np.ndarray:
+    def achieved(self, robot: Any) -> np.ndarray:
         """(n, 2)."""
-        return (body.cube()[:, :2] - _MIDDLE[:2]) / _UNIT
+        return (robot.cube()[:, :2] - _MIDDLE[:2]) / _UNIT
 
-    def pose_at(self, goal: np.ndarray) -> np.ndarray:
+    def goal_pose(self, goal: np.ndarray) -> np.ndarray:
         """(m, 16): the cube square in its place, the gripper waiting 0.3 m above the tray's middle."""
         cube = self.goal_position(goal)
         yaw = np.zeros(len(cube))
@@ -256,29 +256,29 @@ class ArmPush(_PlaceTask):
 class ArmLift(Task):
     """Grasp the cube and hold it up, 0.2 m above where it lay, wherever that is."""
 
-    body = ArmAndCube
+    robot = ArmAndCube
     max_episode_steps = 250  # 10 s
 
     _HEIGHT = 0.2  # [m] under the lifted cube
     _FULL = 0.02  # [m] from grip to cube that earns the full share for reaching
     _MARGIN = 0.2  # [m] beyond it, where 0.1 is left
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """The gripper above the tray, the cube anywhere on it, at rest."""
         return _start(random)
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """A fifth for having the cube between the fingers, the rest for lifting it, evenly with its height."""
-        apart = body.grip() - body.cube()
+        apart = robot.grip() - robot.cube()
         near = tolerance(np.sqrt(dot(apart, apart)), upper=self._FULL, margin=self._MARGIN)
-        height = np.minimum(np.maximum((body.cube()[:, 2] - _CUBE) / self._HEIGHT, 0.0), 1.0)
+        height = np.minimum(np.maximum((robot.cube()[:, 2] - _CUBE) / self._HEIGHT, 0.0), 1.0)
         return near * (1 + 4 * height) / 5
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """The cube is up, and between the fingers."""
-        apart = body.grip() - body.cube()
+        apart = robot.grip() - robot.cube()
         held = dot(apart, apart) <= (2 * _CUBE) ** 2
-        return held & (body.cube()[:, 2] - _CUBE >= 0.95 * self._HEIGHT)
+        return held & (robot.cube()[:, 2] - _CUBE >= 0.95 * self._HEIGHT)
 
 
 def goal_distance(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:

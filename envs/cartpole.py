@@ -24,8 +24,8 @@ class Cartpole(Robot):
 
     model = "cartpole/cartpole.xml"
     substeps = 2  # of 0.01 s
-    parts = {"pole": ("pole",)}  # noqa: RUF012
-    observation_bound = np.array([2, 1, 1, 10, 10], np.float64)
+    mass_groups = {"pole": ("pole",)}  # noqa: RUF012
+    observation_limit = np.array([2, 1, 1, 10, 10], np.float64)
 
     def cart_position(self) -> np.ndarray:
         """(n,) [m] from the middle of the rail."""
@@ -54,7 +54,7 @@ class Cartpole(Robot):
         """(m, 2): where the cart is, and the angle whose cosine and sine are observed."""
         return np.stack([observation[:, 0] * _RAIL, np.arctan2(observation[:, 2], observation[:, 1])], axis=1)
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Cart [m] and [m/s], pole as cosine and sine of its angle and [rad/s]."""
         return {
             "cart_position": self.qpos[:, :1].copy(),
@@ -68,33 +68,33 @@ class Cartpole(Robot):
 class CartPoleSwingUp(Task):
     """Swing the hanging pole up and keep it standing over the middle of the rail."""
 
-    body = Cartpole
+    robot = Cartpole
     max_episode_steps = 500  # 10 s
 
     _STANDING = 0.995  # cosine of 5.7 degrees
     _CENTRED = 0.25  # [m]
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Hanging near the middle, nearly still."""
         return random.normal([0.0, math.pi], 0.01), random.normal(0.0, 0.01, 2)
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """Upright, and in the middle, and calm, and with little force."""
-        upright = (1 + body.upright()) / 2
-        centred = (1 + tolerance(body.cart_position(), margin=2.0)) / 2
-        calm = (1 + tolerance(body.pole_velocity(), margin=5.0)) / 2
+        upright = (1 + robot.upright()) / 2
+        centred = (1 + tolerance(robot.cart_position(), margin=2.0)) / 2
+        calm = (1 + tolerance(robot.pole_velocity(), margin=5.0)) / 2
         gentle = (4 + tolerance(action[:, 0], margin=1.0)) / 5
         return upright * centred * calm * gentle
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """The pole stands within 5.7 degrees, the cart within 25 cm of the middle."""
-        return (body.upright() >= self._STANDING) & (np.abs(body.cart_position()) <= self._CENTRED)
+        return (robot.upright() >= self._STANDING) & (np.abs(robot.cart_position()) <= self._CENTRED)
 
 
 class CartPoleBalance(CartPoleSwingUp):
     """Keep the nearly upright pole standing over the middle of the rail."""
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Standing within 2 degrees, near the middle, nearly still."""
         return random.uniform([-0.1, -0.034], [0.1, 0.034]), random.normal(0.0, 0.01, 2)
 

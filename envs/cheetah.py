@@ -19,7 +19,7 @@ class CheetahRobot(PlanarRobot):
 
     model = "cheetah/cheetah.xml"
     substeps = 4  # of 0.01 s
-    observation_bound = runner_bound(6)
+    observation_limit = runner_bound(6)
     stature = 0.626
     limbs = (
         Limb(0, (0.0, 0.0)),
@@ -48,28 +48,28 @@ class CheetahRobot(PlanarRobot):
 class CheetahRun(PlanarTask):
     """Run forward at 10 m/s, the back upward."""
 
-    body = CheetahRobot
+    robot = CheetahRobot
     _SPEED = 10.0  # [m/s]
     _DIRECTION = 1.0
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Standing."""
         return self.standing(random)
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """The share of the wished speed, less so the farther from upright."""
-        share = speed_reward(self._forward(body), self._SPEED)
-        share *= _ONE + body.upright()
+        share = speed_reward(self._forward(robot), self._SPEED)
+        share *= _ONE + robot.upright()
         share /= _TWO
         return share
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """The wished speed, not upside down."""
-        return (self._forward(body) >= as_scalar_array(self._SPEED)) & (body.upright() > _ZERO)
+        return (self._forward(robot) >= as_scalar_array(self._SPEED)) & (robot.upright() > _ZERO)
 
-    def _forward(self, body: Any) -> np.ndarray:
+    def _forward(self, robot: Any) -> np.ndarray:
         """(n,) [m/s] in the wished direction."""
-        return as_scalar_array(self._DIRECTION) * body.speed()
+        return as_scalar_array(self._DIRECTION) * robot.speed()
 
 
 class CheetahBackward(CheetahRun):

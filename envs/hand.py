@@ -69,8 +69,8 @@ class HandAndCube(Robot):
 
     model = "hand/hand.xml"
     substeps = 10  # of 0.005 s
-    parts = {"cube": ("cube",)}  # noqa: RUF012
-    observation_bound = np.concatenate(
+    mass_groups = {"cube": ("cube",)}  # noqa: RUF012
+    observation_limit = np.concatenate(
         [np.full(16, 3.0), np.full(16, 10.0), np.full(3, 10.0), np.full(6, 1.0), np.full(6, 10.0)]
     )
     targets = np.array(
@@ -119,7 +119,7 @@ class HandAndCube(Robot):
         turn = quaternion_of(np.concatenate([first, cross(up, first)], axis=1))
         return np.concatenate([place, turn, joints], axis=1)
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Cube place [m], axes, velocities [m/s, rad/s], joints, their velocities, which fingertips touch it (0, 1)."""
         joints, (first, up) = self.qpos[:, 7:], self.cube_axes()
         return {
@@ -182,7 +182,7 @@ class HandTurn(Task):
     The speed is that of the moment: jerks to and fro are paid as well, though far less than turning evenly.
     """
 
-    body = HandAndCube
+    robot = HandAndCube
     max_episode_steps = 400  # 20 s
 
     _WISHED = 1.0  # [rad/s]
@@ -193,9 +193,9 @@ class HandTurn(Task):
     _STEADY = 0.1  # [m/s] a cube that moves no faster than this, and
     _LEVEL = 0.5  # [rad/s] tumbles no faster than this, is in the hand's power
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """The cube flat on the palm any way round, the fingers about it at rest, every joint a little off."""
-        low, high = self.body.targets.T
+        low, high = self.robot.targets.T
         joints = (low + high) / 2 + random.uniform(-0.1, 0.1, 16)
         place = _in_world(_NEST + [*random.uniform(-0.003, 0.003, 2), 0.0])
         yaw = random.uniform(-math.pi, math.pi) / 2
@@ -203,27 +203,27 @@ class HandTurn(Task):
         turn = [level * math.cos(yaw), lean * math.sin(yaw), lean * math.cos(yaw), level * math.sin(yaw)]
         return np.concatenate([place, turn, joints]), np.zeros(22)
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """1 at the wished speed, 0 at rest and turning backwards, less where the cube leaves its nest."""
-        resting, speed = self._pace(np.zeros(1)), self._pace(body.cube_spin()[2])
+        resting, speed = self._pace(np.zeros(1)), self._pace(robot.cube_spin()[2])
         turning = np.maximum(speed - resting, 0.0) / (1.0 - resting)
-        return turning * tolerance(body.cube_distance(), -np.inf, self._NEAR, self._FAR)
+        return turning * tolerance(robot.cube_distance(), -np.inf, self._NEAR, self._FAR)
 
     def _pace(self, spin: np.ndarray) -> np.ndarray:
         """(m,) in (0, 1]: 1 for a spin (m,) [rad/s] about the wished one."""
         return tolerance(spin, self._WISHED - self._WITHIN, self._WISHED + self._WITHIN, self._MARGIN)
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """It turns at the wished speed within a quarter, held: near its nest, neither thrown nor tumbling."""
-        tumble, roll, around = body.cube_spin()
-        x, y, z = columns(body.qvel[:, :3])
-        held = (body.cube_distance() <= self._NEAR) & (x * x + y * y + z * z <= self._STEADY**2)
+        tumble, roll, around = robot.cube_spin()
+        x, y, z = columns(robot.qvel[:, :3])
+        held = (robot.cube_distance() <= self._NEAR) & (x * x + y * y + z * z <= self._STEADY**2)
         level = tumble * tumble + roll * roll <= self._LEVEL**2
         return held & level & (np.abs(around - self._WISHED) <= self._WITHIN)
 
-    def terminated(self, body: Any) -> np.ndarray:
+    def terminated(self, robot: Any) -> np.ndarray:
         """The cube is below the palm: it has been dropped."""
-        return body.qpos[:, 2] < _LOW
+        return robot.qpos[:, 2] < _LOW
 
 
 TASKS = {"HandTurn": HandTurn}

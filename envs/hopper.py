@@ -13,7 +13,7 @@ class HopperRobot(StandingRobot):
 
     model = "hopper/hopper.xml"
     substeps = 8  # of 0.005 s
-    observation_bound = runner_bound(4)
+    observation_limit = runner_bound(4)
     stature = 0.84
     tall = 0.6  # with a straight leg it is 0.84 m
     crouch = 0.4
@@ -43,13 +43,13 @@ class HopperRobot(StandingRobot):
 class HopperStand(StandTask):
     """Get up from anywhere and stand: the torso upright, the waist at 0.6 m or above."""
 
-    body = HopperRobot
+    robot = HopperRobot
 
 
 class HopperHop(ForwardTask):
     """Hop forward at 2 m/s, upright."""
 
-    body = HopperRobot
+    robot = HopperRobot
     speed = 2.0
 
 

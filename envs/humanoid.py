@@ -83,11 +83,11 @@ class HumanoidRobot(LeggedRobot):
 
     model = "humanoid/humanoid.xml"
     substeps = 5  # of 0.005 s
-    parts = {  # noqa: RUF012
+    mass_groups = {  # noqa: RUF012
         "torso": ("torso",),
         "leg": tuple(f"{side}_{part}" for side in ("right", "left") for part in ("thigh", "shin", "foot")),
     }
-    observation_bound = leg_bound(21)
+    observation_limit = leg_bound(21)
     stature = 1.28
     limbs = (Limb(0, (0.0, 0.0, 0.0), "x"), *_TRUNK, *_leg(4, -1), *_leg(10, 1), *_arm(16, -1), *_arm(19, 1))
     tips = (*_TRUNK_TIPS, *_leg_tips(4, -1), *_leg_tips(10, 1), *_arm_tips(16, -1), *_arm_tips(19, 1))
@@ -114,29 +114,29 @@ _SQUATTING = np.concatenate([np.radians([0.0, 15.0, 0.0]), _LEG, _LEG, _ARM, _AR
 
 
 class _HumanoidTask(LeggedTask):
-    body = HumanoidRobot
+    robot = HumanoidRobot
     max_episode_steps = 400  # 10 s
 
 
 class HumanoidStand(_HumanoidTask):
     """Rise from a squat and stand: the torso upright, the head at 1.5 m or above."""
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Squatting, every joint a little off, pushed any way."""
         joints = _SQUATTING + random.uniform(-0.05, 0.05, 21)
-        low, high = self.body.limits.T
+        low, high = self.robot.limits.T
         roll, pitch = random.normal(0.0, 0.05), _BOWED + random.normal(0.0, 0.05)
         qpos, qvel = self._tumbled(roll, pitch, np.minimum(np.maximum(joints, low), high))
         qvel[:6] = random.normal(0.0, 0.1, 6)
         return qpos, qvel
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """How much it stands."""
-        return body.standing()
+        return robot.standing()
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """It stands."""
-        return body.stands()
+        return robot.stands()
 
 
 class HumanoidWalk(_HumanoidTask):
@@ -144,17 +144,17 @@ class HumanoidWalk(_HumanoidTask):
 
     _SPEED = 1.0  # [m/s]
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Standing, every joint a little off, nearly still."""
         return self._leaning(random, random.uniform(-0.05, 0.05, 21), lean=0.05, push=0.05)
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """Standing is worth a sixth, the speed the rest."""
-        return body.standing() * (1 + 5 * speed_reward(body.speed(), self._SPEED)) / 6
+        return robot.standing() * (1 + 5 * speed_reward(robot.speed(), self._SPEED)) / 6
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """It stands, and moves at the wished speed."""
-        return body.stands() & (body.speed() >= self._SPEED)
+        return robot.stands() & (robot.speed() >= self._SPEED)
 
 
 TASKS = {"HumanoidStand": HumanoidStand, "HumanoidWalk": HumanoidWalk}

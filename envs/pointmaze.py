@@ -28,7 +28,7 @@ class Ball(Robot):
 
     model = "pointmaze/pointmaze.xml"
     substeps = 4  # of 0.01 s
-    observation_bound = np.array([1, 1, 5, 5], np.float64)
+    observation_limit = np.array([1, 1, 5, 5], np.float64)
 
     def observation(self) -> np.ndarray:
         """(n, 4)."""
@@ -42,7 +42,7 @@ class Ball(Robot):
         """(m, 2): where the ball is."""
         return observation[:, :2] * _HALF
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Position [m], velocity [m/s], and whether the ball touches a wall (0, 1)."""
         touching = wall_gap(self.qpos) <= _TOUCH
         return {
@@ -88,37 +88,37 @@ class PointMaze(GoalTask):
     where the place is in the other room.
     """
 
-    body = Ball
-    sensed = slice(0, 2)
+    robot = Ball
+    achieved_slice = slice(0, 2)
     max_episode_steps = 200  # 8 s; across the house and through the door takes 3 s at full force
-    goal_bound = np.ones(2)
+    goal_limit = np.ones(2)
 
     _TOLERANCE = 0.03  # [m] about the ball's radius
     _FULL = 0.01  # [m] of way left that earns the full reward
     _MARGIN = 0.5  # [m] beyond it, where 0.1 is left
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """In either room, at rest."""
         return _in_room(random, _either(random)), np.zeros(2)
 
-    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+    def sample_goal(self, random: np.random.Generator) -> np.ndarray:
         """(2,) in either room."""
         return _in_room(random, _either(random)) / _HALF
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 at the place, falling with the way that is left."""
-        return self.judged(achieved, desired)[0]
+        return self.reward_and_success(achieved, desired)[0]
 
-    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    def is_success(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """The ball is at the place."""
-        return self.judged(achieved, desired)[1]
+        return self.reward_and_success(achieved, desired)[1]
 
-    def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def reward_and_success(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both, from the same way."""
         left = shortest_path_length(to_column_major(achieved) * _HALF, to_column_major(desired) * _HALF)
         return tolerance(left, -np.inf, self._FULL, self._MARGIN), left <= as_scalar_array(self._TOLERANCE)
 
-    def pose_at(self, goal: np.ndarray) -> np.ndarray:
+    def goal_pose(self, goal: np.ndarray) -> np.ndarray:
         """(m, 2): the ball at the place."""
         return np.asarray(goal, np.float64) * _HALF
 
@@ -137,11 +137,11 @@ def _either(random: np.random.Generator) -> float:
 class TwoRoom(PointMaze):
     """Roll from the west room through the door to a place in the east room."""
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """In the west room, at rest."""
         return _in_room(random, -1.0), np.zeros(2)
 
-    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+    def sample_goal(self, random: np.random.Generator) -> np.ndarray:
         """(2,) in the east room."""
         return _in_room(random, 1.0) / _HALF
 

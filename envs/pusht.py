@@ -31,7 +31,7 @@ class PusherAndBlock(Robot):
 
     model = "pusht/pusht.xml"
     substeps = 8  # of 0.005 s
-    observation_bound = np.concatenate([np.full(6, 1.0), np.full(5, 10.0)])
+    observation_limit = np.concatenate([np.full(6, 1.0), np.full(5, 10.0)])
 
     @cached_per_step
     def block_pose(self) -> np.ndarray:
@@ -54,7 +54,7 @@ class PusherAndBlock(Robot):
         angle = np.arctan2(observation[:, 5:6], observation[:, 4:5])
         return np.concatenate([observation[:, :4] * _HALF, angle], axis=1)
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Places [m], the angle as cosine and sine, velocities [m/s, rad/s], whether pusher and block touch (0, 1)."""
         pose = self.block_pose()
         touching = block_gap(self.qpos[:, :2], pose) <= _PUSHER + _TOUCH
@@ -92,10 +92,10 @@ class PushT(GoalTask):
     that the block's points have to go, root mean square over all of them: one number for place and angle.
     """
 
-    body = PusherAndBlock
-    sensed = slice(2, 6)
+    robot = PusherAndBlock
+    achieved_slice = slice(2, 6)
     max_episode_steps = 300  # 12 s
-    goal_bound = np.ones(4)
+    goal_limit = np.ones(4)
 
     _PLACE = 0.02  # [m]
     _ANGLE = math.cos(math.radians(20))
@@ -108,7 +108,7 @@ class PushT(GoalTask):
         0.16,
     )  # [m] from the block's centre of mass to the pusher as lives begin
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """The block anywhere in the inner square, the pusher beside it, at rest."""
         block = self._drop(random)
         while True:
@@ -122,27 +122,27 @@ class PushT(GoalTask):
         place = random.uniform(-self._INNER, self._INNER, 2)
         return np.append(place, random.uniform(-math.pi, math.pi))
 
-    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+    def sample_goal(self, random: np.random.Generator) -> np.ndarray:
         """(4,) of a pose as lives begin in."""
         x, y, angle = self._drop(random)
         return np.array([x / _HALF, y / _HALF, math.cos(angle), math.sin(angle)])
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 in the pose, falling with the distance of the block's points from where they should be."""
-        return self.judged(achieved, desired)[0]
+        return self.reward_and_success(achieved, desired)[0]
 
-    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    def is_success(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Place and angle are within their tolerances."""
-        return self.judged(achieved, desired)[1]
+        return self.reward_and_success(achieved, desired)[1]
 
-    def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def reward_and_success(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both, from the same distance and angle."""
         distance, cosine = pose_error(achieved, desired)
         points = np.sqrt(distance**2 + 2 * _SPREAD**2 * np.maximum(1 - cosine, 0.0))
         reached = (distance <= self._PLACE) & (cosine >= self._ANGLE)
         return tolerance(points, -np.inf, self._FULL, self._MARGIN), reached
 
-    def pose_at(self, goal: np.ndarray) -> np.ndarray:
+    def goal_pose(self, goal: np.ndarray) -> np.ndarray:
         """(m, 5): the block in the pose, the pusher in the corner of bar and stem, touching neither."""
         goal = np.asarray(goal, np.float64)
         x, y, angle = goal[:, 0] * _HALF, goal[:, 1] * _HALF, np.arctan2(goal[:, 3], goal[:, 2])
@@ -156,7 +156,7 @@ class PushT(GoalTask):
 
     def markers(self, goal: np.ndarray) -> list[Marker]:
         """The block in the goal pose."""
-        x, y, angle = self.pose_at(goal[None])[0, 2:]
+        x, y, angle = self.goal_pose(goal[None])[0, 2:]
         cosine, sine = math.cos(angle), math.sin(angle)
         rotation = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
         thin = 0.001  # [m] it lies on the table

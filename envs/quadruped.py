@@ -47,11 +47,11 @@ class QuadrupedRobot(LeggedRobot):
 
     model = "quadruped/quadruped.xml"
     substeps = 4  # of 0.005 s
-    parts = {  # noqa: RUF012
+    mass_groups = {  # noqa: RUF012
         "trunk": ("trunk",),
         "calf": tuple(f"{end}_{side}_calf" for end in ("front", "rear") for side in ("right", "left")),
     }
-    observation_bound = leg_bound(12)
+    observation_limit = leg_bound(12)
     stature = 0.3
     limbs = (
         Limb(0, (0.0, 0.0, 0.0), "x"),
@@ -74,10 +74,10 @@ class QuadrupedRobot(LeggedRobot):
 
 
 class _QuadrupedTask(LeggedTask):
-    body = QuadrupedRobot
+    robot = QuadrupedRobot
     max_episode_steps = 500  # 10 s
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Standing, every joint a little off, nearly still."""
         return self._leaning(random, _STANDING + random.uniform(-0.1, 0.1, 12), lean=0.05, push=0.05)
 
@@ -88,18 +88,18 @@ class QuadrupedStand(_QuadrupedTask):
     _LOW = np.array([-0.4, 0.0, -2.7] * 4)  # [rad] between these
     _HIGH = np.array([0.4, 2.2, -1.9] * 4)  # [rad] legs lie about folded, without passing through each other
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Let go over the floor, rolled to either side by up to 70 degrees, with its legs anyhow."""
         roll, pitch = random.uniform(-1.2, 1.2), random.uniform(-0.5, 0.5)
         return self._tumbled(roll, pitch, random.uniform(self._LOW, self._HIGH))
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """How much it stands."""
-        return body.standing()
+        return robot.standing()
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """It stands."""
-        return body.stands()
+        return robot.stands()
 
 
 class QuadrupedWalk(_QuadrupedTask):
@@ -107,13 +107,13 @@ class QuadrupedWalk(_QuadrupedTask):
 
     _SPEED = 1.0  # [m/s]
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """Standing is worth a sixth, the speed the rest."""
-        return body.standing() * (1 + 5 * speed_reward(body.speed(), self._SPEED)) / 6
+        return robot.standing() * (1 + 5 * speed_reward(robot.speed(), self._SPEED)) / 6
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """It stands, and moves at the wished speed."""
-        return body.stands() & (body.speed() >= self._SPEED)
+        return robot.stands() & (robot.speed() >= self._SPEED)
 
 
 class QuadrupedRun(QuadrupedWalk):
@@ -127,14 +127,14 @@ class QuadrupedJump(_QuadrupedTask):
 
     _HIGH = 0.6  # [m] twice as high as it stands
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """How high it is above where it stands."""
-        rise = speed_reward(body.torso_height() - body.stature, self._HIGH - body.stature)
-        return rise * (1 + body.torso_upright()) / 2
+        rise = speed_reward(robot.torso_height() - robot.stature, self._HIGH - robot.stature)
+        return rise * (1 + robot.torso_upright()) / 2
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """It is up there, upright."""
-        return (body.torso_height() >= self._HIGH) & (body.torso_upright() >= _UPRIGHT)
+        return (robot.torso_height() >= self._HIGH) & (robot.torso_upright() >= _UPRIGHT)
 
 
 TASKS = {

@@ -26,8 +26,8 @@ class ReacherArm(Robot):
 
     model = "reacher/reacher.xml"
     substeps = 2  # of 0.02 s
-    observation_bound = np.array([1, 1, 1, 1, 10, 10, 1, 1], np.float64)
-    parts = {"forearm": ("lower",)}  # noqa: RUF012
+    observation_limit = np.array([1, 1, 1, 1, 10, 10, 1, 1], np.float64)
+    mass_groups = {"forearm": ("lower",)}  # noqa: RUF012
 
     def observation(self) -> np.ndarray:
         """(n, 8)."""
@@ -47,7 +47,7 @@ class ReacherArm(Robot):
         """(m, 2): the joint angles whose cosines and sines are observed."""
         return np.arctan2(observation[:, 2:4], observation[:, :2])
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Joint angles as cosines and sines, joint velocities [rad/s], fingertip [m]."""
         return {
             "joint_position_cos": np.cos(self.qpos),
@@ -84,33 +84,33 @@ class Reacher(GoalTask):
     success once in 900; a hand that holds still within 5.7 degrees of the goal keeps it.
     """
 
-    body = ReacherArm
-    sensed = slice(0, 4)
+    robot = ReacherArm
+    achieved_slice = slice(0, 4)
     max_episode_steps = 200  # 8 s
-    goal_bound = np.ones(4)
+    goal_limit = np.ones(4)
 
     _TOLERANCE = 0.1  # [rad] each joint
     _FULL = 0.05  # [rad] error of both joints together that earns the full reward
     _MARGIN = 2.0  # [rad] beyond it, where 0.1 is left
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Anywhere, at rest."""
         return _anywhere(random), np.zeros(2)
 
-    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+    def sample_goal(self, random: np.random.Generator) -> np.ndarray:
         """(4,) of a pose anywhere."""
         joints = _anywhere(random)
         return np.concatenate([np.cos(joints), np.sin(joints)])
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 within 0.05 rad, falling with the distance in joint space."""
-        return self.judged(achieved, desired)[0]
+        return self.reward_and_success(achieved, desired)[0]
 
-    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    def is_success(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Both joints are within the tolerance."""
-        return self.judged(achieved, desired)[1]
+        return self.reward_and_success(achieved, desired)[1]
 
-    def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def reward_and_success(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both, from the same angles."""
         square = joint_error(achieved, desired)
         square *= square
@@ -118,14 +118,14 @@ class Reacher(GoalTask):
         reached = np.maximum(shoulder, elbow) <= as_scalar_array(self._TOLERANCE**2)
         return tolerance(np.sqrt(shoulder + elbow), -np.inf, self._FULL, self._MARGIN), reached
 
-    def pose_at(self, goal: np.ndarray) -> np.ndarray:
+    def goal_pose(self, goal: np.ndarray) -> np.ndarray:
         """(m, 2): the goal's own joint angles."""
         goal = np.asarray(goal, np.float64)
         return np.arctan2(goal[:, 2:], goal[:, :2])
 
     def markers(self, goal: np.ndarray) -> list[Marker]:
         """The arm in the goal pose."""
-        joints = self.pose_at(goal[None])[0]
+        joints = self.goal_pose(goal[None])[0]
         shoulder = np.array([0.0, 0.0, _HEIGHT])
         elbow = shoulder + [_LINK * math.cos(joints[0]), _LINK * math.sin(joints[0]), 0.0]
         tip = np.append(fingertip(joints), _HEIGHT)
@@ -159,20 +159,20 @@ class ReacherHard(GoalTask):
     Goal (2): the target in units of the arm's reach, drawn evenly over the ring the fingertip can get to.
     """
 
-    body = ReacherArm
-    sensed = slice(6, 8)
+    robot = ReacherArm
+    achieved_slice = slice(6, 8)
     max_episode_steps = 200  # 8 s
-    goal_bound = np.ones(2)
+    goal_limit = np.ones(2)
 
     _TOLERANCE = 0.015  # [m]
     _MARGIN = 0.2  # [m]
     _RING = (0.05, 0.22)  # [m] from the shoulder; nearer the elbow's limit forbids, farther the arm's length
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Anywhere, at rest."""
         return _anywhere(random), np.zeros(2)
 
-    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+    def sample_goal(self, random: np.random.Generator) -> np.ndarray:
         """(2,) on the ring, every square millimetre as likely."""
         inner, outer = self._RING
         radius = math.sqrt(random.uniform(inner**2, outer**2))
@@ -181,19 +181,19 @@ class ReacherHard(GoalTask):
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """1 at the target, falling with the fingertip's distance from it."""
-        return self.judged(achieved, desired)[0]
+        return self.reward_and_success(achieved, desired)[0]
 
-    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    def is_success(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """The fingertip is at the target."""
-        return self.judged(achieved, desired)[1]
+        return self.reward_and_success(achieved, desired)[1]
 
-    def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def reward_and_success(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both, from the same distance."""
         distance = _distance(achieved, desired)
         reward = tolerance(distance, -np.inf, self._TOLERANCE / 2, self._MARGIN)
         return reward, distance <= as_scalar_array(self._TOLERANCE)
 
-    def pose_at(self, goal: np.ndarray) -> np.ndarray:
+    def goal_pose(self, goal: np.ndarray) -> np.ndarray:
         """(m, 2): the pose with the elbow bent to the left."""
         goal = np.asarray(goal, np.float64) * _REACH  # (m, 2) [m]
         square = goal[:, 0] ** 2 + goal[:, 1] ** 2

@@ -34,7 +34,7 @@ class WalkerRobot(StandingRobot):
 
     model = "walker/walker.xml"
     substeps = 8  # of 0.005 s
-    observation_bound = runner_bound(6)
+    observation_limit = runner_bound(6)
     stature = 1.3
     tall = 1.2  # with straight legs it is 1.3 m
     crouch = 0.6
@@ -47,13 +47,13 @@ class WalkerRobot(StandingRobot):
 class WalkerStand(StandTask):
     """Get up from anywhere and stand: the torso upright at 1.2 m or above."""
 
-    body = WalkerRobot
+    robot = WalkerRobot
 
 
 class WalkerWalk(ForwardTask):
     """Walk forward at 1 m/s, upright."""
 
-    body = WalkerRobot
+    robot = WalkerRobot
     speed = 1.0
 
 
@@ -66,24 +66,24 @@ class WalkerRun(WalkerWalk):
 class WalkerFlip(PlanarTask):
     """Turn over forward again and again, at 5 rad/s: a somersault every 1.3 s."""
 
-    body = WalkerRobot
+    robot = WalkerRobot
     _SPIN = 5.0  # [rad/s]
     _CLEAR = 0.6  # [m] torso height at which it may turn without the head on the floor, and
     _MARGIN = 0.4  # [m] below that, where 0.1 is left: rolling on the floor pays little
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Standing."""
         return self.standing(random)
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """The share of the wished spin, clear of the floor; upside down counts thrice, lest bowing to and fro pay."""
-        clear = tolerance(body.torso_height(), self._CLEAR, np.inf, self._MARGIN)
-        return speed_reward(body.spin(), self._SPIN) * clear * (2 - body.upright()) / 3
+        clear = tolerance(robot.torso_height(), self._CLEAR, np.inf, self._MARGIN)
+        return speed_reward(robot.spin(), self._SPIN) * clear * (2 - robot.upright()) / 3
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """The wished spin, upside down, clear of the floor."""
-        turns = (body.spin() >= self._SPIN) & (body.upright() < 0)
-        return turns & (body.torso_height() >= self._CLEAR)
+        turns = (robot.spin() >= self._SPIN) & (robot.upright() < 0)
+        return turns & (robot.torso_height() >= self._CLEAR)
 
 
 TASKS = {

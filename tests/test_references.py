@@ -57,7 +57,7 @@ def cheetah_speed(steps: int, factory) -> float:
     speeds = []
     for _ in range(steps):
         observation, *_ = envs.step(controller.act(observation))
-        speeds.append(envs.unwrapped.simulation.body.speed().mean())
+        speeds.append(envs.unwrapped.simulation.robot.speed().mean())
     return float(np.mean(speeds))
 
 

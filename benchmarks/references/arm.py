@@ -32,7 +32,7 @@ class _IKController:
 
     def __init__(self, envs: gym.vector.VectorEnv) -> None:
         self._simulation: Any = envs.unwrapped.simulation  # type: ignore[attr-defined]
-        self._robot = self._simulation.body
+        self._robot = self._simulation.robot
         self._max_speed = self._simulation.model.actuator_ctrlrange[:7, 1]  # (7,) [rad/s]
 
     def reset(self, mask: np.ndarray) -> None:

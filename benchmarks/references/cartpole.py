@@ -31,8 +31,8 @@ class SwingUpController:
 
     def act(self, observation: Any) -> np.ndarray:
         """Return actions (n, 1)."""
-        position, angle = self._simulation.body.qpos.T
-        velocity, spin = self._simulation.body.qvel.T
+        position, angle = self._simulation.robot.qpos.T
+        velocity, spin = self._simulation.robot.qvel.T
         angle = (angle + np.pi) % (2 * np.pi) - np.pi
         state = np.stack([position, angle, velocity, spin], axis=1)
         balance = -(state @ self._gain.T)[:, 0]
@@ -45,7 +45,7 @@ class SwingUpController:
 
 def lqr_gain(simulation: Any) -> np.ndarray:
     """Return the LQR gain (A, 2 nv) about the zero pose at rest."""
-    model, substeps = simulation.model, simulation.task.body.substeps
+    model, substeps = simulation.model, simulation.task.robot.substeps
     jacobian = _step_jacobian(model, substeps)  # (2 nv, 2 nv + nu)
     state_matrix, control_matrix = jacobian[:, : 2 * model.nv], jacobian[:, 2 * model.nv :]
     cost, gain = _STATE_COST, np.zeros((model.nu, 2 * model.nv))

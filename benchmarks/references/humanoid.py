@@ -23,7 +23,7 @@ class _BalanceController:
 
     def __init__(self, envs: gym.vector.VectorEnv) -> None:
         simulation: Any = envs.unwrapped.simulation  # type: ignore[attr-defined]
-        self._robot, self._num_envs, self._step = simulation.body, envs.num_envs, simulation.control_step
+        self._robot, self._num_envs, self._step = simulation.robot, envs.num_envs, simulation.control_step
         self._center_of_mass, self._body_positions = (
             simulation.batch.bind(name) for name in ("subtree_com", "xpos")
         )

@@ -117,7 +117,7 @@ class SimulatorMPC:
         returns, running = np.zeros(len(physics)), np.ones(len(physics), bool)
         for step in range(steps):
             result = simulation.step(plans[:, :, step].reshape(len(physics), -1))
-            running &= ~result.failure
+            running &= ~result.physics_error
             reward = result.reward if self._bonus is None else result.reward + self._bonus(simulation)
             returns += reward * running * (1.0 if step < steps - 1 else 1.0 + self.config.terminal_steps)
             running &= ~result.terminated

@@ -20,7 +20,7 @@ _PUSHER_DISTANCE_COST = 0.2  # [1/m]
 
 def _stay_near_block(simulation: Any) -> np.ndarray:
     """Return (m,) a penalty for the distance from pusher to block: the block moves only when it is pushed."""
-    qpos = simulation.body.qpos
+    qpos = simulation.robot.qpos
     return -_PUSHER_DISTANCE_COST * np.sqrt((qpos[:, 0] - qpos[:, 2]) ** 2 + (qpos[:, 1] - qpos[:, 3]) ** 2)
 
 
@@ -30,7 +30,7 @@ def _spin_cube(simulation: Any) -> np.ndarray:
     The reward of HandTurn is almost flat away from the target speed and also pays for oscillation. This bonus has a
     slope up to 4 rad/s in both directions, so that only the net angle counts.
     """
-    robot = simulation.body
+    robot = simulation.robot
     spin = np.clip(robot.cube_spin()[2], -4.0, 4.0)
     outside = np.maximum(robot.cube_distance() - 0.02, 0.0)
     return 0.5 * spin - outside / 0.03

@@ -29,7 +29,7 @@ class DoorController:
         """Return actions (n, 2)."""
         goal = current_goals(self._simulation)
         assert goal is not None
-        position, goal = self._simulation.body.qpos, goal * _HALF
+        position, goal = self._simulation.robot.qpos, goal * _HALF
         side, goal_side = np.sign(position[:, 0]), np.sign(goal[:, 0])
         aligned = np.abs(position[:, 1] - _DOOR) < _DOOR_CLEARANCE
         away_from_wall = np.abs(position[:, 0]) > _WALL_DISTANCE
@@ -39,7 +39,7 @@ class DoorController:
         way_point = np.where((away_from_wall & ~aligned)[:, None], before_door, behind_door)
         through_door = (side != goal_side) | ~away_from_wall & (np.abs(goal[:, 0]) > _WALL_DISTANCE)
         target = np.where(through_door[:, None], way_point, goal)
-        return np.clip(_STIFFNESS * (target - position) - _DAMPING * self._simulation.body.qvel, -1, 1)
+        return np.clip(_STIFFNESS * (target - position) - _DAMPING * self._simulation.robot.qvel, -1, 1)
 
 
 REFERENCES = {"PointMaze": DoorController, "TwoRoom": DoorController}

@@ -33,7 +33,7 @@ class _ScriptedController:
 
     def __init__(self, envs: gym.vector.VectorEnv) -> None:
         simulation: Any = envs.unwrapped.simulation  # type: ignore[attr-defined]
-        self._robot, self._num_envs, self._step = simulation.body, envs.num_envs, simulation.control_step
+        self._robot, self._num_envs, self._step = simulation.robot, envs.num_envs, simulation.control_step
         low, high = simulation.model.actuator_ctrlrange.T.reshape(2, 4, 3)
         self._center, self._half_range = (low + high) / 2, (high - low) / 2  # (4, 3)
         self._time = np.zeros(self._num_envs)  # [s] since the start of the episode or of its phase

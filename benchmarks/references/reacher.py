@@ -24,12 +24,12 @@ class PoseController:
 
     def act(self, observation: Any) -> np.ndarray:
         """Return actions (n, 2)."""
-        target = self._simulation.task.pose_at(current_goals(self._simulation))  # (n, 2) [rad]
-        error = target - self._simulation.body.qpos
+        target = self._simulation.task.goal_pose(current_goals(self._simulation))  # (n, 2) [rad]
+        error = target - self._simulation.robot.qpos
         error[:, 0] = (error[:, 0] + np.pi) % (
             2 * np.pi
         ) - np.pi  # the elbow has limits, so its error is not wrapped
-        return np.clip(_STIFFNESS * error - _DAMPING * self._simulation.body.qvel, -1, 1)
+        return np.clip(_STIFFNESS * error - _DAMPING * self._simulation.robot.qvel, -1, 1)
 
 
 REFERENCES = {"Reacher": PoseController, "ReacherHard": PoseController}

@@ -24,18 +24,18 @@ class DomainRandomization:
     same seed begins the same lives with the same goals, however the worlds differ.
     """
 
-    def __init__(self, body: type[Robot], model: Any, batch: Any, rule: Any) -> None:
-        self.factors = factors_of(body, model)
+    def __init__(self, robot: type[Robot], model: Any, batch: Any, rule: Any) -> None:
+        self.randomized_parameters = factors_of(robot, model)
         self.rules: list[Rule] = [{} for _ in range(batch.nsim)]
-        self._nominal = np.array([factor.nominal for factor in self.factors.values()], np.float64)  # (F,)
+        self._nominal = np.array([factor.nominal for factor in self.randomized_parameters.values()], np.float64)  # (F,)
         self.values = np.tile(self._nominal, (batch.nsim, 1))  # (n, F)
         self._model, self._batch = model, batch
         self._randoms: list[np.random.Generator | None] = [None] * batch.nsim
-        delays = int(self.factors["action_delay"].bounds[1])
+        delays = int(self.randomized_parameters["action_delay"].bounds[1])
         self._sent = np.zeros(
             (batch.nsim, delays + 1, model.nu)
         )  # (n, K, A) the latest actions, newest first
-        self._noise = np.zeros((batch.nsim, len(body.observation_bound)))  # (n, D) added to what is observed
+        self._noise = np.zeros((batch.nsim, len(robot.observation_limit)))  # (n, D) added to what is observed
         self._fields: dict[str, np.ndarray] = {}  # (n, ...) each lane's own, of those ever varied
         self.active = False  # some lane may differ from the nominal world
         self.ask(rule, np.ones(batch.nsim, bool))
@@ -47,17 +47,17 @@ class DomainRandomization:
         lanes = np.flatnonzero(chosen)
         if isinstance(rule, (list, tuple)):
             if len(rule) != len(self.rules):
-                raise UsageError(f"expected {len(self.rules)} variations, one for each lane, got {len(rule)}")
+                raise UsageError(f"expected {len(self.rules)} randomizations, one for each sub-environment, got {len(rule)}")
             asked: Sequence[Any] = [rule[lane] for lane in lanes]
         else:
             asked = [rule] * len(lanes)
-        for lane, one in zip(lanes, [validate_spec(one, self.factors) for one in asked]):
+        for lane, one in zip(lanes, [validate_spec(one, self.randomized_parameters) for one in asked]):
             self.rules[lane] = one
             self.active = self.active or bool(one)
 
-    def by_name(self) -> dict[str, np.ndarray]:
+    def values_by_name(self) -> dict[str, np.ndarray]:
         """(n,) the value of each factor in each lane's world."""
-        return {name: self.values[:, i].copy() for i, name in enumerate(self.factors)}
+        return {name: self.values[:, i].copy() for i, name in enumerate(self.randomized_parameters)}
 
     def looks(self, lanes: Iterable[int] | None = None) -> Iterable[Look]:
         """How the worlds of `lanes` (all without) look."""
@@ -68,7 +68,7 @@ class DomainRandomization:
     def _look(self, lane: int) -> Look:
         return {
             name: float(value)
-            for (name, factor), value in zip(self.factors.items(), self.values[lane])
+            for (name, factor), value in zip(self.randomized_parameters.items(), self.values[lane])
             if factor.look and value != factor.nominal
         }
 
@@ -81,7 +81,7 @@ class DomainRandomization:
         values = self._nominal
         if self.rules[lane]:
             own = np.random.default_rng(derive(0, "variations", str(generator_state(random))))
-            values = sample_spec(self.rules[lane], self.factors, own)
+            values = sample_spec(self.rules[lane], self.randomized_parameters, own)
             self._randoms[lane] = own
         if not np.array_equal(values, self.values[lane]):
             self._become(lane, values)
@@ -89,7 +89,7 @@ class DomainRandomization:
     def _become(self, lane: int, values: np.ndarray) -> None:
         """Give a lane a world of these values (F,)."""
         self.values[lane] = values
-        scaling = [(f, v) for f, v in zip(self.factors.values(), values) if f.scales]
+        scaling = [(f, v) for f, v in zip(self.randomized_parameters.values(), values) if f.scales]
         for field in {name for factor, _ in scaling for name, _ in factor.scales}:
             self._vary(field, lane, scaling)
         self._batch.set_const([lane])
@@ -131,7 +131,7 @@ class DomainRandomization:
         self._sent[lanes] = self._noise[lanes] = 0
 
     def _column(self, name: str) -> int:
-        return list(self.factors).index(name)
+        return list(self.randomized_parameters).index(name)
 
     # --- being saved
 
@@ -162,7 +162,7 @@ class DomainRandomization:
             self._randoms = [None] * len(self.rules)
             self.quiet(np.arange(len(self.rules)))
             return
-        self.rules = [validate_spec(rule, self.factors) for rule in tree["rules"]]
+        self.rules = [validate_spec(rule, self.randomized_parameters) for rule in tree["rules"]]
         self._randoms = [None if state is None else _restored(state) for state in tree["generators"]]
         self._sent[:] = tree["sent"]
         self._noise[:] = tree["noise"]

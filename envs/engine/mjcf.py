@@ -111,7 +111,7 @@ class Joints(Robot):
             )
         return pose
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Limited joints [rad or m], other hinges as cosine and sine, the rest, velocities; what there is."""
         layout = self.layout
         turns = self.qpos[:, layout.turns]
@@ -142,20 +142,20 @@ class Mjcf(Task):
         members = {
             "model": path,
             "substeps": substeps or max(1, round(_CONTROL_STEP / compiled.opt.timestep)),
-            "observation_bound": layout.bound,
+            "observation_limit": layout.bound,
             "layout": layout,
             "__doc__": Joints.__doc__,
         }
-        self.body = type("Joints", (Joints,), members)  # type: ignore[misc]
+        self.robot = type("Joints", (Joints,), members)  # type: ignore[misc]
         self._start = np.array(compiled.key_qpos[0] if compiled.nkey else compiled.qpos0)
         self._arguments = (path, substeps)
 
     def __reduce__(self) -> tuple[type[Mjcf], tuple[str, int | None]]:
         return Mjcf, self._arguments
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Near the first keyframe, or the pose the file is written in; at rest."""
-        layout = self.body.layout  # type: ignore[attr-defined]
+        layout = self.robot.layout  # type: ignore[attr-defined]
         pose = self._start.copy()
         jitter = random.uniform(-_JITTER, _JITTER, len(pose))
         low, high = layout.middle - layout.half, layout.middle + layout.half
@@ -163,11 +163,11 @@ class Mjcf(Task):
         pose[layout.limited] = np.clip(pose[layout.limited] + jitter[layout.limited], low, high)
         return pose, np.zeros(layout.speeds)
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """(n,) nothing."""
-        return np.zeros(len(body.qpos))
+        return np.zeros(len(robot.qpos))
 
-    def success(self, body: Any) -> None:
+    def success(self, robot: Any) -> None:
         """There is none."""
 
 

@@ -31,11 +31,11 @@ class ObservationBuilder:
     ) -> None:
         if proprioception and pixels is None:
             raise UsageError("proprioception=True says what is observed beside pixels; give pixels=(H, W)")
-        self.bound = task.body.observation_bound  # (D,)
+        self.bound = task.robot.observation_limit  # (D,)
         self._low = self._high = np.empty(
             (0, len(self.bound))
         )  # (n, D) the bound of every number of every lane
-        self._goal_bound = task.goal_bound if isinstance(task, GoalTask) else None
+        self._goal_bound = task.goal_limit if isinstance(task, GoalTask) else None
         self._eye = None if pixels is None else Renderer(model, camera, pixels, soft=False)
         self._proprioception = proprioception
         self.backend = None if self._eye is None else self._eye.open()  # who draws what is observed

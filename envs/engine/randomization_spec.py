@@ -24,7 +24,7 @@ def validate_spec(rule: Any, factors: Mapping[str, RandomizedParameter]) -> Rule
     if isinstance(rule, str) and rule in _NAMED:
         return dict.fromkeys(factors, rule)
     if not isinstance(rule, Mapping):
-        raise UsageError(f"expected variations 'train', 'test' or a dict by name, got {rule!r}")
+        raise UsageError(f"expected randomization 'train', 'test' or a dict by name, got {rule!r}")
     for name in rule:
         if name not in factors:
             raise unknown_name_error("variation", name, factors)

@@ -48,9 +48,9 @@ class RandomizedParameter:
         }
 
 
-def factors_of(body: type[Robot], model: Any) -> dict[str, RandomizedParameter]:
+def factors_of(robot: type[Robot], model: Any) -> dict[str, RandomizedParameter]:
     """The factors that change anything for this model, by name; always in the same order."""
-    return {factor.name: factor for factor in (*_physics(body, model), *_senses(), *_looks(model))}
+    return {factor.name: factor for factor in (*_physics(robot, model), *_senses(), *_looks(model))}
 
 
 def scaled_mass(name: str, bodies: Any, about: str) -> RandomizedParameter:
@@ -61,11 +61,11 @@ def scaled_mass(name: str, bodies: Any, about: str) -> RandomizedParameter:
     )
 
 
-def _physics(body: type[Robot], model: Any) -> Iterator[RandomizedParameter]:
+def _physics(robot: type[Robot], model: Any) -> Iterator[RandomizedParameter]:
     every = slice(None)
     if (model.body_mass > 0).any() and model.nv:
         yield scaled_mass("link_mass", every, "mass and inertia of everything that moves")
-    for name, links in body.parts.items():
+    for name, links in robot.mass_groups.items():
         numbers = [model.body(link).id for link in links]
         yield scaled_mass(f"{name}_mass", numbers, f"mass and inertia of the {name}")
     if _touching(model) or model.dof_frictionloss.any() or model.tendon_frictionloss.any():
@@ -116,7 +116,7 @@ def _looks(model: Any) -> Iterator[RandomizedParameter]:
     ) -> RandomizedParameter:
         return RandomizedParameter(name, unit, nominal, (train,), test, about, look=True)
 
-    yield look("colour_hue", "degrees", 0, (-30, 30), ((-180, -60), (60, 180)), "turn of all colours")
+    yield look("color_hue", "degrees", 0, (-30, 30), ((-180, -60), (60, 180)), "turn of all colours")
     yield look("light", TIMES, 1, (0.8, 1.2), ((0.4, 0.65), (1.35, 1.8)), "brightness of all lamps")
     yield look("camera_zoom", TIMES, 1, (0.95, 1.05), ((0.7, 0.9), (1.1, 1.3)), "focal length")
     yield look("camera_roll", "degrees", 0, (-5, 5), ((-30, -10), (10, 30)), "turn about the line of sight")

@@ -40,7 +40,7 @@ class RenderManager:
         """(H, W, 3) uint8; None unless the mode is "rgb_array"."""
         if self.mode != "rgb_array":
             return None
-        look = next(iter(self._simulation.variations.looks([lane])))
+        look = next(iter(self._simulation.randomization.looks([lane])))
         return self._renderer.frame(self._simulation.batch.state[lane], self._goal(lane), look)
 
     def update(self, lane: int = 0) -> None:

@@ -164,9 +164,9 @@ def add_marker(scene: Any, marker: Marker) -> None:
     size[: len(marker.size)] = marker.size
     rotation = np.eye(3) if marker.rotation is None else marker.rotation
     shape = getattr(mujoco.mjtGeom, f"mjGEOM_{marker.shape.upper()}")
-    colour = np.asarray(marker.colour, np.float32)
+    color = np.asarray(marker.color, np.float32)
     geom = scene.geoms[scene.ngeom]
-    mujoco.mjv_initGeom(geom, shape, size, marker.position, rotation.reshape(-1), colour)
+    mujoco.mjv_initGeom(geom, shape, size, marker.position, rotation.reshape(-1), color)
     geom.transparent = 1
     geom.castshadow = 0
     scene.ngeom += 1

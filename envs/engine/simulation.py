@@ -31,7 +31,7 @@ class StepResult(NamedTuple):
     reward: np.ndarray  # (n,) float64
     terminated: np.ndarray  # (n,) bool
     success: np.ndarray | None  # (n,) bool, of a task that can succeed
-    failure: np.ndarray  # (n,) bool: the physics broke; the lane stands where it was before the step
+    physics_error: np.ndarray  # (n,) bool: the physics broke; the lane stands where it was before the step
 
 
 class Simulation:
@@ -45,7 +45,7 @@ class Simulation:
         pixels: Sequence[int] | None = None,
         proprioception: bool = False,
         camera: str | None = None,
-        variations: Any = None,
+        randomization: Any = None,
         substeps: int | None = None,
     ) -> None:
         mujoco = load_mujoco()
@@ -57,23 +57,23 @@ class Simulation:
             raise UsageError(f"substeps is {substeps}; expected 1 or more physics steps a control step")
         check_declared(task)
         self.task = task
-        self.substeps = substeps or task.body.substeps  # physics steps per control step
+        self.substeps = substeps or task.robot.substeps  # physics steps per control step
         self.num_envs = num_envs
-        self.model = load_model(task.body.model)
+        self.model = load_model(task.robot.model)
         if self.model.nu == 0:
             raise UsageError(
-                f"{task.body.model} has no actuators: a robot that learns needs one <actuator> or more"
+                f"{task.robot.model} has no actuators: a robot that learns needs one <actuator> or more"
             )
         dry_run(task, self.model)
         self.batch = Batch(self.model, num_envs, nthread)
-        self.body = task.body(self.batch)
-        self.known: dict[Any, Any] | None = None  # as the body's: the same answers, for as long
-        self.variations = DomainRandomization(task.body, self.model, self.batch, variations)
+        self.robot = task.robot(self.batch)
+        self.step_cache: dict[Any, Any] | None = None  # as the body's: the same answers, for as long
+        self.randomization = DomainRandomization(task.robot, self.model, self.batch, randomization)
         self.control_step = self.substeps * self.model.opt.timestep  # [s]
         self.generators: list[np.random.Generator | None] = [None] * num_envs
 
         stages = {"none": "mjSTAGE_NONE", "position": "mjSTAGE_POS", "velocity": "mjSTAGE_VEL"}
-        self._stage = int(getattr(mujoco.mjtStage, stages[task.body.stage]))
+        self._stage = int(getattr(mujoco.mjtStage, stages[task.robot.forward_stage]))
         self._simulation_error = SimulationError
         self._control = self.batch.bind("ctrl")  # (n, nu)
         limited = self.model.actuator_ctrllimited.astype(bool)
@@ -91,13 +91,13 @@ class Simulation:
         self._sensed: slice | None = None  # where in the observation the achieved goal is
         if isinstance(task, GoalTask):
             if type(task).achieved is GoalTask.achieved:
-                self._sensed = task.sensed
+                self._sensed = task.achieved_slice
                 if self._sensed is None:
                     raise UsageError(
                         f"the goal task {type(task).__name__} does not tell what is achieved; expected "
-                        "achieved(body), or sensed = slice(...) of the observation"
+                        "achieved(robot), or achieved_slice = slice(...) of the observation"
                     )
-            self._goal = np.zeros((num_envs, len(task.goal_bound)), np.float32)
+            self._goal = np.zeros((num_envs, len(task.goal_limit)), np.float32)
 
     # --- spaces
 
@@ -127,18 +127,18 @@ class Simulation:
         self.batch.reset(ids, stage=0)
         for lane in ids:
             random = self.generator(lane)
-            if self.variations.active:
-                self.variations.begin(lane, random)
-            self.body.qpos[lane], self.body.qvel[lane] = self.task.start(random)
+            if self.randomization.active:
+                self.randomization.begin(lane, random)
+            self.robot.qpos[lane], self.robot.qvel[lane] = self.task.sample_initial_state(random)
             if self._goal is not None:
-                self._goal[lane] = self.task.draw_goal(random)  # type: ignore[attr-defined]
+                self._goal[lane] = self.task.sample_goal(random)  # type: ignore[attr-defined]
         self._settle(ids)
-        if self.variations.active:
-            self.variations.sense(ids)
+        if self.randomization.active:
+            self.randomization.sense(ids)
 
     def _settle(self, ids: np.ndarray) -> None:
         """Make what the body reads agree with state rows just written."""
-        self.known = self.body.known = None
+        self.step_cache = self.robot.step_cache = None
         if self._stage:
             self.batch.forward(ids, self._stage)
 
@@ -146,17 +146,17 @@ class Simulation:
         """Advance lanes `ids` (all without) by one control step; `action` is (n, nu), checked and float."""
         self._action[...] = action
         action = np.minimum(np.maximum(self._action, _LEAST, out=self._action), _MOST, out=self._action)
-        if self.variations.active:
-            action = self.variations.acted(action, ids)
+        if self.randomization.active:
+            action = self.randomization.acted(action, ids)
         control = self.control(action)
         if ids is None:
             self._control[...] = control
         else:
             self._control[ids] = control[ids]
-        failure = self._advance(ids)
-        if self.variations.active:
-            self.variations.sense(np.arange(self.num_envs) if ids is None else ids)
-        return self._judge(action, failure)
+        physics_error = self._advance(ids)
+        if self.randomization.active:
+            self.randomization.sense(np.arange(self.num_envs) if ids is None else ids)
+        return self._judge(action, physics_error)
 
     def control(self, action: np.ndarray) -> np.ndarray:
         """What actions (n, A) within [-1, 1] are to the actuators, each in its own unit."""
@@ -178,35 +178,35 @@ class Simulation:
         ):  # one piece of memory: quicker than a part
             broken = np.flatnonzero(~np.isfinite(self._moving).all(axis=1))
             reasons = dict.fromkeys(map(int, broken), physics_errors.NOT_FINITE) | reasons
-        failure = np.zeros(self.num_envs, bool)
+        physics_error = np.zeros(self.num_envs, bool)
         if reasons:
             lanes = np.array(sorted(reasons))
-            failure[lanes] = True
+            physics_error[lanes] = True
             self.batch.state[lanes] = self._before[lanes]
             spoilt = lanes[~np.isfinite(self._before[lanes]).all(axis=1)]
             if spoilt.size:  # by somebody who wrote into the state between two steps
                 self.batch.reset(spoilt, stage=0)
             self._settle(lanes)
             self._mishaps.tell(reasons, self._before[:, 0])
-        return failure
+        return physics_error
 
-    def _judge(self, action: np.ndarray, failure: np.ndarray) -> StepResult:
+    def _judge(self, action: np.ndarray, physics_error: np.ndarray) -> StepResult:
         task: Any = self.task
-        self.known = self.body.known = {}
+        self.step_cache = self.robot.step_cache = {}
         if self._goal is not None:
-            reward, success = task.judged(self._achieved(), self._goal)
+            reward, success = task.reward_and_success(self._achieved(), self._goal)
         else:
-            reward, success = task.reward(self.body, action), task.success(self.body)
-        terminated = task.terminated(self.body)
-        if np.count_nonzero(failure):
+            reward, success = task.reward(self.robot, action), task.success(self.robot)
+        terminated = task.terminated(self.robot)
+        if np.count_nonzero(physics_error):
             reward = np.where(np.isfinite(reward), reward, 0.0)
-            terminated = terminated & ~failure
-        return StepResult(reward, terminated, success, failure)
+            terminated = terminated & ~physics_error
+        return StepResult(reward, terminated, success, physics_error)
 
     def success(self) -> np.ndarray | None:
         """(n,) bool: the wish is fulfilled right now; None where there is no wish."""
         task: Any = self.task
-        return task.success(self.body) if self._goal is None else task.reached(self._achieved(), self._goal)
+        return task.success(self.robot) if self._goal is None else task.is_success(self._achieved(), self._goal)
 
     @cached_per_step
     def _achieved(self) -> np.ndarray:
@@ -214,27 +214,27 @@ class Simulation:
         task: Any = self.task
         if self._sensed is not None:
             return self._held()[:, self._sensed]
-        return within(task.achieved(self.body), -task.goal_bound, task.goal_bound)
+        return within(task.achieved(self.robot), -task.goal_limit, task.goal_limit)
 
     @cached_per_step
     def _held(self) -> np.ndarray:
         """(n, D) float32: what the bodies sense, without noise."""
-        return self.senses.held(self.body.observation())
+        return self.senses.held(self.robot.observation())
 
     def observation(self, lanes: np.ndarray | None = None) -> Observation:
         """What the lanes (all without) observe now: fresh arrays."""
         rows, goals = self._rows, None
         if self._goal is not None:
             goals = self._achieved().copy(), self._goal.copy()
-        if self.variations.active:
-            numbers = self.senses.held(self.variations.sensed(self.body.observation()))
+        if self.randomization.active:
+            numbers = self.senses.held(self.randomization.sensed(self.robot.observation()))
         else:
             numbers = self._held()
-        self.known = self.body.known = None  # the step is over: whoever asks now may have moved the lanes
+        self.step_cache = self.robot.step_cache = None  # the step is over: whoever asks now may have moved the lanes
         if lanes is not None:
             numbers, rows = numbers[lanes], rows[lanes]
             goals = None if goals is None else (goals[0][lanes], goals[1][lanes])
-        return self.senses.observe(numbers, rows, self.variations.looks(lanes), goals)
+        return self.senses.observe(numbers, rows, self.randomization.looks(lanes), goals)
 
     def goal(self, lane: int) -> np.ndarray:
         """The goal (G,) of a lane of a goal task."""
@@ -243,15 +243,15 @@ class Simulation:
 
     # --- truth
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Privileged quantities by name, (n, k) float64."""
-        return self.body.state()
+        return self.robot.privileged_state()
 
-    def physics(self) -> np.ndarray:
+    def get_physics_state(self) -> np.ndarray:
         """(n, P) float64: the complete physics of each lane."""
         return self.batch.state.copy()
 
-    def restore(self, physics: np.ndarray, ids: Any = None, goal: np.ndarray | None = None) -> np.ndarray:
+    def set_physics_state(self, physics: np.ndarray, ids: Any = None, goal: np.ndarray | None = None) -> np.ndarray:
         """Put lanes `ids` into physics rows (m, P), with goals (m, G) if given; the sorted ids (m,)."""
         lanes = np.arange(self.num_envs) if ids is None else np.asarray(ids)
         order = _checked_order(lanes, self.num_envs)
@@ -264,7 +264,7 @@ class Simulation:
             self._set_goal(lanes, goal)
         self.batch.state[lanes] = rows
         self.batch.warning[lanes] = 0
-        self.variations.quiet(lanes)
+        self.randomization.quiet(lanes)
         self._settle(lanes[order])
         return lanes[order]
 
@@ -282,15 +282,15 @@ class Simulation:
         if not isinstance(self.task, GoalTask):
             raise UsageError(f"the task {type(self.task).__name__} has no goals")
         goals = np.asarray(goal, np.float64)
-        if goals.ndim != 2 or goals.shape[1] != len(self.task.goal_bound) or not np.isfinite(goals).all():
+        if goals.ndim != 2 or goals.shape[1] != len(self.task.goal_limit) or not np.isfinite(goals).all():
             raise UsageError(
-                f"expected finite goals of shape (m, {len(self.task.goal_bound)}), got {goals.shape}"
+                f"expected finite goals of shape (m, {len(self.task.goal_limit)}), got {goals.shape}"
             )
-        scratch = self._at_rest(self.task.pose_at(goals))
-        body = self.task.body(scratch)
+        scratch = self._at_rest(self.task.goal_pose(goals))
+        robot = self.task.robot(scratch)
         scratch.forward(stage=self._stage)
-        looks = repeat({}) if lanes is None else self.variations.looks(lanes)
-        return self.senses.observe(self.senses.held(body.observation()), scratch.state, looks, None)
+        looks = repeat({}) if lanes is None else self.randomization.looks(lanes)
+        return self.senses.observe(self.senses.held(robot.observation()), scratch.state, looks, None)
 
     def physics_from_observation(self, observation: np.ndarray) -> np.ndarray | None:
         """(m, P): the physics of a body at rest in the poses that observations (m, D) tell; None if they do not."""
@@ -299,7 +299,7 @@ class Simulation:
             raise UsageError(
                 f"expected finite observations of shape (m, {len(self.senses.bound)}), got {seen.shape}"
             )
-        pose = self.task.body.pose(seen)
+        pose = self.task.robot.pose(seen)
         return None if pose is None else self._at_rest(pose).state.copy()
 
     def _at_rest(self, pose: np.ndarray) -> Any:
@@ -315,9 +315,9 @@ class Simulation:
     def get_checkpoint(self) -> dict[str, Any]:
         """Everything that decides the future of the physics and the goals."""
         return {
-            "physics": self.physics(),
+            "physics": self.get_physics_state(),
             "goal": None if self._goal is None else self._goal.copy(),
-            "variations": self.variations.get_checkpoint(),
+            "randomization": self.randomization.get_checkpoint(),
             "generators": [generator_state(self.generator(lane)) for lane in range(self.num_envs)],
         }
 
@@ -327,9 +327,9 @@ class Simulation:
             raise UsageError(
                 f"the checkpoint has {len(tree['generators'])} lanes, these envs {self.num_envs}"
             )
-        self.variations.become(tree["variations"])
-        self.restore(tree["physics"], goal=tree["goal"])
-        self.variations.set_checkpoint(tree["variations"])
+        self.randomization.become(tree["randomization"])
+        self.set_physics_state(tree["physics"], goal=tree["goal"])
+        self.randomization.set_checkpoint(tree["randomization"])
         for lane, state in enumerate(tree["generators"]):
             restore_generator(self.generator(lane), state)
 

@@ -21,7 +21,7 @@ class MujocoEnv(gymnasium.Env):
     """One lane of a task. Time limits are Gymnasium's TimeLimit wrapper's business.
 
     `task` is a Task, a subclass of it, or "module:Name". When the physics breaks the episode is truncated and
-    `info["failure"]` is true.
+    `info["physics_error"]` is true.
     """
 
     metadata = {"render_modes": ["human", "rgb_array"]}  # noqa: RUF012
@@ -34,7 +34,7 @@ class MujocoEnv(gymnasium.Env):
         render_size: tuple[int, int] = (480, 480),
         pixels: tuple[int, int] | None = None,
         proprioception: bool = False,
-        variations: Any = None,
+        randomization: Any = None,
         substeps: int | None = None,
     ) -> None:
         self._arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
@@ -45,7 +45,7 @@ class MujocoEnv(gymnasium.Env):
             pixels=pixels,
             proprioception=proprioception,
             camera=camera,
-            variations=variations,
+            randomization=randomization,
             substeps=substeps,
         )
         self.render_mode = render_mode
@@ -63,13 +63,13 @@ class MujocoEnv(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin a new episode; `options["variations"]` is the new rule for this and all later ones."""
+        """Begin a new episode; `options["randomization"]` is the new rule for this and all later ones."""
         super().reset(seed=seed)
-        unknown = set(options or {}) - {"variations"}
+        unknown = set(options or {}) - {"randomization"}
         if unknown:
-            raise UsageError(f"unknown reset options: {', '.join(sorted(unknown))}; there are: variations")
-        if "variations" in (options or {}):
-            self.simulation.variations.ask((options or {})["variations"], np.ones(1, bool))
+            raise UsageError(f"unknown reset options: {', '.join(sorted(unknown))}; there are: randomization")
+        if "randomization" in (options or {}):
+            self.simulation.randomization.ask((options or {})["randomization"], np.ones(1, bool))
         self.simulation.generators[0] = self.np_random
         self.simulation.reset(np.zeros(1, np.int64))
         self._begun = True
@@ -81,11 +81,11 @@ class MujocoEnv(gymnasium.Env):
         if not self._begun:
             raise UsageError("step() was called before reset()")
         outcome = self.simulation.step(checked_action(action, self.action_space.shape)[None])
-        failure = bool(outcome.failure[0])
+        physics_error = bool(outcome.physics_error[0])
         self._show.update()
         terminated = bool(outcome.terminated[0])
-        info = _info(outcome.success, failure)
-        return self.observation(), float(outcome.reward[0]), terminated, failure, info
+        info = _info(outcome.success, physics_error)
+        return self.observation(), float(outcome.reward[0]), terminated, physics_error, info
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """A frame (H, W, 3) uint8; None unless render_mode is "rgb_array"."""
@@ -118,9 +118,9 @@ class MujocoEnv(gymnasium.Env):
         self._begun, self.spec = state["begun"], state["spec"]
 
 
-def _info(success: np.ndarray | None, failure: bool) -> dict[str, Any]:
+def _info(success: np.ndarray | None, physics_error: bool) -> dict[str, Any]:
     known = {} if success is None else {"is_success": bool(success[0])}
-    return known | {"failure": failure}
+    return known | {"physics_error": physics_error}
 
 
 class MujocoGoalEnv(MujocoEnv):

@@ -24,7 +24,7 @@ def cached_per_step(method: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
 
     @wraps(method)
     def answer(asked: Any) -> Answer:
-        known = asked.known
+        known = asked.step_cache
         if known is None:
             return method(asked)
         if method not in known:
@@ -42,7 +42,7 @@ class Marker:
     position: np.ndarray  # (3,) [m]
     size: tuple[float, ...]  # [m]
     rotation: np.ndarray | None = None  # (3, 3)
-    colour: tuple[float, float, float, float] = (0.25, 0.85, 0.45, 0.3)
+    color: tuple[float, float, float, float] = (0.25, 0.85, 0.45, 0.3)
 
     @classmethod
     def rod(cls, start: np.ndarray, end: np.ndarray, radius: float) -> Marker:
@@ -65,21 +65,21 @@ class Robot(ABC):
 
     model: ClassVar[str]  # MJCF inside robossl.assets
     substeps: ClassVar[int]  # physics steps per control step
-    stage: ClassVar[str] = "none"  # derived fields to be current after a step: "none", "position", "velocity"
-    parts: ClassVar[dict[str, tuple[str, ...]]] = {}  # links by name, whose masses may vary by themselves
-    observation_bound: ClassVar[np.ndarray]  # (D,) the observation lies in [-bound, bound]
+    forward_stage: ClassVar[str] = "none"  # derived fields to be current after a step: "none", "position", "velocity"
+    mass_groups: ClassVar[dict[str, tuple[str, ...]]] = {}  # links by name, whose masses may vary by themselves
+    observation_limit: ClassVar[np.ndarray]  # (D,) the observation lies in [-bound, bound]
 
     def __init__(self, batch: Any) -> None:
         self.qpos = batch.bind("qpos")  # (n, nq) live
         self.qvel = batch.bind("qvel")  # (n, nv) live
-        self.known: dict[Any, Any] | None = None  # answers to `once` methods, from a step to its observation
+        self.step_cache: dict[Any, Any] | None = None  # answers to `once` methods, from a step to its observation
 
     @abstractmethod
     def observation(self) -> np.ndarray:
         """(n, D): what the robot senses, about unit scale; no goal in it."""
 
     @abstractmethod
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Physical truth by name, each (n, k) in SI units, angles as cosine and sine; never shown to a model."""
 
     @classmethod
@@ -94,24 +94,24 @@ class Robot(ABC):
 class Task(ABC):
     """What is wished of a body: where a life starts, what is good, when it is over."""
 
-    body: ClassVar[type[Robot]]
+    robot: ClassVar[type[Robot]]
     max_episode_steps: ClassVar[int]
 
     @abstractmethod
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """The pose in which one lane begins."""
 
     @abstractmethod
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """(n,) in [0, 1] for being where the body is now, having done action (n, A)."""
 
     @abstractmethod
-    def success(self, body: Any) -> np.ndarray | None:
+    def success(self, robot: Any) -> np.ndarray | None:
         """(n,) bool: the wish is fulfilled right now; None where there is no wish."""
 
-    def terminated(self, body: Any) -> np.ndarray:
+    def terminated(self, robot: Any) -> np.ndarray:
         """(n,) bool: a true ending, after which nothing follows; none unless a task says so."""
-        return np.zeros(len(body.qpos), bool)
+        return np.zeros(len(robot.qpos), bool)
 
 
 def to_column_major(goal: np.ndarray) -> np.ndarray:
@@ -122,41 +122,41 @@ def to_column_major(goal: np.ndarray) -> np.ndarray:
 class GoalTask(Task):
     """A wish that can be pointed at: a goal vector of G numbers, drawn anew for every life."""
 
-    goal_bound: ClassVar[np.ndarray]  # (G,) goals lie in [-bound, bound]
-    sensed: ClassVar[slice | None] = None  # columns of the observation that are the achieved goal, if any
+    goal_limit: ClassVar[np.ndarray]  # (G,) goals lie in [-bound, bound]
+    achieved_slice: ClassVar[slice | None] = None  # columns of the observation that are the achieved goal, if any
 
     @abstractmethod
-    def draw_goal(self, random: np.random.Generator) -> np.ndarray:
+    def sample_goal(self, random: np.random.Generator) -> np.ndarray:
         """One goal (G,)."""
 
-    def achieved(self, body: Any) -> np.ndarray:
+    def achieved(self, robot: Any) -> np.ndarray:
         """(n, G): the goal that would be fulfilled right now; a task that does not say `sensed` says it here."""
-        return body.observation()[:, self.sensed]
+        return robot.observation()[:, self.achieved_slice]
 
     @abstractmethod
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """(...,) in [0, 1] for goals (..., G); any number of leading axes."""
 
     @abstractmethod
-    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    def is_success(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """(...,) bool for goals (..., G)."""
 
-    def judged(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def reward_and_success(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`goal_reward` and `reached` at once; a task whose two share their work does it here."""
-        return self.goal_reward(achieved, desired), self.reached(achieved, desired)
+        return self.goal_reward(achieved, desired), self.is_success(achieved, desired)
 
     @abstractmethod
-    def pose_at(self, goal: np.ndarray) -> np.ndarray:
+    def goal_pose(self, goal: np.ndarray) -> np.ndarray:
         """(m, nq): a pose in which goals (m, G) are fulfilled."""
 
     def markers(self, goal: np.ndarray) -> list[Marker]:
         """How goal (G,) is drawn."""
         return []
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """Not asked of a goal task: its reward is `goal_reward`."""
         raise NotImplementedError("a goal task is rewarded by goal_reward")
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """Not asked of a goal task: its success is `reached`."""
         raise NotImplementedError("a goal task is fulfilled when it is reached")

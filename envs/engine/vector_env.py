@@ -25,11 +25,11 @@ class MujocoVectorEnv(VectorEnv):
     """`num_envs` lanes of a task on `mujoco.batch.Batch`, a pool of `nthread` threads (0: all CPUs).
 
     `task` is a Task, a subclass of it, or "module:Name". An episode is truncated after `max_episode_steps`
-    (None: never) and when the physics of its lane breaks, which `infos["failure"]` tells. Autoreset,
+    (None: never) and when the physics of its lane breaks, which `infos["physics_error"]` tells. Autoreset,
     rewards, infos and seeds are those of `SyncVectorEnv` over the single env, to the bit. With `pixels` =
-    (H, W) the observation is a picture, with `proprioception` also the numbers; see `Senses`. `variations`
+    (H, W) the observation is a picture, with `proprioception` also the numbers; see `Senses`. `randomization`
     ("train", "test", or by factor a value, a span or one of these words; a list for each its own) says in
-    which worlds the lanes live; see `factors`. `substeps` physics steps make a control step, instead of as many as
+    which worlds the lanes live; see `randomized_parameters`. `substeps` physics steps make a control step, instead of as many as
     the body asks for: pictures tell little of an action that has hardly begun.
     """
 
@@ -50,7 +50,7 @@ class MujocoVectorEnv(VectorEnv):
         render_size: tuple[int, int] = (480, 480),
         pixels: tuple[int, int] | None = None,
         proprioception: bool = False,
-        variations: Any = None,
+        randomization: Any = None,
         substeps: int | None = None,
     ) -> None:
         self._arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
@@ -61,7 +61,7 @@ class MujocoVectorEnv(VectorEnv):
             pixels=pixels,
             proprioception=proprioception,
             camera=camera,
-            variations=variations,
+            randomization=randomization,
             substeps=substeps,
         )
         self.num_envs = num_envs
@@ -95,12 +95,12 @@ class MujocoVectorEnv(VectorEnv):
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin new episodes, in the lanes of `options["reset_mask"]` (n,) bool or in all.
 
-        `options["variations"]` is the new rule of those lanes, for this and all later episodes.
+        `options["randomization"]` is the new rule of those lanes, for this and all later episodes.
         An int seeds lane i with seed + i; a list seeds each lane; None lets every lane's generator go on.
         """
         chosen = self._reset_mask(options)
-        if "variations" in (options or {}):
-            self.simulation.variations.ask((options or {})["variations"], chosen)
+        if "randomization" in (options or {}):
+            self.simulation.randomization.ask((options or {})["randomization"], chosen)
         for lane, lane_seed in enumerate(self._seeds(seed)):
             if lane_seed is not None and chosen[lane]:
                 self.simulation.seed(lane, lane_seed)
@@ -143,12 +143,12 @@ class MujocoVectorEnv(VectorEnv):
         if not ended.any():
             return self._returned(outcome, truncated, self._infos(None, outcome))
         final = self._infos(ended, outcome)
-        self._final_truth = {name: value.copy() for name, value in self.state().items()}, self.physics()
+        self._final_truth = {name: value.copy() for name, value in self.privileged_state().items()}, self.get_physics_state()
         infos: dict[str, Any] = {"final_obs": self._one_by_one(ended), "_final_obs": ended.copy()}
         infos |= {"final_info": final, "_final_info": ended.copy()}
         self._restart(ended)
         alive = StepResult(
-            outcome.reward, outcome.terminated, self.simulation.success(), outcome.failure & ~ended
+            outcome.reward, outcome.terminated, self.simulation.success(), outcome.physics_error & ~ended
         )
         infos |= self._infos(None, alive)
         return self.observation(), outcome.reward, outcome.terminated, truncated, infos
@@ -167,7 +167,7 @@ class MujocoVectorEnv(VectorEnv):
         """Step lanes `ids` and note which episodes end; (n,) truncations beside the outcome."""
         outcome = self.simulation.step(actions, ids)
         self._clock += 1
-        truncated = outcome.failure.copy()
+        truncated = outcome.physics_error.copy()
         if self._clock >= self._due:
             truncated |= self._clock - self._born >= self._limit
         self._over = outcome.terminated | truncated
@@ -191,14 +191,14 @@ class MujocoVectorEnv(VectorEnv):
     def _infos(self, chosen: np.ndarray | None, outcome: StepResult | None = None) -> dict[str, Any]:
         """The infos of the chosen lanes (n,) bool (None: all); after a reset without an outcome."""
         success = self.simulation.success() if outcome is None else outcome.success
-        failure = np.zeros(self.num_envs, bool) if outcome is None else outcome.failure
+        physics_error = np.zeros(self.num_envs, bool) if outcome is None else outcome.physics_error
         if chosen is None:
             told = {} if success is None else {"is_success": success, "_is_success": self._all.copy()}
-            told["failure"], told["_failure"] = failure, self._all.copy()
+            told["physics_error"], told["_physics_error"] = physics_error, self._all.copy()
             return told
         mask = chosen
         infos = {} if success is None else {"is_success": success & mask, "_is_success": mask.copy()}
-        return infos | {"failure": failure & mask, "_failure": mask.copy()}
+        return infos | {"physics_error": physics_error & mask, "_physics_error": mask.copy()}
 
     def _one_by_one(self, chosen: np.ndarray) -> np.ndarray:
         """(n,) objects: the observation of each chosen lane by itself, None elsewhere."""
@@ -220,10 +220,10 @@ class MujocoVectorEnv(VectorEnv):
         return seeds
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
-        unknown = set(options or {}) - {"reset_mask", "variations"}
+        unknown = set(options or {}) - {"reset_mask", "randomization"}
         if unknown:
             words = ", ".join(sorted(unknown))
-            raise UsageError(f"unknown reset options: {words}; there are: reset_mask, variations")
+            raise UsageError(f"unknown reset options: {words}; there are: reset_mask, randomization")
         mask = (options or {}).get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, bool)
@@ -260,28 +260,28 @@ class MujocoVectorEnv(VectorEnv):
         """Rewards (...,) of achieved and desired goals (..., G), as hindsight replay asks for them."""
         return compute_reward(self.simulation.task, achieved, desired)
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Privileged quantities by name, each (n, k) float64."""
-        return self.simulation.state()
+        return self.simulation.privileged_state()
 
-    def physics(self) -> np.ndarray:
+    def get_physics_state(self) -> np.ndarray:
         """(n, P) float64: the complete physics of each lane."""
-        return self.simulation.physics()
+        return self.simulation.get_physics_state()
 
     def final_state(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """`state()` and `physics()` where lanes ended, before SAME_STEP reset them: of the last step that did."""
+        """`privileged_state()` and `get_physics_state()` where lanes ended, before SAME_STEP reset them: of the last step that did."""
         if self._final_truth is None:
             raise UsageError("no lane has ended and been reset within a step yet")
         return self._final_truth
 
-    def restore(
+    def set_physics_state(
         self, physics: np.ndarray, ids: np.ndarray | None = None, goal: np.ndarray | None = None
     ) -> Observation:
         """Put lanes `ids` (all without) into physics rows (m, P), with goals (m, G) if given.
 
         Their episodes begin there: no steps elapsed, nothing to reset. Returns the observation of all lanes.
         """
-        lanes = self.simulation.restore(physics, ids, goal)
+        lanes = self.simulation.set_physics_state(physics, ids, goal)
         self._begin(lanes)
         self._begun = True
         return self.observation()
@@ -293,14 +293,14 @@ class MujocoVectorEnv(VectorEnv):
         """
         return self.simulation.goal_observation(goal, lanes)
 
-    def variations(self) -> dict[str, np.ndarray]:
-        """(n,) by factor: in which world each lane lives; see `factors`."""
-        return self.simulation.variations.by_name()
+    def randomized_values(self) -> dict[str, np.ndarray]:
+        """(n,) by factor: in which world each lane lives; see `randomized_parameters`."""
+        return self.simulation.randomization.values_by_name()
 
     @property
-    def factors(self) -> dict[str, RandomizedParameter]:
+    def randomized_parameters(self) -> dict[str, RandomizedParameter]:
         """What may vary, by name: units, bounds, and the spans of "train" and "test"."""
-        return self.simulation.variations.factors
+        return self.simulation.randomization.randomized_parameters
 
     def physics_from_observation(self, observation: np.ndarray) -> np.ndarray | None:
         """(m, P): physics rows at rest in the poses that observations (m, D) tell, for `restore`.

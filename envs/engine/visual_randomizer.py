@@ -30,7 +30,7 @@ class VisualRandomizer:
             return
         self._worn = dict(look)
         model, nominal = self._model, self._nominal
-        turn = turned(look.get("colour_hue", 0.0))  # (3, 3)
+        turn = turned(look.get("color_hue", 0.0))  # (3, 3)
         for name in ("geom_rgba", "mat_rgba"):
             getattr(model, name)[:, :3] = np.clip(nominal[name][:, :3] @ turn.T, 0, 1)
         model.mat_texrepeat[:] = nominal["mat_texrepeat"] * look.get("texture_scale", 1.0)

@@ -81,7 +81,7 @@ class LeggedRobot(FloorContactRobot):
         joints = observation[:, 4 : 4 + len(cls.limits)]
         return np.concatenate([np.stack([*place, *turn], axis=1), joints], axis=1)
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Torso height [m], up and velocities in its frame, joints, their velocities, which feet touch (0, 1)."""
         joints = self.qpos[:, _FREE:]
         return {
@@ -148,22 +148,22 @@ def leg_bound(joints: int) -> np.ndarray:
 class LeggedTask(Task):
     """A life of ten seconds on the floor."""
 
-    body: ClassVar[type[LeggedRobot]]
+    robot: ClassVar[type[LeggedRobot]]
 
     def _leaning(self, random: np.random.Generator, joints: np.ndarray, lean: float, push: float) -> Pose:
         """Facing x in a pose (J,), leaning by about `lean` [rad], moved by about `push` [m/s, rad/s]."""
-        low, high = self.body.limits.T
+        low, high = self.robot.limits.T
         x, y = random.normal(0.0, lean / 2, 2)
         turn = np.array([1.0, x, y, 0.0]) / np.sqrt(1.0 + x * x + y * y)
-        qpos = self.body.grounded(turn, np.minimum(np.maximum(joints, low), high))
+        qpos = self.robot.grounded(turn, np.minimum(np.maximum(joints, low), high))
         return qpos, random.normal(0.0, push, 6 + len(joints))
 
     def _tumbled(self, roll: float, pitch: float, joints: np.ndarray) -> Pose:
         """Rolled, then pitched nose down by so much [rad] in a pose (J,), let go with one tip on the floor."""
         turn = turned(np.array([roll]), np.array([pitch]))[:, 0]
-        return self.body.grounded(turn, joints), np.zeros(6 + len(joints))
+        return self.robot.grounded(turn, joints), np.zeros(6 + len(joints))
 
 
-def standing_share(body: LeggedRobot, height: np.ndarray, tall: float, margin: float) -> np.ndarray:
+def standing_share(robot: LeggedRobot, height: np.ndarray, tall: float, margin: float) -> np.ndarray:
     """(n,) in [0, 1]: upright and `height` [m] at `tall` or above, falling over `margin` [m] below it."""
-    return tolerance(height, tall, np.inf, margin) * (1 + body.torso_upright()) / 2
+    return tolerance(height, tall, np.inf, margin) * (1 + robot.torso_upright()) / 2

@@ -92,7 +92,7 @@ class PlanarRobot(FloorContactRobot):
             [np.zeros_like(height), height, pitch, observation[:, 3 : 3 + _joints(cls)]], axis=1
         )
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Torso height [m] and pitch, joints, their velocities [m/s, rad/s], which feet stand on the floor (0, 1)."""
         pitch, joints = self.qpos[:, 2:3], self.qpos[:, _FREE:]
         return {
@@ -144,18 +144,18 @@ def runner_bound(joints: int) -> np.ndarray:
 class PlanarTask(Task):
     """A life of ten seconds on the track."""
 
-    body: ClassVar[type[PlanarRobot]]
+    robot: ClassVar[type[PlanarRobot]]
     max_episode_steps = 250  # 10 s
 
     def standing(self, random: np.random.Generator) -> Pose:
         """On its feet, every joint a little off, nearly still."""
-        joints = random.uniform(-0.1, 0.1, _joints(self.body))  # [rad]
-        low, high = self.body.limits.T
-        qpos = self.body.grounded(random.uniform(-0.05, 0.05), np.minimum(np.maximum(joints, low), high))
+        joints = random.uniform(-0.1, 0.1, _joints(self.robot))  # [rad]
+        low, high = self.robot.limits.T
+        qpos = self.robot.grounded(random.uniform(-0.05, 0.05), np.minimum(np.maximum(joints, low), high))
         return qpos, random.normal(0.0, 0.05, len(qpos))
 
     def fallen(self, random: np.random.Generator) -> Pose:
         """Any way round, every joint anywhere within its limits, let go with one tip on the floor."""
-        joints = random.uniform(*self.body.limits.T)
-        qpos = self.body.grounded(random.uniform(-np.pi, np.pi), joints)
+        joints = random.uniform(*self.robot.limits.T)
+        qpos = self.robot.grounded(random.uniform(-np.pi, np.pi), joints)
         return qpos, np.zeros(len(qpos))

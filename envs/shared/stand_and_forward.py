@@ -31,35 +31,35 @@ class StandingRobot(PlanarRobot):
 class StandTask(PlanarTask):
     """Get up from anywhere and stand."""
 
-    body: ClassVar[type[StandingRobot]]
+    robot: ClassVar[type[StandingRobot]]
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Dropped on the floor any way round."""
         return self.fallen(random)
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """How much it stands."""
-        return body.standing()
+        return robot.standing()
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """It stands."""
-        return body.stands()
+        return robot.stands()
 
 
 class ForwardTask(PlanarTask):
     """Move forward at `speed`, upright."""
 
-    body: ClassVar[type[StandingRobot]]
+    robot: ClassVar[type[StandingRobot]]
     speed: ClassVar[float]  # [m/s]
 
-    def start(self, random: np.random.Generator) -> Pose:
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Standing."""
         return self.standing(random)
 
-    def reward(self, body: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
         """Standing is worth a sixth, the speed the rest."""
-        return body.standing() * (1 + 5 * speed_reward(body.speed(), self.speed)) / 6
+        return robot.standing() * (1 + 5 * speed_reward(robot.speed(), self.speed)) / 6
 
-    def success(self, body: Any) -> np.ndarray:
+    def success(self, robot: Any) -> np.ndarray:
         """It stands, and moves at the wished speed."""
-        return body.stands() & (body.speed() >= self.speed)
+        return robot.stands() & (robot.speed() >= self.speed)

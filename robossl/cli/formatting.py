@@ -34,14 +34,14 @@ def _row(env: str) -> Row:
         observed = sum(math.prod(leaf.shape or (1,)) for leaf in leaves)
         return {
             "id": env,
-            "body": task.body.__name__,
+            "robot": task.robot.__name__,
             "goal": spaces.is_goal_space(made.single_observation_space),
             "observation": observed,
             "action": math.prod(made.single_action_space.shape or (1,)),
             "step_seconds": 1.0 / made.metadata["render_fps"],
             "max_episode_steps": spec.max_episode_steps,
             "about": (type(task).__doc__ or "").strip().split("\n")[0],
-            "variations": [factor.to_json() for factor in made.unwrapped.factors.values()],  # type: ignore[attr-defined]
+            "randomization": [factor.to_json() for factor in made.unwrapped.randomized_parameters.values()],  # type: ignore[attr-defined]
         }
     finally:
         made.close()
@@ -57,7 +57,7 @@ def table(found: list[Row]) -> str:
     width = max(len(row["id"]) for row in found)
     lines = []
     for row in found:
-        if "body" not in row:
+        if "robot" not in row:
             lines.append(f"{row['id']:{width}}  {row['about']}")
             continue
         facts = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,46 +15,68 @@ Tree = Any  # what core.files.save_tree can write
 
 @runtime_checkable
 class Policy(Protocol):
-    """What chooses actions for a batch of lanes."""
+    """A policy that acts in a batch of sub-environments."""
 
     def act(self, observation: Observation, explore: bool = True) -> Action:
-        """One action for each lane."""
+        """Return one action for each sub-environment; `explore=False` requests the deterministic action."""
 
     def reset(self, mask: np.ndarray | None = None) -> None:
-        """A new episode begins in the lanes of `mask` (n,) bool; in all of them without one."""
+        """Start new episodes in the sub-environments of `mask` (n,) bool; in all of them without a mask."""
 
 
+@runtime_checkable
 class Representation(Protocol):
-    """A frozen encoder with a version: what the world model publishes and agents adopt."""
+    """A frozen, versioned encoder: the world model publishes it, agents act on it."""
 
-    latent: int  # Z
-    version: int
+    latent_dim: int  # Z
+    version: int  # increases with each published version
 
     def encode(self, observation: Any) -> Any:
-        """z [..., Z] float32; arrays in, arrays out; tensors in, tensors out."""
+        """Return latents [..., Z] float32: arrays for array observations, tensors for tensors."""
 
 
 @runtime_checkable
 class Agent(Policy, Protocol):
-    """A mind: acts, learns, adopts a newer representation, is saved and loaded without pickle."""
+    """An agent that acts, learns, uses a representation, and is saved and loaded without pickle.
 
-    def learn(self, envs: Any, steps: int, progress: ProgressReporter | None = None) -> None:
-        """Act and learn for `steps` environment steps, all lanes together."""
+    A factory `make(envs, representation=None, seed=0, device="auto", **settings) -> Agent` creates agents; it also has
+    `load` (a class with this constructor and the classmethod below is a factory). The settings are JSON values.
+    """
+
+    def learn(
+        self,
+        envs: VectorEnv,
+        steps: int,
+        progress: ProgressReporter | None = None,
+        logger: MetricLogger | None = None,
+    ) -> None:
+        """Act in `envs` and learn for `steps` environment steps, summed over the sub-environments.
+
+        Args:
+            envs: The envs that the agent was created with.
+            steps: Environment steps of this call. Learning for N and then for M steps equals learning for N + M.
+            progress: Receives `update(count)` for every vector step.
+            logger: Receives training metrics over the environment steps of this agent, counted from its creation.
+        """
 
     def set_representation(self, representation: Representation) -> None:
-        """Go on with a newer version of the representation."""
+        """Switch to a newer version of the representation; agents that use none ignore the call."""
 
-    def reset_envs(self, envs: Any) -> None:
-        """The envs could not be taken up where they were: reset them before the next step."""
+    def reset_envs(self, envs: VectorEnv) -> None:
+        """Reset `envs` before the next step of `learn`, because their state could not be restored."""
 
     def save(self, folder: str | Path) -> None:
-        """Write the agent as JSON and safetensors."""
+        """Write the agent's own files (JSON and safetensors) into `folder`; the caller writes agent.json."""
+
+    @classmethod
+    def load(cls, folder: str | Path, envs: VectorEnv, device: str = "auto") -> Agent:
+        """Return the agent that `save` wrote, ready to act in `envs`."""
 
     def get_checkpoint(self) -> Tree:
-        """Everything needed to go on to the same bits."""
+        """Return everything that determines future actions and updates, except the state of `envs`."""
 
     def set_checkpoint(self, tree: Tree) -> None:
-        """Go on where `get_checkpoint` was."""
+        """Continue from `get_checkpoint`, to the same bits."""
 
 
 @runtime_checkable
@@ -71,13 +94,13 @@ class Checkpointable(Protocol):
 class PhysicsStateEnv(Protocol):
     """A vector env that knows the physical truth of its lanes."""
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         """Privileged quantities by name, each (n, k) float64; for probes, never shown to a model."""
 
-    def physics(self) -> np.ndarray:
+    def get_physics_state(self) -> np.ndarray:
         """(n, P) float64: the complete physics of each lane, enough to go on from there to the same bits."""
 
-    def restore(
+    def set_physics_state(
         self, physics: np.ndarray, ids: np.ndarray | None = None, goal: np.ndarray | None = None
     ) -> Observation:
         """Put lanes `ids` into recorded `physics` rows (m, P), with goals (m, G) where the task has them."""
@@ -88,7 +111,7 @@ class FinalStateEnv(Protocol):
     """A Physical vector env that resets within the step, and still knows how its lanes ended."""
 
     def final_state(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """`state()` and `physics()` at the end of the last step in which a lane ended, before any was reset."""
+        """`privileged_state()` and `get_physics_state()` at the end of the last step in which a lane ended, before any was reset."""
 
 
 @runtime_checkable
@@ -116,6 +139,20 @@ class ProgressReporter(Protocol):
 
     def close(self) -> None:
         """All phases are over."""
+
+
+class MetricLogger(Protocol):
+    """Destination of scalar metrics."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Write named values at an environment step."""
+
+
+class NullLogger:
+    """Logger without output."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Write nothing."""
 
 
 class NullProgress:

@@ -155,7 +155,7 @@ def success(life: Rollout) -> CheckResult:
 
 def physics(life: Rollout) -> CheckResult:
     """No simulation broke; of a native env, whose infos say so."""
-    broken = [moment for moment in life.steps if moment.info.get("failure")]
+    broken = [moment for moment in life.steps if moment.info.get("physics_error")]
     if not broken:
         return check_passed("physics", f"held for {len(life.steps)} steps of random actions")
     episodes = len({moment.episode for moment in life.moments})

@@ -38,7 +38,7 @@ def describe_stream(path: str | Path) -> dict[str, Any]:
         "lengths": stream.lengths.tolist(),
         "episode_rows": _figures(rows) if len(rows) else {},
         "splits": {n: {"episodes": len(stream.episodes(n)), "transitions": counts[n]} for n in SPLITS},
-        **{name: header.get(name) for name in ("policy", "seed", "backend", "variations", "versions")},
+        **{name: header.get(name) for name in ("policy", "seed", "backend", "randomization", "versions")},
         "format": header["format"],
         "id": stream.id,
         "chunks": len(archive.chunks),

@@ -30,7 +30,7 @@ def restore_env(stream: Stream, envs: VectorEnv, lane: Any, position: Any, ids: 
         where = f"row {position[blank[0]]} of lane {lane[blank[0]]}"
         raise UsageError(f"{where} has no physics: its lane was reset within the step that led there")
     spread = {n: np.broadcast_to(v, (len(lanes), *v.shape[1:])) for n, v in rows.items()}
-    return inner.restore(spread[_PHYSICS], lanes, spread.get(_GOAL))
+    return inner.set_physics_state(spread[_PHYSICS], lanes, spread.get(_GOAL))
 
 
 def _fitting(stream: Stream, envs: VectorEnv) -> PhysicsStateEnv:
@@ -40,16 +40,16 @@ def _fitting(stream: Stream, envs: VectorEnv) -> PhysicsStateEnv:
     inner = physical(envs)
     if inner is None:
         raise UsageError(f"{env_id(envs)} cannot be put into a recorded row: it does not know its physics")
-    expected, given = stream.schema[_PHYSICS].shape[0], inner.physics().shape[1]
+    expected, given = stream.schema[_PHYSICS].shape[0], inner.get_physics_state().shape[1]
     if expected != given:
         raise UsageError(
             f"{env_id(envs)} has {given} numbers of physics; "
             f"{stream.path} records {expected}, of {stream.header.get('env')}"
         )
     for facts, whose in ((stream.header, str(stream.path)), (env_metadata(envs), env_id(envs))):
-        if (facts.get("env_kwargs") or {}).get("variations"):
+        if (facts.get("env_kwargs") or {}).get("randomization"):
             raise UsageError(
-                f"{whose} has variations; a row tells where a lane was, not in which of the worlds"
+                f"{whose} has randomization; a row tells where a lane was, not in which of the worlds"
             )
     return inner
 

@@ -35,7 +35,7 @@ def write_header(folder: Path, schema: Schema, lanes: int, facts: dict[str, Any]
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty; a stream begins in a folder of its own")
     described = schema.to_json()
-    origin = {name: facts.get(name) for name in ("env", "seed", "policy", "variations")}
+    origin = {name: facts.get(name) for name in ("env", "seed", "policy", "randomization")}
     digest = hashlib.blake2b(json.dumps([described, lanes, origin], sort_keys=True).encode(), digest_size=8)
     header = {
         "format": FORMAT,

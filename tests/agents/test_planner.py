@@ -39,7 +39,7 @@ def test_every_goal_is_reached_in_a_world_that_is_known():
     assert attempt(envs, noise.RandomPolicy(envs.single_action_space, 12), seed=0).mean() < 0.2
 
 
-@pytest.mark.parametrize("config", [PRESETS["cpu"], dataclasses.replace(QUICK, colour=0.0, keep=0.0)])
+@pytest.mark.parametrize("config", [PRESETS["cpu"], dataclasses.replace(QUICK, color=0.0, keep=0.0)])
 def test_lanes_planned_together_are_planned_as_if_alone(config):
     envs = robossl.make("robossl/Reacher-v0", 8, 1)
     model = model_of(

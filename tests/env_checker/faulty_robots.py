@@ -7,7 +7,7 @@ import robossl.envs
 from robossl.envs.cartpole import CartPoleBalance
 
 
-class _Silent(CartPoleBalance.body):
+class _Silent(CartPoleBalance.robot):
     """A number that cannot be worked out once the pole leans."""
 
     def observation(self):
@@ -17,7 +17,7 @@ class _Silent(CartPoleBalance.body):
         return seen
 
 
-class _Crowd(CartPoleBalance.body):
+class _Crowd(CartPoleBalance.robot):
     """Every lane sees itself beside the others."""
 
     def observation(self):
@@ -25,7 +25,7 @@ class _Crowd(CartPoleBalance.body):
         return seen - seen.mean(axis=0)
 
 
-class _Tail(CartPoleBalance.body):
+class _Tail(CartPoleBalance.robot):
     """Every lane sees itself beside the last."""
 
     def observation(self):
@@ -34,22 +34,22 @@ class _Tail(CartPoleBalance.body):
 
 
 class Tail(CartPoleBalance):
-    body = _Tail
+    robot = _Tail
 
 
 class Together(CartPoleBalance):
     """It ends where others are there."""
 
-    def terminated(self, body):
-        return np.full(len(body.qpos), len(body.qpos) > 1)
+    def terminated(self, robot):
+        return np.full(len(robot.qpos), len(robot.qpos) > 1)
 
 
 class Silent(CartPoleBalance):
-    body = _Silent
+    robot = _Silent
 
 
 class Crowd(CartPoleBalance):
-    body = _Crowd
+    robot = _Crowd
 
 
 def register_bodies() -> None:

@@ -84,6 +84,6 @@ def test_physics_that_breaks_is_found(tmp_path: Path) -> None:
 def test_a_body_without_actuators_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "lame.xml"
     file.write_text(LAME)
-    monkeypatch.setattr(faulty_robots.Crowd.body, "model", str(file))
+    monkeypatch.setattr(faulty_robots.Crowd.robot, "model", str(file))
     with pytest.raises(UsageError, match="has no actuators"):
         registry.make_envs("bodies/Crowd-v0", 2)

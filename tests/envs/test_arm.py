@@ -22,13 +22,13 @@ def made(task: str = "ArmLift", lanes: int = 4, seed: int = 0):
 
 def test_with_no_action_arm_and_cube_stay_where_they_are() -> None:
     envs = made(lanes=8)
-    body = envs.simulation.body
-    joints, cube = body.qpos[:, :7].copy(), body.cube().copy()
+    robot = envs.simulation.robot
+    joints, cube = robot.qpos[:, :7].copy(), robot.cube().copy()
     for _ in range(50):
         *_, infos = envs.step(np.zeros((8, 8)))
-        assert not infos["failure"].any()
-    assert np.abs(body.qpos[:, :7] - joints).max() < 1e-3
-    assert np.abs(body.cube() - cube).max() < 1e-3
+        assert not infos["physics_error"].any()
+    assert np.abs(robot.qpos[:, :7] - joints).max() < 1e-3
+    assert np.abs(robot.cube() - cube).max() < 1e-3
     assert (envs.privileged_state()["table_contact"] == 1).all()
     assert (envs.privileged_state()["finger_contact"] == 0).all()
 
@@ -38,17 +38,17 @@ def test_hard_play_does_not_throw_the_cube_out_nor_the_arm_about(seconds: int) -
     """Full speed one way or the other, for half a second on average."""
     envs = gym.make_vec("robossl/ArmLift-v0", num_envs=16, max_episode_steps=10**6)
     envs.reset(seed=1)
-    random, body = np.random.default_rng(1), envs.simulation.body
+    random, robot = np.random.default_rng(1), envs.simulation.robot
     action = np.zeros((16, 8))
     for _ in range(25 * seconds):
         drawn = random.random((16, 8)) < 0.08
         action = np.where(drawn, np.sign(random.normal(size=(16, 8))), action)
         observation, *_, infos = envs.step(action)
         assert observation in envs.observation_space
-        assert not infos["failure"].any()
-        assert np.abs(body.qvel[:, :4]).max() < 2.175, "no faster than the machine may"
-        assert np.abs(body.qvel[:, 4:7]).max() < 10, "the wrist gives way where the arm strikes the table"
-        assert (np.abs(body.cube() - [0.5, 0.0, 0.3]) < [0.6, 0.8, 0.8]).all()
+        assert not infos["physics_error"].any()
+        assert np.abs(robot.qvel[:, :4]).max() < 2.175, "no faster than the machine may"
+        assert np.abs(robot.qvel[:, 4:7]).max() < 10, "the wrist gives way where the arm strikes the table"
+        assert (np.abs(robot.cube() - [0.5, 0.0, 0.3]) < [0.6, 0.8, 0.8]).all()
 
 
 def test_the_limits_are_those_of_the_machine() -> None:
@@ -62,16 +62,16 @@ def test_the_limits_are_those_of_the_machine() -> None:
 def test_the_joints_move_at_the_wished_speeds_without_rattling() -> None:
     """Three steps after any jump of the action, but where a limit stops them: within 0.1 rad/s, 19 times out of 20."""
     envs = made("ArmReach", lanes=16)
-    model, body, random = envs.simulation.model, envs.simulation.body, np.random.default_rng(0)
+    model, robot, random = envs.simulation.model, envs.simulation.robot, np.random.default_rng(0)
     low, high = model.jnt_range[:7].T
     errors = []
     for _ in range(30):
         action = random.uniform(-1, 1, (16, 8))
         for _ in range(3):
             envs.step(action)
-        joints = body.qpos[:, :7]
+        joints = robot.qpos[:, :7]
         free = (joints > low + 0.1) & (joints < high - 0.1)
-        error = body.qvel[:, :7] - action[:, :7] * model.actuator_ctrlrange[:7, 1]
+        error = robot.qvel[:, :7] - action[:, :7] * model.actuator_ctrlrange[:7, 1]
         errors.append(np.where(free, np.abs(error), np.nan))
     assert (np.nanquantile(errors, 0.95, axis=(0, 1)) < 0.1).all()
 
@@ -83,12 +83,12 @@ def test_the_gripper_is_where_mujoco_says_after_a_step() -> None:
     random = np.random.default_rng(0)
     for _ in range(10):
         envs.step(random.uniform(-1, 1, (8, 8)))
-    model, body = envs.simulation.model, envs.simulation.body
+    model, robot = envs.simulation.model, envs.simulation.robot
     data, site = mujoco.MjData(model), model.site("grip").id
     for lane in range(8):
-        data.qpos[:] = body.qpos[lane]
+        data.qpos[:] = robot.qpos[lane]
         mujoco.mj_kinematics(model, data)
-        np.testing.assert_allclose(body.grip()[lane], data.site_xpos[site], atol=1e-12)
+        np.testing.assert_allclose(robot.grip()[lane], data.site_xpos[site], atol=1e-12)
 
 
 def test_the_joints_that_reach_a_place_reach_it_pointing_down() -> None:
@@ -96,7 +96,7 @@ def test_the_joints_that_reach_a_place_reach_it_pointing_down() -> None:
     import mujoco
 
     model, task, random = made().simulation.model, ArmReach(), np.random.default_rng(0)
-    place = task.goal_position(np.stack([task.draw_goal(random) for _ in range(300)]))
+    place = task.goal_position(np.stack([task.sample_goal(random) for _ in range(300)]))
     place[0], place[1] = task._REACH[1], task._REACH[0]  # the farthest and the nearest there are
     yaw = random.uniform(-np.pi, np.pi, 300)
     data = mujoco.MjData(model)
@@ -116,9 +116,9 @@ def test_no_life_begins_inside_anything(task) -> None:
     import mujoco
 
     model, random = made().simulation.model, np.random.default_rng(0)
-    poses = [task().start(random)[0] for _ in range(100)]
+    poses = [task().sample_initial_state(random)[0] for _ in range(100)]
     if issubclass(task, GoalTask):
-        poses += list(task().pose_at(np.stack([task().draw_goal(random) for _ in range(100)])))
+        poses += list(task().goal_pose(np.stack([task().sample_goal(random) for _ in range(100)])))
     data = mujoco.MjData(model)
     for pose in poses:
         data.qpos[:] = pose
@@ -129,17 +129,17 @@ def test_no_life_begins_inside_anything(task) -> None:
 def test_the_cube_can_be_lifted_and_is_held() -> None:
     """The scripted controller lifts it; then, with no action, the gripper holds it for four seconds."""
     envs = made(lanes=3)
-    body, controller = envs.simulation.body, LiftController(envs)
+    robot, controller = envs.simulation.robot, LiftController(envs)
     controller.reset(np.ones(3, bool))
     for _ in range(110):
         *_, infos = envs.step(controller.act(None))
     assert infos["is_success"].all()
     assert (envs.privileged_state()["finger_contact"] == 1).all()
     assert (envs.privileged_state()["table_contact"] == 0).all()
-    lifted = body.cube().copy()
+    lifted = robot.cube().copy()
     for _ in range(100):
         *_, infos = envs.step(np.zeros((3, 8)))
-    assert np.abs(body.cube() - lifted).max() < 0.01
+    assert np.abs(robot.cube() - lifted).max() < 0.01
     assert infos["is_success"].all()
     for _ in range(40):
         *_, infos = envs.step(np.eye(8)[[7] * 3])
@@ -149,17 +149,17 @@ def test_the_cube_can_be_lifted_and_is_held() -> None:
 
 def test_lifting_pays_with_the_height_and_only_between_the_fingers() -> None:
     envs = made(lanes=3)
-    body, task = envs.simulation.body, envs.simulation.task
-    body.qpos[:, 9:12] = body.grip() * [1, 1, 0] + [0, 0, TABLE_HALF]
-    body.qpos[1, 9:12] = body.grip()[1] * [1, 1, 0] + [0, 0, TABLE_HALF + 0.2]
-    body.qpos[1, :7] = inverse_kinematics(body.cube()[1], np.array(0.0))
-    body.qpos[2, 9:12] = [0.5, 0.25, TABLE_HALF + 0.2]
+    robot, task = envs.simulation.robot, envs.simulation.task
+    robot.qpos[:, 9:12] = robot.grip() * [1, 1, 0] + [0, 0, TABLE_HALF]
+    robot.qpos[1, 9:12] = robot.grip()[1] * [1, 1, 0] + [0, 0, TABLE_HALF + 0.2]
+    robot.qpos[1, :7] = inverse_kinematics(robot.cube()[1], np.array(0.0))
+    robot.qpos[2, 9:12] = [0.5, 0.25, TABLE_HALF + 0.2]
     envs.simulation.batch.forward()
-    reward = task.reward(body, np.zeros((3, 8)))
+    reward = task.reward(robot, np.zeros((3, 8)))
     assert reward[1] == pytest.approx(1)
     assert reward[0] < 0.2
     assert reward[2] < 0.5
-    assert task.success(body).tolist() == [False, True, False]
+    assert task.success(robot).tolist() == [False, True, False]
 
 
 def test_what_is_observed_tells_the_pose() -> None:

@@ -17,7 +17,7 @@ from robossl.core.io import load_tree, save_tree
 robossl.envs.register()
 REACHER, CARTPOLE = "robossl/Reacher-v0", "robossl/CartPoleSwingUp-v0"
 BOTH = [REACHER, CARTPOLE]
-FACTORS = {env_id: gym.make_vec(env_id).factors for env_id in BOTH}
+FACTORS = {env_id: gym.make_vec(env_id).randomized_parameters for env_id in BOTH}
 EVERY = [(env_id, name) for env_id in BOTH for name in FACTORS[env_id]]
 
 
@@ -29,12 +29,12 @@ def life(envs, steps: int = 40, seed: int | None = 3, **reset) -> dict[str, np.n
     """What is observed, rewarded and true in so many steps."""
     random = np.random.default_rng(0)
     seen = [numbers(envs.reset(seed=seed, **reset)[0])]
-    rows, rewards = [envs.physics()], []
+    rows, rewards = [envs.get_physics_state()], []
     for _ in range(steps):
         action = random.uniform(-1, 1, envs.action_space.shape).astype(np.float32)
         observation, reward, *_ = envs.step(action)
         seen.append(numbers(observation))
-        rows.append(envs.physics())
+        rows.append(envs.get_physics_state())
         rewards.append(reward)
     return {"seen": np.stack(seen), "rows": np.stack(rows), "rewards": np.stack(rewards)}
 
@@ -44,12 +44,12 @@ def same(a, b) -> bool:
 
 
 def make(env_id: str, rule=None, num_envs: int = 3, **arguments):
-    return gym.make_vec(env_id, num_envs=num_envs, variations=rule, **{"max_episode_steps": 12} | arguments)
+    return gym.make_vec(env_id, num_envs=num_envs, randomization=rule, **{"max_episode_steps": 12} | arguments)
 
 
 @pytest.mark.parametrize("env_id", robossl.envs.register())
 def test_every_body_has_many_worlds_and_none_of_training_is_one_of_testing(env_id) -> None:
-    factors = gym.make_vec(env_id, num_envs=1).factors.values()
+    factors = gym.make_vec(env_id, num_envs=1).randomized_parameters.values()
     assert sum(not factor.look for factor in factors) >= 6
     assert sum(factor.look for factor in factors) >= 4
     for factor in factors:
@@ -66,7 +66,7 @@ def test_the_nominal_world_is_the_one_without_variations(env_id) -> None:
     assert same(life(make(env_id, nominal)), plain)
     envs = make(env_id, "test")
     assert not same(life(envs), plain)
-    assert same(life(envs, options={"variations": None}), plain)
+    assert same(life(envs, options={"randomization": None}), plain)
     mixed = life(make(env_id, ["test", None, "train"]))
     for name, value in plain.items():
         assert np.array_equal(mixed[name][:, 1], value[:, 1])
@@ -101,7 +101,7 @@ def test_every_span_is_bounded_and_training_never_meets_testing(env_id) -> None:
 def test_worlds_are_drawn_from_their_spans_anew_for_each_life(env_id, which) -> None:
     envs = make(env_id, which, num_envs=64)
     envs.reset(seed=0)
-    first, second = envs.variations(), (envs.reset(), envs.variations())[1]
+    first, second = envs.randomized_values(), (envs.reset(), envs.randomized_values())[1]
     for name, factor in FACTORS[env_id].items():
         spans = getattr(factor, which)
         for values in (first[name], second[name]):
@@ -143,7 +143,7 @@ def test_vector_equals_single_in_varied_worlds(env_id, mode) -> None:
         np.testing.assert_array_equal(ours[1], theirs[1])
         over = ours[2] | ours[3]
         if mode == AutoresetMode.DISABLED and over.any():
-            options = {"reset_mask": over} | ({"variations": {"link_mass": 2.0}} if t > 30 else {})
+            options = {"reset_mask": over} | ({"randomization": {"link_mass": 2.0}} if t > 30 else {})
             ours, theirs = native.reset(options=options), sync.reset(options=dict(options))
 
 
@@ -154,8 +154,8 @@ def test_a_lane_lives_in_the_same_world_whatever_the_number_of_lanes() -> None:
         np.testing.assert_array_equal(*seen)
         action = np.full((4, 2), np.sin(t))
         seen = [numbers(few.step(action[:2])[0]), numbers(many.step(action)[0])[:2]]
-    for name, values in few.variations().items():
-        np.testing.assert_array_equal(values, many.variations()[name][:2])
+    for name, values in few.randomized_values().items():
+        np.testing.assert_array_equal(values, many.randomized_values()[name][:2])
 
 
 @pytest.mark.parametrize("env_id", BOTH)
@@ -173,13 +173,13 @@ def test_a_scaled_world_is_the_one_mujoco_computes(env_id) -> None:
     model.actuator_gainprm[:] *= 0.6
     data = mujoco.MjData(model)
     mujoco.mj_setConst(model, data)
-    mujoco.mj_setState(model, data, envs.physics()[0], int(mujoco.mjtState.mjSTATE_INTEGRATION))
+    mujoco.mj_setState(model, data, envs.get_physics_state()[0], int(mujoco.mjtState.mjSTATE_INTEGRATION))
     for t in range(50):
         action = np.sin(0.3 * t + np.arange(model.nu))
         envs.step(action[None])
         data.ctrl[:] = action
-        mujoco.mj_step(model, data, envs.simulation.task.body.substeps)
-        np.testing.assert_allclose(envs.simulation.body.qpos[0], data.qpos, rtol=0, atol=1e-12)
+        mujoco.mj_step(model, data, envs.simulation.task.robot.substeps)
+        np.testing.assert_allclose(envs.simulation.robot.qpos[0], data.qpos, rtol=0, atol=1e-12)
 
 
 def test_a_delayed_action_arrives_late() -> None:
@@ -190,7 +190,7 @@ def test_a_delayed_action_arrives_late() -> None:
     for t, action in enumerate(actions):
         late.step(action)
         prompt.step(actions[t - 3] if t >= 3 else np.zeros((2, 2)))
-        assert late.physics().tobytes() == prompt.physics().tobytes()
+        assert late.get_physics_state().tobytes() == prompt.get_physics_state().tobytes()
 
 
 def test_noise_is_as_loud_as_asked_and_only_observed() -> None:
@@ -215,13 +215,13 @@ def test_a_varied_life_is_saved_and_taken_up_elsewhere(env_id, tmp_path) -> None
     twin = pickle.loads(pickle.dumps(envs))  # noqa: S301
     for other in (elsewhere, twin):
         np.testing.assert_array_equal(numbers(other.observation()), numbers(envs.observation()))
-        for name, values in envs.variations().items():
-            np.testing.assert_array_equal(other.variations()[name], values)
+        for name, values in envs.randomized_values().items():
+            np.testing.assert_array_equal(other.randomized_values()[name], values)
     futures = []
     for one in (envs, elsewhere, twin):
         random = np.random.default_rng(1)
         steps = [one.step(random.uniform(-1, 1, one.action_space.shape)) for _ in range(30)]
-        futures.append(np.stack([numbers(s[0]) for s in steps]).tobytes() + one.physics().tobytes())
+        futures.append(np.stack([numbers(s[0]) for s in steps]).tobytes() + one.get_physics_state().tobytes())
     assert futures[0] == futures[1] == futures[2]
     plain = make(env_id)
     plain.reset(seed=0)
@@ -233,31 +233,31 @@ def test_a_restored_lane_keeps_its_world() -> None:
     """The row says where a lane is; in which world it lives is told by its variations."""
     envs = make(REACHER, {"link_mass": 2.5}, 2)
     envs.reset(seed=0)
-    rows = envs.physics()
+    rows = envs.get_physics_state()
     ahead = life_of(envs)
-    envs.restore(rows)
+    envs.set_physics_state(rows)
     assert life_of(envs).tobytes() == ahead.tobytes()
-    assert (envs.variations()["link_mass"] == 2.5).all()
+    assert (envs.randomized_values()["link_mass"] == 2.5).all()
 
 
 def life_of(envs) -> np.ndarray:
     for _ in range(5):
         envs.step(np.ones(envs.action_space.shape))
-    return envs.physics()
+    return envs.get_physics_state()
 
 
 def test_a_rule_lasts_until_the_next_and_only_for_its_lanes() -> None:
     envs = make(REACHER, None, 3, max_episode_steps=3)
     envs.reset(seed=0)
-    some = {"reset_mask": np.array([True, False, True]), "variations": {"link_mass": 2.0}}
+    some = {"reset_mask": np.array([True, False, True]), "randomization": {"link_mass": 2.0}}
     envs.reset(options=some)
     for _ in range(9):
         envs.step(np.zeros((3, 2)))
-    assert envs.variations()["link_mass"].tolist() == [2, 1, 2]
+    assert envs.randomized_values()["link_mass"].tolist() == [2, 1, 2]
     envs.reset()
-    assert envs.variations()["link_mass"].tolist() == [2, 1, 2]
-    envs.reset(options={"variations": {}})
-    assert envs.variations()["link_mass"].tolist() == [1, 1, 1]
+    assert envs.randomized_values()["link_mass"].tolist() == [2, 1, 2]
+    envs.reset(options={"randomization": {}})
+    assert envs.randomized_values()["link_mass"].tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_rule_lasts_until_the_next_and_only_for_its_lanes() -> None:
         ({"link_mass": "trian"}, "'train' or 'test'"),
         ({"action_delay": 1.5}, "whole numbers from 0 to 4"),
         ("trian", "'train', 'test' or a dict"),
-        ([None], "expected 3 variations"),
+        ([None], "expected 3 randomization"),
         (7, "'train', 'test' or a dict"),
     ],
 )
@@ -280,7 +280,7 @@ def test_wrong_rules_are_answered(rule, words) -> None:
         make(REACHER, rule)
     envs = make(REACHER)
     with pytest.raises(UsageError, match=words):
-        envs.reset(options={"variations": rule})
+        envs.reset(options={"randomization": rule})
 
 
 def test_a_factor_is_there_where_it_matters() -> None:
@@ -317,7 +317,7 @@ def test_looks_change_pictures_lane_by_lane(name, gl) -> None:
 
 
 def test_a_goal_looks_as_the_world_of_its_lane(gl) -> None:
-    envs = make(REACHER, [None, {"colour_hue": 120}], 2, pixels=(32, 32))
+    envs = make(REACHER, [None, {"color_hue": 120}], 2, pixels=(32, 32))
     goal = envs.reset(seed=[1, 1])[0]["desired_goal"]
     pictures = envs.goal_observation(goal, lanes=np.array([0, 1]))
     assert np.array_equal(pictures[:1], envs.goal_observation(goal[:1]))

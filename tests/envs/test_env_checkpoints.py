@@ -30,7 +30,7 @@ def future(envs, steps: int = 60) -> bytes:
         )
         parts = observation.values() if isinstance(observation, dict) else [observation]
         told += [p.tobytes() for p in (*parts, reward, terminated, truncated, infos["is_success"])]
-        told.append(envs.physics().tobytes())
+        told.append(envs.get_physics_state().tobytes())
     return b"".join(told)
 
 
@@ -96,37 +96,37 @@ def test_a_recorded_row_is_enough_to_live_through_it_again(env_id) -> None:
     envs.reset(seed=0)
     random = np.random.default_rng(0)
     actions = random.uniform(-1, 1, (30, *envs.action_space.shape))
-    rows, seen = [envs.physics()], [observed(envs)]
+    rows, seen = [envs.get_physics_state()], [observed(envs)]
     for action in actions:
         envs.step(action)
-        rows.append(envs.physics())
+        rows.append(envs.get_physics_state())
         seen.append(observed(envs))
     elsewhere = gym.make_vec(env_id, num_envs=3)
     goal = envs.observation().get("desired_goal") if isinstance(envs.observation(), dict) else None
-    elsewhere.restore(rows[12], goal=goal)
+    elsewhere.set_physics_state(rows[12], goal=goal)
     assert observed(elsewhere).tobytes() == seen[12].tobytes()
     for t in range(12, 30):
         elsewhere.step(actions[t])
-        assert elsewhere.physics().tobytes() == rows[t + 1].tobytes()
+        assert elsewhere.get_physics_state().tobytes() == rows[t + 1].tobytes()
         assert observed(elsewhere).tobytes() == seen[t + 1].tobytes()
 
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_restoring_some_lanes_leaves_the_others_alone(env_id) -> None:
     envs = begun(env_id, 13)  # every lane waits for its reset
-    before, rows = envs.physics(), envs.physics()[[0, 1]]
-    envs.restore(rows, ids=[3, 1])
-    after = envs.physics()
+    before, rows = envs.get_physics_state(), envs.get_physics_state()[[0, 1]]
+    envs.set_physics_state(rows, ids=[3, 1])
+    after = envs.get_physics_state()
     assert np.array_equal(after[[3, 1]], rows)
     assert np.array_equal(after[[0, 2]], before[[0, 2]])
     _, reward, *_ = envs.step(np.zeros(envs.action_space.shape))
     assert (reward[[0, 2]] == 0).all(), "lanes 0 and 2 are reset"
-    assert not np.array_equal(envs.physics()[1], after[1]), "lane 1 has moved on"
+    assert not np.array_equal(envs.get_physics_state()[1], after[1]), "lane 1 has moved on"
 
 
 def test_bad_rows_are_named() -> None:
     envs = begun("robossl/Reacher-v0", 0)
-    rows = envs.physics()
+    rows = envs.get_physics_state()
     for physics, ids, goal, words in [
         (rows[:, :-1], None, None, "shape"),
         (rows * np.nan, None, None, "finite"),
@@ -135,10 +135,10 @@ def test_bad_rows_are_named() -> None:
         (rows[:1], [0], np.zeros((1, 3)), "goals of shape"),
     ]:
         with pytest.raises(UsageError, match=words):
-            envs.restore(physics, ids=ids, goal=goal)
+            envs.set_physics_state(physics, ids=ids, goal=goal)
     cartpole = begun("robossl/CartPoleBalance-v0", 0)
     with pytest.raises(UsageError, match="has no goals"):
-        cartpole.restore(cartpole.physics(), goal=np.zeros((4, 2)))
+        cartpole.set_physics_state(cartpole.get_physics_state(), goal=np.zeros((4, 2)))
     with pytest.raises(UsageError, match="4 lanes"):
         gym.make_vec("robossl/Reacher-v0", num_envs=2).set_checkpoint(envs.get_checkpoint())
 
@@ -158,12 +158,12 @@ def test_an_observation_tells_the_pose_it_was_seen_in(env_id) -> None:
     envs = gym.make_vec(env_id, num_envs=8)
     envs.reset(seed=4)
     future(envs, 20)
-    seen, state = vector(envs), envs.state()
+    seen, state = vector(envs), envs.privileged_state()
     rows = envs.physics_from_observation(seen)
-    assert rows.shape == envs.physics().shape
-    envs.restore(rows)
-    assert (envs.simulation.body.qvel == 0).all()
-    posed = envs.state()
+    assert rows.shape == envs.get_physics_state().shape
+    envs.set_physics_state(rows)
+    assert (envs.simulation.robot.qvel == 0).all()
+    posed = envs.privileged_state()
     for name in state:
         if "velocity" not in name:
             np.testing.assert_allclose(posed[name], state[name], atol=1e-6, err_msg=name)
@@ -187,9 +187,9 @@ def test_imagined_observations_are_posed_too() -> None:
 def test_success_is_known_after_restore(env_id) -> None:
     envs = begun(env_id, 5)
     infos = envs.step(np.zeros(envs.action_space.shape))[4]
-    rows, goal = envs.physics(), envs.observation()
+    rows, goal = envs.get_physics_state(), envs.observation()
     assert np.array_equal(envs.success(), infos["is_success"])
     goal = goal["desired_goal"] if isinstance(goal, dict) else None
     elsewhere = begun(env_id, 2)
-    elsewhere.restore(rows[[3, 0]], ids=[1, 2], goal=None if goal is None else goal[[3, 0]])
+    elsewhere.set_physics_state(rows[[3, 0]], ids=[1, 2], goal=None if goal is None else goal[[3, 0]])
     assert np.array_equal(elsewhere.success()[[1, 2]], infos["is_success"][[3, 0]])

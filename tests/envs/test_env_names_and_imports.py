@@ -65,11 +65,11 @@ def test_wrong_arguments_are_answered(arguments, words) -> None:
 class Mute(Reacher):
     """A goal task that forgot to say where its achieved goal is."""
 
-    sensed = None
+    achieved_slice = None
 
 
 def test_a_goal_task_that_tells_no_achieved_goal_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"Mute does not tell what is achieved; expected achieved\(body\)"):
+    with pytest.raises(UsageError, match=r"Mute does not tell what is achieved; expected achieved\(robot\)"):
         MujocoVectorEnv(Mute())
 
 

@@ -78,7 +78,7 @@ def test_many_lanes_live_as_single_ones(seesaw) -> None:
         actions = random.uniform(-1, 1, (3, 1)).astype(np.float32)
         ours, theirs = envs.step(actions), singles.step(actions)
         assert all(np.array_equal(a, b) for a, b in zip(ours[:4], theirs[:4]))
-    assert set(envs.unwrapped.factors) >= {"ball_mass", "link_mass", "gravity"}
+    assert set(envs.unwrapped.randomized_parameters) >= {"ball_mass", "link_mass", "gravity"}
 
 
 def test_it_is_collected_as_a_native_batch(seesaw, tmp_path) -> None:
@@ -98,7 +98,7 @@ def test_an_installed_package_joins_and_a_broken_one_is_named(tmp_path) -> None:
     joined(tmp_path, "late", "late = late:register")
     said = robossl_says(tmp_path, "envs", "--json")
     rows = {row["id"]: row for row in json.loads(said.stdout)}
-    assert rows[ENV]["body"] == "Seesaw"
+    assert rows[ENV]["robot"] == "Seesaw"
     assert "robossl/Reacher-v0" in rows
     assert "entry point worn = worn:register (robossl.envs)" in said.stderr
     assert "No module named 'no_such_gear'" in said.stderr

@@ -50,7 +50,7 @@ def test_spaces_rewards_and_infos_are_kept(env_id) -> None:
     envs = gym.make_vec(env_id, num_envs=16, max_episode_steps=25)
     observation, infos = envs.reset(seed=1)
     keys = set(infos)
-    assert keys == {"is_success", "_is_success", "failure", "_failure"}
+    assert keys == {"is_success", "_is_success", "physics_error", "_physics_error"}
     assert observation in envs.observation_space
     rewards = []
     for observation, reward, terminated, truncated, infos in play(envs, 80):
@@ -60,7 +60,7 @@ def test_spaces_rewards_and_infos_are_kept(env_id) -> None:
         assert infos["is_success"].shape == (16,)
         assert reward.shape == terminated.shape == truncated.shape == (16,)
         assert ((reward >= 0) & (reward <= 1)).all()
-        assert not infos["failure"].any()
+        assert not infos["physics_error"].any()
         rewards.append(reward)
     assert np.ptp(rewards) > 0.01
 
@@ -88,14 +88,14 @@ def test_observations_are_about_unit_scale(env_id) -> None:
 def test_truth_has_names_and_shapes(env_id) -> None:
     envs = gym.make_vec(env_id, num_envs=4)
     envs.reset(seed=0)
-    state = envs.state()
+    state = envs.privileged_state()
     assert state
     for name, value in state.items():
         assert (value.shape[0], value.ndim, value.dtype) == (4, 2, np.float64), name
     before = {name: value.copy() for name, value in state.items()}
     list(play(envs, 3))
     assert all(np.array_equal(state[name], before[name]) for name in state), "state() must return copies"
-    assert any(not np.array_equal(envs.state()[name], before[name]) for name in state)
+    assert any(not np.array_equal(envs.privileged_state()[name], before[name]) for name in state)
 
 
 @pytest.mark.parametrize("env_id", GOAL_IDS)
@@ -121,7 +121,7 @@ def test_what_was_returned_stays_as_it_was(env_id) -> None:
         returned.append(step)
         then.append(copy.deepcopy(step))
         if t == 2:
-            envs.simulation.body.qvel[1] = 1e12
+            envs.simulation.robot.qvel[1] = 1e12
     assert data_equivalence(returned, then)
 
 
@@ -132,15 +132,15 @@ def test_the_achieved_goal_is_the_task_s_own(env_id) -> None:
     envs.reset(seed=0)
     task = envs.simulation.task
     for observation, *_ in play(envs, 5):
-        achieved = task.achieved(envs.simulation.body)
+        achieved = task.achieved(envs.simulation.robot)
         assert np.array_equal(observation["achieved_goal"], achieved.astype(np.float32))
 
     class Halved(type(task)):
-        def achieved(self, body):
-            return super().achieved(body) / 2
+        def achieved(self, robot):
+            return super().achieved(robot) / 2
 
     other = MujocoVectorEnv(Halved, num_envs=5)
-    halved = other.restore(envs.physics(), goal=observation["desired_goal"])
+    halved = other.set_physics_state(envs.get_physics_state(), goal=observation["desired_goal"])
     assert np.array_equal(halved["achieved_goal"], (achieved / 2).astype(np.float32))
 
 
@@ -149,20 +149,20 @@ def test_at_rest_at_the_goal_all_is_well(env_id) -> None:
     """A lane restored to the goal's own pose is rewarded in full, succeeds, and observes goal_observation."""
     envs = gym.make_vec(env_id, num_envs=8)
     goal = envs.reset(seed=0)[0]["desired_goal"]
-    task, body = envs.simulation.task, envs.simulation.body
-    rows = envs.physics()
+    task, robot = envs.simulation.task, envs.simulation.robot
+    rows = envs.get_physics_state()
     scratch = gym.make_vec(env_id, num_envs=8)
     scratch.reset(seed=1)
     scratch.simulation.batch.reset()
-    scratch.simulation.body.qpos[:] = task.pose_at(goal)
-    assert scratch.physics().shape == rows.shape
-    observation = envs.restore(scratch.physics(), goal=goal)
+    scratch.simulation.robot.qpos[:] = task.goal_pose(goal)
+    assert scratch.get_physics_state().shape == rows.shape
+    observation = envs.set_physics_state(scratch.get_physics_state(), goal=goal)
     np.testing.assert_allclose(observation["achieved_goal"], goal, atol=1e-5)
     np.testing.assert_array_equal(observation["observation"], envs.goal_observation(goal))
     _, reward, *_, infos = envs.step(np.zeros(envs.action_space.shape))
     assert (reward > 0.95).all()
     assert infos["is_success"].all()
-    assert body is envs.simulation.body
+    assert robot is envs.simulation.robot
 
 
 @pytest.mark.parametrize("env_id", GOAL_IDS)
@@ -206,13 +206,13 @@ def test_the_goal_is_in_the_picture_and_not_in_the_physics(env_id, gl) -> None:
     envs = gym.make_vec(env_id, num_envs=1, render_mode="rgb_array", render_size=(64, 64))
     envs.reset(seed=0)
     rows, goals = (
-        envs.physics(),
-        np.stack([envs.simulation.task.draw_goal(np.random.default_rng(i)) for i in (1, 2)]),
+        envs.get_physics_state(),
+        np.stack([envs.simulation.task.sample_goal(np.random.default_rng(i)) for i in (1, 2)]),
     )
     frames = []
     for goal in goals:
-        envs.restore(rows, goal=goal[None])
+        envs.set_physics_state(rows, goal=goal[None])
         frames.append(envs.render()[0])
     assert not np.array_equal(*frames)
-    assert np.array_equal(envs.physics(), rows)
+    assert np.array_equal(envs.get_physics_state(), rows)
     envs.close()

@@ -28,7 +28,7 @@ def test_hand_fingertips_are_where_mujoco_says() -> None:
     for number, name in enumerate(("index", "middle", "ring", "thumb")):
         geom = simulation.model.geom(f"{name}_distal").id
         ends = geoms[:, geom] - turns[:, geom, :, 2] * simulation.model.geom_size[geom, 1]
-        np.testing.assert_allclose(np.stack(fingertip(simulation.body.qpos, number), axis=1), ends, atol=1e-6)
+        np.testing.assert_allclose(np.stack(fingertip(simulation.robot.qpos, number), axis=1), ends, atol=1e-6)
 
 
 def test_hand_gaps_are_those_of_the_cube_however_it_lies() -> None:
@@ -42,7 +42,7 @@ def test_hand_gaps_are_those_of_the_cube_however_it_lies() -> None:
 
 def test_hand_observation_tells_the_pose() -> None:
     envs, observation = played()
-    told, true = HandAndCube.pose(observation), envs.simulation.body.qpos
+    told, true = HandAndCube.pose(observation), envs.simulation.robot.qpos
     same = np.sign(np.sum(told[:, 3:7] * true[:, 3:7], axis=1, keepdims=True))
     told[:, 3:7] *= same
     np.testing.assert_allclose(told, true, atol=1e-5)
@@ -54,10 +54,10 @@ def test_hand_observation_tells_the_pose() -> None:
 def test_hand_turning_is_rewarded_at_the_wished_speed() -> None:
     envs = gym.make_vec("robossl/HandTurn-v0", num_envs=7)
     envs.reset(seed=0)
-    task, body = envs.simulation.task, envs.simulation.body
+    task, robot = envs.simulation.task, envs.simulation.robot
     for lane, spin in enumerate((0.0, 0.5, 1.0, 3.0, -1.0)):
-        body.qvel[lane, 5] = spin  # about the cube's own upright axis, which leans by as much as the palm
-    reward, success = task.reward(body, np.zeros((7, 16))), task.success(body)
+        robot.qvel[lane, 5] = spin  # about the cube's own upright axis, which leans by as much as the palm
+    reward, success = task.reward(robot, np.zeros((7, 16))), task.success(robot)
     assert reward[0] == reward[4] == reward[5] == 0
     assert reward[2] > 0.99 > reward[1] > reward[3] >= 0
     assert success.tolist() == [False, False, True, False, False, False, False]
@@ -66,7 +66,7 @@ def test_hand_turning_is_rewarded_at_the_wished_speed() -> None:
 def test_hand_loses_the_cube_below_the_palm() -> None:
     envs = gym.make_vec("robossl/HandTurn-v0", num_envs=2)
     envs.reset(seed=0)
-    envs.simulation.body.qpos[0, 1] = 0.15
+    envs.simulation.robot.qpos[0, 1] = 0.15
     ended = np.zeros(2, bool)
     for _ in range(8):
         ended |= envs.step(np.zeros((2, 16)))[2]
@@ -78,7 +78,7 @@ def test_hand_loses_the_cube_below_the_palm() -> None:
 )
 def test_hand_worlds_differ(name) -> None:
     envs = gym.make_vec("robossl/HandTurn-v0", num_envs=1)
-    assert name in envs.simulation.variations.factors
+    assert name in envs.simulation.randomization.randomized_parameters
 
 
 def test_hand_targets_are_those_of_the_model_and_lie_within_the_joints() -> None:
@@ -93,14 +93,14 @@ def test_hand_holds_a_cube_that_is_left_alone() -> None:
     """It begins on the palm, touched by no finger, and stays there."""
     envs = gym.make_vec("robossl/HandTurn-v0", num_envs=32)
     envs.reset(seed=1)
-    body = envs.simulation.body
-    assert (fingertip_distances(body.qpos) > 0).all()
-    before = body.qpos[:, :3].copy()
+    robot = envs.simulation.robot
+    assert (fingertip_distances(robot.qpos) > 0).all()
+    before = robot.qpos[:, :3].copy()
     for _ in range(60):
         _, reward, terminated, *_ = envs.step(np.zeros((32, 16)))
         assert (reward < 0.01).all()
         assert not terminated.any()
-    assert np.abs(body.qpos[:, :3] - before).max() < 1e-3
+    assert np.abs(robot.qpos[:, :3] - before).max() < 1e-3
 
 
 def test_hand_fingertips_on_the_cube_are_felt() -> None:
@@ -109,7 +109,7 @@ def test_hand_fingertips_on_the_cube_are_felt() -> None:
     random = np.random.default_rng(1)
     for _ in range(40):
         envs.step(random.uniform(-1, 1, (32, 16)))
-        touching = envs.state()["fingertip_contact"]
-        assert np.array_equal(touching, fingertip_distances(envs.simulation.body.qpos) <= 1e-3)
+        touching = envs.privileged_state()["fingertip_contact"]
+        assert np.array_equal(touching, fingertip_distances(envs.simulation.robot.qpos) <= 1e-3)
         seen.append(touching)
     assert 0 < np.mean(seen) < 1

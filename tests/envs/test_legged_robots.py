@@ -7,8 +7,8 @@ import robossl.envs
 from robossl.envs.shared.legged import LeggedRobot
 
 IDS = robossl.envs.register()
-LEGGED_IDS = [i for i in IDS if issubclass(gym.make_vec(i).simulation.task.body, LeggedRobot)]
-BODY_IDS = list({gym.make_vec(i).simulation.task.body: i for i in LEGGED_IDS}.values())  # one task a body
+LEGGED_IDS = [i for i in IDS if issubclass(gym.make_vec(i).simulation.task.robot, LeggedRobot)]
+BODY_IDS = list({gym.make_vec(i).simulation.task.robot: i for i in LEGGED_IDS}.values())  # one task a body
 STAND_IDS = [i for i in LEGGED_IDS if "Stand" in i]
 
 
@@ -27,17 +27,17 @@ def turn(axis: int, angle: float) -> np.ndarray:
 
 def put(envs, height: list[float], turns: list[np.ndarray], speed: list[float]) -> None:
     """Lane by lane: the torso at a height [m], turned, moving along x at a speed [m/s]; all else at rest."""
-    body = envs.simulation.body
-    body.qpos[:], body.qvel[:] = 0.0, 0.0
-    body.qpos[:, 2], body.qpos[:, 3:7], body.qvel[:, 0] = height, turns, speed
+    robot = envs.simulation.robot
+    robot.qpos[:], robot.qvel[:] = 0.0, 0.0
+    robot.qpos[:, 2], robot.qpos[:, 3:7], robot.qvel[:, 0] = height, turns, speed
 
 
 def reward(envs) -> np.ndarray:
-    return envs.simulation.task.reward(envs.simulation.body, np.zeros(envs.action_space.shape))
+    return envs.simulation.task.reward(envs.simulation.robot, np.zeros(envs.action_space.shape))
 
 
 def success(envs) -> list[bool]:
-    return envs.simulation.task.success(envs.simulation.body).tolist()
+    return envs.simulation.task.success(envs.simulation.robot).tolist()
 
 
 def played(envs, steps: int, change: float, seed: int = 0):
@@ -78,7 +78,7 @@ def test_the_gap_to_the_floor_is_what_mujoco_says(env_id) -> None:
     envs = made(env_id)
     for _ in played(envs, 30, change=0.2):
         pass
-    ours, theirs = envs.simulation.body.clearance(envs.simulation.body.qpos), lowest(envs)
+    ours, theirs = envs.simulation.robot.clearance(envs.simulation.robot.qpos), lowest(envs)
     for lane in range(16):
         near = np.abs(ours[lane][:, None] - theirs[lane][None])
         assert near.min(axis=1).max() < 1e-9, "every tip is where the body may touch"
@@ -90,26 +90,26 @@ def test_up_and_velocity_are_what_mujoco_says(env_id) -> None:
     envs = made(env_id)
     for _ in played(envs, 30, change=0.2):
         pass
-    batch, state = envs.simulation.batch, envs.state()
+    batch, state = envs.simulation.batch, envs.privileged_state()
     batch.bind("xmat")
     batch.forward()
     torso = batch.xmat.reshape(16, -1, 3, 3)[:, 1]
-    velocity = np.einsum("nij,ni->nj", torso, envs.simulation.body.qvel[:, :3])
+    velocity = np.einsum("nij,ni->nj", torso, envs.simulation.robot.qvel[:, :3])
     np.testing.assert_allclose(state["torso_up"], torso[:, 2], atol=1e-12)
     np.testing.assert_allclose(state["torso_velocity"], velocity, atol=1e-12)
-    np.testing.assert_allclose(envs.simulation.body.torso_upright(), torso[:, 2, 2], atol=1e-12)
+    np.testing.assert_allclose(envs.simulation.robot.torso_upright(), torso[:, 2, 2], atol=1e-12)
 
 
 @pytest.mark.parametrize("env_id", BODY_IDS)
 def test_the_limits_and_joints_are_those_of_the_model(env_id) -> None:
     envs = made(env_id)
-    model, body = envs.simulation.model, envs.simulation.body
-    np.testing.assert_allclose(model.jnt_range[1:], body.limits, atol=1e-9)
-    assert model.nq == len(body.limbs) - 1 + 7
-    assert model.nu == len(body.limits)
+    model, robot = envs.simulation.model, envs.simulation.robot
+    np.testing.assert_allclose(model.jnt_range[1:], robot.limits, atol=1e-9)
+    assert model.nq == len(robot.limbs) - 1 + 7
+    assert model.nu == len(robot.limits)
     assert list(model.actuator_trnid[:, 0]) == list(range(1, model.njnt))
-    assert (model.actuator_ctrlrange[:, 0] >= body.limits[:, 0] - 1e-9).all()
-    assert (model.actuator_ctrlrange[:, 1] <= body.limits[:, 1] + 1e-9).all()
+    assert (model.actuator_ctrlrange[:, 0] >= robot.limits[:, 0] - 1e-9).all()
+    assert (model.actuator_ctrlrange[:, 1] <= robot.limits[:, 1] + 1e-9).all()
     assert model.actuator_forcelimited.all()
 
 
@@ -119,12 +119,12 @@ def test_where_it_is_and_which_way_it_faces_changes_nothing(env_id) -> None:
     here, there = made(env_id), made(env_id)
     for _ in played(here, 10, 0.3):
         pass  # a life begins with a gap of exactly nothing, where rounding decides who touches
-    there.restore(here.physics())
-    body, angle = there.simulation.body, 2.0
+    there.set_physics_state(here.get_physics_state())
+    robot, angle = there.simulation.robot, 2.0
     cosine, sine = np.cos(angle), np.sin(angle)
-    w, x, y, z = body.qpos[:, 3:7].T.copy()
+    w, x, y, z = robot.qpos[:, 3:7].T.copy()
     half = np.cos(angle / 2), np.sin(angle / 2)
-    body.qpos[:, 3:7] = np.stack(
+    robot.qpos[:, 3:7] = np.stack(
         [
             half[0] * w - half[1] * z,
             half[0] * x - half[1] * y,
@@ -133,9 +133,9 @@ def test_where_it_is_and_which_way_it_faces_changes_nothing(env_id) -> None:
         ],
         axis=1,
     )
-    vx, vy = body.qvel[:, 0].copy(), body.qvel[:, 1].copy()
-    body.qvel[:, 0], body.qvel[:, 1] = cosine * vx - sine * vy, sine * vx + cosine * vy
-    body.qpos[:, :2] += 64.0
+    vx, vy = robot.qvel[:, 0].copy(), robot.qvel[:, 1].copy()
+    robot.qvel[:, 0], robot.qvel[:, 1] = cosine * vx - sine * vy, sine * vx + cosine * vy
+    robot.qpos[:, :2] += 64.0
     np.testing.assert_allclose(here.observation(), there.observation(), atol=1e-6)
     for one, other in zip(played(here, 6, 0.3), played(there, 6, 0.3)):
         np.testing.assert_allclose(one[0], other[0], atol=1e-3)
@@ -147,8 +147,8 @@ def test_an_observation_tells_the_pose(env_id) -> None:
     envs = made(env_id)
     for _ in played(envs, 30, change=0.2):
         pass
-    seen, joints = envs.observation(), len(envs.simulation.body.limits)
-    again = made(env_id).restore(envs.physics_from_observation(seen))
+    seen, joints = envs.observation(), len(envs.simulation.robot.limits)
+    again = made(env_id).set_physics_state(envs.physics_from_observation(seen))
     np.testing.assert_allclose(again[:, : 4 + joints], seen[:, : 4 + joints], atol=1e-5)
     assert (again[:, 4 + joints :] == 0).all()
     dreamt = envs.physics_from_observation(seen * 1.1)
@@ -158,28 +158,28 @@ def test_an_observation_tells_the_pose(env_id) -> None:
 @pytest.mark.parametrize("env_id", BODY_IDS)
 def test_feet_on_the_floor_are_felt(env_id) -> None:
     envs = made(env_id)
-    body = envs.simulation.body
-    body.qpos[:] = body.grounded(turn(0, 0.0), np.clip(np.zeros(len(body.limits)), *body.limits.T))
-    assert (envs.state()["foot_contact"] == 1).all(), "grounded: every foot touches"
-    body.qpos[:, 2] += 0.1
-    assert (envs.state()["foot_contact"] == 0).all()
+    robot = envs.simulation.robot
+    robot.qpos[:] = robot.grounded(turn(0, 0.0), np.clip(np.zeros(len(robot.limits)), *robot.limits.T))
+    assert (envs.privileged_state()["foot_contact"] == 1).all(), "grounded: every foot touches"
+    robot.qpos[:, 2] += 0.1
+    assert (envs.privileged_state()["foot_contact"] == 0).all()
 
 
 @pytest.mark.parametrize("env_id", LEGGED_IDS)
 def test_a_life_begins_on_the_floor(env_id) -> None:
     envs = made(env_id, 256)
-    body, batch = envs.simulation.body, envs.simulation.batch
-    np.testing.assert_allclose(body.clearance(body.qpos).min(axis=1), 0, atol=1e-9)
-    joints = body.qpos[:, 7:]
-    assert ((joints >= body.limits[:, 0]) & (joints <= body.limits[:, 1])).all()
-    np.testing.assert_allclose((body.qpos[:, 3:7] ** 2).sum(axis=1), 1, atol=1e-9)
+    robot, batch = envs.simulation.robot, envs.simulation.batch
+    np.testing.assert_allclose(robot.clearance(robot.qpos).min(axis=1), 0, atol=1e-9)
+    joints = robot.qpos[:, 7:]
+    assert ((joints >= robot.limits[:, 0]) & (joints <= robot.limits[:, 1])).all()
+    np.testing.assert_allclose((robot.qpos[:, 3:7] ** 2).sum(axis=1), 1, atol=1e-9)
     if env_id in STAND_IDS:
-        assert body.torso_upright().min() > 0.2, "not on its back"
+        assert robot.torso_upright().min() > 0.2, "not on its back"
         assert envs.success().mean() < 0.1  # with its feet below it, a moment long
     else:
-        assert (body.torso_upright() > 0.98).all()
-        assert (envs.state()["foot_contact"].max(axis=1) == 1).all()
-    assert np.abs(batch.bind("qpos") - body.qpos).max() == 0
+        assert (robot.torso_upright() > 0.98).all()
+        assert (envs.privileged_state()["foot_contact"].max(axis=1) == 1).all()
+    assert np.abs(batch.bind("qpos") - robot.qpos).max() == 0
 
 
 @pytest.mark.parametrize("env_id", STAND_IDS)
@@ -190,7 +190,7 @@ def test_no_life_begins_with_limbs_inside_each_other(env_id) -> None:
     envs = made(env_id, 256)
     model = envs.simulation.model
     data, deepest, many = mujoco.MjData(model), 0.0, 0
-    for row in envs.physics():
+    for row in envs.get_physics_state():
         mujoco.mj_setState(model, data, row, int(mujoco.mjtState.mjSTATE_INTEGRATION))
         mujoco.mj_forward(model, data)
         own = [
@@ -205,19 +205,19 @@ def test_no_life_begins_with_limbs_inside_each_other(env_id) -> None:
 def survives(env_id: str, seconds: float, lanes: int) -> None:
     """Random play, quick and slow, half of the time each: no speed, height or joint runs away, none is lost."""
     envs = made(env_id, lanes, max_episode_steps=10**6)
-    body, steps = envs.simulation.body, int(seconds / envs.simulation.control_step / 2)
+    robot, steps = envs.simulation.robot, int(seconds / envs.simulation.control_step / 2)
     for change in (1.0, 0.1):
         for t, (observation, rewards, *_, infos) in enumerate(played(envs, steps, change, seed=1)):
-            assert not infos["failure"].any()
+            assert not infos["physics_error"].any()
             if t % 5:
                 continue
             assert observation in envs.observation_space
             assert ((rewards >= 0) & (rewards <= 1)).all()
-            assert np.abs(body.qvel[:, :3]).max() < 15
-            assert np.abs(body.qvel[:, 3:]).max() < 120
-            assert body.qpos[:, 2].max() < 4 * body.stature
-            assert body.clearance(body.qpos).min() > -0.1, "sunk into the floor"
-            excess = np.maximum(body.qpos[:, 7:] - body.limits[:, 1], body.limits[:, 0] - body.qpos[:, 7:])
+            assert np.abs(robot.qvel[:, :3]).max() < 15
+            assert np.abs(robot.qvel[:, 3:]).max() < 120
+            assert robot.qpos[:, 2].max() < 4 * robot.stature
+            assert robot.clearance(robot.qpos).min() > -0.1, "sunk into the floor"
+            excess = np.maximum(robot.qpos[:, 7:] - robot.limits[:, 1], robot.limits[:, 0] - robot.qpos[:, 7:])
             assert excess.max() < 0.5, "bent past a limit"
 
 
@@ -264,7 +264,7 @@ def test_the_quadruped_is_rewarded_for_being_high_up() -> None:
 def test_the_humanoid_is_rewarded_for_standing_with_its_head_up() -> None:
     envs = made("robossl/HumanoidStand-v0", 4)
     put(envs, height=[1.28, 0.2, 0.43, 1.28], turns=[UPRIGHT, SIDE, UPRIGHT, OVER], speed=[0] * 4)
-    np.testing.assert_allclose(envs.simulation.body.head_height(), [1.65, 0.2, 0.8, 0.91], atol=1e-9)
+    np.testing.assert_allclose(envs.simulation.robot.head_height(), [1.65, 0.2, 0.8, 0.91], atol=1e-9)
     np.testing.assert_allclose(reward(envs), [1, 0.016, 0.1, 0], atol=0.01)
     assert success(envs) == [True, False, False, False]
 
@@ -288,9 +288,9 @@ def test_left_alone_it_neither_stands_nor_moves(env_id) -> None:
 
 @pytest.mark.parametrize("env_id", BODY_IDS)
 def test_worlds_vary_in_physics_and_in_looks(env_id) -> None:
-    factors = made(env_id, 1).factors.values()
+    factors = made(env_id, 1).randomized_parameters.values()
     assert sum(not factor.look for factor in factors) >= 6
     assert sum(factor.look for factor in factors) >= 4
-    envs = made(env_id, 32, variations="test")
+    envs = made(env_id, 32, randomization="test")
     for *_, infos in played(envs, 60, 0.3):
-        assert not infos["failure"].any()
+        assert not infos["physics_error"].any()

@@ -53,36 +53,36 @@ def test_joints_are_observed_and_actuators_act(robot) -> None:
     observation, infos = envs.reset(seed=0)
     assert observation.shape == (3, 1 + 2 + 7 + 4 + 1 + 12)  # bend, spin, drone, head, lift, all speeds
     assert envs.single_action_space.shape == (2,)
-    assert set(infos) == {"failure", "_failure"}, "nothing to succeed in"
+    assert set(infos) == {"physics_error", "_physics_error"}, "nothing to succeed in"
     assert envs.success() is None
     assert envs.metadata["render_fps"] == 50
-    body, control = envs.simulation.body, envs.simulation.batch.bind("ctrl")
+    robot, control = envs.simulation.robot, envs.simulation.batch.bind("ctrl")
     _, reward, terminated, truncated, _ = envs.step(np.array([[1.0, 1.0], [-1, -1], [0, 0]]))
     np.testing.assert_allclose(control, [[2, 1], [-1, -1], [0.5, 0]])
     assert (reward == 0).all()
     assert not (terminated | truncated).any()
     bend = np.radians(30) + envs.observation()[:, 0] * np.radians(90)
-    np.testing.assert_allclose(bend, body.qpos[:, 7], atol=1e-6)
+    np.testing.assert_allclose(bend, robot.qpos[:, 7], atol=1e-6)
     assert bend[0] > bend[2] > bend[1]
 
 
 def test_lives_begin_near_the_pose_of_the_file(robot, tmp_path) -> None:
     envs = gym.make_vec(ID, num_envs=16, model=robot)
     envs.reset(seed=0)
-    body = envs.simulation.body
-    assert 0.01 < np.ptp(body.qpos[:, 7]) < 0.11
-    np.testing.assert_array_equal(body.qpos[:, :7], np.tile([0, 0, 1, 1, 0, 0, 0], (16, 1)))
-    assert (body.qvel == 0).all()
+    robot = envs.simulation.robot
+    assert 0.01 < np.ptp(robot.qpos[:, 7]) < 0.11
+    np.testing.assert_array_equal(robot.qpos[:, :7], np.tile([0, 0, 1, 1, 0, 0, 0], (16, 1)))
+    assert (robot.qvel == 0).all()
     home = tmp_path / "home.xml"
     keyframe = '<keyframe><key qpos="0 0 2 1 0 0 0 1.5 0 1 0 0 0 0"/></keyframe></mujoco>'
     home.write_text(ROBOT.replace("</mujoco>", keyframe))
     envs = gym.make_vec(ID, num_envs=2, model=str(home))
     envs.reset(seed=0)
-    np.testing.assert_allclose(envs.simulation.body.qpos[:, [2, 7]], [[2, 1.5]] * 2, atol=0.05)
+    np.testing.assert_allclose(envs.simulation.robot.qpos[:, [2, 7]], [[2, 1.5]] * 2, atol=0.05)
 
 
 def test_vector_equals_single_and_a_pickle_lives_on(robot) -> None:
-    settings = {"model": robot, "max_episode_steps": 6, "variations": "train"}
+    settings = {"model": robot, "max_episode_steps": 6, "randomization": "train"}
     native = gym.make_vec(ID, num_envs=2, **settings)
     sync = gym.make_vec(ID, num_envs=2, vectorization_mode="sync", **settings)
     ours, theirs = native.reset(seed=1)[0], sync.reset(seed=1)[0]
@@ -98,9 +98,9 @@ def test_an_observation_tells_the_pose(robot) -> None:
     envs.reset(seed=0)
     for t in range(30):
         envs.step(np.full((4, 2), np.sin(0.3 * t)))
-    before, seen = envs.state(), envs.observation()
-    envs.restore(envs.physics_from_observation(seen))
-    for name, value in envs.state().items():
+    before, seen = envs.privileged_state(), envs.observation()
+    envs.set_physics_state(envs.physics_from_observation(seen))
+    for name, value in envs.privileged_state().items():
         if name != "joint_velocity":
             np.testing.assert_allclose(value, before[name], atol=1e-5, err_msg=name)
     imagined = seen.copy()

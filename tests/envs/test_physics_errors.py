@@ -28,7 +28,7 @@ def check_lane_two_broke(envs, healthy) -> None:
     others = [0, 1, 3]
     observation, reward, terminated, truncated, infos = envs.step(action)
     expected = healthy.step(action)
-    assert infos["failure"].tolist() == [False, False, True, False]
+    assert infos["physics_error"].tolist() == [False, False, True, False]
     assert truncated.tolist() == [False, False, True, False]
     assert not terminated.any()
     assert observation in envs.observation_space
@@ -38,13 +38,13 @@ def check_lane_two_broke(envs, healthy) -> None:
     assert np.array_equal(reward[others], expected[1][others])
     observation, reward, _, truncated, infos = envs.step(action)
     expected = healthy.step(action)
-    assert not infos["failure"].any()
+    assert not infos["physics_error"].any()
     assert not truncated.any()
     assert reward[2] == 0
     assert np.array_equal(tables(observation)[others], tables(expected[0])[others])
     for _ in range(5):
         observation, *_, infos = envs.step(action)
-        assert not infos["failure"].any()
+        assert not infos["physics_error"].any()
         assert observation in envs.observation_space
 
 
@@ -52,7 +52,7 @@ def check_lane_two_broke(envs, healthy) -> None:
 def test_a_lane_that_runs_away_ends(env_id, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     envs, healthy = twins(env_id)
-    envs.simulation.body.qvel[2] = 1e12
+    envs.simulation.robot.qvel[2] = 1e12
     check_lane_two_broke(envs, healthy)
     assert not list(tmp_path.iterdir()), "MuJoCo left a log file behind"
 
@@ -60,7 +60,7 @@ def test_a_lane_that_runs_away_ends(env_id, tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize("env_id", IDS)
 def test_a_lane_that_is_not_a_number_ends(env_id) -> None:
     envs, healthy = twins(env_id)
-    envs.simulation.body.qpos[2] = np.nan
+    envs.simulation.robot.qpos[2] = np.nan
     check_lane_two_broke(envs, healthy)
 
 
@@ -90,29 +90,29 @@ def test_a_lane_in_which_mujoco_gives_up_ends(env_id) -> None:
 def test_a_single_env_says_so_too(env_id) -> None:
     env = gym.make(env_id)
     env.reset(seed=0)
-    env.unwrapped.simulation.body.qvel[:] = 1e12
+    env.unwrapped.simulation.robot.qvel[:] = 1e12
     observation, reward, terminated, truncated, info = env.step(np.zeros(env.action_space.shape))
     assert truncated
     assert not terminated
-    assert info["failure"] is True
+    assert info["physics_error"] is True
     assert observation in env.observation_space
     assert np.isfinite(reward)
     env.reset()
-    assert env.step(np.zeros(env.action_space.shape))[4]["failure"] is False
+    assert env.step(np.zeros(env.action_space.shape))[4]["physics_error"] is False
 
 
 def test_the_log_says_which_lane_broke_and_why_a_few_times(caplog) -> None:
     envs = gym.make_vec("robossl/CartPoleSwingUp-v0", num_envs=4, max_episode_steps=500)
     envs.reset(seed=0)
     envs.step(np.zeros((4, 1)))
-    envs.simulation.body.qpos[2] = np.nan
+    envs.simulation.robot.qpos[2] = np.nan
     envs.step(np.zeros((4, 1)))
     (said,) = caplog.messages
     assert said.startswith("CartPoleSwingUp, lane 2, at 0.02 s: ")
     assert "position that is no number" in said
     for _ in range(20):
         envs.reset()
-        envs.simulation.body.qvel[1] = 1e12
+        envs.simulation.robot.qvel[1] = 1e12
         envs.step(np.zeros((4, 1)))
     assert len(caplog.messages) == 10
     assert "further ones are not said" in caplog.messages[-1]

@@ -104,13 +104,13 @@ def test_pictures_change_nothing_else(env_id) -> None:
 def test_the_goal_is_no_part_of_what_is_seen() -> None:
     """The same pose with two goals: one picture for the model, two for people."""
     envs = lanes(GOAL, num_envs=1, render_mode="rgb_array", render_size=SIZE)
-    rows, task = envs.physics(), envs.simulation.task
-    goals = [task.draw_goal(np.random.default_rng(seed))[None] for seed in (1, 2)]
-    seen = [envs.restore(rows, goal=goal)["observation"] for goal in goals]
+    rows, task = envs.get_physics_state(), envs.simulation.task
+    goals = [task.sample_goal(np.random.default_rng(seed))[None] for seed in (1, 2)]
+    seen = [envs.set_physics_state(rows, goal=goal)["observation"] for goal in goals]
     assert np.array_equal(*seen)
     shown = []
     for goal in goals:
-        envs.restore(rows, goal=goal)
+        envs.set_physics_state(rows, goal=goal)
         shown.append(envs.render()[0])
     assert not np.array_equal(*shown)
 
@@ -121,7 +121,7 @@ def test_how_a_goal_looks() -> None:
     goal = envs.observation()["desired_goal"]
     numbers = gym.make_vec(GOAL, num_envs=2)
     numbers.reset(seed=0)
-    seen = envs.restore(envs.physics_from_observation(numbers.goal_observation(goal)), goal=goal)
+    seen = envs.set_physics_state(envs.physics_from_observation(numbers.goal_observation(goal)), goal=goal)
     np.testing.assert_allclose(seen["achieved_goal"], goal, atol=1e-6)
     pictures = envs.goal_observation(goal)
     assert pictures.shape == (2, *SIZE, 3)

@@ -23,7 +23,7 @@ def shortest(start: np.ndarray, end: np.ndarray) -> float:
 
 def rolled_through_the_door(envs, target: np.ndarray) -> np.ndarray:
     """An action (n, 2) towards targets (n, 2) [m]: first in front of the door, then through it."""
-    ball = envs.simulation.body
+    ball = envs.simulation.robot
     x, y = ball.qpos.T
     waypoint = target.copy()
     elsewhere = x * target[:, 0] < 0
@@ -48,11 +48,11 @@ def test_the_wall_is_where_mujoco_says() -> None:
     """Where the gap is negative MuJoCo has a contact that deep, and elsewhere none."""
     envs = gym.make_vec(MAZES[0], num_envs=4000)
     envs.reset(seed=0)
-    body, batch = envs.simulation.body, envs.simulation.batch
-    body.qpos[:] = np.random.default_rng(0).uniform(-0.5, 0.5, body.qpos.shape)
+    robot, batch = envs.simulation.robot, envs.simulation.batch
+    robot.qpos[:] = np.random.default_rng(0).uniform(-0.5, 0.5, robot.qpos.shape)
     contacts = batch.bind("ncon")
     batch.forward()
-    gap = wall_gap(body.qpos)
+    gap = wall_gap(robot.qpos)
     assert 100 < (gap < 0).sum() < 2000
     assert np.array_equal(contacts > 0, gap < 0)
 
@@ -64,8 +64,8 @@ def test_the_ball_stays_in_the_house_and_feels_its_walls() -> None:
     for angle in np.linspace(0, 8 * np.pi, 400):
         turn = angle + np.linspace(0, 2 * np.pi, 64)
         envs.step(np.stack([np.cos(turn), np.sin(turn)], axis=1))
-        assert wall_gap(envs.simulation.body.qpos).min() > -0.01
-        felt.append(envs.state()["wall_contact"].mean())
+        assert wall_gap(envs.simulation.robot.qpos).min() > -0.01
+        felt.append(envs.privileged_state()["wall_contact"].mean())
     assert 0.05 < np.mean(felt) < 0.95
 
 
@@ -73,7 +73,7 @@ def test_the_ball_stays_in_the_house_and_feels_its_walls() -> None:
 def test_lives_and_goals_are_clear_of_the_walls(env_id) -> None:
     envs = gym.make_vec(env_id, num_envs=256)
     goal = envs.reset(seed=0)[0]["desired_goal"]
-    start = envs.simulation.body.qpos
+    start = envs.simulation.robot.qpos
     assert wall_gap(start).min() > 0.009
     assert wall_gap(goal * HALF).min() > 0.009
     crossing = start[:, 0] * goal[:, 0] < 0
@@ -84,7 +84,7 @@ def test_lives_and_goals_are_clear_of_the_walls(env_id) -> None:
 def test_every_place_can_be_rolled_to_and_held(env_id) -> None:
     envs = gym.make_vec(env_id, num_envs=64)
     goal = envs.reset(seed=0)[0]["desired_goal"]
-    target = envs.simulation.task.pose_at(goal)
+    target = envs.simulation.task.goal_pose(goal)
     rewards = []
     for _ in range(199):
         _, reward, *_, infos = envs.step(rolled_through_the_door(envs, target))
@@ -99,7 +99,7 @@ def test_a_place_behind_the_wall_is_far() -> None:
     task = TwoRoom()
     assert task.goal_reward(near_wall / HALF, behind / HALF) < 0.1
     assert task.goal_reward(near_wall / HALF, (near_wall - [0.1, 0]) / HALF) > 0.7
-    assert not task.reached(np.array([-0.014, -0.4]) / HALF, np.array([0.014, -0.4]) / HALF)
+    assert not task.is_success(np.array([-0.014, -0.4]) / HALF, np.array([0.014, -0.4]) / HALF)
     assert isinstance(task, PointMaze)
 
 
@@ -139,7 +139,7 @@ def test_the_block_is_balanced_where_its_place_is_told() -> None:
 def test_the_reward_is_that_of_the_way_its_points_have_to_go() -> None:
     task, random, points = PushT(), np.random.default_rng(0), points_of_the_block()
     for _ in range(50):
-        here, there = task.draw_goal(random), task.draw_goal(random)
+        here, there = task.sample_goal(random), task.sample_goal(random)
         placed = [turned(points, np.arctan2(g[3], g[2])) + g[:2] * TABLE for g in (here, there)]
         distance = np.sqrt(((placed[0] - placed[1]) ** 2).sum(axis=1).mean())
         expected = 1 / (1 + 9 * (max(distance - 0.005, 0) / 0.12) ** 2)
@@ -157,20 +157,20 @@ def test_a_pose_is_reached_within_two_centimetres_and_twenty_degrees() -> None:
         (0.0, -166, True),
         (0.0, -164, False),
     ]:
-        assert task.reached(goal(x, degrees), goal(0.0, 175)) == reached, (x, degrees)
+        assert task.is_success(goal(x, degrees), goal(0.0, 175)) == reached, (x, degrees)
     distance, cosine = pose_error(goal(0.03, 60), goal(0.0, 0))
     assert (distance, cosine) == (pytest.approx(0.03), pytest.approx(0.5))
 
 
 def test_the_block_is_felt_where_mujoco_says() -> None:
     envs = made(4000)
-    body, batch, random = envs.simulation.body, envs.simulation.batch, np.random.default_rng(0)
-    body.qpos[:, 2:4] = random.uniform(-0.05, 0.05, (4000, 2))
-    body.qpos[:, :2] = body.qpos[:, 2:4] + random.uniform(-0.11, 0.11, (4000, 2))
-    body.qpos[:, 4] = random.uniform(-7, 7, 4000)
+    robot, batch, random = envs.simulation.robot, envs.simulation.batch, np.random.default_rng(0)
+    robot.qpos[:, 2:4] = random.uniform(-0.05, 0.05, (4000, 2))
+    robot.qpos[:, :2] = robot.qpos[:, 2:4] + random.uniform(-0.11, 0.11, (4000, 2))
+    robot.qpos[:, 4] = random.uniform(-7, 7, 4000)
     contacts = batch.bind("ncon")
     batch.forward()
-    gap = block_gap(body.qpos[:, :2], body.block_pose()) - PUSHER
+    gap = block_gap(robot.qpos[:, :2], robot.block_pose()) - PUSHER
     clear = np.abs(gap) > 1e-6
     assert 500 < (gap < 0).sum() < 3000
     assert np.array_equal((contacts > 0)[clear], (gap < 0)[clear])
@@ -178,18 +178,18 @@ def test_the_block_is_felt_where_mujoco_says() -> None:
 
 def test_a_block_moves_only_while_it_is_pushed() -> None:
     envs = made(64)
-    random, body = np.random.default_rng(1), envs.simulation.body
+    random, robot = np.random.default_rng(1), envs.simulation.robot
     action, pushed, moved = np.zeros((64, 2)), np.zeros(64, bool), 0.0
     for _ in range(150):
-        before, touched = body.qpos[:, 2:].copy(), envs.state()["block_contact"][:, 0] > 0
+        before, touched = robot.qpos[:, 2:].copy(), envs.privileged_state()["block_contact"][:, 0] > 0
         action = 0.95 * action + 0.4 * random.normal(size=(64, 2))
         envs.step(action)
         still = (
             ~touched
-            & ~(envs.state()["block_contact"][:, 0] > 0)
-            & (np.abs(body.qvel[:, 2:]).max(axis=1) < 1e-3)
+            & ~(envs.privileged_state()["block_contact"][:, 0] > 0)
+            & (np.abs(robot.qvel[:, 2:]).max(axis=1) < 1e-3)
         )
-        step = np.abs(body.qpos[:, 2:] - before).max(axis=1)
+        step = np.abs(robot.qpos[:, 2:] - before).max(axis=1)
         pushed |= touched
         moved += step[touched].sum()
         assert step[still].max(initial=0.0) < 5e-3
@@ -197,29 +197,29 @@ def test_a_block_moves_only_while_it_is_pushed() -> None:
     assert pushed.mean() > 0.3
     assert moved > 1.0
     for _ in range(10):
-        envs.step(-np.sign(body.qpos[:, 2:4] - body.qpos[:, :2]))  # away from the block
-    assert np.abs(body.qvel[:, 2:]).max() < 0.05, "let go, it stops"
+        envs.step(-np.sign(robot.qpos[:, 2:4] - robot.qpos[:, :2]))  # away from the block
+    assert np.abs(robot.qvel[:, 2:]).max() < 0.05, "let go, it stops"
 
 
 def test_everything_stays_on_the_table() -> None:
     envs = made(64)
-    body = envs.simulation.body
+    robot = envs.simulation.robot
     for turn in np.linspace(0, 5 * np.pi, 250):
-        towards = body.qpos[:, 2:4] - body.qpos[:, :2]
+        towards = robot.qpos[:, 2:4] - robot.qpos[:, :2]
         envs.step(np.where(np.cos(turn) > 0, 1, -1) * np.sign(towards))
-        assert np.abs(body.qpos[:, :4]).max() < TABLE
-        assert np.abs(body.qvel).max() < 20
+        assert np.abs(robot.qpos[:, :4]).max() < TABLE
+        assert np.abs(robot.qvel).max() < 20
 
 
 def test_lives_and_goals_leave_room_to_push() -> None:
     envs = made(256)
-    body = envs.simulation.body
-    assert (block_gap(body.qpos[:, :2], body.block_pose()) > PUSHER + 0.004).all()
-    assert np.abs(body.qpos[:, :2]).max() < TABLE - PUSHER
+    robot = envs.simulation.robot
+    assert (block_gap(robot.qpos[:, :2], robot.block_pose()) > PUSHER + 0.004).all()
+    assert np.abs(robot.qpos[:, :2]).max() < TABLE - PUSHER
     goal = envs.observation()["desired_goal"].astype(np.float64)
-    body.qpos[:] = envs.simulation.task.pose_at(goal)
-    assert (block_gap(body.qpos[:, :2], body.block_pose()) > PUSHER + 0.004).all()
-    for place in (goal[:, :2], body.block_pose()[:, :2] / TABLE):
+    robot.qpos[:] = envs.simulation.task.goal_pose(goal)
+    assert (block_gap(robot.qpos[:, :2], robot.block_pose()) > PUSHER + 0.004).all()
+    for place in (goal[:, :2], robot.block_pose()[:, :2] / TABLE):
         assert np.abs(place).max() <= 0.5 + 1e-6
     envs.step(np.zeros((256, 2)))
     assert envs.success().all()
@@ -228,11 +228,11 @@ def test_lives_and_goals_leave_room_to_push() -> None:
 def test_pushing_brings_the_block_to_a_goal_ahead() -> None:
     """The pusher behind the middle of the bar drives straight on; the block follows without turning much."""
     envs = made(8)
-    body = envs.simulation.body
-    body.qpos[:] = [0.0, 0.08, 0.0, 0.03, 0.0]
-    body.qvel[:] = 0
+    robot = envs.simulation.robot
+    robot.qpos[:] = [0.0, 0.08, 0.0, 0.03, 0.0]
+    robot.qvel[:] = 0
     goal = np.tile([0.0, -0.06 / TABLE, 1.0, 0.0], (8, 1))
-    envs.restore(envs.physics(), goal=goal)
+    envs.set_physics_state(envs.get_physics_state(), goal=goal)
     first = envs.step(np.zeros((8, 2)))[1]
     best = np.max([envs.step(np.tile([0.0, -0.5], (8, 1)))[1] for _ in range(25)], axis=0)
     assert (first < 0.25).all()
@@ -250,9 +250,9 @@ def test_a_goal_pose_is_within_reach_of_planning() -> None:
             spread = np.full((5, 2), 0.8)
             for _ in range(2):
                 drawn = np.clip(mean + spread * random.normal(size=(128, 5, 2)), -1, 1)
-                plans.restore(np.repeat(env.physics(), 128, axis=0), goal=goals)
+                plans.set_physics_state(np.repeat(env.get_physics_state(), 128, axis=0), goal=goals)
                 ahead = [plans.step(drawn[:, t // 6])[1] for t in range(30)]
-                pusher, block = plans.simulation.body.qpos[:, :2], plans.simulation.body.qpos[:, 2:4]
+                pusher, block = plans.simulation.robot.qpos[:, :2], plans.simulation.robot.qpos[:, 2:4]
                 away = np.maximum(np.hypot(*(pusher - block).T) - 0.06, 0) / 0.1
                 best = np.argsort(-(np.sum(ahead, axis=0) + 30 * ahead[-1] - 1.5 * away))[:12]
                 mean, spread = drawn[best].mean(axis=0), drawn[best].std(axis=0) + 0.1

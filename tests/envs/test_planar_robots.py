@@ -8,8 +8,8 @@ from robossl.envs.shared.planar import PlanarRobot
 from robossl.envs.shared.reward_shaping import speed_reward
 
 IDS = robossl.envs.register()
-RUNNER_IDS = [i for i in IDS if issubclass(gym.make_vec(i).simulation.task.body, PlanarRobot)]
-BODY_IDS = list({gym.make_vec(i).simulation.task.body: i for i in RUNNER_IDS}.values())  # one task a body
+RUNNER_IDS = [i for i in IDS if issubclass(gym.make_vec(i).simulation.task.robot, PlanarRobot)]
+BODY_IDS = list({gym.make_vec(i).simulation.task.robot: i for i in RUNNER_IDS}.values())  # one task a body
 
 
 def made(env_id: str, lanes: int = 16):
@@ -20,21 +20,21 @@ def made(env_id: str, lanes: int = 16):
 
 def put(envs, **columns) -> None:
     """Every lane at rest on its feet, then what is named: height [m], pitch [rad], speed [m/s], spin [rad/s]."""
-    body = envs.simulation.body
-    body.qpos[:] = body.grounded(0.0, np.zeros(len(body.limits)))
-    body.qvel[:] = 0.0
+    robot = envs.simulation.robot
+    robot.qpos[:] = robot.grounded(0.0, np.zeros(len(robot.limits)))
+    robot.qvel[:] = 0.0
     for name, value in columns.items():
         where = {
-            "height": body.qpos[:, 1],
-            "pitch": body.qpos[:, 2],
-            "speed": body.qvel[:, 0],
-            "spin": body.qvel[:, 2],
+            "height": robot.qpos[:, 1],
+            "pitch": robot.qpos[:, 2],
+            "speed": robot.qvel[:, 0],
+            "spin": robot.qvel[:, 2],
         }
         where[name][:] = value
 
 
 def reward(envs) -> np.ndarray:
-    return envs.simulation.task.reward(envs.simulation.body, np.zeros(envs.action_space.shape))
+    return envs.simulation.task.reward(envs.simulation.robot, np.zeros(envs.action_space.shape))
 
 
 def played(envs, steps: int, change: float, seed: int = 0):
@@ -64,7 +64,7 @@ def test_the_gap_to_the_floor_is_what_mujoco_says(env_id) -> None:
     envs = made(env_id)
     for _ in played(envs, 30, change=0.2):
         pass
-    ours, theirs = envs.simulation.body.clearance(envs.simulation.body.qpos), lies(envs)
+    ours, theirs = envs.simulation.robot.clearance(envs.simulation.robot.qpos), lies(envs)
     for lane in range(16):
         near = np.abs(ours[lane][:, None] - theirs[lane][None])
         assert near.min(axis=1).max() < 1e-9, "every tip is the end of a capsule"
@@ -74,11 +74,11 @@ def test_the_gap_to_the_floor_is_what_mujoco_says(env_id) -> None:
 @pytest.mark.parametrize("env_id", BODY_IDS)
 def test_the_limits_and_joints_are_those_of_the_model(env_id) -> None:
     envs = made(env_id)
-    model, body = envs.simulation.model, envs.simulation.body
-    np.testing.assert_allclose(model.jnt_range[3:], body.limits, atol=1e-9)
-    assert model.nq == len(body.limbs) + 2
+    model, robot = envs.simulation.model, envs.simulation.robot
+    np.testing.assert_allclose(model.jnt_range[3:], robot.limits, atol=1e-9)
+    assert model.nq == len(robot.limbs) + 2
     assert [model.joint(j).name for j in range(3)] == ["x", "z", "pitch"]
-    assert model.nu == len(body.limits)
+    assert model.nu == len(robot.limits)
     assert list(model.actuator_trnid[:, 0]) == list(range(3, model.njnt))
 
 
@@ -86,9 +86,9 @@ def test_the_limits_and_joints_are_those_of_the_model(env_id) -> None:
 def test_feet_on_the_floor_are_felt(env_id) -> None:
     envs = made(env_id)
     put(envs)
-    assert (envs.state()["foot_contact"].max(axis=1) == 1).all(), "grounded: a foot touches"
-    envs.simulation.body.qpos[:, 1] += 0.1
-    assert (envs.state()["foot_contact"] == 0).all()
+    assert (envs.privileged_state()["foot_contact"].max(axis=1) == 1).all(), "grounded: a foot touches"
+    envs.simulation.robot.qpos[:, 1] += 0.1
+    assert (envs.privileged_state()["foot_contact"] == 0).all()
 
 
 @pytest.mark.parametrize("env_id", BODY_IDS)
@@ -96,28 +96,28 @@ def test_nothing_explodes(env_id) -> None:
     """Fifteen minutes of full torques in both directions, quick and slow: no speed or height runs away."""
     envs = gym.make_vec(env_id, num_envs=32, max_episode_steps=100_000)
     envs.reset(seed=0)
-    body = envs.simulation.body
+    robot = envs.simulation.robot
     for change in (0.5, 0.1):
         for t, (*_, infos) in enumerate(played(envs, 350, change, seed=1)):
-            assert not infos["failure"].any()
-            assert np.abs(body.qvel[:, :2]).max() < 25
-            assert np.abs(body.qvel[:, 2:]).max() < 120
-            assert body.qpos[:, 1].max() < 4 * body.stature
-            assert t % 5 or body.clearance(body.qpos).min() > -0.12, "sunk into the floor"
-        excess = np.maximum(body.qpos[:, 3:] - body.limits[:, 1], body.limits[:, 0] - body.qpos[:, 3:])
+            assert not infos["physics_error"].any()
+            assert np.abs(robot.qvel[:, :2]).max() < 25
+            assert np.abs(robot.qvel[:, 2:]).max() < 120
+            assert robot.qpos[:, 1].max() < 4 * robot.stature
+            assert t % 5 or robot.clearance(robot.qpos).min() > -0.12, "sunk into the floor"
+        excess = np.maximum(robot.qpos[:, 3:] - robot.limits[:, 1], robot.limits[:, 0] - robot.qpos[:, 3:])
         assert excess.max() < 0.5, "bent past a limit"
 
 
 @pytest.mark.parametrize("env_id", RUNNER_IDS)
 def test_a_life_begins_on_the_floor(env_id) -> None:
     envs = made(env_id, 64)
-    body = envs.simulation.body
-    np.testing.assert_allclose(body.clearance(body.qpos).min(axis=1), 0, atol=1e-9)
-    joints = body.qpos[:, 3:]
-    assert ((joints >= body.limits[:, 0]) & (joints <= body.limits[:, 1])).all()
+    robot = envs.simulation.robot
+    np.testing.assert_allclose(robot.clearance(robot.qpos).min(axis=1), 0, atol=1e-9)
+    joints = robot.qpos[:, 3:]
+    assert ((joints >= robot.limits[:, 0]) & (joints <= robot.limits[:, 1])).all()
     if "Stand" not in env_id:
-        assert (body.upright() > 0.99).all()
-        np.testing.assert_allclose(body.torso_height(), body.stature, atol=0.15 * body.stature)
+        assert (robot.upright() > 0.99).all()
+        np.testing.assert_allclose(robot.torso_height(), robot.stature, atol=0.15 * robot.stature)
 
 
 @pytest.mark.parametrize("env_id", RUNNER_IDS)
@@ -125,14 +125,14 @@ def test_left_alone_it_comes_to_rest(env_id) -> None:
     envs = made(env_id)
     for _ in range(200):
         _, rewards, *_ = envs.step(np.zeros(envs.action_space.shape))
-    assert np.abs(envs.simulation.body.qvel).max() < 1.0
+    assert np.abs(envs.simulation.robot.qvel).max() < 1.0
     assert rewards.max() < 0.5
 
 
 @pytest.mark.parametrize("env_id", BODY_IDS)
 def test_where_along_the_track_changes_nothing(env_id) -> None:
     here, there = made(env_id), made(env_id)
-    there.simulation.body.qpos[:, 0] += 1024.0
+    there.simulation.robot.qpos[:, 0] += 1024.0
     for one, other in zip(played(here, 20, 0.3), played(there, 20, 0.3)):
         np.testing.assert_allclose(one[0], other[0], atol=1e-4)
 
@@ -154,14 +154,14 @@ def test_the_cheetah_is_rewarded_for_speed_on_its_feet(env_id, target) -> None:
     envs = made(env_id, 5)
     put(envs, speed=[0, target, target / 2, -target, target], pitch=[0, 0, 0, 0, np.pi])
     np.testing.assert_allclose(reward(envs), [0, 1, 0.48, 0, 0], atol=0.01)
-    assert envs.simulation.task.success(envs.simulation.body).tolist() == [False, True, False, False, False]
+    assert envs.simulation.task.success(envs.simulation.robot).tolist() == [False, True, False, False, False]
 
 
 def test_the_walker_is_rewarded_for_standing() -> None:
     envs = made("robossl/WalkerStand-v0", 4)
     put(envs, pitch=[0, np.pi / 2, 0, np.pi], height=[1.3, 0.1, 0.6, 1.3])
     np.testing.assert_allclose(reward(envs), [1, 0.013, 0.1, 0], atol=0.01)
-    assert envs.simulation.task.success(envs.simulation.body).tolist() == [True, False, False, False]
+    assert envs.simulation.task.success(envs.simulation.robot).tolist() == [True, False, False, False]
 
 
 @pytest.mark.parametrize(("env_id", "target"), [("robossl/WalkerWalk-v0", 1), ("robossl/WalkerRun-v0", 8)])
@@ -169,28 +169,28 @@ def test_the_walker_is_rewarded_for_speed_while_it_stands(env_id, target) -> Non
     envs = made(env_id, 4)
     put(envs, speed=[0, target, target / 2, target], pitch=[0, 0, 0, np.pi / 2], height=[1.3, 1.3, 1.3, 0.1])
     np.testing.assert_allclose(reward(envs), [1 / 6, 1, 0.57, 0.013], atol=0.01)
-    assert envs.simulation.task.success(envs.simulation.body).tolist() == [False, True, False, False]
+    assert envs.simulation.task.success(envs.simulation.robot).tolist() == [False, True, False, False]
 
 
 def test_the_walker_is_rewarded_for_turning_over_in_the_air() -> None:
     envs = made("robossl/WalkerFlip-v0", 5)
     put(envs, spin=[5, 5, 0, -5, 5], pitch=[np.pi, 0, np.pi, np.pi, np.pi / 2], height=[1, 1, 1, 1, 0.1])
     np.testing.assert_allclose(reward(envs), [1, 1 / 3, 0, 0, 0.044], atol=0.01)
-    assert envs.simulation.task.success(envs.simulation.body).tolist() == [True, False, False, False, False]
+    assert envs.simulation.task.success(envs.simulation.robot).tolist() == [True, False, False, False, False]
 
 
 def test_the_hopper_is_rewarded_for_standing() -> None:
     envs = made("robossl/HopperStand-v0", 4)
     put(envs, pitch=[0, np.pi / 2, 0, np.pi], height=[0.84, 0.07, 0.2, 0.84])
     np.testing.assert_allclose(reward(envs), [1, 0.03, 0.1, 0], atol=0.01)
-    assert envs.simulation.task.success(envs.simulation.body).tolist() == [True, False, False, False]
+    assert envs.simulation.task.success(envs.simulation.robot).tolist() == [True, False, False, False]
 
 
 def test_the_hopper_is_rewarded_for_speed_while_it_stands() -> None:
     envs = made("robossl/HopperHop-v0", 4)
     put(envs, speed=[0, 2, 1, 2], pitch=[0, 0, 0, np.pi / 2], height=[0.84, 0.84, 0.84, 0.07])
     np.testing.assert_allclose(reward(envs), [1 / 6, 1, 0.57, 0.03], atol=0.01)
-    assert envs.simulation.task.success(envs.simulation.body).tolist() == [False, True, False, False]
+    assert envs.simulation.task.success(envs.simulation.robot).tolist() == [False, True, False, False]
 
 
 # What an open-loop burst found by a few rounds of search brings at least: (steps, reward per step)

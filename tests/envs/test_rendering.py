@@ -192,7 +192,7 @@ def test_a_picture_is_a_function_of_the_row(gl) -> None:
     """Also when other models and sizes were drawn in between, and softly as well as quickly."""
     envs = gym.make_vec("robossl/Reacher-v0", num_envs=2)
     envs.reset(seed=0)
-    rows = envs.physics()
+    rows = envs.get_physics_state()
     quick, soft = (Renderer(envs.simulation.model, "side", (60, 80), soft=s) for s in (False, True))
     first = [renderer.frame(rows[0]) for renderer in (quick, soft)]
     assert not np.array_equal(*first)

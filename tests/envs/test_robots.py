@@ -30,7 +30,7 @@ def test_the_fingertip_is_where_mujoco_says() -> None:
     batch = envs.simulation.batch
     tips = batch.site("fingertip").xpos
     batch.forward()
-    np.testing.assert_allclose(envs.state()["fingertip"], tips[:, :2], atol=1e-12)
+    np.testing.assert_allclose(envs.privileged_state()["fingertip"], tips[:, :2], atol=1e-12)
 
 
 def test_angles_are_compared_around_the_circle() -> None:
@@ -40,8 +40,8 @@ def test_angles_are_compared_around_the_circle() -> None:
     error = joint_error(goal(math.pi - 0.03, 1.0), goal(-math.pi + 0.04, 1.0))
     np.testing.assert_allclose(error, [0.07, 0.0], atol=1e-12)
     task = Reacher()
-    assert task.reached(goal(math.pi - 0.03, 1.0), goal(-math.pi + 0.04, 1.0))
-    assert not task.reached(goal(0.0, 1.0), goal(0.11, 1.0))
+    assert task.is_success(goal(math.pi - 0.03, 1.0), goal(-math.pi + 0.04, 1.0))
+    assert not task.is_success(goal(0.0, 1.0), goal(0.11, 1.0))
     turns = np.random.default_rng(0).uniform(-math.pi, math.pi, (200, 2))
     wrapped = joint_error(
         np.stack([goal(0.3, -0.2)] * 200), np.stack([goal(0.3 + a, -0.2 + b) for a, b in turns])
@@ -55,15 +55,15 @@ def test_the_shoulder_turns_freely_and_the_elbow_does_not() -> None:
     angles = []
     for _ in range(150):
         envs.step(np.array([[1.0, 1.0]]))
-        angles.append(envs.simulation.body.qpos[0].copy())
+        angles.append(envs.simulation.robot.qpos[0].copy())
     assert np.max(angles, axis=0)[0] > 2 * math.pi
     assert math.radians(140) < np.max(angles, axis=0)[1] < math.radians(170)
 
 
 def test_a_small_target_can_be_reached_in_the_pose_named() -> None:
     task, random = ReacherHard(), np.random.default_rng(0)
-    goals = np.stack([task.draw_goal(random) for _ in range(300)])
-    poses = task.pose_at(goals)
+    goals = np.stack([task.sample_goal(random) for _ in range(300)])
+    poses = task.goal_pose(goals)
     np.testing.assert_allclose(fingertip(poses) / 0.24, goals, atol=1e-9)
     assert (np.abs(poses[:, 1]) <= math.radians(160)).all()
 
@@ -73,28 +73,28 @@ def test_a_goal_can_be_got_to_and_held(env_id) -> None:
     """A simple controller on the joints gets there within half the time and stays to the end."""
     envs = gym.make_vec(env_id, num_envs=32)
     goal = envs.reset(seed=0)[0]["desired_goal"]
-    target = envs.simulation.task.pose_at(goal)
+    target = envs.simulation.task.goal_pose(goal)
     held = np.zeros((200, 32), bool)
     for t in range(199):
-        body = envs.simulation.body
-        error = target - body.qpos
+        robot = envs.simulation.robot
+        error = target - robot.qpos
         error[:, 0] = np.arctan2(np.sin(error[:, 0]), np.cos(error[:, 0]))
-        held[t] = envs.step(2.0 * error - 0.15 * body.qvel)[4]["is_success"]
+        held[t] = envs.step(2.0 * error - 0.15 * robot.qvel)[4]["is_success"]
     assert held[100:199].all()
 
 
 def test_a_goal_lane_is_marked_where_it_is_reached() -> None:
     for task in (Reacher(), ReacherHard()):
-        goal = task.draw_goal(np.random.default_rng(4))
-        tip = fingertip(task.pose_at(goal[None])[0])
+        goal = task.sample_goal(np.random.default_rng(4))
+        tip = fingertip(task.goal_pose(goal[None])[0])
         np.testing.assert_allclose(task.markers(goal)[-1].position[:2], tip, atol=1e-9)
 
 
 def test_the_cartpole_is_rewarded_from_hanging_to_standing() -> None:
     envs = gym.make_vec("robossl/CartPoleSwingUp-v0", num_envs=2)
     envs.reset(seed=0)
-    body = envs.simulation.body
-    body.qpos[:], body.qvel[:] = [[0, 0], [0, math.pi]], 0
+    robot = envs.simulation.robot
+    robot.qpos[:], robot.qvel[:] = [[0, 0], [0, math.pi]], 0
     _, reward, *_, infos = envs.step(np.zeros((2, 1)))
     assert reward[0] > 0.99
     assert reward[1] < 0.01
@@ -109,19 +109,19 @@ def test_an_upright_pole_falls_by_itself_and_pushing_moves_the_cart() -> None:
     for _ in range(200):
         fallen |= ~envs.step(np.zeros((8, 1)))[4]["is_success"]
     assert fallen.all()
-    before = envs.state()["cart_position"]
+    before = envs.privileged_state()["cart_position"]
     for _ in range(20):
         envs.step(np.ones((8, 1)))
-    assert (envs.state()["cart_position"] > before + 0.3).all()
+    assert (envs.privileged_state()["cart_position"] > before + 0.3).all()
 
 
 def test_a_body_answers_for_where_it_is_now() -> None:
     """What is worked out once a step is forgotten when the step is over."""
     envs = gym.make_vec("robossl/CartPoleBalance-v0", num_envs=3)
-    body = envs.unwrapped.simulation.body
+    robot = envs.unwrapped.simulation.robot
     envs.reset(seed=0)
     envs.step(np.zeros((3, 1)))
     for angle in (0.0, 1.0, 2.0):
-        body.qpos[:, 1] = angle
-        assert np.array_equal(body.upright(), np.full(3, np.cos(angle)))
+        robot.qpos[:, 1] = angle
+        assert np.array_equal(robot.upright(), np.full(3, np.cos(angle)))
         assert np.array_equal(envs.observation()[:, 1], np.full(3, np.cos(angle), np.float32))

@@ -16,8 +16,8 @@ def task(of: type = CartPoleBalance, **methods: Any) -> type:
     return type("Mine", (of,), methods)
 
 
-def body(**members: Any) -> type:
-    return task(body=type("Robot", (Cartpole,), members))
+def robot(**members: Any) -> type:
+    return task(robot=type("Robot", (Cartpole,), members))
 
 
 class Bare(Robot):
@@ -27,7 +27,7 @@ class Bare(Robot):
     def observation(self) -> np.ndarray:
         return self.qpos
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         return {}
 
 
@@ -35,47 +35,47 @@ class Bare(Robot):
     ("mine", "words"),
     [
         (
-            task(reward=lambda self, body, action: 1.0),
+            task(reward=lambda self, robot, action: 1.0),
             "reward gave 1.0 (float); expected an array (3,) of numbers",
         ),
-        (task(reward=lambda self, body, action: body.qpos), "the reward gave an array (3, 2) of float64"),
+        (task(reward=lambda self, robot, action: robot.qpos), "the reward gave an array (3, 2) of float64"),
         (
-            task(success=lambda self, body: body.qpos[:, 0]),
+            task(success=lambda self, robot: robot.qpos[:, 0]),
             "float64; expected an array (3,) of booleans",
         ),
-        (task(terminated=lambda self, body: False), "terminated(body) gave False (bool)"),
+        (task(terminated=lambda self, robot: False), "terminated(robot) gave False (bool)"),
         (
-            task(start=lambda self, random: np.zeros(2)),
-            "start(random) gave an array (2,) of float64",
+            task(sample_initial_state=lambda self, random: np.zeros(2)),
+            "sample_initial_state(random) gave an array (2,) of float64",
         ),
         (
-            task(start=lambda self, random: (np.zeros(3), np.zeros(2))),
+            task(sample_initial_state=lambda self, random: (np.zeros(3), np.zeros(2))),
             "a pose, an array (3,) of float64; the",
         ),
         (
-            task(start=lambda self, random: (np.zeros(2), 0.0)),
+            task(sample_initial_state=lambda self, random: (np.zeros(2), 0.0)),
             "gave velocities, 0.0 (float); the model has (2,)",
         ),
         (
-            body(observation=lambda self: self.qpos),
+            robot(observation=lambda self: self.qpos),
             "(3, 2) of float64; expected an array (3, 5)",
         ),
-        (body(observation=lambda self: np.zeros(5)), "Robot.observation() gave an array (5,) of float64"),
-        (body(state=lambda self: {"place": self.qpos[:, 0]}), "state() gave for 'place' an array (3,)"),
-        (body(observation_bound=1.0), "Robot.observation_bound is 1.0 (float)"),
-        (body(parts={"pole": ("pol",)}), "did you mean 'pole'"),
+        (robot(observation=lambda self: np.zeros(5)), "Robot.observation() gave an array (5,) of float64"),
+        (robot(privileged_state=lambda self: {"place": self.qpos[:, 0]}), "privileged_state() gave for 'place' an array (3,)"),
+        (robot(observation_limit=1.0), "Robot.observation_limit is 1.0 (float)"),
+        (robot(mass_groups={"pole": ("pol",)}), "did you mean 'pole'"),
         (
-            task(Reacher, draw_goal=lambda self, random: np.zeros(3)),
-            "draw_goal(random) gave an array (3,) of",
+            task(Reacher, sample_goal=lambda self, random: np.zeros(3)),
+            "sample_goal(random) gave an array (3,) of",
         ),
-        (task(Reacher, judged=lambda self, a, d: (None, a)), "the reward gave None (NoneType)"),
-        (task(Reacher, goal_bound=1.0), "Mine does not say its goal_bound"),
+        (task(Reacher, reward_and_success=lambda self, a, d: (None, a)), "the reward gave None (NoneType)"),
+        (task(Reacher, goal_limit=1.0), "Mine does not say its goal_limit"),
         (
-            task(Reacher, goal_bound=np.ones(3)),
-            "draw_goal(random) gave an array (4,) of float64; expected an array (3,) of numbers",
+            task(Reacher, goal_limit=np.ones(3)),
+            "sample_goal(random) gave an array (4,) of float64; expected an array (3,) of numbers",
         ),
-        (task(body=Bare), "Bare does not say its observation_bound"),
-        (task(body=None), "Mine.body is None; expected a subclass of Body"),
+        (task(robot=Bare), "Bare does not say its observation_limit"),
+        (task(robot=None), "Mine.robot is None; expected a subclass of Robot"),
     ],
 )
 def test_another_form_than_agreed_is_told(mine: type, words: str) -> None:
@@ -89,11 +89,11 @@ def test_another_form_than_agreed_is_told(mine: type, words: str) -> None:
 def test_it_is_rehearsed_once_and_moves_nothing_of_the_env() -> None:
     begun: list[np.random.Generator] = []
 
-    def start(self, random: np.random.Generator) -> Any:
+    def sample_initial_state(self, random: np.random.Generator) -> Any:
         begun.append(random)
-        return CartPoleBalance.start(self, random)
+        return CartPoleBalance.sample_initial_state(self, random)
 
-    mine = task(start=start)
+    mine = task(sample_initial_state=sample_initial_state)
     rehearsed, not_again = (MujocoVectorEnv(mine, num_envs=2) for _ in range(2))
     assert len(begun) == 3, "three lanes, once"
     rehearsed.reset(seed=3)

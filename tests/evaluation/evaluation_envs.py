@@ -92,7 +92,7 @@ class PointGoal(VectorEnv):
         self.position[:], self.goal[:], self.elapsed[:], self.ended[:] = 0, 1, 0, False
         return self.observe(), {"is_success": self.near()}
 
-    def restore(self, physics, ids=None, goal=None):
+    def set_physics_state(self, physics, ids=None, goal=None):
         ids = np.arange(self.num_envs) if ids is None else ids
         self.position[ids], self.elapsed[ids], self.ended[ids] = physics, 0, False
         if goal is not None:

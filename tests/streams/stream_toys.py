@@ -136,14 +136,14 @@ class CountingEnvs(VectorEnv):
 
     # Physical
 
-    def state(self) -> dict[str, np.ndarray]:
+    def privileged_state(self) -> dict[str, np.ndarray]:
         return {"where": np.stack([self.episode, self.count], axis=1).astype(np.float64)}
 
-    def physics(self) -> np.ndarray:
+    def get_physics_state(self) -> np.ndarray:
         lane = np.arange(self.num_envs)
         return np.stack([lane, self.episode, self.count], axis=1).astype(np.float64)
 
-    def restore(self, physics: np.ndarray, ids: Any = None, goal: Any = None) -> Any:
+    def set_physics_state(self, physics: np.ndarray, ids: Any = None, goal: Any = None) -> Any:
         raise NotImplementedError
 
     # Resumable
@@ -160,7 +160,7 @@ class RecallingEnvs(CountingEnvs):
     """The same, and they still know how their lanes ended."""
 
     def _begin(self, mask: np.ndarray) -> None:
-        self.ends = self.state(), self.physics()
+        self.ends = self.privileged_state(), self.get_physics_state()
         super()._begin(mask)
 
     def final_state(self) -> tuple[dict[str, np.ndarray], np.ndarray]:

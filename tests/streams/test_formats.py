@@ -88,7 +88,7 @@ def test_a_robot_comes_back_with_its_physics(tmp_path, name):
     _, again = there_and_back(recorder.stream, name, tmp_path)
     assert same(recorder.stream, again)
     again.restore(envs, 2, 4)
-    assert envs.physics()[0].tobytes() == rows_of(recorder.stream, 2)["physics"][4].tobytes()
+    assert envs.get_physics_state()[0].tobytes() == rows_of(recorder.stream, 2)["physics"][4].tobytes()
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -69,7 +69,7 @@ def test_the_same_actions_have_the_same_future(tmp_path, name, mode):
             assert (terminated == rows["terminated"][0]).all()
             same(stream, observation, rows_at(stream, 1, t + 1, 2), [0, 1])
             if not rows["is_last"][1]:
-                assert envs.physics()[0].tobytes() == rows["physics"][1].tobytes()
+                assert envs.get_physics_state()[0].tobytes() == rows["physics"][1].tobytes()
 
 
 def rows_at(stream, lane, position, times):
@@ -84,12 +84,12 @@ def test_every_lane_takes_a_row_of_its_own(tmp_path, name):
     stream = Stream.open(tmp_path / "s", memory=0)
     lane, position = np.array([2, 0, 1, 2]), np.array([3, 17, 0, 8])
     envs = made(name, lanes=5)
-    before = envs.physics()
+    before = envs.get_physics_state()
     observation = stream.restore(envs, lane, position, ids=[4, 0, 3, 1])
     found = stream.take(lane, position, stream.schema.names)
     same(stream, observation, found, [4, 0, 3, 1])
-    assert envs.physics()[[4, 0, 3, 1]].tobytes() == found["physics"].tobytes()
-    assert envs.physics()[2].tobytes() == before[2].tobytes()
+    assert envs.get_physics_state()[[4, 0, 3, 1]].tobytes() == found["physics"].tobytes()
+    assert envs.get_physics_state()[2].tobytes() == before[2].tobytes()
     action = np.zeros(envs.action_space.shape, np.float32)
     action[[4, 0, 3, 1]] = found["action"]
     observation = envs.step(action)[0]
@@ -100,11 +100,11 @@ def test_other_actions_have_another_future(tmp_path):
     stream = recorded(tmp_path / "s", "PushT").stream
     envs = made("PushT", lanes=8)
     stream.restore(envs, 0, 4)
-    assert len(np.unique(envs.physics(), axis=0)) == 1
+    assert len(np.unique(envs.get_physics_state(), axis=0)) == 1
     random = np.random.default_rng(0)
     for _ in range(5):
         envs.step(random.uniform(-1, 1, envs.action_space.shape).astype(np.float32))
-    assert len(np.unique(envs.physics(), axis=0)) == 8
+    assert len(np.unique(envs.get_physics_state(), axis=0)) == 8
 
 
 def test_a_row_that_cannot_be_entered_says_why(tmp_path):
@@ -123,8 +123,8 @@ def test_a_row_that_cannot_be_entered_says_why(tmp_path):
             stream.restore(envs, lane, position, ids)
     with pytest.raises(UsageError, match=r"robossl/WalkerRun-v0 has \d+ numbers of physics; .* records \d+"):
         stream.restore(made("WalkerRun"), 0, 0)
-    varied = gym.make_vec("robossl/Reacher-v0", num_envs=1, variations={"link_mass": 2.0})
-    with pytest.raises(UsageError, match="Reacher-v0 has variations"):
+    varied = gym.make_vec("robossl/Reacher-v0", num_envs=1, randomization={"link_mass": 2.0})
+    with pytest.raises(UsageError, match="Reacher-v0 has randomization"):
         stream.restore(varied, 0, 0)
     with pytest.raises(UsageError, match="does not know its physics"):
         stream.restore(sync(1, AutoresetMode.NEXT_STEP), 0, 0)
