@@ -335,7 +335,7 @@ def make_envs(env: str, num_envs: int, threads: int = 1, **settings: Any) -> gym
     spec, settings = env_spec(env), settings | env_kwargs(env)
     if is_native(spec):
         return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
-    envs = importlib.import_module("robossl.envs.engine.gymnasium_envs").make_foreign(
+    envs = importlib.import_module("robossl.envs.engine.gymnasium_envs").make_gymnasium_envs(
         env, num_envs, **settings
     )
     if 0 in (envs.single_action_space.shape or ()):
