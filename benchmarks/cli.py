@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robossl.core.errors import OperationError, UsageError
-from robossl.training import config as configuration
+from robossl.cli.config import parse_overrides
 from robossl.training.config import LearnConfig
 
 
@@ -23,7 +23,7 @@ def answered(main: Callable[[], None]) -> None:
 
 def model_settings(words: list[str]) -> dict[str, Any]:
     """`--world_model.latent_dim 128 ...` as settings by key; `RequestError` for anything else."""
-    given = configuration.parse_overrides(words, LearnConfig)
+    given = parse_overrides(words, LearnConfig)
     for name in given:
         if not name.startswith("world_model."):
             raise UsageError(f"unknown argument --{name}; what is not in --help goes to the model, --world_model.*")

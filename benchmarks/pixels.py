@@ -20,7 +20,7 @@ from benchmarks.cli import answered, model_settings
 from robossl.evaluation.report.text import interval
 from robossl.logging.progress import make_progress
 from robossl.streams import Stream
-from robossl.training import config as configuration
+from robossl.training import config_io
 from robossl.training import evaluation_steps
 from robossl.training.ablation_training import ablate
 from robossl.training.config import LearnConfig, thread_count
@@ -65,7 +65,7 @@ def main() -> None:
 def configured(settings: dict[str, Any]) -> WorldModelConfig:
     """The recipe for pixels, with these settings over it."""
     recipe = {f"world_model.{name}": value for name, value in PIXEL_CONFIG.to_json().items()}
-    return configuration.parse(LearnConfig, ("recipe", recipe), ("command line", settings)).world_model
+    return config_io.parse(LearnConfig, ("recipe", recipe), ("command line", settings)).world_model
 
 
 def compared(given: argparse.Namespace, world: WorldModelConfig, seed: int) -> dict[str, Any]:

@@ -25,13 +25,14 @@ from benchmarks.cli import answered, model_settings
 from robossl.evaluation.heldout import load_heldout
 from robossl.evaluation.metrics.calibration import calibration
 from robossl.evaluation.metrics.inverse_dynamics import inverse_excess_r2, inverse_r2
-from robossl.evaluation.metrics.prediction import forward_skill, valid_prediction_time
+from robossl.evaluation.metrics.prediction import prediction_skill, valid_prediction_time
 from robossl.evaluation.metrics.rank import effective_rank
 from robossl.evaluation.metrics.readout import fit_readout
 from robossl.logging.progress import make_progress
 from robossl.streams import Stream
-from robossl.training import config as configuration
-from robossl.training.config import LearnConfig, to_dict
+from robossl.training import config_io
+from robossl.training.config import LearnConfig
+from robossl.training.config_io import to_dict
 from robossl.training.evaluation_steps import EVALUATION_SEED, step_seconds
 from robossl.training.output_dirs import slug
 from robossl.world_model import WorldModel, WorldModelConfig
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="the table instead of JSON")
     options, rest = parser.parse_known_args()
     given = model_settings(rest)
-    world: WorldModelConfig = configuration.parse(LearnConfig, ("command line", given)).world_model
+    world: WorldModelConfig = config_io.parse(LearnConfig, ("command line", given)).world_model
     runs = [measured(env, seed, world, options) for env in options.env for seed in options.seeds]
     machine = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
     print(table(runs) if options.markdown else json.dumps({"runs": runs, "machine": machine}, indent=2))
@@ -121,7 +122,7 @@ def figures(model: WorldModel, stream: Stream, random: Stream, env: str, seed: i
     """What is asked of a world model, each figure beside its floor."""
     held = load_heldout(model, stream, EVALUATION_SEED + seed)
     readout = fit_readout(model, held)
-    found = forward_skill(model, held, HORIZONS, readout)
+    found = prediction_skill(model, held, HORIZONS, readout)
     lead = least_lead(found.pop("curve"))
     unguessed = load_heldout(model, random, EVALUATION_SEED + seed)
     return {

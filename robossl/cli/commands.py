@@ -10,7 +10,8 @@ from typing import Any
 from robossl import registry
 from robossl.core.errors import UsageError
 from robossl.logging.progress import make_progress
-from robossl.training import config as configuration
+from robossl.cli import config as cli_config
+from robossl.training import config_io
 from robossl.training.config import LearnConfig
 from robossl.world_model.config import WorldModelConfig
 
@@ -37,7 +38,7 @@ _COMMON = {  # flags that mean the same everywhere -> keys of LearnConfig
 
 def config_help(verb: str) -> str:
     """The keys that --config and --dotted.flags may set, with their defaults."""
-    known = {"learn": configuration.flatten_fields(LearnConfig), "pretrain": _world_keys()}[verb]
+    known = {"learn": config_io.flatten_fields(LearnConfig), "pretrain": _world_keys()}[verb]
     shown = {name: default for name, (_, default) in known.items() if verb != "learn" or "." in name}
     lines = [f"  --{name} {_plain(default)}" for name, default in shown.items()]
     return "settings and their defaults (also in --config FILE.toml):\n" + "\n".join(lines)
@@ -48,7 +49,7 @@ def _plain(value: Any) -> str:
 
 
 def _world_keys() -> dict[str, Any]:
-    return {f"world_model.{name}": entry for name, entry in configuration.flatten_fields(WorldModelConfig).items()}
+    return {f"world_model.{name}": entry for name, entry in config_io.flatten_fields(WorldModelConfig).items()}
 
 
 def learn(options: Namespace) -> CommandResult:
@@ -65,13 +66,13 @@ def learn(options: Namespace) -> CommandResult:
         layers: list[tuple[str, dict[str, Any]]] = []
     else:
         flags = {key: getattr(options, n) for n, key in _COMMON.items() if getattr(options, n) is not None}
-        layers = [("command line", flags | configuration.parse_overrides(options.overrides, LearnConfig))]
+        layers = [("command line", flags | cli_config.parse_overrides(options.overrides, LearnConfig))]
         if options.config:
-            layers.insert(0, (options.config, configuration.from_toml(options.config)))
-    settings = configuration.parse(LearnConfig, *layers)
+            layers.insert(0, (options.config, config_io.from_toml(options.config)))
+    settings = config_io.parse(LearnConfig, *layers)
     if not options.resume:
         space = _observed(settings.env)
-        settings = configuration.parse(LearnConfig, _recipe(space), *layers)
+        settings = config_io.parse(LearnConfig, _recipe(space), *layers)
     from robossl.training.phases import learn as run
 
     report = run(settings, out=options.out, resume=options.resume, progress=say)
@@ -151,14 +152,14 @@ def pretrain(options: Namespace) -> CommandResult:
     from robossl.training import api, hub
 
     flags = {key: getattr(options, n) for n, key in _COMMON.items() if getattr(options, n, None) is not None}
-    layers = [("command line", flags | configuration.parse_overrides(options.overrides, LearnConfig))]
+    layers = [("command line", flags | cli_config.parse_overrides(options.overrides, LearnConfig))]
     if options.config:
-        layers.insert(0, (options.config, configuration.from_toml(options.config)))
+        layers.insert(0, (options.config, config_io.from_toml(options.config)))
     given = {name: origin for origin, layer in layers for name in layer}
     for name, origin in given.items():
         if not name.startswith("world_model.") and name not in _PRETRAIN:
             raise UsageError(f"{origin}: pretrain takes world_model.* and {', '.join(_PRETRAIN)}; got {name!r}")
-    settings = configuration.parse(
+    settings = config_io.parse(
         LearnConfig, _recipe(Stream.open(options.stream).observation_space), *layers
     )
     updates = settings.pretrain.updates if "pretrain.updates" in given else 2000

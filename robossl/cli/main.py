@@ -263,7 +263,7 @@ def run(words: Sequence[str]) -> int:
     parser = _parser(verb)
     settings: list[str] = []
     if verb.overrides and not {"-h", "--help"} & set(rest):
-        rest, settings = importlib.import_module("robossl.training.config").part(
+        rest, settings = importlib.import_module("robossl.cli.config").split_args(
             rest, set(parser.option_strings)
         )
     options = parser.parse_args(rest)

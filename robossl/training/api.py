@@ -21,7 +21,8 @@ from robossl.rollout import collect_steps
 from robossl.streams import Recorder, Stream
 from robossl.training import agent_loading, output_dirs
 from robossl.training.agent_runner import AgentRunner
-from robossl.training.config import check_count, thread_count, to_dict
+from robossl.training.config import check_count, thread_count
+from robossl.training.config_io import to_dict
 from robossl.training.world_model_phase import few_episodes_warning
 from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
 from robossl.world_model.config import default_config_for

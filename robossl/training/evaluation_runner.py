@@ -12,7 +12,7 @@ from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.report import report_file as reports
 from robossl.streams import Stream
 from robossl.training import ablation_training, agent_loading, evaluation_steps, output_dirs
-from robossl.training.config import to_toml
+from robossl.training.config_io import to_toml
 from robossl.training.evaluation_steps import EVALUATION_SEED, EvaluationResults
 from robossl.world_model import WorldModel, data_validation
 from robossl.world_model.device import resolve

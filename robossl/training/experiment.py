@@ -13,11 +13,11 @@ from robossl.core.errors import OperationError
 from robossl.core.interfaces import ProgressReporter
 from robossl.core.seeding import derive
 from robossl.streams import Stream, validate_stream
-from robossl.training import config as configuration
+from robossl.training import config_io
 from robossl.training import output_dirs
 from robossl.training.agent_loading import load
 from robossl.training.checkpoints import Checkpoints
-from robossl.training.config import LearnConfig
+from robossl.training.config import LearnConfig, thread_count
 from robossl.training.evaluation_steps import EVALUATION_SEED
 from robossl.world_model import WorldModel, WorldModelTrainer
 
@@ -57,8 +57,8 @@ class Experiment:
     def resume(cls, folder: str | Path, progress: ProgressReporter) -> Experiment:
         """The run in a folder, where its newest whole checkpoint left it."""
         output_dirs.read_manifest(folder, "run")
-        config = configuration.parse(
-            LearnConfig, (f"{folder}/config.toml", configuration.from_toml(Path(folder) / "config.toml"))
+        config = config_io.parse(
+            LearnConfig, (f"{folder}/config.toml", config_io.from_toml(Path(folder) / "config.toml"))
         )
         return cls(Path(folder), config, progress)
 
@@ -106,7 +106,7 @@ class Experiment:
     @property
     def threads(self) -> int:
         """CPU threads for physics and networks."""
-        return configuration.thread_count(self.config.threads)
+        return thread_count(self.config.threads)
 
     @property
     def evaluation_seed(self) -> int:

@@ -13,7 +13,7 @@ from robossl.core.env_ids import is_mjcf_path
 from robossl.core.errors import UsageError
 from robossl.core.io import read_json, write_bytes_atomic, write_json
 from robossl.core.system_info import system_info
-from robossl.training.config import to_toml
+from robossl.training.config_io import to_toml
 
 _MARK = "manifest.json"  # says what a folder is and how it was made
 

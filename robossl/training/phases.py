@@ -17,7 +17,8 @@ from robossl.rollout import collect_steps
 from robossl.streams import Recorder
 from robossl.training import evaluation_steps
 from robossl.training.agent_phase import act
-from robossl.training.config import LearnConfig, to_toml
+from robossl.training.config import LearnConfig
+from robossl.training.config_io import to_toml
 from robossl.training.config_validation import validate_config
 from robossl.training.experiment import PHASES, Experiment
 from robossl.training.world_model_phase import few_episodes_warning, save_model, train_world_model

@@ -11,7 +11,7 @@ from typing import Any
 
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import read_json
-from robossl.training import config as configuration
+from robossl.training import config_io
 from robossl.training.config import LearnConfig
 
 TINY: dict[str, Any] = {
@@ -50,7 +50,7 @@ _OF_THE_MACHINE = ("seconds", "versions", "made", "ms_per_decision")
 def tiny(env: str = "robossl/Reacher-v0", **settings: Any) -> LearnConfig:
     """A run of seconds; `settings` as on the command line, with `__` for the dot."""
     given = {name.replace("__", "."): value for name, value in settings.items()}
-    return configuration.parse(LearnConfig, ("the test", {**TINY, "env": env, **given}))
+    return config_io.parse(LearnConfig, ("the test", {**TINY, "env": env, **given}))
 
 
 def flags(**settings: Any) -> list[str]:

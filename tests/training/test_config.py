@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from robossl.core.errors import UsageError
-from robossl.training.config import LearnConfig, flatten_fields, from_toml, parse, parse_overrides, to_toml
+from robossl.cli.config import parse_overrides
+from robossl.training.config import LearnConfig
+from robossl.training.config_io import flatten_fields, from_toml, parse, to_toml
 
 
 def test_a_config_written_as_toml_is_read_back(tmp_path):

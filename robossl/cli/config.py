@@ -1,0 +1,135 @@
+"""Settings on the command line: `--world_model.latent_dim 512 --agent.name=td3`, over `--config FILE.toml`.
+
+tyro could parse these flags too, but it answers a mistake in a box of several lines, and its `--help` of LearnConfig
+takes 0.2 s; the command line promises one line, and help within half a second.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import typing
+from argparse import Namespace
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from robossl.core.errors import UsageError
+from robossl.training.config import LearnConfig
+from robossl.training.config_io import FREE_PREFIX, Layer, flatten_fields, from_toml, unknown_key_error
+
+COMMON_FLAGS = {  # flags with the same meaning in several commands -> keys of LearnConfig
+    "env": "env",
+    "seed": "seed",
+    "steps": "steps",
+    "threads": "threads",
+    "device": "device",
+    "log": "log",
+    "num_envs": "explore.num_envs",
+    "updates": "pretrain.updates",
+}
+
+
+def split_args(args: Sequence[str], flags: Collection[str]) -> tuple[list[str], list[str]]:
+    """Split a command line into (arguments of the command, settings).
+
+    Args:
+        args: The command line after the command.
+        flags: The command's own flags; all others are settings, with their values.
+    """
+    known, own, settings = flatten_fields(LearnConfig), [], []
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word.partition("=")[0] in flags:
+            own.append(word)
+            if word in flags and rest and not rest[0].startswith("--"):
+                own.append(rest.pop(0))  # its value, or after a switch the next positional argument
+            continue
+        settings.append(word)
+        many = typing.get_origin(known.get(word[2:].replace("-", "_"), ("", ""))[0]) is tuple
+        if "=" not in word and rest and not rest[0].startswith("--"):
+            settings.append(rest.pop(0))
+            while many and rest and not rest[0].startswith("--"):
+                settings.append(rest.pop(0))
+    return own, settings
+
+
+def parse_overrides(args: Sequence[str], config: type) -> dict[str, Any]:
+    """Return the values of `--world_model.latent_dim 512 --agent.name=td3` by dotted key.
+
+    Raises:
+        UsageError: For an unknown key or a missing value; one line.
+    """
+    known = flatten_fields(config)
+    values: dict[str, Any] = {}
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        name = name.replace("-", "_")
+        free = name.startswith(FREE_PREFIX) and FREE_PREFIX.rstrip(".") in known
+        if not word.startswith("--"):
+            raise UsageError(f"unexpected argument {word!r}; flags begin with --")
+        if not free and name not in known:
+            raise unknown_key_error(name, known, "command line")
+        kind = str if free else known[name][0]
+        many = typing.get_origin(kind) is tuple
+        parts = [value] if equals else []
+        while not equals and rest and not rest[0].startswith("--") and (many or not parts):
+            parts.append(rest.pop(0))
+        if not parts:
+            default = "" if free else f"; its default is {known[name][1]!r}"
+            raise UsageError(f"--{name} has no value{default}")
+        if free:
+            values[name] = _literal_or_text(parts[0])
+        elif kind is bool and parts[0] in ("true", "false"):  # as in TOML and JSON
+            values[name] = parts[0].capitalize()
+        else:
+            values[name] = ",".join(parts) if many else parts[0]
+    return values
+
+
+def _literal_or_text(text: str) -> Any:
+    """Return the value of a TOML literal: `3e-4`, `true`, `[64, 64]`, `{net_arch = [64]}`; else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def layers_of(options: Namespace, allowed: Collection[str] | None = None) -> list[Layer]:
+    """Return the config layers of a command line: the file of `--config`, then its flags and settings.
+
+    Args:
+        options: Parsed flags, with the unparsed settings in `overrides`.
+        allowed: Keys and prefixes (`agent.`) that the command takes; None: all.
+    """
+    flags = {
+        key: getattr(options, name)
+        for name, key in COMMON_FLAGS.items()
+        if getattr(options, name, None) is not None
+    }
+    layers: list[Layer] = [("command line", flags | parse_overrides(options.overrides, LearnConfig))]
+    if options.config:
+        layers.insert(0, (options.config, from_toml(options.config)))
+    for origin, values in layers if allowed is not None else ():
+        for name in values:
+            if not any(name == key or (key.endswith(".") and name.startswith(key)) for key in allowed or ()):
+                expected = ", ".join(f"{key}*" if key.endswith(".") else key for key in allowed or ())
+                raise UsageError(f"{origin}: expected a setting of this command ({expected}), got {name!r}")
+    return layers
+
+
+def settings_help(prefixes: Sequence[str]) -> str:
+    """Return the settings below these prefixes with their defaults, one a line, for `--help`."""
+    lines = [
+        f"  --{name} {_text(default)}"
+        for name, (_, default) in flatten_fields(LearnConfig).items()
+        if any(name.startswith(prefix) for prefix in prefixes)
+    ]
+    return "settings and their defaults (also in --config FILE.toml):\n" + "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "(one flag a setting: --agent.settings.learning_rate 3e-4)"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

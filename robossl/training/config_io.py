@@ -1,0 +1,177 @@
+"""Reading and writing configurations: TOML files, and layers of dotted keys merged over the defaults.
+
+tyro converts values to the types of the dataclass. Names, layers and messages are handled here, because tyro reports a
+mistake in a box of several lines and the command line promises one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import tomllib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robossl.core.errors import UsageError, unknown_name_error
+
+Layer = tuple[str, Mapping[str, Any]]  # (where the values come from, values by dotted key)
+FREE_PREFIX = "agent.settings."  # keys below it are not checked here: every agent has its own settings
+
+
+def flatten_fields(config: type) -> dict[str, tuple[Any, Any]]:
+    """Return dotted key -> (type, default) for all fields of a config class."""
+    hints = typing.get_type_hints(config)
+    flat: dict[str, tuple[Any, Any]] = {}
+    for entry in dataclasses.fields(config):
+        kind = hints[entry.name]
+        if dataclasses.is_dataclass(kind):
+            nested = flatten_fields(typing.cast(type, kind))
+            flat |= {f"{entry.name}.{name}": value for name, value in nested.items()}
+        else:
+            default = entry.default
+            if default is dataclasses.MISSING and entry.default_factory is not dataclasses.MISSING:
+                default = entry.default_factory()
+            flat[entry.name] = (kind, default)
+    return flat
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a config as nested plain values."""
+    return {
+        entry.name: to_dict(value) if dataclasses.is_dataclass(value) else value
+        for entry in dataclasses.fields(config)
+        for value in [getattr(config, entry.name)]
+    }
+
+
+def to_toml(config: Any) -> str:
+    """Return a config, or a dict of nested plain values, as TOML that `from_toml` and `parse` read back."""
+    return _tables(config if isinstance(config, Mapping) else to_dict(config))
+
+
+def _tables(entries: Mapping[str, Any], above: str = "") -> str:
+    lines = [f"{_key(k)} = {_literal(v)}" for k, v in entries.items() if v is not None and not isinstance(v, Mapping)]
+    tables = [
+        f"\n[{above}{_key(name)}]\n{_tables(value, f'{above}{_key(name)}.')}"
+        for name, value in entries.items()
+        if isinstance(value, Mapping)
+    ]
+    return "\n".join(lines) + "\n" + "".join(tables)
+
+
+def _key(name: str) -> str:
+    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else _literal(name)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_literal(v) for v in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(k)} = {_literal(v)}" for k, v in value.items()) + "}"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{text}"'
+
+
+def from_toml(path: str | Path) -> dict[str, Any]:
+    """Return the values of a TOML file by dotted key."""
+    try:
+        with open(path, "rb") as file:
+            table = tomllib.load(file)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise UsageError(f"no config file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    return dotted_keys(table)
+
+
+def dotted_keys(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return nested tables as one dict with dotted keys."""
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            flat |= dotted_keys(value, f"{above}{name}.")
+        else:
+            flat[above + name] = value
+    return flat
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inverse of `dotted_keys`."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parents, last = name.split(".")
+        table = tree
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise UsageError(f"{name}: {parent} is a value and a table; give one of them")
+        table[last] = value
+    return tree
+
+
+def unknown_key_error(name: str, known: Mapping[str, Any], origin: str) -> UsageError:
+    """Return the error for an unknown config key, with near names."""
+    return UsageError(f"{origin}: {unknown_name_error('config key', name, known)}")
+
+
+def parse(config: type, *layers: Layer) -> Any:
+    """Return a config: the defaults, overridden by the first layer, overridden by the second, and so on.
+
+    Args:
+        config: A dataclass.
+        layers: Values by dotted key, each with a name for messages.
+
+    Raises:
+        UsageError: For an unknown key, or a value that its type does not accept; one line.
+    """
+    known = flatten_fields(config)
+    settings_key = FREE_PREFIX.rstrip(".")
+    merged: dict[str, tuple[str, Any]] = {}
+    settings: dict[str, Any] = {}
+    for origin, values in layers:
+        for name, value in values.items():
+            if name.startswith(FREE_PREFIX) and settings_key in known:
+                settings[name.removeprefix(FREE_PREFIX)] = value
+            elif name not in known or name == settings_key:
+                raise unknown_key_error(name, known, origin)
+            else:
+                merged[name] = (origin, value)
+    try:
+        parsed = _convert(config, {name: value for name, (_, value) in merged.items()}, known)
+    except SystemExit:
+        for name, (origin, value) in merged.items():
+            try:
+                _convert(config, {name: value}, known)
+            except SystemExit:
+                kind = known[name][0]
+                expected = str(kind) if typing.get_origin(kind) else getattr(kind, "__name__", str(kind))
+                raise UsageError(f"{origin}: {name}: expected {expected}, got {value!r}") from None
+        raise
+    if settings:
+        parsed = dataclasses.replace(parsed, agent=dataclasses.replace(parsed.agent, settings=_nested(settings)))
+    return parsed
+
+
+def _convert(config: type, values: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]]) -> Any:
+    """Return a config from values of any type; tyro raises SystemExit for a wrong one."""
+    import tyro
+
+    args: list[str] = []
+    for name, value in values.items():
+        if typing.get_origin(known[name][0]) is tuple and isinstance(value, str):
+            value = [part for part in value.replace(",", " ").split() if part]
+        args += [f"--{name}", *(map(str, value) if isinstance(value, (list, tuple)) else [str(value)])]
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        return tyro.cli(
+            config,
+            args=args,
+            config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
+            use_underscores=True,
+        )

@@ -1,0 +1,125 @@
+"""Requests of the single steps: what to collect, pretrain, train and evaluate, with all defaults.
+
+The command line and the Python functions build a request and hand it on whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robossl.core.errors import UsageError
+from robossl.training.config import (
+    ENCODERS,
+    AgentConfig,
+    EvaluateConfig,
+    ExploreConfig,
+    GoalsConfig,
+    check_count,
+)
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
+
+    from robossl.core.interfaces import Policy, Representation
+    from robossl.streams import Stream
+    from robossl.world_model import WorldModel
+    from robossl.world_model.config import WorldModelConfig
+
+
+@dataclass(frozen=True)
+class CollectRequest:
+    """Record the steps of a policy in a stream."""
+
+    envs: VectorEnv | str  # a vector env, an env id or an MJCF file
+    policy: str | Policy = ExploreConfig.policy  # a policy name, a run or agent folder, or a policy object
+    steps: int = 50_000  # environment steps of all sub-environments
+    out: str | Path | None = None
+    seed: int = 0
+    num_envs: int = 16  # sub-environments, if `envs` is an id or a file
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+
+
+@dataclass(frozen=True)
+class PretrainRequest:
+    """Train a world model on a stream, without reward."""
+
+    stream: Stream | str | Path
+    updates: int = 2000  # gradient steps
+    config: WorldModelConfig | None = None  # None: the default for the observations of the stream
+    out: str | Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+    log: Sequence[str] = ()  # metric sinks beside metrics.jsonl
+
+    def __post_init__(self) -> None:
+        check_count("updates", self.updates)
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """Train an agent in an env."""
+
+    env: str
+    agent: str = AgentConfig.name
+    representation: Representation | str | Path | None = None  # a world model, or the folder of a model or run
+    encoder: str | None = None  # one of ENCODERS; None: frozen with a representation, else none
+    steps: int = 20_000  # environment steps of all sub-environments
+    num_envs: int = AgentConfig.num_envs
+    threads: int = 0
+    out: str | Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    log: Sequence[str] = ()  # metric sinks beside metrics.jsonl
+    export_sb3: str | Path | None = None  # also write SB3's own zip file
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the agent
+    callbacks: Sequence[Any] = ()  # SB3 callbacks
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        check_count("num_envs", self.num_envs)
+        if self.encoder is not None and self.encoder not in ENCODERS:
+            raise UsageError(f"encoder: expected one of {', '.join(ENCODERS)}, got {self.encoder!r}")
+        needs_model = self.encoder in ("frozen", "finetune")
+        if needs_model and self.representation is None:
+            raise UsageError(f"encoder {self.encoder} needs a world model; give --representation MODEL")
+        if self.encoder in ("none", "random") and self.representation is not None:
+            raise UsageError(
+                f"encoder {self.encoder} uses no world model, got one; leave --representation out, or choose "
+                "frozen, finetune or scratch"
+            )
+
+    @property
+    def resolved_encoder(self) -> str:
+        """The encoder, with None resolved."""
+        return self.encoder or ("none" if self.representation is None else "frozen")
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """Evaluate a run, a world model or an agent, and write a report."""
+
+    model: WorldModel | str | Path  # a world model, or the folder of a model, run or agent
+    stream: Stream | str | Path | None = None  # None: the stream that the model was trained on
+    env: str | None = None  # None: the env that the folder or stream was made for
+    episodes: int = EvaluateConfig.episodes  # held-out episodes for each row of the control table
+    goal_trials: int = GoalsConfig.trials
+    goal_horizon: int = GoalsConfig.horizon  # [steps]
+    out: str | Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+    videos: bool = True
+    ablate: bool = False  # also train models with other objectives and compare
+    updates: int | None = None  # gradient steps of each of them; None: as many as the model had
+
+    def __post_init__(self) -> None:
+        check_count("episodes", self.episodes)
+        check_count("goal_trials", self.goal_trials, 0)
+        check_count("goal_horizon", self.goal_horizon)
