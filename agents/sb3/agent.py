@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from robossl.core.errors import UsageError, unknown_name_error
-from robossl.core.interfaces import NullProgress, ProgressReporter, Representation
+from robossl.core.interfaces import MetricLogger, NullProgress, ProgressReporter, Representation
 from robossl.core.io import write_bytes_atomic
 from robossl.core.seeding import derive, generator_state, restore_generator
 from robossl.streams import Recorder
@@ -112,7 +113,8 @@ class Sb3Agent:
         envs: Any,
         steps: int,
         progress: ProgressReporter | None = None,
-        callback: BaseCallback | None = None,
+        logger: MetricLogger | None = None,
+        callbacks: Sequence[BaseCallback] = (),
     ) -> None:
         """SB3's own `learn` for `steps` more environment steps, all lanes together, in the envs it was made with.
 
@@ -135,7 +137,7 @@ class Sb3Agent:
             return
         told: list[BaseCallback] = [
             ProgressCallback(progress or NullProgress()),
-            *([] if callback is None else [callback]),
+            *callbacks,
         ]
         with self._randomness.active():
             self.algorithm.learn(remaining, callback=CallbackList(told), reset_num_timesteps=False)

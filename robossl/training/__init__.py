@@ -1,1 +1,1 @@
-"""How it is run."""
+"""Training: configuration, the phases of a run, the single steps, checkpoints and output folders."""

@@ -13,7 +13,8 @@ from robossl.core.interfaces import Agent, Representation
 from robossl.core.io import read_json
 from robossl.core.seeding import derive
 from robossl.training import output_dirs
-from robossl.world_model import WorldModel, WorldModelConfig, data_validation
+from robossl.world_model import WorldModel, data_validation
+from robossl.world_model.config import default_config_for
 
 
 def resolve_agent(name: str, action_space: gym.Space) -> str:
@@ -28,22 +29,25 @@ def resolve_agent(name: str, action_space: gym.Space) -> str:
 
 
 def resolve_representation(
-    representation: Representation | str | Path | None, envs: gym.vector.VectorEnv, seed: int
+    encoder: str, representation: Representation | str | Path | None, envs: gym.vector.VectorEnv, seed: int
 ) -> Representation | None:
-    """What an agent sees: a frozen representation, or None for raw observations."""
-    if representation is None or representation == "raw":
+    """Return the representation that an agent starts with; None if it acts on observations.
+
+    Args:
+        encoder: `none`; `random` or `scratch` (an untrained encoder); `frozen` or `finetune` (that of `representation`).
+        representation: A world model, or the folder of one or of a run; an untrained encoder has the same sizes.
+        envs: The envs of the agent.
+        seed: Seed of an untrained encoder.
+    """
+    if encoder == "none":
         return None
-    if representation == "random":  # the control group: the same network, never trained
+    model = load_model(representation) if isinstance(representation, (str, Path)) else representation
+    if encoder in ("random", "scratch"):
         space, action = envs.single_observation_space, envs.single_action_space
-        return WorldModel(
-            WorldModelConfig(), space, action, derive(seed, "random representation")
-        ).frozen_copy()
-    if isinstance(representation, (str, Path)):
-        model = load_model(representation)
-    elif isinstance(representation, WorldModel):
-        model = representation
-    else:
-        return representation
+        config = model.config if isinstance(model, WorldModel) else default_config_for(space)
+        return WorldModel(config, space, action, derive(seed, "random representation")).frozen_copy()
+    if not isinstance(model, WorldModel):
+        return model
     fits(model, envs)
     return model.frozen_copy()
 

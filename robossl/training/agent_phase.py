@@ -1,4 +1,4 @@
-"""Rounds: the agents act and learn, the world model keeps learning, a new version is published and adopted."""
+"""Iterations of the phase `act`: agents act and learn, the world model is trained, a new version is published."""
 
 from __future__ import annotations
 
@@ -8,150 +8,201 @@ from typing import Any
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl import registry
-from robossl.core import spaces
 from robossl.core.errors import UsageError
+from robossl.logging.logger import ScopedLogger
+from robossl.logging.throughput import ThroughputProgress
 from robossl.streams import Recorder
 from robossl.training import evaluation_steps
-from robossl.training.agent_loading import resolve_agent
+from robossl.training.agent_loading import resolve_agent, resolve_representation
 from robossl.training.agent_runner import AgentRunner
-from robossl.training.experiment import Experiment
+from robossl.training.agent_settings import accepted_settings, images_only, row_name
+from robossl.training.episode_metrics import episode_metrics
+from robossl.training.experiment import AGENT, CONTROL, CONTROL_STREAM, Experiment
 from robossl.training.world_model_phase import save_model, train_world_model
+
+_METRIC_PREFIXES = {AGENT: "agent", CONTROL: "observation_agent"}
 
 
 def act(run: Experiment) -> None:
-    """All rounds that are still to be lived; where no agent can be trained the report will say why."""
-    config, rounds = run.config, run.config.agent.num_iterations
-    if run.state["round"] < rounds:
+    """Run the remaining iterations; if no agent can be trained, store the reason for the report."""
+    config, state = run.config, run.state
+    count = config.agent.num_iterations
+    if state.iteration < count:
         reason = skip_reason(run) or create_agents(run)
         if reason:
-            run.absent("control", reason)
+            run.set_missing("control", reason)
             run.progress.message(f"no agent is trained: {reason}")
             return
-    while run.state["round"] < rounds:
-        number = run.state["round"] + 1
-        for name, actor in run.actors.items():
-            with run.timed(f"act ({name})"):
-                run.progress.start(f"round {number} of {rounds}: {name}", config.iteration_steps, "steps")
-                actor.learn(config.iteration_steps, run.progress)
+    while state.iteration < count:
+        iteration = state.iteration + 1
+        for name, runner in run.runners.items():
+            with run.timed(f"act ({row_of(run, name)})"):
+                run.progress.start(
+                    f"iteration {iteration} of {count}: {row_of(run, name)}", config.iteration_steps, "steps"
+                )
+                learn_and_log(run, name, runner)
                 run.progress.stop()
-        append_curve_point(run, number * config.iteration_steps)
-        if number == rounds:  # before the world is relearned: agents are judged with what they learned on
+        state.iteration = iteration
+        append_curve_point(run)
+        if (
+            iteration == count
+        ):  # before the world model changes: agents are evaluated with the encoder they learned on
             final_evaluation(run)
-        with run.timed("relearn the world"):
-            train_world_model(run, config.pretrain.updates + number * config.pretrain.updates_per_iteration)
-            representation = run.learner.publish()
-            save_model(run)
-        if number < rounds:
-            run.actors["representation"].agent.set_representation(representation)
-        for name in run.state["marks"]:
-            run.mark(name)
-        run.save(round=number)
+        with run.timed("train world model"):
+            updates = config.pretrain.updates + iteration * config.pretrain.updates_per_iteration
+            train_world_model(run, updates, run.env_steps)
+            representation = run.trainer.publish()
+            save_model(run, run.env_steps)
+        if iteration < count:
+            run.runners[AGENT].agent.set_representation(representation)
+        for name in state.stream_offsets:
+            run.record_offset(name)
+        run.save()
+
+
+def learn_and_log(run: Experiment, name: str, runner: AgentRunner) -> None:
+    """Let one agent act and learn for one iteration; log its metrics on the step axis of the run."""
+    prefix, steps = _METRIC_PREFIXES[name], run.config.iteration_steps
+    stream, lanes = runner.recorder.stream, runner.recorder.lanes
+    assert stream is not None
+    since = int(stream.lengths[lanes].max())
+    progress = ThroughputProgress(run.progress, run.logger, run.env_steps)
+    runner.learn(steps, progress, ScopedLogger(run.logger, prefix, run.config.explore_steps))
+    metrics = episode_metrics(stream, prefix, map(int, lanes), since)
+    run.logger.scalars(run.env_steps + steps, metrics)
+
+
+def row_of(run: Experiment, name: str) -> str:
+    """Return the report row of an agent of the run."""
+    encoder = run.config.agent.encoder if name == AGENT else "none"
+    return row_name(encoder, run.stream().observation_space)
 
 
 def skip_reason(run: Experiment) -> str | None:
-    """Why no agent is trained; None where one is."""
+    """Return why no agent is trained; None if one is."""
     if run.config.iteration_steps == 0:
-        return "no environment steps were left for an agent (see agent.num_iterations, steps, explore.fraction)"
-    if run.state["round"] > 0:
+        return (
+            "no environment steps are left for an agent (see agent.num_iterations, steps, explore.fraction)"
+        )
+    if run.state.iteration > 0:
         return None
     steps = f"{run.stream().transitions:,} explored steps"
-    if not _ever(run, "reward"):
-        return f"the reward was 0 at all {steps}: there is nothing to learn from"
+    if not _any_nonzero(run, "reward"):
+        return f"the reward was 0 at all {steps}, so there is nothing to learn from"
     limit = registry.env_spec(run.config.env).max_episode_steps
-    if limit is None and not _ever(run, "terminated") and not _ever(run, "truncated"):
-        return f"no episode ended in {steps}, so there are no returns; register it with max_episode_steps"
+    if limit is None and not _any_nonzero(run, "terminated") and not _any_nonzero(run, "truncated"):
+        return (
+            f"no episode ended in {steps}, so there are no returns; register the env with max_episode_steps"
+        )
     return None
 
 
-def _ever(run: Experiment, field: str) -> bool:
-    """Was the field anything but 0, in any lane?"""
+def _any_nonzero(run: Experiment, field: str) -> bool:
+    """Return whether a field of the stream is nonzero at any time step."""
     stream = run.stream()
     return any(
-        stream.read(lane, 0, int(rows), [field])[field].any() for lane, rows in enumerate(stream.lengths)
+        stream.read(lane, 0, int(length), [field])[field].any() for lane, length in enumerate(stream.lengths)
     )
 
 
 def create_agents(run: Experiment) -> str | None:
-    """The actors take their places: the agent on the representation, and the same one on raw observations.
+    """Create the agent, and as a control the same agent on observations; restore both from the checkpoint.
 
-    Returns why there is no agent that fits this env, or None.
+    Returns:
+        Why this agent does not fit the env; None if it does.
     """
-    name = resolve_agent(run.config.agent.name, run.stream().action_space)
+    config, space = run.config.agent, run.stream().observation_space
+    name = resolve_agent(config.name, run.stream().action_space)
+    defaults = {"updates_per_step": config.updates_per_step, "learning_starts": config.learning_starts}
+    settings = accepted_settings(name, defaults, config.settings)
     seed = run.seed("agent") % 2**31
-    settings: dict[str, Any] = {
-        "device": run.config.device,
-        "updates_per_step": run.config.agent.updates_per_step,
-        "learning_starts": run.config.agent.learning_starts,
-    }
-    shared = Recorder(agent_envs(run), run.stream(), first_lane=run.config.explore.num_envs)
+    recorder = Recorder(make_agent_envs(run), run.stream(), first_lane=run.config.explore.num_envs)
     try:
-        actor = AgentRunner(name, shared, seed, run.learner.ema_model.frozen_copy(), **settings)
-    except UsageError as error:
-        shared.env.close()
-        return str(error)
-    run.actors["representation"] = actor
-    if all(spaces.is_image(leaf) for leaf in spaces.leaves(run.stream().observation_space).values()):
-        run.absent("control.raw", "there are images only, which an agent sees through a representation alone")
-    else:
-        run.actors["raw"] = AgentRunner(
-            name, raw_recorder(run, name, seed), seed, None, mode="raw", **settings
+        representation = resolve_representation(
+            config.encoder, run.trainer.ema_model, recorder, run.config.seed
         )
-    for key, actor in run.actors.items():
-        if key in run.loaded.get("actors", {}):
-            actor.set_checkpoint(run.loaded["actors"][key], run.progress)
+        run.runners[AGENT] = AgentRunner(
+            name, recorder, seed, representation, device=run.config.device,
+            **accepted_settings(name, {"encoder": config.encoder}, settings),
+        )  # fmt: skip
+    except UsageError as error:
+        recorder.env.close()
+        return str(error)
+    if images_only(space):
+        run.set_missing(
+            "control.observation", "observations are images only, which an agent uses through an encoder"
+        )
+    elif config.encoder != "none":
+        control = make_control_recorder(run, name, seed)
+        run.runners[CONTROL] = AgentRunner(
+            name, control, seed, None, device=run.config.device,
+            **accepted_settings(name, {"encoder": "none"}, settings),
+        )  # fmt: skip
+    for key, runner in run.runners.items():
+        if key in run.loaded.get("agents", {}):
+            runner.set_checkpoint(run.loaded["agents"][key], run.progress)
     return None
 
 
-def raw_recorder(run: Experiment, agent: str, seed: int) -> Recorder:
-    """Environments for the agent on raw observations, in a stream of its own."""
-    if "raw" in run.state["marks"]:
-        return Recorder(agent_envs(run), run.stream("raw"))
-    folder = run.folder / "raw"
-    shutil.rmtree(folder, ignore_errors=True)  # cut short before its first checkpoint
-    recorder = Recorder.create(agent_envs(run), folder, policy=f"{agent} on raw observations", seed=seed)
-    run.add_stream("raw", recorder.stream)
+def make_control_recorder(run: Experiment, agent: str, seed: int) -> Recorder:
+    """Return the environments of the control, recorded into a stream of its own."""
+    if CONTROL_STREAM in run.state.stream_offsets:
+        return Recorder(make_agent_envs(run), run.stream(CONTROL_STREAM))
+    folder = run.folder / CONTROL_STREAM
+    shutil.rmtree(folder, ignore_errors=True)  # from a start without a checkpoint
+    recorder = Recorder.create(make_agent_envs(run), folder, policy=f"{agent} on observations", seed=seed)
+    run.register_stream(CONTROL_STREAM, recorder.stream)
     return recorder
 
 
-def agent_envs(run: Experiment) -> VectorEnv:
-    """The environments an agent acts in."""
+def make_agent_envs(run: Experiment) -> VectorEnv:
+    """Return the environments that an agent acts in."""
     return registry.make_envs(
         run.config.env, run.config.agent.num_envs, threads=run.threads, autoreset_mode=AutoresetMode.DISABLED
     )
 
 
-def append_curve_point(run: Experiment, steps: int) -> None:
-    """One more point of every agent's learning curve."""
-    curves = run.results.setdefault("curves", {})
-    with run.timed("measure the agents"):
-        for name, found in evaluate_agents(run, run.config.evaluate.curve_episodes, chance=False).items():
-            point = found["return"]
-            curves.setdefault(name, []).append([steps, point["mean"], point["low"], point["high"]])
+def append_curve_point(run: Experiment) -> None:
+    """Evaluate every agent and append a point to its learning curve."""
+    steps = run.state.iteration * run.config.iteration_steps
+    with run.timed("evaluate agents"):
+        rows = evaluate_agents(run, run.config.evaluate.curve_episodes, baselines=False)
+    for name, row in rows.items():
+        point = row["return"]
+        run.state.curves.setdefault(name, []).append([steps, point["mean"], point["low"], point["high"]])
+        metrics = {f"evaluation/{name}/return_mean": point["mean"]}
+        if "success" in row:
+            metrics[f"evaluation/{name}/success_rate"] = row["success"]["mean"]
+        run.logger.scalars(run.env_steps, metrics)
 
 
 def final_evaluation(run: Experiment) -> None:
-    """The section "control" of the report, every row on the same held-out episodes; the agents in their folders."""
+    """Measure the section "control" of the report, every row on the same held-out episodes; save the agents."""
     config = run.config
-    with run.timed("measure the agents"):
-        rows = evaluate_agents(run, config.evaluate.episodes, chance=True)
-    for name, actor in run.actors.items():
-        actor.agent.save(run.folder / ("agent" if name == "representation" else f"{name}-agent"))
-        if name in rows:
-            run.results.get("absent", {}).pop(f"control.{name}", None)  # of an earlier round
-            rows[name]["curve"] = run.results["curves"].get(name, [])
+    with run.timed("evaluate agents"):
+        rows = evaluate_agents(run, config.evaluate.episodes, baselines=True)
+    for name, runner in run.runners.items():
+        runner.agent.save(run.folder / name)
+        row = row_of(run, name)
+        if row in rows:
+            run.state.missing.pop(f"control.{row}", None)  # set by an earlier iteration
+            rows[row]["curve"] = run.state.curves.get(row, [])
     if not any("success" in row for row in rows.values()):
-        run.absent("control.success", f"{config.env} says nothing of success: no is_success in its infos")
+        run.set_missing(
+            "control.success", f"{config.env} does not report success: no is_success in its infos"
+        )
     agent = resolve_agent(config.agent.name, run.stream().action_space)
-    run.results["control"] = {"agent": agent, "steps": config.agent.num_iterations * config.iteration_steps, "rows": rows}
+    steps = config.agent.num_iterations * config.iteration_steps
+    run.state.sections["control"] = {"agent": agent, "steps": steps, "rows": rows}
 
 
-def evaluate_agents(run: Experiment, episodes: int, chance: bool) -> dict[str, Any]:
-    """Returns of the agents by row, and of those who know nothing; what cannot be measured has its reason."""
-    policies = {name: actor.agent for name, actor in run.actors.items()}
-    absent: dict[str, str] = {}
+def evaluate_agents(run: Experiment, episodes: int, baselines: bool) -> dict[str, Any]:
+    """Return the returns of the agents by row, with `baselines` also those of policies that do not learn."""
+    policies = {row_of(run, name): runner.agent for name, runner in run.runners.items()}
+    missing: dict[str, str] = {}
     rows = evaluation_steps.evaluate_policies(
-        run.config.env, policies, chance, episodes, run.evaluation_seed, run.threads, absent
+        run.config.env, policies, baselines, episodes, run.evaluation_seed, run.threads, missing
     )
-    for key, reason in absent.items():
-        run.absent(key, reason)
+    for key, reason in missing.items():
+        run.set_missing(key, reason)
     return rows

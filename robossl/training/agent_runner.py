@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from robossl import registry
-from robossl.core.interfaces import Agent, ProgressReporter, Representation
+from robossl.core.errors import UsageError
+from robossl.core.interfaces import Agent, MetricLogger, ProgressReporter, Representation
 from robossl.streams import Recorder
 from robossl.training.env_resume import recorded_steps, restore_env_state, save_env_state
 
@@ -30,9 +33,27 @@ class AgentRunner:
         make = registry.agent(name)
         self.agent: Agent = make(name, recorder, representation=representation, seed=seed, **settings)
 
-    def learn(self, steps: int, progress: ProgressReporter) -> None:
-        """Act and learn for `steps` environment steps, all lanes together."""
-        self.agent.learn(self.recorder, steps, progress)
+    def learn(
+        self,
+        steps: int,
+        progress: ProgressReporter | None = None,
+        logger: MetricLogger | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> None:
+        """Act and learn for `steps` environment steps of all sub-environments.
+
+        Args:
+            steps: Environment steps.
+            progress: Receives the steps.
+            logger: Receives the metrics of the agent.
+            callbacks: SB3 callbacks, for agents whose `learn` takes `callbacks`.
+        """
+        if not callbacks:
+            self.agent.learn(self.recorder, steps, progress, logger)
+            return
+        if "callbacks" not in inspect.signature(self.agent.learn).parameters:
+            raise UsageError(f"{type(self.agent).__name__} takes no callbacks; expected an SB3 agent")
+        self.agent.learn(self.recorder, steps, progress, logger, callbacks=callbacks)  # type: ignore[call-arg]
 
     def get_checkpoint(self) -> Any:
         """Agent, environments and what the recorder holds back."""

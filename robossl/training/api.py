@@ -1,266 +1,190 @@
-"""The few functions that the verbs and a notebook share."""
+"""Python functions for the single steps; the command line runs the same requests."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import gymnasium as gym
-import torch
-from gymnasium.vector import AutoresetMode
+from typing import TYPE_CHECKING, Any
 
 from robossl import registry
-from robossl.core.env_ids import canonical_id
 from robossl.core.interfaces import Agent, NullProgress, Policy, ProgressReporter, Representation
-from robossl.core.io import check_writable
-from robossl.rollout import collect_steps
-from robossl.streams import Recorder, Stream
-from robossl.training import agent_loading, output_dirs
-from robossl.training.agent_runner import AgentRunner
-from robossl.training.config import check_count, thread_count
-from robossl.training.config_io import to_dict
-from robossl.training.world_model_phase import few_episodes_warning
-from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
-from robossl.world_model.config import default_config_for
+from robossl.training.agent_training import train_agent
+from robossl.training.collection import collect_stream
+from robossl.training.config import thread_count
+from robossl.training.evaluation_runner import run_evaluation
+from robossl.training.pretraining import pretrain_world_model
+from robossl.training.requests import CollectRequest, EvaluateRequest, PretrainRequest, TrainRequest
+from robossl.training.work_context import torch_threads
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    from robossl.streams import Stream
+    from robossl.world_model import WorldModel, WorldModelConfig
 
 
-def make(env: str, num_envs: int = 1, threads: int = 0, **settings: Any) -> gym.vector.VectorEnv:
-    """A vector env of any Gymnasium id or MJCF file: `num_envs` lanes, ours on one native MuJoCo batch."""
+def make(env: str, num_envs: int = 1, threads: int = 0, **settings: Any) -> VectorEnv:
+    """Make a vector env.
+
+    Args:
+        env: A Gymnasium id or an MJCF file; envs of robossl run as one MuJoCo batch.
+        num_envs: Number of sub-environments.
+        threads: CPU threads; 0: all cores, at most 8.
+        settings: Passed to the constructor of the env.
+    """
     return registry.make_envs(env, num_envs, threads=thread_count(threads), **settings)
 
 
 def collect(
-    envs: gym.vector.VectorEnv | str,
-    policy: str | Policy = "colored_noise",
-    steps: int = 50_000,
+    envs: VectorEnv | str,
+    policy: str | Policy = CollectRequest.policy,
+    steps: int = CollectRequest.steps,
     out: str | Path | None = None,
-    seed: int = 0,
+    seed: int = CollectRequest.seed,
     progress: ProgressReporter | None = None,
-    num_envs: int = 16,
-    threads: int = 0,
+    num_envs: int = CollectRequest.num_envs,
+    threads: int = CollectRequest.threads,
 ) -> Stream:
-    """A stream of `steps` environment steps of a policy, all lanes together.
+    """Record the steps of a policy.
 
-    `policy` is a name (random, pink, zero), a run or agent folder, or an object with `act` and `reset`.
-    `envs` is a vector env, which stays open, or an id or MJCF file, of which `num_envs` lanes are made.
+    Args:
+        envs: A vector env, which stays open; or an id or MJCF file, of which `num_envs` sub-environments are made.
+        policy: A policy name (random, colored_noise, zero), the folder of a run or agent, or an object with
+            `act` and `reset`.
+        steps: Environment steps of all sub-environments.
+        out: Folder of the stream; must be empty or missing. Default: streams/NAME.
+        seed: Seed of the envs and the policy.
+        progress: Receives the steps.
+        num_envs: Number of sub-environments if `envs` is an id or file.
+        threads: CPU threads; 0: all cores, at most 8.
     """
-    check_count("steps", steps)
-    if isinstance(policy, str) and not Path(policy).is_dir():
-        registry.policy(policy)  # a wrong name is told before anything is made
-    made = make(envs, num_envs, threads) if isinstance(envs, str) else envs
-    name = canonical_id(envs) if isinstance(envs, str) else registry.env_name(envs)
-    label = policy if isinstance(policy, str) else type(policy).__name__
-    settings = {"env": name, "policy": label, "steps": steps, "num_envs": made.num_envs, "seed": seed}
-    acting = _policy(policy, made, seed)
-    with output_dirs.output_dir(out, f"streams/{output_dirs.slug(name)}") as folder:
-        recorder = Recorder.create(made, folder, policy=label, seed=seed)
-        output_dirs.write_manifest(folder, "stream", settings, **settings)
-    say = progress or NullProgress()
-    say.start("collect", steps, "steps")
-    try:
-        with interrupt_message(f"what was lived through is kept in {folder}"):
-            collect_steps(recorder, acting, steps, seed, say)
-    finally:
-        say.stop()
-        if isinstance(envs, str):
-            recorder.close()
-        else:
-            recorder.finish()
-    return Stream.open(folder)
-
-
-def _policy(policy: str | Policy, envs: gym.vector.VectorEnv, seed: int) -> Policy:
-    if not isinstance(policy, str):
-        return policy
-    if Path(policy).is_dir():
-        return agent_loading.load(policy, envs)
-    return registry.policy(policy)(envs.single_action_space, envs.num_envs, seed=seed)
+    request = CollectRequest(envs, policy, steps, out, seed, num_envs, threads)
+    return collect_stream(request, progress or NullProgress())
 
 
 def pretrain(
     stream: Stream | str | Path,
-    updates: int = 2000,
+    updates: int = PretrainRequest.updates,
     config: WorldModelConfig | None = None,
     out: str | Path | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    threads: int = 0,
+    seed: int = PretrainRequest.seed,
+    device: str = PretrainRequest.device,
+    threads: int = PretrainRequest.threads,
     progress: ProgressReporter | None = None,
+    log: Sequence[str] = PretrainRequest.log,
 ) -> WorldModel:
-    """A world model from a stream, without reward; written to `out`. Without a config, by the recipe that fits."""
-    check_count("updates", updates)
-    source = stream if isinstance(stream, Stream) else Stream.open(stream)
-    model = WorldModel(
-        config or default_config_for(source.observation_space),
-        source.observation_space,
-        source.action_space,
-        seed,
-    )
-    learner = WorldModelTrainer(model, source, seed, device=device)
-    env = output_dirs.recorded_env(source.path) or source.header["env"]
-    settings = {"seed": seed, "device": device, "threads": threads, "pretrain": {"updates": updates}}
-    say = progress or NullProgress()
-    if words := few_episodes_warning(source):
-        say.message(words)
-    ended: KeyboardInterrupt | None = None
-    with output_dirs.output_dir(out, f"models/{output_dirs.slug(env)}") as folder, torch_threads(threads):
-        say.start("learn the world", updates, "updates")
-        try:
-            learner.run(updates, say)
-        except KeyboardInterrupt:
-            ended = KeyboardInterrupt(f"interrupted; the model of {learner.updates} updates is in {folder}")
-        say.stop()
-        learner.publish()
-        for words in learner.health()["words"]:
-            say.message(words)
-        learner.ema_model.save(folder)
-        output_dirs.write_manifest(
-            folder, "model", settings | {"world_model": to_dict(model.config)}, env=env, seed=seed,
-            updates=learner.updates, stream=os.path.relpath(os.path.realpath(source.path), os.path.realpath(folder)),
-            stream_path=os.path.realpath(source.path),
-        )  # fmt: skip
-    if ended is not None:
-        raise ended
-    learner.ema_model.metadata["path"] = str(folder)
-    return learner.ema_model
+    """Train a world model on a stream, without reward.
 
-
-@dataclass(frozen=True)
-class TrainResult:
-    """An agent, and the folder it was written to."""
-
-    agent: Agent
-    folder: Path
+    Args:
+        stream: A stream or its folder.
+        updates: Gradient steps.
+        config: Sizes and objectives; None: the default for the observations of the stream.
+        out: Folder of the model; must be empty or missing. Default: models/NAME.
+        seed: Seed of the initial weights and of sampling.
+        device: auto, cpu, cuda or mps.
+        threads: CPU threads; 0: all cores, at most 8.
+        progress: Receives the gradient steps.
+        log: Metric sinks beside metrics.jsonl: tensorboard, wandb, console.
+    """
+    request = PretrainRequest(stream, updates, config, out, seed, device, threads, log)
+    return pretrain_world_model(request, progress or NullProgress())
 
 
 def train(
     env: str,
-    agent: str = "auto",
+    agent: str = TrainRequest.agent,
     representation: Representation | str | Path | None = None,
-    mode: str = "frozen",
-    steps: int = 20_000,
-    num_envs: int = 8,
-    threads: int = 0,
+    encoder: str | None = None,
+    steps: int = TrainRequest.steps,
+    num_envs: int = TrainRequest.num_envs,
+    threads: int = TrainRequest.threads,
     out: str | Path | None = None,
-    seed: int = 0,
-    device: str = "auto",
+    seed: int = TrainRequest.seed,
+    device: str = TrainRequest.device,
     progress: ProgressReporter | None = None,
-    export_zip: str | Path | None = None,
-    **settings: Any,
+    log: Sequence[str] = TrainRequest.log,
+    export_sb3: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    callbacks: Sequence[BaseCallback] = (),
 ) -> Agent:
-    """An agent that learned to act in `env` for `steps` steps, all lanes together; written to `out`.
+    """Train an agent in an env.
 
-    `representation` is a world model, its folder, "raw" (or None) or "random" (an untrained encoder).
-    `settings` go to the agent: `updates_per_step`, `learning_starts`, and whatever SB3 takes.
+    Args:
+        env: A Gymnasium id or an MJCF file.
+        agent: Name of the agent; auto: sac for continuous actions, dqn for discrete actions.
+        representation: A world model, or the folder of a model or run.
+        encoder: none, random, frozen, finetune or scratch; None: frozen with a representation, else none.
+        steps: Environment steps of all sub-environments.
+        num_envs: Number of sub-environments.
+        threads: CPU threads; 0: all cores, at most 8.
+        out: Folder of the agent; must be empty or missing. Default: agents/NAME.
+        seed: Seed of the agent and the envs.
+        device: auto, cpu, cuda or mps.
+        progress: Receives the steps.
+        log: Metric sinks beside metrics.jsonl: tensorboard, wandb, console.
+        export_sb3: File for SB3's own zip, for other tools.
+        settings: Settings of the agent: `{"updates_per_step": 0.5, "learning_starts": 500}`, hyper-parameters of SB3.
+        callbacks: SB3 callbacks, for SB3 agents.
     """
-    return trained(
-        env, agent, representation, mode, steps, num_envs, threads, out, seed, device, progress, export_zip,
-        **settings,
-    ).agent  # fmt: skip
-
-
-def trained(
-    env: str,
-    agent: str,
-    representation: Representation | str | Path | None,
-    mode: str,
-    steps: int,
-    num_envs: int,
-    threads: int,
-    out: str | Path | None,
-    seed: int,
-    device: str,
-    progress: ProgressReporter | None,
-    export_zip: str | Path | None,
-    **settings: Any,
-) -> TrainResult:
-    """As `train` says, with the folder."""
-    check_count("steps", steps)
-    check_count("num_envs", num_envs)
-    if export_zip is not None:
-        check_writable(export_zip)
-    env = canonical_id(env)
-    envs = make(env, num_envs, threads, autoreset_mode=AutoresetMode.DISABLED)
-    name = agent_loading.resolve_agent(agent, envs.single_action_space)
-    encoder = agent_loading.resolve_representation(representation, envs, seed)
-    given = {
-        "env": env, "agent": name, "mode": mode, "steps": steps, "num_envs": num_envs, "seed": seed,
-        "threads": threads, "device": device, **settings,
-    }  # fmt: skip
-    with output_dirs.output_dir(out, f"agents/{output_dirs.slug(env)}") as folder, torch_threads(threads):
-        recorder = Recorder.create(envs, folder / "stream", policy=name, seed=seed)
-        actor = AgentRunner(name, recorder, seed, encoder, mode=mode, device=device, **settings)
-        seen = representation if isinstance(representation, (str, Path)) else "a model in memory"
-        output_dirs.write_manifest(
-            folder, "agent", given | {"representation": "raw" if encoder is None else str(seen)}, env=env,
-            agent=name, seed=seed, steps=steps, mode=mode, representation=encoder is not None,
-        )  # fmt: skip
-        say = progress or NullProgress()
-        say.start(f"train {name}", steps, "steps")
-        try:
-            with interrupt_message(f"the agent as it is lies in {folder}"):
-                actor.learn(steps, say)
-        finally:
-            say.stop()
-            recorder.close()
-            actor.agent.save(folder / "agent")
-    if export_zip is not None:
-        actor.agent.export_zip(export_zip)  # type: ignore[attr-defined]
-    return TrainResult(actor.agent, folder)
-
-
-@contextmanager
-def interrupt_message(words: str) -> Iterator[None]:
-    """A Ctrl-C inside says what becomes of the work."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; {words}") from None
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """So many threads for networks inside; 0: all cores, at most 8."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(thread_count(threads))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    request = TrainRequest(
+        env, agent, representation, encoder, steps, num_envs, threads, out, seed, device, log, export_sb3,
+        settings or {}, callbacks,
+    )  # fmt: skip
+    return train_agent(request, progress or NullProgress()).agent
 
 
 def evaluate(
     model: WorldModel | str | Path,
     stream: Stream | str | Path | None = None,
     env: str | None = None,
-    episodes: int = 20,
-    pairs: int = 100,
-    offset: int = 25,
+    episodes: int = EvaluateRequest.episodes,
+    goal_trials: int = EvaluateRequest.goal_trials,
+    goal_horizon: int = EvaluateRequest.goal_horizon,
     out: str | Path | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    threads: int = 0,
+    seed: int = EvaluateRequest.seed,
+    device: str = EvaluateRequest.device,
+    threads: int = EvaluateRequest.threads,
     progress: ProgressReporter | None = None,
-    videos: bool = True,
-    ablate: bool = False,
+    videos: bool = EvaluateRequest.videos,
+    ablate: bool = EvaluateRequest.ablate,
     updates: int | None = None,
 ) -> dict[str, Any]:
-    """The evaluation protocol, as report.json and report.html in `out`; returns the report and its "folder".
+    """Evaluate a world model, a run or an agent, and write report.json and report.html.
 
-    `model` is a world model or its folder (measured on `stream`, or on the one it learned from), a run (its
-    model on its stream, its agents on held-out episodes) or an agent folder. Held-out episodes are those of
-    the stream's own splits. With `ablate` models with other objectives learn from the same stream, for
-    `updates` gradient steps each (as many as the model had), and stand beside it.
+    Args:
+        model: A world model, or the folder of a model, run or agent.
+        stream: Stream whose held-out episodes the model is evaluated on; None: the one it was trained on.
+        env: Env of the evaluation; None: the one that the folder or stream was made for.
+        episodes: Held-out episodes for each row of the control table.
+        goal_trials: Pairs of start and goal.
+        goal_horizon: Steps between start and goal in the held-out episode.
+        out: Folder of the report; must be empty or missing. Default: evaluations/NAME.
+        seed: Seed of the evaluation.
+        device: auto, cpu, cuda or mps.
+        threads: CPU threads; 0: all cores, at most 8.
+        progress: Receives the progress.
+        videos: Record videos.
+        ablate: Also train models with other objectives on the same stream and compare.
+        updates: Gradient steps of each of these; None: as many as the model had.
+
+    Returns:
+        The report, with the output folder under "folder".
     """
-    check_count("episodes", episodes)
-    from robossl.training.evaluation_runner import evaluate as carry_out
-
+    request = EvaluateRequest(
+        model,
+        stream,
+        env,
+        episodes,
+        goal_trials,
+        goal_horizon,
+        out,
+        seed,
+        device,
+        threads,
+        videos,
+        ablate,
+        updates,
+    )
     with torch_threads(threads):
-        return carry_out(
-            model, stream, env, episodes, pairs, offset, out, seed, device, thread_count(threads),
-            progress or NullProgress(), videos, ablate, updates,
-        )  # fmt: skip
+        return run_evaluation(request, progress or NullProgress())

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: each is one whole file; a damaged one is named and the one before it used."""
+"""Checkpoints of a run: each one is a single file; a damaged one is named, and the one before it is used."""
 
 from __future__ import annotations
 
@@ -10,45 +10,50 @@ from typing import Any
 from robossl.core.errors import CorruptedFileError, OperationError
 from robossl.core.io import load_tree, save_tree
 
-_KEPT = 3  # the latest ones; an older one is what is left if the disk damages the latest
+_NUM_KEPT = 3  # the newest ones; an older one is used if the newest file is damaged
 
 
 class Checkpoints:
     """The checkpoints in a folder, numbered from 0."""
 
-    def __init__(self, folder: str | Path, note: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, folder: str | Path, report: Callable[[str], None] = lambda text: None) -> None:
+        """Open the folder; `report` receives one line for each damaged checkpoint."""
         self.folder = Path(folder)
-        self._note = note
+        self._report = report
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def paths(self) -> list[Path]:
-        """All of them, oldest first."""
+        """Return the files, oldest first."""
         return sorted(
             p for p in self.folder.iterdir() if re.fullmatch(r"checkpoint-\d{6}\.safetensors", p.name)
         )
 
     def save(self, tree: Any) -> Path:
-        """Write one more, and forget those that are older than the ones kept."""
+        """Write a checkpoint and delete the oldest ones."""
         paths = self.paths()
         number = int(paths[-1].name[11:17]) + 1 if paths else 0
         path = self.folder / f"checkpoint-{number:06d}.safetensors"
         save_tree(path, tree)
-        for old in [*paths, path][:-_KEPT]:
+        for old in [*paths, path][:-_NUM_KEPT]:
             old.unlink()
         return path
 
     def latest(self) -> Any | None:
-        """The newest one that is whole; None where there is none. A damaged one is set aside and named."""
+        """Load the newest valid checkpoint and rename damaged ones; None if there is no checkpoint.
+
+        Raises:
+            OperationError: All checkpoints are damaged.
+        """
         paths = self.paths()
         for path in reversed(paths):
             try:
                 return load_tree(path)
             except CorruptedFileError as error:
-                aside = path.with_name(f"damaged-{path.name}")
-                path.replace(aside)
-                self._note(f"{error}; set aside as {aside.name}, going on from the one before")
+                renamed = path.with_name(f"damaged-{path.name}")
+                path.replace(renamed)
+                self._report(f"{error}; renamed to {renamed.name}, using the checkpoint before it")
         if paths:
             raise OperationError(
-                f"all {len(paths)} checkpoints in {self.folder} are damaged; their names begin with damaged-"
+                f"all {len(paths)} checkpoints in {self.folder} are damaged; they are renamed to damaged-*"
             )
         return None

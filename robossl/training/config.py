@@ -100,11 +100,17 @@ class LearnConfig:
         ):
             check_count(name, value, minimum)
         if not 0 < self.explore.fraction <= 1:
-            raise UsageError(f"explore.fraction: expected more than 0 and at most 1, got {self.explore.fraction}")
+            raise UsageError(
+                f"explore.fraction: expected more than 0 and at most 1, got {self.explore.fraction}"
+            )
         if self.agent.updates_per_step <= 0:
-            raise UsageError(f"agent.updates_per_step: expected more than 0, got {self.agent.updates_per_step}")
+            raise UsageError(
+                f"agent.updates_per_step: expected more than 0, got {self.agent.updates_per_step}"
+            )
         if self.agent.encoder not in ENCODERS:
-            raise UsageError(f"agent.encoder: expected one of {', '.join(ENCODERS)}, got {self.agent.encoder!r}")
+            raise UsageError(
+                f"agent.encoder: expected one of {', '.join(ENCODERS)}, got {self.agent.encoder!r}"
+            )
 
     @property
     def explore_steps(self) -> int:

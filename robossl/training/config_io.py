@@ -53,7 +53,11 @@ def to_toml(config: Any) -> str:
 
 
 def _tables(entries: Mapping[str, Any], above: str = "") -> str:
-    lines = [f"{_key(k)} = {_literal(v)}" for k, v in entries.items() if v is not None and not isinstance(v, Mapping)]
+    lines = [
+        f"{_key(k)} = {_literal(v)}"
+        for k, v in entries.items()
+        if v is not None and not isinstance(v, Mapping)
+    ]
     tables = [
         f"\n[{above}{_key(name)}]\n{_tables(value, f'{above}{_key(name)}.')}"
         for name, value in entries.items()
@@ -155,7 +159,9 @@ def parse(config: type, *layers: Layer) -> Any:
                 raise UsageError(f"{origin}: {name}: expected {expected}, got {value!r}") from None
         raise
     if settings:
-        parsed = dataclasses.replace(parsed, agent=dataclasses.replace(parsed.agent, settings=_nested(settings)))
+        parsed = dataclasses.replace(
+            parsed, agent=dataclasses.replace(parsed.agent, settings=_nested(settings))
+        )
     return parsed
 
 

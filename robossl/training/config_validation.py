@@ -1,11 +1,15 @@
-"""At the door of a run: what cannot work is told before a folder is made and anything waited for."""
+"""Validation of a config before a run starts: nothing is written yet."""
 
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 
 from robossl import registry
 from robossl.core.env_ids import canonical_id
+from robossl.logging.logger import check_sinks
+from robossl.training.agent_loading import resolve_agent
+from robossl.training.agent_settings import check_settings
 from robossl.training.config import LearnConfig
 from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.config import default_config_for
@@ -13,23 +17,29 @@ from robossl.world_model.device import resolve
 
 
 def validate_config(config: LearnConfig) -> LearnConfig:
-    """`RequestError` for an env, a policy, an agent, an objective or a device that is not there or does not fit.
+    """Check that everything a config names exists and fits the env.
 
-    Gives the config as it is to be written down, with the recipe that fits the observations where nothing was said
-    about the world model.
+    Returns:
+        The config of the run: with the canonical env id, and, if its `world_model` is the default, with the default
+        for the observations of the env.
+
+    Raises:
+        UsageError: An env, policy, agent, agent setting, objective, device or metric sink is unknown or does not fit.
     """
     registry.env_spec(config.env)
     config = dataclasses.replace(config, env=canonical_id(config.env))
     resolve(config.device)
-    explore = registry.policy(config.explore.policy)
+    check_sinks(config.log)
+    make_policy = registry.policy(config.explore.policy)
     if config.agent.name != "auto":
         registry.agent(config.agent.name)
-    envs = registry.make_envs(config.env, 1)
-    try:
-        explore(envs.single_action_space, 1, seed=0)
+    with closing(registry.make_envs(config.env, 1)) as envs:
+        make_policy(envs.single_action_space, 1, seed=0)
+        agent = resolve_agent(config.agent.name, envs.single_action_space)
+        check_settings(agent, config.agent.settings, config.agent.encoder)
         if config.world_model == WorldModelConfig():
-            config = dataclasses.replace(config, world_model=default_config_for(envs.single_observation_space))
+            config = dataclasses.replace(
+                config, world_model=default_config_for(envs.single_observation_space)
+            )
         WorldModel(config.world_model, envs.single_observation_space, envs.single_action_space)
-    finally:
-        envs.close()
     return config

@@ -1,77 +1,81 @@
-"""Taking up the life of an environment again: from its own checkpoint, or by living its recorded actions anew."""
+"""Resuming environments: from their own checkpoint, or by replaying the recorded actions."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
+from gymnasium import Space
+from gymnasium.vector import VectorEnv
 
 from robossl.core import spaces
 from robossl.core.interfaces import Checkpointable
-from robossl.rollout import reset_done
 from robossl.streams import Recorder
 
-Rows = dict[str, np.ndarray]
+TimeSteps = dict[str, np.ndarray]  # the recorded time steps of one lane, by field
 
 
-def save_env_state(envs: gym.vector.VectorEnv) -> Any:
-    """What `resume_life` needs: the env's own checkpoint where it has one, else None."""
+def save_env_state(envs: VectorEnv) -> Any:
+    """Return the checkpoint of the envs for `restore_env_state`; None if they have none."""
     inner = envs.unwrapped
     return inner.get_checkpoint() if isinstance(inner, Checkpointable) else None
 
 
-def recorded_steps(recorder: Recorder) -> list[Rows]:
-    """The rows that a recorder's lanes have in its stream, by field."""
+def recorded_steps(recorder: Recorder) -> list[TimeSteps]:
+    """Return the recorded time steps of each sub-environment of a recorder."""
     stream = recorder.stream
     assert stream is not None
     return [stream.read(int(lane), 0, int(stream.lengths[lane])) for lane in recorder.lanes]
 
 
-def restore_env_state(envs: gym.vector.VectorEnv, saved: Any, seed: int, lanes: list[Rows]) -> str | None:
-    """Bring `envs` (autoreset disabled, under a recorder) to where it was; returns why it could not, or None.
+def restore_env_state(envs: VectorEnv, saved: Any, seed: int, recorded: list[TimeSteps]) -> str | None:
+    """Bring the envs to the state in which they were saved.
 
-    An env without a checkpoint of its own lives its recorded life again: reset with the same seed, then the
-    same actions in every lane. `lanes` are the recorded rows of each lane, by field. Every observation must
-    come out bit for bit; an env whose seed and actions do not decide its life cannot be taken up.
+    Envs without a checkpoint are reset with the same seed, and the recorded actions are replayed. Every observation
+    must be the recorded one, bit for bit; an env that is not deterministic cannot be restored.
+
+    Args:
+        envs: Envs with autoreset disabled, not wrapped by a recorder.
+        saved: Result of `save_env_state`.
+        seed: Seed of the first reset.
+        recorded: The recorded time steps of each sub-environment.
+
+    Returns:
+        Why the state could not be restored; None if it was.
     """
     inner = envs.unwrapped
     if saved is not None and isinstance(inner, Checkpointable):
         inner.set_checkpoint(saved)
         return None
     observation, _ = envs.reset(seed=seed)
-    ends = np.array([len(rows["is_last"]) for rows in lanes])  # (n,) recorded rows of each lane
-    row = np.zeros(envs.num_envs, np.int64)  # (n,) the row each lane stands at
-    while (row < ends).any():
-        if (row >= ends).any():
-            return "its lanes have not lived equally long"
-        if not _same(envs.single_observation_space, observation, lanes, row):
-            return (
-                "its seed and actions do not decide its life: a recorded observation did not come out again"
-            )
-        actions = np.stack([rows["action"][r] for rows, r in zip(lanes, row)])
+    lengths = np.array([len(steps["is_last"]) for steps in recorded])  # (n,)
+    position = np.zeros(envs.num_envs, np.int64)  # (n,) time step of each sub-environment
+    while (position < lengths).any():
+        if (position >= lengths).any():
+            return "its sub-environments have recorded different numbers of steps"
+        if not _equals_recorded(envs.single_observation_space, observation, recorded, position):
+            return "the env is not deterministic: replaying the recorded actions gave a different observation"
+        actions = np.stack([steps["action"][t] for steps, t in zip(recorded, position)])
         observation, _, terminated, truncated, _ = envs.step(actions)
-        row += 1
+        position += 1
         done = np.logical_or(terminated, truncated)
         if not done.any():
             continue
         if not all(
-            r < e and rows["is_last"][r] for rows, r, e in zip(_of(lanes, done), row[done], ends[done])
+            position[index] < lengths[index] and recorded[index]["is_last"][position[index]]
+            for index in np.flatnonzero(done)
         ):
-            return "its seed and actions do not decide its life: an episode ended at another step"
-        observation, _ = reset_done(envs, done)
-        row[done] += 1
+            return "the env is not deterministic: an episode ended at a different step"
+        observation, _ = envs.reset(options={"reset_mask": done.copy()})
+        position[done] += 1
     return None
 
 
-def _of(lanes: list[Rows], chosen: np.ndarray) -> list[Rows]:
-    return [lanes[lane] for lane in np.flatnonzero(chosen)]
-
-
-def _same(space: gym.Space, observation: Any, lanes: list[Rows], row: np.ndarray) -> bool:
+def _equals_recorded(space: Space, observation: Any, recorded: list[TimeSteps], position: np.ndarray) -> bool:
+    """Return whether all observations equal the recorded ones at `position` (n,)."""
     for path, values in spaces.flatten_by_path(space, observation).items():
         field = f"observation.{path}" if path else "observation"
-        recorded = np.stack([rows[field][r] for rows, r in zip(lanes, row)])
-        if not np.array_equal(np.asarray(values), recorded):
+        expected = np.stack([steps[field][t] for steps, t in zip(recorded, position)])
+        if not np.array_equal(np.asarray(values), expected):
             return False
     return True

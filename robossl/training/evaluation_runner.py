@@ -12,29 +12,20 @@ from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.report import report_file as reports
 from robossl.streams import Stream
 from robossl.training import ablation_training, agent_loading, evaluation_steps, output_dirs
+from robossl.training.config import thread_count
 from robossl.training.config_io import to_toml
 from robossl.training.evaluation_steps import EVALUATION_SEED, EvaluationResults
+from robossl.training.requests import EvaluateRequest
 from robossl.world_model import WorldModel, data_validation
 from robossl.world_model.device import resolve
 
 
-def evaluate(
-    model: WorldModel | str | Path,
-    stream: Stream | str | Path | None,
-    env: str | None,
-    episodes: int,
-    pairs: int,
-    offset: int,
-    out: str | Path | None,
-    seed: int,
-    device: str,
-    threads: int,
-    progress: ProgressReporter,
-    videos: bool,
-    ablate: bool,
-    updates: int | None,
-) -> dict[str, Any]:
-    """As `robossl.evaluate` says."""
+def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict[str, Any]:
+    """Evaluate as requested; returns the report, with the output folder under "folder"."""
+    model, stream, env, out = request.model, request.stream, request.env, request.out
+    episodes, pairs, offset = request.episodes, request.goal_trials, request.goal_horizon
+    seed, device, threads = request.seed, request.device, thread_count(request.threads)
+    videos, ablate, updates = request.videos, request.ablate, request.updates
     path = None if isinstance(model, WorldModel) else Path(model)
     kind = "model" if path is None else _kind(path)
     source = _stream(path, kind, stream)
@@ -53,7 +44,7 @@ def evaluate(
     )
     settings = {
         "of": str(path or "a model in memory"), "env": name, "stream": str(source.path) if source else None,
-        "episodes": episodes, "pairs": pairs, "offset": offset, "seed": seed, "threads": threads, "videos": videos,
+        "episodes": episodes, "goal_trials": pairs, "goal_horizon": offset, "seed": seed, "threads": threads, "videos": videos,
         "ablate": ablate, "updates": updates,
     }  # fmt: skip
     folder = output_dirs.create_output_dir(out, f"evaluations/{output_dirs.slug(name)}")
@@ -149,7 +140,7 @@ def _agents(path: Path | None, kind: str, env: str) -> dict[str, Any]:
     if path is None or kind == "model":
         return {}
     found = {}
-    for row, name in (("representation", "agent"), ("raw", "raw-agent")):
+    for row, name in (("representation", "agent"), ("raw", "observation-agent")):
         if (path / name).is_dir():
             found[row] = agent_loading.load_from(path / name, registry.make_envs(env, 1))
     if kind == "agent" and output_dirs.read_manifest(path, "agent").get("representation") is False:

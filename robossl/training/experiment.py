@@ -1,35 +1,42 @@
-"""A run: its folder, its settings, how far it is, and the checkpoints that let it go on."""
+"""A run of `robossl learn`: its folder, config, state, checkpoints, metrics, streams, world model and agents."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from robossl import registry
 from robossl.core.errors import OperationError
-from robossl.core.interfaces import ProgressReporter
+from robossl.core.interfaces import Agent, ProgressReporter
 from robossl.core.seeding import derive
+from robossl.logging.logger import Logger
+from robossl.logging.sinks.base import RunInfo
 from robossl.streams import Stream, validate_stream
-from robossl.training import config_io
-from robossl.training import output_dirs
+from robossl.training import config_io, output_dirs
 from robossl.training.agent_loading import load
+from robossl.training.agent_runner import AgentRunner
 from robossl.training.checkpoints import Checkpoints
 from robossl.training.config import LearnConfig, thread_count
 from robossl.training.evaluation_steps import EVALUATION_SEED
+from robossl.training.state import RunState
 from robossl.world_model import WorldModel, WorldModelTrainer
 
-PHASES = ("explore", "pretrain", "goals", "act", "evaluate", "done")
-_EVERY = 20.0  # [s] between checkpoints inside a phase
+_CHECKPOINT_INTERVAL = 20.0  # [s] between checkpoints inside a phase
+
+AGENT = "agent"  # name of the agent that uses the world model; also its folder
+CONTROL = "observation-agent"  # name of the control: the same agent on observations; also its folder
+STREAM = "stream"  # name and folder of the stream that the world model is trained on
+CONTROL_STREAM = "observation-stream"  # name and folder of the stream of the control
 
 
 class Experiment:
     """One run of `robossl learn`.
 
-    Everything that decides its future is in its newest checkpoint: the phase, the marks of its streams, the
-    learner, the actors and the results so far. What a stream holds beyond its mark is lived again.
+    The newest checkpoint holds everything that determines the rest of the run: the state, the world model, its
+    trainer and the agents. Time steps of a stream beyond the offset in the checkpoint are recorded again.
     """
 
     def __init__(self, folder: Path, config: LearnConfig, progress: ProgressReporter) -> None:
@@ -38,70 +45,41 @@ class Experiment:
         self.progress = progress
         self.checkpoints = Checkpoints(folder / "checkpoints", progress.message)
         self.loaded: dict[str, Any] = self.checkpoints.latest() or {}
-        self.state: dict[str, Any] = self.loaded.get(
-            "state", {"phase": PHASES[0], "round": 0, "seconds": {}, "results": {}, "marks": {}}
+        self.state = RunState.from_tree(self.loaded["state"]) if self.loaded else RunState()
+        self.runners: dict[str, AgentRunner] = {}
+        self.logger = Logger(
+            RunInfo(folder, config_io.to_dict(config), self.state.metrics_step),
+            config.log,
+            progress.message,
+            self.state.metrics_offset,
         )
-        self.actors: dict[str, Any] = {}
         self._streams: dict[str, Stream] = {}
-        self._learner: WorldModelTrainer | None = None
+        self._trainer: WorldModelTrainer | None = None
         self._saved = time.monotonic()
+        self._open = ExitStack()
 
     @classmethod
     def create(cls, config: LearnConfig, out: str | Path | None, progress: ProgressReporter) -> Experiment:
-        """A new run in a folder of its own."""
+        """Start a run in a new folder."""
         folder = output_dirs.create_output_dir(out, f"runs/{output_dirs.slug(config.env)}")
         output_dirs.write_manifest(folder, "run", config, env=config.env, seed=config.seed)
         return cls(folder, config, progress)
 
     @classmethod
     def resume(cls, folder: str | Path, progress: ProgressReporter) -> Experiment:
-        """The run in a folder, where its newest whole checkpoint left it."""
+        """Continue the run in a folder from its newest valid checkpoint."""
         output_dirs.read_manifest(folder, "run")
-        config = config_io.parse(
-            LearnConfig, (f"{folder}/config.toml", config_io.from_toml(Path(folder) / "config.toml"))
-        )
+        path = Path(folder) / "config.toml"
+        config = config_io.parse(LearnConfig, (str(path), config_io.from_toml(path)))
         return cls(Path(folder), config, progress)
 
-    @property
-    def phase(self) -> str:
-        """Where the run is."""
-        return self.state["phase"]
-
-    @property
-    def results(self) -> dict[str, Any]:
-        """What was measured so far, by phase."""
-        return self.state["results"]
-
-    def absent(self, key: str, reason: str) -> None:
-        """The report will not have `key`, for this reason."""
-        self.results.setdefault("absent", {})[key] = reason
+    def set_missing(self, key: str, reason: str) -> None:
+        """Record why the report will not have `key`."""
+        self.state.missing[key] = reason
 
     def seed(self, *names: str | int) -> int:
-        """A seed for one purpose of this run."""
+        """Return the seed of this run for one purpose."""
         return derive(self.config.seed, *names)
-
-    def stream(self, name: str = "stream") -> Stream:
-        """A stream of the run, cut back to what the newest checkpoint knows; `WorkError` where it is damaged."""
-        if name not in self._streams:
-            self._streams[name] = stream = Stream.open(self.folder / name)
-            stream.truncate(self.state["marks"][name])
-            for damage in validate_stream(stream.path)["damaged"]:
-                raise OperationError(
-                    f"{stream.path} is damaged: {damage['reason']}; to set the chunk aside and keep the rest: "
-                    f"robossl stream validate --repair {stream.path}"
-                )
-        return self._streams[name]
-
-    def add_stream(self, name: str, stream: Stream | None) -> None:
-        """A stream that has just been made belongs to the run from here on."""
-        assert stream is not None
-        self._streams[name] = stream
-        self.mark(name)
-
-    def mark(self, name: str) -> None:
-        """What the stream holds now is part of the next checkpoint."""
-        self._streams[name].commit()
-        self.state["marks"][name] = self._streams[name].mark()
 
     @property
     def threads(self) -> int:
@@ -110,59 +88,103 @@ class Experiment:
 
     @property
     def evaluation_seed(self) -> int:
-        """What the held-out episodes begin from."""
+        """Seed of the held-out episodes."""
         return EVALUATION_SEED + self.config.seed
 
-    def agent(self) -> Any | None:
-        """The agent on the representation, live or from its folder; None where none was trained."""
-        if "representation" in self.actors:
-            return self.actors["representation"].agent
-        if not (self.folder / "agent").is_dir():
-            return None
-        return load(self.folder, registry.make_envs(self.config.env, 1))
+    @property
+    def env_steps(self) -> int:
+        """Environment steps up to the last completed iteration: the axis of the metrics."""
+        return self.config.explore_steps + self.state.iteration * self.config.iteration_steps
+
+    # --- streams
+
+    def stream(self, name: str = STREAM) -> Stream:
+        """Return a stream of the run, cut back to the newest checkpoint.
+
+        Raises:
+            OperationError: A chunk is damaged; the message has the command that repairs the stream.
+        """
+        if name not in self._streams:
+            self._streams[name] = stream = Stream.open(self.folder / name)
+            stream.truncate(self.state.stream_offsets[name])
+            for damage in validate_stream(stream.path)["damaged"]:
+                raise OperationError(
+                    f"{stream.path} is damaged: {damage['reason']}; to set the chunk aside and keep the rest: "
+                    f"robossl stream validate --repair {stream.path}"
+                )
+        return self._streams[name]
+
+    def register_stream(self, name: str, stream: Stream | None) -> None:
+        """Add a new stream to the run."""
+        assert stream is not None
+        self._streams[name] = stream
+        self.record_offset(name)
+
+    def record_offset(self, name: str) -> None:
+        """Commit a stream; the next checkpoint includes all of its time steps."""
+        self._streams[name].commit()
+        self.state.stream_offsets[name] = self._streams[name].mark()
+
+    # --- world model and agents
 
     @property
-    def learner(self) -> WorldModelTrainer:
-        """The world's learner, where the newest checkpoint left it."""
-        if self._learner is None:
+    def trainer(self) -> WorldModelTrainer:
+        """The trainer of the world model, as in the newest checkpoint."""
+        if self._trainer is None:
             stream = self.stream()
             model = WorldModel(
                 self.config.world_model, stream.observation_space, stream.action_space, self.seed("world")
             )
-            self._learner = WorldModelTrainer(model, stream, self.seed("learner"), device=self.config.device)
-            if "world" in self.loaded:
-                self._learner.set_checkpoint(self.loaded["world"])
-        return self._learner
+            self._trainer = WorldModelTrainer(model, stream, self.seed("learner"), device=self.config.device)
+            if "world_model" in self.loaded:
+                self._trainer.set_checkpoint(self.loaded["world_model"])
+        return self._trainer
 
-    def close(self) -> None:
-        """Close environments and streams; everything committed stays."""
-        for actor in self.actors.values():
-            actor.close()
-        for stream in self._streams.values():
-            stream.close()
+    def agent(self) -> Agent | None:
+        """Return the agent, from memory or from its folder; None if none was trained."""
+        if AGENT in self.runners:
+            return self.runners[AGENT].agent
+        if not (self.folder / AGENT).is_dir():
+            return None
+        envs = registry.make_envs(self.config.env, 1)
+        self._open.callback(envs.close)
+        return load(self.folder, envs)
 
-    def save(self, **state: Any) -> None:
-        """A checkpoint of everything, with these changes to the state."""
-        self.state |= state
-        tree: dict[str, Any] = {**self.loaded, "state": self.state}  # what was not taken up stays as it was
-        if self._learner is not None:
-            tree["world"] = self._learner.get_checkpoint()
-        if self.actors:
-            tree["actors"] = {name: actor.get_checkpoint() for name, actor in self.actors.items()}
+    # --- checkpoints
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        self.state.metrics_offset, self.state.metrics_step = self.logger.offset(), self.logger.last_step
+        for sink, reason in self.logger.failures.items():
+            self.set_missing(f"metrics.{sink}", reason)
+        tree: dict[str, Any] = {**self.loaded, "state": self.state.to_tree()}  # parts not loaded yet are kept
+        if self._trainer is not None:
+            tree["world_model"] = self._trainer.get_checkpoint()
+        if self.runners:
+            tree["agents"] = {name: runner.get_checkpoint() for name, runner in self.runners.items()}
         self.checkpoints.save(tree)
         self._saved = time.monotonic()
 
-    def save_sometimes(self) -> None:
-        """A checkpoint if the last one is old. Saving changes nothing, so its moments need not be reproducible."""
-        if time.monotonic() - self._saved > _EVERY:
+    def save_if_due(self) -> None:
+        """Write a checkpoint if the last one is old; the times may vary, because saving changes nothing."""
+        if time.monotonic() - self._saved > _CHECKPOINT_INTERVAL:
             self.save()
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Add the seconds spent inside to the phase's account."""
+        """Add the wall-clock time of a `with` block to `state.seconds`."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            seconds = self.state["seconds"]
+            seconds = self.state.seconds
             seconds[name] = round(seconds.get(name, 0.0) + time.perf_counter() - start, 3)
+
+    def close(self) -> None:
+        """Close environments, streams and metric sinks; committed time steps stay."""
+        with self._open:
+            for runner in self.runners.values():
+                self._open.callback(runner.close)
+            for stream in self._streams.values():
+                self._open.callback(stream.close)
+            self._open.callback(self.logger.close)

@@ -1,4 +1,4 @@
-"""Folders that robossl writes: never over something else, and always with what reproduces them."""
+"""Output folders: existing files are never overwritten, and a manifest has what reproduces the folder."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from robossl.core.io import read_json, write_bytes_atomic, write_json
 from robossl.core.system_info import system_info
 from robossl.training.config_io import to_toml
 
-_MARK = "manifest.json"  # says what a folder is and how it was made
+MANIFEST = "manifest.json"  # kind of the folder, and what reproduces it
+_FORMAT = 2
 
 
 def create_output_dir(out: str | Path | None, default: str) -> Path:
-    """A folder to write to: `out` if it is empty or absent, else the first free of default, default-2, ..."""
-    path = _free(default) if out is None else Path(out)
+    """Create a folder: `out`, which must be empty or missing, or the first free one of default, default-2, ..."""
+    path = _free_path(default) if out is None else Path(out)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists and is not empty; give another --out, or remove it first")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot make the folder {path}: {error.strerror}") from error
+        raise UsageError(f"cannot create the folder {path}: {error.strerror}") from error
     return path
 
 
-def _free(default: str) -> Path:
-    """The first of default, default-2, ... that is not there."""
+def _free_path(default: str) -> Path:
+    """Return the first path of default, default-2, ... that does not exist."""
     numbers = itertools.count(2)
     path = Path(default)
     while path.exists():
@@ -41,80 +42,96 @@ def _free(default: str) -> Path:
 
 @contextmanager
 def output_dir(out: str | Path | None, default: str) -> Iterator[Path]:
-    """`fresh`, for work that may be refused yet: a `RequestError` inside, before `sign`, leaves nothing behind."""
-    path = _free(default) if out is None else Path(out)
-    absent = [p for p in (path, *path.parents) if not p.exists()]
+    """Create a folder as `create_output_dir` does; a UsageError inside the block removes it if it has no manifest."""
+    path = _free_path(default) if out is None else Path(out)
+    missing = [p for p in (path, *path.parents) if not p.exists()]
     path = create_output_dir(path, default)
     try:
         yield path
     except UsageError:
-        if not (path / _MARK).is_file():
+        if not (path / MANIFEST).is_file():
             for entry in path.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            for folder in absent:
+            for folder in missing:
                 folder.rmdir()
         raise
 
 
 def write_manifest(folder: Path, kind: str, config: Any = None, **more: Any) -> None:
-    """Leave in a folder what reproduces it: config.toml, the command, versions, device, git revision.
+    """Write what reproduces a folder: config.toml, and in manifest.json command, versions, device, git revision.
 
-    `config` is a config, or a dict of settings.
+    Args:
+        folder: An output folder.
+        kind: run, stream, model, agent, evaluation or comparison.
+        config: A config, or nested plain values.
+        more: Further entries of the manifest.
     """
     if config:
         write_bytes_atomic(folder / "config.toml", to_toml(config).encode())
-    write_json(folder / _MARK, {"kind": kind, "format": 1, **system_info(), **more})
+    write_json(folder / MANIFEST, {"kind": kind, "format": _FORMAT, **system_info(), **more})
 
 
 def read_manifest(folder: str | Path, *kinds: str) -> dict[str, Any]:
-    """What `sign` left in a folder; `RequestError` where it is not one of `kinds`."""
+    """Return the manifest of a folder.
+
+    Raises:
+        UsageError: The folder has no manifest, or is not one of `kinds`.
+    """
     folder = Path(folder)
     expected = " or ".join(kinds)
     if not folder.exists():
-        raise UsageError(f"no folder {folder}; expected a {expected} folder{_nearby(folder)}")
-    if not (folder / _MARK).is_file():
-        raise UsageError(f"{folder} is not a {expected} folder: it has no {_MARK}{_nearby(folder)}")
-    mark = read_json(folder / _MARK)
-    if not isinstance(mark, dict) or mark.get("kind") not in kinds:
-        kind = mark.get("kind") if isinstance(mark, dict) else None
-        raise UsageError(f"{folder} is a {kind} folder; expected a {expected} folder")
-    if mark.get("format") != 1:
-        raise UsageError(f"{folder} has format {mark.get('format')}; this robossl reads format 1")
-    return mark
+        raise UsageError(f"no folder {folder}; expected a {expected} folder{_known_folders(folder)}")
+    if not (folder / MANIFEST).is_file():
+        raise UsageError(f"{folder} is not a {expected} folder: it has no {MANIFEST}{_known_folders(folder)}")
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("kind") not in kinds:
+        kind = manifest.get("kind") if isinstance(manifest, dict) else None
+        raise UsageError(f"{folder}: expected a {expected} folder, got a {kind} folder")
+    if manifest.get("format") != _FORMAT:
+        raise UsageError(
+            f"{folder}: expected format {_FORMAT}, got {manifest.get('format')}; make the folder again"
+        )
+    return manifest
 
 
-def recorded(folder: str | Path) -> dict[str, Any]:
-    """What `sign` left in a folder, whatever it is; nothing where there is nothing."""
-    mark = read_json(Path(folder) / _MARK) if (Path(folder) / _MARK).is_file() else {}
-    return mark if isinstance(mark, dict) else {}
+def manifest_of(folder: str | Path) -> dict[str, Any]:
+    """Return the manifest of a folder of any kind; empty if there is none."""
+    path = Path(folder) / MANIFEST
+    manifest = read_json(path) if path.is_file() else {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def recorded_env(folder: str | Path) -> str | None:
-    """The env that a folder of ours, or one inside it, was made for; with its package, where it was named."""
-    for place in (Path(folder), Path(folder).resolve().parent):
-        if env := recorded(place).get("env"):
+    """Return the env in the manifest of a folder or of its parent; with its package, if it was given."""
+    for path in (Path(folder), Path(folder).resolve().parent):
+        if env := manifest_of(path).get("env"):
             return env
     return None
 
 
 def training_stream_of(folder: str | Path) -> Path | None:
-    """The stream that a model folder says it learned from, where it still lies there."""
-    mark = recorded(folder)
-    places = [Path(folder).resolve() / str(mark[key]) for key in ("stream", "stream_path") if mark.get(key)]
-    return next((place for place in places if place.is_dir()), None)
+    """Return the stream that a model was trained on, if it is still there."""
+    manifest = manifest_of(folder)
+    keys = ("stream", "stream_path")
+    paths = [Path(folder).resolve() / str(manifest[key]) for key in keys if manifest.get(key)]
+    return next((path for path in paths if path.is_dir()), None)
 
 
-def _nearby(folder: Path) -> str:
-    """Folders of ours beside the one that was asked for."""
+def _known_folders(folder: Path) -> str:
+    """Return the names of the folders with a manifest beside `folder`, for a message."""
     parent = folder.parent
     if not parent.is_dir():
         return ""
-    known = sorted(p.name for p in parent.iterdir() if (p / _MARK).is_file())
-    return f"; in {parent} there are: {', '.join(known)}" if known else ""
+    known = sorted(p.name for p in parent.iterdir() if (p / MANIFEST).is_file())
+    return f"; available in {parent}: {', '.join(known)}" if known else ""
 
 
 def slug(env: str) -> str:
-    """A short folder name for an env: robossl/CartPoleSwingUp-v0 -> cartpoleswingup, robots/my_arm.xml -> my_arm."""
+    """Return a short folder name for an env.
+
+    >>> slug("robossl/CartPoleSwingUp-v0"), slug("robots/my_arm.xml")
+    ('cartpoleswingup', 'my_arm')
+    """
     name = env.split(":")[-1].split("/")[-1]
     name = Path(name).stem if is_mjcf_path(name) else name.rsplit("-v", 1)[0]
     return "".join(c for c in name.lower() if c.isalnum() or c in "-_") or "env"

@@ -1,8 +1,9 @@
-"""The ring, round by round: explore, learn the world, reach goals, act and learn, evaluate."""
+"""The phases of `robossl learn`: explore, pretrain, reach goals, act and learn, evaluate."""
 
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from robossl import registry
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import ProgressReporter
-from robossl.evaluation.report import report_file as reports
+from robossl.evaluation.report import report_file
 from robossl.logging.progress import make_progress
+from robossl.logging.throughput import ThroughputProgress
 from robossl.rollout import collect_steps
 from robossl.streams import Recorder
 from robossl.training import evaluation_steps
@@ -20,7 +22,8 @@ from robossl.training.agent_phase import act
 from robossl.training.config import LearnConfig
 from robossl.training.config_io import to_toml
 from robossl.training.config_validation import validate_config
-from robossl.training.experiment import PHASES, Experiment
+from robossl.training.episode_metrics import episode_metrics
+from robossl.training.experiment import STREAM, Experiment
 from robossl.training.world_model_phase import few_episodes_warning, save_model, train_world_model
 
 
@@ -30,113 +33,129 @@ def learn(
     resume: str | Path | None = None,
     progress: ProgressReporter | None = None,
 ) -> dict[str, Any]:
-    """The main job, from nothing or from where a run was; returns its report.
+    """Explore, train a world model, train an agent on it, and evaluate; or resume such a run.
 
-    A config that leaves `world` as it is takes the recipe that fits what the env shows: numbers, or pictures only.
-    Interrupted by Ctrl-C it saves and raises `KeyboardInterrupt` with the words that say how to go on.
+    Args:
+        config: The configuration. If `world_model` is the default, the default for the observations of the env
+            is used instead (state or images).
+        out: Folder of the run; must be empty or missing. Default: runs/NAME.
+        resume: Folder of a run to continue; then `config` and `out` are not used.
+        progress: Receives the progress; None: a progress bar or lines on stderr.
+
+    Returns:
+        The report, with the folder of the run under "folder".
+
+    Raises:
+        KeyboardInterrupt: The run was interrupted; its state is saved and the message has the command to continue.
     """
-    say = progress or make_progress()
+    progress = progress or make_progress()
     if resume:
-        run = Experiment.resume(resume, say)
+        run = Experiment.resume(resume, progress)
     else:
-        run = Experiment.create(validate_config(config or LearnConfig()), out, say)
+        run = Experiment.create(validate_config(config or LearnConfig()), out, progress)
     threads = torch.get_num_threads()
-    torch.set_num_threads(run.threads)  # a run's bits depend on it
+    torch.set_num_threads(run.threads)  # results depend on it, bit by bit
     try:
         return run_phases(run)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted in phase {run.phase!r}; everything up to the last checkpoint is saved. "
-            f"Go on with: robossl learn --resume {run.folder}"
+            f"interrupted in phase {run.state.phase!r}; everything up to the last checkpoint is saved. "
+            f"To continue: robossl learn --resume {run.folder}"
         ) from None
     finally:
-        say.close()
+        progress.close()
         run.close()
         torch.set_num_threads(threads)
 
 
 def run_phases(run: Experiment) -> dict[str, Any]:
-    """All phases that are still to be done; returns the report."""
-    steps = {"explore": explore, "pretrain": pretrain, "goals": goals, "act": act, "evaluate": evaluate}
-    while run.phase != "done":
-        steps[run.phase](run)
-        run.save(phase=PHASES[PHASES.index(run.phase) + 1])
-    return {**reports.read(run.folder), "folder": str(run.folder)}
+    """Run the remaining phases and return the report."""
+    functions = {"explore": explore, "pretrain": pretrain, "goals": goals, "act": act, "evaluate": evaluate}
+    while run.state.phase != "done":
+        functions[run.state.phase](run)
+        run.state.phase = run.state.next_phase
+        run.save()
+    return {**report_file.read(run.folder), "folder": str(run.folder)}
 
 
 def explore(run: Experiment) -> None:
-    """Coloured noise in many lanes at once, into a stream with lanes left for the agent."""
+    """Record the exploration policy in many sub-environments; the stream also has lanes for the agent."""
     config = run.config
-    folder = run.folder / "stream"
-    if folder.exists():  # a life cut short before its first checkpoint: it is lived again, to the same bits
-        shutil.rmtree(folder)
+    folder = run.folder / STREAM
+    shutil.rmtree(folder, ignore_errors=True)  # from a start without a checkpoint: recorded again, bit by bit
     with run.timed("explore"):
         run.progress.start("explore", config.explore_steps, "steps")
         envs = registry.make_envs(config.env, config.explore.num_envs, threads=run.threads)
-        recorder = Recorder.create(
-            envs,
-            folder,
-            policy=config.explore.policy,
-            seed=run.seed("explore"),
-            lanes=config.explore.num_envs + config.agent.num_envs,
+        with closing(envs):
+            recorder = Recorder.create(
+                envs,
+                folder,
+                policy=config.explore.policy,
+                seed=run.seed("explore"),
+                lanes=config.explore.num_envs + config.agent.num_envs,
+            )
+            make_policy = registry.policy(config.explore.policy)
+            policy = make_policy(envs.single_action_space, config.explore.num_envs, seed=run.seed("policy"))
+            try:
+                progress = ThroughputProgress(run.progress, run.logger)
+                collect_steps(recorder, policy, config.explore_steps, run.seed("explore"), progress)
+            finally:
+                recorder.close()
+        run.register_stream(STREAM, recorder.stream)
+        run.logger.scalars(
+            config.explore_steps, episode_metrics(run.stream(), "explore", range(config.explore.num_envs))
         )
-        make = registry.policy(config.explore.policy)
-        policy = make(envs.single_action_space, config.explore.num_envs, seed=run.seed("policy"))
-        try:
-            collect_steps(recorder, policy, config.explore_steps, run.seed("explore"), run.progress)
-        finally:
-            recorder.close()
-        run.add_stream("stream", recorder.stream)
         run.progress.stop()
-    if words := few_episodes_warning(run.stream()):
-        run.progress.message(words)
+    if warning := few_episodes_warning(run.stream()):
+        run.progress.message(warning)
 
 
 def pretrain(run: Experiment) -> None:
-    """The world model learns from what was explored. No reward."""
+    """Train the world model on the exploration data, without reward."""
+    step = run.config.explore_steps
     with run.timed("pretrain"):
-        train_world_model(run, run.config.pretrain.updates, between=run.save_sometimes)
-        run.learner.publish()
-        save_model(run)
+        train_world_model(run, run.config.pretrain.updates, step, after_slice=run.save_if_due)
+        run.trainer.publish()
+        save_model(run, step)
 
 
 def goals(run: Experiment) -> None:
-    """Goals from held-out episodes, reached by planning in the model, beside random and doing nothing."""
+    """Reach goals from held-out episodes by planning in the model, beside the policies random and zero action."""
     config = run.config
     with run.timed("goals"):
         try:
-            run.results["goals"] = evaluation_steps.goals(
-                config.env, {"planner": run.learner.ema_model}, run.stream(), config.goals.horizon, config.goals.trials,
-                run.evaluation_seed, run.threads, run.progress,
+            run.state.sections["goals"] = evaluation_steps.goals(
+                config.env, {"planner": run.trainer.ema_model}, run.stream(), config.goals.horizon,
+                config.goals.trials, run.evaluation_seed, run.threads, run.progress,
             )  # fmt: skip
         except UsageError as error:
-            run.absent("goals", str(error))
+            run.set_missing("goals", str(error))
 
 
 def evaluate(run: Experiment) -> None:
-    """The model on held-out episodes, videos, the report and its page."""
-    config = run.config
-    measures = evaluation_steps.EvaluationResults(
-        config.env, config.seed, device=str(run.learner.ema_model.device)
+    """Evaluate the model on held-out episodes, record videos, and write the report."""
+    config, state = run.config, run.state
+    results = evaluation_steps.EvaluationResults(
+        config.env, config.seed, device=str(run.trainer.ema_model.device)
     )
     with run.timed("evaluate"):
-        measures.world, measures.absent = evaluation_steps.evaluate_world_model(
-            run.learner.ema_model,
+        results.world, results.absent = evaluation_steps.evaluate_world_model(
+            run.trainer.ema_model,
             run.stream(),
             config.env,
             run.evaluation_seed,
-            run.learner.updates,
+            run.trainer.updates,
             run.progress,
         )
-        measures.absent |= run.results.get("absent", {})
-        measures.goals, measures.control = run.results.get("goals", {}), run.results.get("control", {})
-        measures.health = run.results["health"]
+        results.absent |= state.missing
+        results.goals, results.control = state.sections.get("goals", {}), state.sections.get("control", {})
+        results.health = state.sections["health"]
         if config.evaluate.videos:
-            measures.films = evaluation_steps.record_videos(
-                run.folder, config.env, run.learner.ema_model, run.stream(), run.agent(), run.evaluation_seed,
-                measures.absent,
+            results.films = evaluation_steps.record_videos(
+                run.folder, config.env, run.trainer.ema_model, run.stream(), run.agent(), run.evaluation_seed,
+                results.absent,
             )  # fmt: skip
         else:
-            measures.absent["videos"] = "not asked for (evaluate.videos is false)"
-    measures.seconds = run.state["seconds"]
-    evaluation_steps.write(run.folder, measures, to_toml(config))
+            results.absent["videos"] = "not requested (evaluate.videos is false)"
+    results.seconds = state.seconds
+    evaluation_steps.write(run.folder, results, to_toml(config))

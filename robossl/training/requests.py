@@ -68,7 +68,9 @@ class TrainRequest:
 
     env: str
     agent: str = AgentConfig.name
-    representation: Representation | str | Path | None = None  # a world model, or the folder of a model or run
+    representation: Representation | str | Path | None = (
+        None  # a world model, or the folder of a model or run
+    )
     encoder: str | None = None  # one of ENCODERS; None: frozen with a representation, else none
     steps: int = 20_000  # environment steps of all sub-environments
     num_envs: int = AgentConfig.num_envs
@@ -89,11 +91,8 @@ class TrainRequest:
         needs_model = self.encoder in ("frozen", "finetune")
         if needs_model and self.representation is None:
             raise UsageError(f"encoder {self.encoder} needs a world model; give --representation MODEL")
-        if self.encoder in ("none", "random") and self.representation is not None:
-            raise UsageError(
-                f"encoder {self.encoder} uses no world model, got one; leave --representation out, or choose "
-                "frozen, finetune or scratch"
-            )
+        if self.encoder == "none" and self.representation is not None:
+            raise UsageError("encoder none uses no world model, got one; leave --representation out")
 
     @property
     def resolved_encoder(self) -> str:

@@ -1,45 +1,88 @@
-"""The world model of a run: trained to so many updates, published into its folder."""
+"""Training the world model: gradient steps, logged losses, and the published model in its folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from robossl.core.interfaces import MetricLogger, ProgressReporter
+from robossl.logging.throughput import memory_metrics
+from robossl.streams import Stream
 from robossl.training import output_dirs
 from robossl.training.experiment import Experiment
+from robossl.world_model import WorldModelTrainer
 
-_ENOUGH = 10  # episodes, of which each split has its share
-_SLICE = 200  # updates between two chances to save
+_MIN_EPISODES = 10  # with fewer, a split (validation, probe, test) may be empty
+_LOG_INTERVAL = 50  # updates between two records of the losses, and between two chances to write a checkpoint
 
 
-def few_episodes_warning(stream: Any) -> str | None:
-    """What to say before learning from a stream of which little or nothing will be held out; None where enough will."""
+def few_episodes_warning(stream: Stream) -> str | None:
+    """Return a warning if the stream has too few episodes to hold some out; None if it has enough."""
     count = len(stream.episodes())
-    if count >= _ENOUGH:
+    if count >= _MIN_EPISODES:
         return None
     return (
-        f"the stream has {count} of the ten episodes that a share for validation, probes "
-        "and tests needs: little or nothing is held out, and there is little to evaluate"
+        f"the stream has {count} episodes; validation, probes and tests need {_MIN_EPISODES} or more: "
+        "few or no episodes are held out, so little can be evaluated"
     )
 
 
-def train_world_model(run: Experiment, target: int, between: Callable[[], None] = lambda: None) -> None:
-    """The learner goes on to its `target`-th update; `between` is called now and then."""
-    learner = run.learner
-    run.progress.start("learn the world", target - learner.updates, "updates")
-    while learner.updates < target:
-        learner.run(min(_SLICE, target - learner.updates), run.progress)
-        between()
+def run_trainer(
+    trainer: WorldModelTrainer,
+    target: int,
+    progress: ProgressReporter,
+    logger: MetricLogger,
+    step: int | None = None,
+    after_slice: Callable[[], None] = lambda: None,
+) -> None:
+    """Train the world model up to its `target`-th gradient step.
+
+    Args:
+        trainer: The trainer.
+        target: Total number of gradient steps.
+        progress: Receives every gradient step.
+        logger: Receives the losses and the throughput.
+        step: Environment step of the records; None: the number of gradient steps.
+        after_slice: Called after every few gradient steps.
+    """
+    while trainer.updates < target:
+        count = min(_LOG_INTERVAL, target - trainer.updates)
+        start = time.perf_counter()
+        losses = trainer.run(count, progress)
+        rate = count / max(time.perf_counter() - start, 1e-9)
+        record = {f"world_model/{name}": value for name, value in losses.items()}
+        record |= {
+            "world_model/updates": trainer.updates,
+            "time/updates_per_second": rate,
+            **memory_metrics(),
+        }
+        logger.scalars(trainer.updates if step is None else step, record)
+        after_slice()
+
+
+def log_diagnostics(logger: MetricLogger, step: int, diagnostics: Mapping[str, Any]) -> None:
+    """Log the numbers of the world model's diagnostics."""
+    numbers = {f"diagnostics/{k}": v for k, v in diagnostics.items() if isinstance(v, (int, float))}
+    logger.scalars(step, numbers)
+
+
+def train_world_model(
+    run: Experiment, target: int, step: int, after_slice: Callable[[], None] = lambda: None
+) -> None:
+    """Train the world model of a run up to its `target`-th gradient step."""
+    run.progress.start("train world model", target - run.trainer.updates, "updates")
+    run_trainer(run.trainer, target, run.progress, run.logger, step, after_slice)
     run.progress.stop()
 
 
-def save_model(run: Experiment) -> None:
-    """The model as last published, with its health on its card, in the run's folder."""
-    run.results["health"] = health = run.learner.health()
-    for words in health["messages"]:
-        if not words.startswith("well"):
-            run.progress.message(f"world model: {words}")
-    run.learner.ema_model.save(run.folder / "model")
-    output_dirs.write_manifest(
-        run.folder / "model", "model", env=run.config.env, seed=run.config.seed, stream="../stream"
-    )
+def save_model(run: Experiment, step: int) -> None:
+    """Write the published model with its diagnostics into the folder of the run."""
+    run.state.sections["health"] = health = run.trainer.health()
+    log_diagnostics(run.logger, step, health)
+    for text in health["messages"]:
+        if not text.startswith("well"):
+            run.progress.message(f"world model: {text}")
+    folder = run.folder / "model"
+    run.trainer.ema_model.save(folder)
+    output_dirs.write_manifest(folder, "model", env=run.config.env, seed=run.config.seed, stream="../stream")

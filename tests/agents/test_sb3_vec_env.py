@@ -237,7 +237,7 @@ def test_eval_callback_and_evaluate_policy_work(tmp_path):
     )
     judge = bridged("Pendulum-v1", 5, AutoresetMode.SAME_STEP, lanes=2)
     callback = EvalCallback(judge, n_eval_episodes=3, eval_freq=8, log_path=str(tmp_path), verbose=0)
-    agent.learn(48, callback=callback)
+    agent.learn(48, callbacks=[callback])
     assert np.load(tmp_path / "evaluations.npz")["ep_lengths"].tolist() == [[5] * 3] * 2
     returns, lengths = evaluate_policy(agent, judge, n_eval_episodes=4, return_episode_rewards=True)
     assert len(returns) == 4

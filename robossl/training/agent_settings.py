@@ -1,0 +1,53 @@
+"""Settings of an agent: which ones its factory gets, and what it observes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from gymnasium import Space
+
+from robossl import registry
+from robossl.core import spaces
+from robossl.core.errors import UsageError
+
+TRAINED_ENCODERS = ("finetune", "scratch")  # gradients of the agent's loss reach the encoder
+
+
+def check_settings(name: str, settings: Mapping[str, Any], encoder: str = "none") -> None:
+    """Check the settings of an agent before any work.
+
+    A factory without `**settings` is checked by its signature; another one by its `check_settings(settings)`.
+
+    Raises:
+        UsageError: If the agent has no such setting, or cannot train an encoder.
+    """
+    factory = registry.agent(name)
+    registry.check_settings(factory, settings, name)
+    if hasattr(factory, "check_settings"):
+        factory.check_settings(settings)
+    if encoder in TRAINED_ENCODERS and "encoder" not in inspect.signature(factory).parameters:
+        raise UsageError(
+            f"{name} cannot train an encoder; expected encoder none, random or frozen, got {encoder}"
+        )
+
+
+def accepted_settings(name: str, defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `settings` over those of the `defaults` that the factory of an agent has as parameters."""
+    known = inspect.signature(registry.agent(name)).parameters
+    return {**{key: value for key, value in defaults.items() if key in known}, **settings}
+
+
+def row_name(encoder: str, observation_space: Space) -> str:
+    """Return the name of an agent's row in the report: what the agent observes."""
+    if encoder == "none":
+        return "observation"
+    if encoder == "random":
+        return "random_latent"
+    return "latent" if images_only(observation_space) else "latent_observation"
+
+
+def images_only(observation_space: Space) -> bool:
+    """Return whether observations are images only, which an agent cannot use without an encoder."""
+    return all(spaces.is_image(leaf) for leaf in spaces.leaves(observation_space).values())

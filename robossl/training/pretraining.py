@@ -1,0 +1,69 @@
+"""Pretraining: train a world model on a stream, without reward, and write it to a folder."""
+
+from __future__ import annotations
+
+import os
+
+from robossl.core.interfaces import ProgressReporter
+from robossl.logging.logger import Logger, check_sinks
+from robossl.logging.sinks.base import RunInfo
+from robossl.streams import Stream
+from robossl.training import output_dirs
+from robossl.training.config_io import to_dict
+from robossl.training.requests import PretrainRequest
+from robossl.training.work_context import torch_threads
+from robossl.training.world_model_phase import few_episodes_warning, log_diagnostics, run_trainer
+from robossl.world_model import WorldModel, WorldModelTrainer
+from robossl.world_model.config import default_config_for
+
+
+def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -> WorldModel:
+    """Train a world model as requested; its folder is in `metadata["path"]`.
+
+    `metrics.jsonl` has gradient steps on its axis: no environment step is taken.
+
+    Raises:
+        KeyboardInterrupt: Training was interrupted; the model of the gradient steps so far is written.
+    """
+    check_sinks(request.log)
+    stream = request.stream if isinstance(request.stream, Stream) else Stream.open(request.stream)
+    config = request.config or default_config_for(stream.observation_space)
+    model = WorldModel(config, stream.observation_space, stream.action_space, request.seed)
+    trainer = WorldModelTrainer(model, stream, request.seed, device=request.device)
+    env = output_dirs.recorded_env(stream.path) or stream.header["env"]
+    if warning := few_episodes_warning(stream):
+        progress.message(warning)
+    settings = {
+        "seed": request.seed, "device": request.device, "threads": request.threads, "log": list(request.log),
+        "pretrain": {"updates": request.updates}, "world_model": to_dict(config),
+    }  # fmt: skip
+    interruption: KeyboardInterrupt | None = None
+    with (
+        output_dirs.output_dir(request.out, f"models/{output_dirs.slug(env)}") as folder,
+        torch_threads(request.threads),
+        Logger(RunInfo(folder, settings), request.log, progress.message) as logger,
+    ):
+        progress.start("train world model", request.updates, "updates")
+        try:
+            run_trainer(trainer, request.updates, progress, logger)
+        except KeyboardInterrupt:
+            interruption = KeyboardInterrupt(
+                f"interrupted; the model of {trainer.updates} updates is in {folder}"
+            )
+        progress.stop()
+        trainer.publish()
+        health = trainer.health()
+        log_diagnostics(logger, trainer.updates, health)
+        for text in health["messages"]:
+            progress.message(text)
+        trainer.ema_model.save(folder)
+        stream_path = os.path.realpath(stream.path)
+        output_dirs.write_manifest(
+            folder, "model", settings, env=env, seed=request.seed, updates=trainer.updates,
+            stream=os.path.relpath(stream_path, os.path.realpath(folder)), stream_path=stream_path,
+            failed_sinks=logger.failures,
+        )  # fmt: skip
+    if interruption is not None:
+        raise interruption
+    trainer.ema_model.metadata["path"] = str(folder)
+    return trainer.ema_model

@@ -1,0 +1,30 @@
+"""Ctrl-C and thread count during long work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from robossl.training.config import thread_count
+
+
+@contextmanager
+def interrupt_message(text: str) -> Iterator[None]:
+    """Add to a Ctrl-C inside the block what happens to the results."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {text}") from None
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Let torch use `threads` CPU threads inside the block; 0: all cores, at most 8."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(thread_count(threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
