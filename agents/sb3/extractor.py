@@ -101,7 +101,7 @@ def _shared(model: str | Path | WorldModel) -> _Shared:
 def _fingerprint(model: WorldModel) -> int:
     """63 bits of everything that `encode` computes with."""
     hashed = hashlib.blake2b(json.dumps(spaces.to_json(model.observation_space)).encode(), digest_size=8)
-    for module in (model.observations, model.encoder):
+    for module in (model.observation_processor, model.encoder):
         for name, value in module.state_dict().items():
             hashed.update(name.encode() + value.cpu().numpy().tobytes())
     return int.from_bytes(hashed.digest(), "big") >> 1

@@ -105,6 +105,24 @@ def spearman(left: np.ndarray, right: np.ndarray) -> float:
     )
 
 
+def effective_rank(z: np.ndarray) -> float:
+    """Return exp of the entropy of the centered singular values of z (N, Z), after Roy and Vetterli (2007).
+
+    Between 1 and Z; 1 if z is constant.
+    """
+    singular_values = np.linalg.svd(z - z.mean(0), compute_uv=False)
+    if singular_values.sum() <= 1e-9 * (1 + np.abs(z).max()) * len(z):
+        return 1.0
+    share = singular_values[singular_values > 0] / singular_values.sum()
+    return float(np.exp(-np.sum(share * np.log(share))))
+
+
+def dead_dimensions(z: np.ndarray) -> int:
+    """Return how many dimensions of z (N, Z) have less than 1 % of the median standard deviation."""
+    std = z.std(0)
+    return int((std <= max(1e-7, 0.01 * float(np.median(std)))).sum())
+
+
 def _ranks(values: np.ndarray) -> np.ndarray:
     _, index, count = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(count)

@@ -1,74 +1,152 @@
-"""What each objective brings: models that differ in nothing but what they learned from, side by side."""
+"""Ablation of objectives: train the same model on the same stream with other objectives and compare."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import time
+from collections.abc import Collection
 from typing import Any
 
 from robossl.core.errors import UsageError
-from robossl.evaluation.heldout import HeldOutData
-from robossl.evaluation.metrics.inverse_dynamics import inverse_readout
-from robossl.evaluation.metrics.prediction import forward_skill
+from robossl.core.interfaces import ProgressReporter
+from robossl.core.statistics import effective_rank
+from robossl.evaluation.context import EvaluationContext
+from robossl.evaluation.goal_reaching import CRITERIA, evaluate_goal_reaching
+from robossl.evaluation.heldout import HeldOutData, load_heldout
+from robossl.evaluation.metrics.inverse_dynamics import inverse_regressor_r2
+from robossl.evaluation.metrics.prediction import prediction_skill
 from robossl.evaluation.metrics.probes import probe_r2
-from robossl.evaluation.metrics.rank import effective_rank
+from robossl.streams import Stream
+from robossl.world_model import WorldModel, WorldModelTrainer
 from robossl.world_model.objectives import objective
 
-_FOUR = {  # the published comparison; the predictor follows as an onlooker where nothing else trains it
+_SINGLE_OBJECTIVE = {  # a detached predictor is added where no objective trains the dynamics
     "forward": ("forward",),
     "inverse": ("inverse", "forward_detached"),
     "sigreg": ("forward", "sigreg"),
 }
-_BLIND = ("reconstruction",)  # objectives that do nothing for a model that reads images only
+_VECTOR_ONLY = ("reconstruction",)  # objectives without effect on a model that reads images only
+
+
+def evaluate_ablation(context: EvaluationContext, only: Collection[str] = ()) -> dict[str, Any]:
+    """Train and evaluate all variants of the model of this context.
+
+    All variants have the same network, seed, stream and number of updates; goals are the same pairs.
+
+    Args:
+        context: Provides the model, stream and `ablation_updates`.
+        only: Names of the variants; all if empty.
+
+    Returns:
+        {"updates", "rows": {variant: {"objectives", "seconds", "goal_reaching", ...}}}, with "horizon" and "trials" if
+        goals could be evaluated; the reason is in `context.missing` otherwise. The row "random" has only
+        "goal_reaching". The other keys are those of `evaluate_variant`.
+    """
+    model, stream, updates = context.model, context.stream, context.ablation_updates
+    assert model is not None and stream is not None
+    assert updates is not None
+    chosen = variants(model.config.objectives, images_only=not model.observation_processor.vectors)
+    chosen = {name: objectives for name, objectives in chosen.items() if not only or name in only}
+    rows: dict[str, dict[str, Any]] = {}
+    models: dict[str, WorldModel] = {}
+    for name, objectives in chosen.items():
+        start = time.perf_counter()
+        variant_updates = 0 if name == "untrained" else updates
+        models[name] = train_variant(model, stream, objectives, variant_updates, name, context.progress)
+        seconds = time.perf_counter() - start
+        heldout = load_heldout(models[name], stream, context.evaluation_seed)
+        rows[name] = {
+            "objectives": list(objectives),
+            **evaluate_variant(models[name], heldout),
+            "seconds": seconds,
+        }
+    section: dict[str, Any] = {"updates": updates, "rows": rows}
+    try:
+        goals = evaluate_goal_reaching(context, models)
+    except UsageError as error:
+        context.missing["ablation.goal_reaching"] = str(error)
+        return section
+    horizon = str(context.goal_horizon)
+    for name, row in goals["rows"].items():
+        if name != "zero_action":
+            rows.setdefault(name, {})["goal_reaching"] = {key: row[horizon][key] for key in CRITERIA}
+    return section | {"horizon": context.goal_horizon, "trials": goals["horizons"][horizon]["trials"]}
+
+
+def train_variant(
+    model: WorldModel,
+    stream: Stream,
+    objectives: tuple[str, ...],
+    updates: int,
+    name: str,
+    progress: ProgressReporter,
+) -> WorldModel:
+    """Return a new model like `model` after `updates` gradient steps on these objectives."""
+    config = dataclasses.replace(model.config, objectives=objectives)
+    fresh = model.reinitialized(config)
+    trainer = WorldModelTrainer(fresh, stream, model.seed, device=model.device)
+    trainer.update(0)  # fits the input normalizers
+    progress.start(f"ablation: {name.replace('_', ' ')}", updates, "updates")
+    trainer.run(updates, progress)
+    progress.stop()
+    return trainer.publish()
 
 
 def variants(objectives: tuple[str, ...], images_only: bool = False) -> dict[str, tuple[str, ...]]:
-    """Which models are compared: row -> objectives (with their weights, `name:weight`).
+    """Return the variants to compare: name -> objectives (with their weights, `name:weight`).
 
-    "own" is the model as it was made; "forward", "inverse" and "sigreg" have one thing to learn each, beside
-    a predictor; "without_<objective>" lack one of their own; "untrained" learned nothing. A row that would
-    repeat another is left out.
+    "own" has the objectives of the model; "forward", "inverse" and "sigreg" have one objective besides a predictor;
+    "without_<objective>" lacks one of its own; "untrained" has random weights. Variants that repeat another are
+    omitted.
+
+    Args:
+        objectives: Objectives of the model.
+        images_only: Whether the model reads images only.
     """
-    own = tuple(o for o in objectives if not (images_only and _name(o) in _BLIND))
-    rows = {"own": own, **_FOUR}
-    for left in own:
-        if _apart(left):  # without it the figures are the same
+    own = tuple(o for o in objectives if not (images_only and _name(o) in _VECTOR_ONLY))
+    candidates = {"own": own, **_SINGLE_OBJECTIVE}
+    for removed in own:
+        if _is_detached(removed):  # the other metrics would be the same without it
             continue
-        rest = tuple(o for o in own if o != left)
-        if _name(left) == "forward":
+        rest = tuple(o for o in own if o != removed)
+        if _name(removed) == "forward":
             rest += ("forward_detached",)
-        if _shaping(rest) - {"forward_detached"}:
-            rows[f"without_{_name(left)}"] = rest
-    found: dict[str, tuple[str, ...]] = {}
-    for row, chosen in rows.items():
-        if not any(_shaping(chosen) == _shaping(other) for other in found.values()):
-            found[row] = chosen
-    return {**found, "untrained": own}
+        if _training(rest) - {"forward_detached"}:
+            candidates[f"without_{_name(removed)}"] = rest
+    chosen: dict[str, tuple[str, ...]] = {}
+    for name, candidate in candidates.items():
+        if not any(_training(candidate) == _training(other) for other in chosen.values()):
+            chosen[name] = candidate
+    return {**chosen, "untrained": own}
 
 
-def _name(chosen: str) -> str:
-    return chosen.partition(":")[0]
+def _name(weighted: str) -> str:
+    return weighted.partition(":")[0]
 
 
-def _shaping(objectives: tuple[str, ...]) -> set[str]:
-    return {_name(o) for o in objectives if not _apart(o)}
+def _training(objectives: tuple[str, ...]) -> set[str]:
+    """Return the names of the objectives that train more than their own head."""
+    return {_name(o) for o in objectives if not _is_detached(o)}
 
 
-def _apart(chosen: str) -> bool:
-    return objective(_name(chosen)).detached
+def _is_detached(weighted: str) -> bool:
+    return objective(_name(weighted)).detached
 
 
-def evaluate_variant(model: Any, held: HeldOutData) -> dict[str, Any]:
-    """The figures of one row; those which do not apply are absent.
+def evaluate_variant(model: WorldModel, heldout: HeldOutData) -> dict[str, Any]:
+    """Return the metrics of one variant; metrics that do not apply are omitted.
 
-    {"effective_rank", "probe_r2": {quantity: worst R2}, "probe_worst_r2", "inverse_r2": Figure, "forward_skill":
-    {horizon: Figure}}. The inverse is read from z and the next z by the same small network in every row,
-    fitted on "probe", whether the model has an inverse of its own or not.
+    Returns:
+        {"effective_rank", "probe_r2": {quantity: worst R2}, "probe_worst_r2", "inverse_r2": Estimate,
+        "prediction_skill": {horizon: Estimate}}. The inverse is a random-feature regressor on z and the next z in
+        every variant, fitted on probe, whether the model has an inverse or not.
     """
-    probes = {name: row["r2"] for name, row in probe_r2(held).items()}
-    row: dict[str, Any] = {"effective_rank": effective_rank(held.test_z), "probe_r2": probes}
+    probes = {name: scores["r2"] for name, scores in probe_r2(heldout).items()}
+    metrics: dict[str, Any] = {"effective_rank": effective_rank(heldout.test_z), "probe_r2": probes}
     if probes:
-        row["probe_worst_r2"] = min(probes.values())
-    row["inverse_r2"] = inverse_readout(held)
-    with contextlib.suppress(UsageError):  # episodes too short to look ahead; the section "world" says so
-        row["forward_skill"] = forward_skill(model, held)["skill"]
-    return row
+        metrics["probe_worst_r2"] = min(probes.values())
+    metrics["inverse_r2"] = inverse_regressor_r2(heldout)
+    with contextlib.suppress(UsageError):  # episodes are too short: the section "world_model" has the reason
+        metrics["prediction_skill"] = prediction_skill(model, heldout)["skill"]
+    return metrics

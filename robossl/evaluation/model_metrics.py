@@ -1,4 +1,4 @@
-"""All diagnostics of a world model on held-out episodes: the section "world" of a report."""
+"""All metrics of a world model on held-out episodes: the report section "world_model"."""
 
 from __future__ import annotations
 
@@ -8,138 +8,148 @@ from typing import Any
 
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress, ProgressReporter
+from robossl.core.statistics import dead_dimensions, effective_rank
 from robossl.evaluation.heldout import HeldOutData, load_heldout
+from robossl.evaluation.metrics import inverse_dynamics, probes
 from robossl.evaluation.metrics.calibration import calibration, pit_error
-from robossl.evaluation.metrics.inverse_dynamics import GAPS as INVERSE_GAPS
 from robossl.evaluation.metrics.inverse_dynamics import (
     inverse_accuracy,
     inverse_excess_curve,
     inverse_excess_r2,
     inverse_r2,
 )
-from robossl.evaluation.metrics.prediction import HORIZONS, forward_skill, valid_prediction_time
-from robossl.evaluation.metrics.probes import SAMPLES, probe_curve, probe_r2
-from robossl.evaluation.metrics.rank import dead_dimensions, effective_rank
+from robossl.evaluation.metrics.prediction import HORIZONS, prediction_skill, valid_prediction_time
+from robossl.evaluation.metrics.probes import probe_curve, probe_r2
 from robossl.evaluation.metrics.readout import Readout, fit_readout
 from robossl.evaluation.metrics.reward_probes import missing_task_reward_reason, reward_probe
-from robossl.evaluation.report.report_file import WORLD_KEYS
+from robossl.streams import Stream
+from robossl.world_model import WorldModel
 
-Section = dict[str, Any]
+Metrics = dict[str, Any]
 
 
-def diagnose(
-    model: Any,
-    stream: Any,
+def evaluate_world_model(
+    model: WorldModel,
+    stream: Stream,
     step_seconds: float | None = None,
     seed: int = 0,
     progress: ProgressReporter | None = None,
-) -> tuple[Section, dict[str, str]]:
-    """(section "world", what of it is absent and why), as `report.json` has it. Seconds, not minutes.
+) -> tuple[Metrics, dict[str, str]]:
+    """Compute all metrics of a world model in a few seconds.
 
-    `step_seconds` is the length of one action in [s]; None where nobody knows. Readouts are fitted on the
-    split "probe", everything is judged on "test".
+    Args:
+        model: World model.
+        stream: Stream with the splits "train", "probe" and "test".
+        step_seconds: Duration of one step [s]; None if unknown.
+        seed: Seed of all random choices.
+        progress: Progress reporter.
+
+    Returns:
+        The metrics, with keys as in `report.json`, and the missing ones: key -> reason.
+
+    Raises:
+        UsageError: The stream has too few episodes for any metric.
     """
     progress = progress or NullProgress()
-    try:
-        held = load_heldout(model, stream, seed)
-    except UsageError as error:
-        return {}, {"world": str(error)} | {f"world.{key}": str(error) for key in WORLD_KEYS}
-    section: Section = {}
-    absent: dict[str, str] = {}
+    heldout = load_heldout(model, stream, seed)
+    metrics: Metrics = {}
+    missing: dict[str, str] = {}
     readout: Readout | None = None
-    with contextlib.suppress(UsageError):  # the figures that want one say so
-        readout = fit_readout(model, held)
-    parts: list[Callable[[], Section]] = [
-        lambda: _forward(model, held, readout, absent),
-        lambda: _inverse(model, held, absent),
-        lambda: _probes(held, absent),
-        lambda: {"valid_prediction_time": valid_prediction_time(model, held, step_seconds, readout)},
-        lambda: _rewards(held, absent),
-        lambda: {"calibration": calibration(model, held), "pit_error": pit_error(model, held)},
-        lambda: _spread(held, model),
-    ]
-    names = (
-        "forward_skill",
-        "inverse_r2",
-        "probe_r2",
-        "valid_prediction_time",
-        "reward_probe",
-        "calibration",
-        "effective_rank",
-    )
-    progress.start("diagnose", len(parts), "figures")
-    for name, part in zip(names, parts):
+    with contextlib.suppress(UsageError):  # metrics that need a readout raise the error again
+        readout = fit_readout(model, heldout)
+    groups: dict[str, Callable[[], Metrics]] = {
+        "prediction_skill": lambda: _prediction(model, heldout, readout, missing),
+        "inverse_r2": lambda: _inverse(model, heldout, missing),
+        "probe_r2": lambda: _probes(heldout, missing),
+        "valid_prediction_time": lambda: {
+            "valid_prediction_time": valid_prediction_time(model, heldout, step_seconds, readout)
+        },
+        "reward_probe": lambda: _reward_probes(heldout, missing),
+        "calibration": lambda: {
+            "calibration": calibration(model, heldout),
+            "pit_error": pit_error(model, heldout),
+        },
+        "effective_rank": lambda: _latent_usage(heldout),
+    }
+    progress.start("evaluate the world model", len(groups), "metrics")
+    for key, compute in groups.items():
         try:
-            section |= part()
+            metrics |= compute()
         except UsageError as error:
-            absent[f"world.{name}"] = str(error)
+            missing[key] = str(error)
         progress.update(1)
     progress.stop()
-    return section, absent
+    return metrics, missing
 
 
-def _forward(model: Any, held: HeldOutData, readout: Readout | None, absent: dict[str, str]) -> Section:
-    found = forward_skill(model, held, readout=readout)
-    for h in map(str, HORIZONS):
-        if h not in found["skill"]:
-            absent[f"world.forward_skill.{h}"] = (
-                f"fewer than 20 starts lie {h} steps before the end of an episode"
+def _prediction(
+    model: WorldModel, heldout: HeldOutData, readout: Readout | None, missing: dict[str, str]
+) -> Metrics:
+    scores = prediction_skill(model, heldout, readout=readout)
+    for horizon in map(str, HORIZONS):
+        if horizon not in scores["skill"]:
+            missing[f"prediction_skill.{horizon}"] = (
+                f"fewer than 20 starts lie {horizon} steps before the end of an episode"
             )
     return {
-        "forward_skill": {h: figure["mean"] for h, figure in found["skill"].items()},
-        "forward_interval": found["skill"],
-        "forward_ceiling": found["ceiling"],
-        "forward_shuffled": found["shuffled"],
-        "forward_linear": found["linear"],
-        "forward_curve": found["curve"],
+        "prediction_skill": {horizon: estimate["mean"] for horizon, estimate in scores["skill"].items()},
+        "prediction_skill_interval": scores["skill"],
+        "forward_encoder_bound": scores["encoder_bound"],
+        "forward_shuffled": scores["shuffled"],
+        "forward_linear": scores["linear"],
+        "forward_curve": scores["curve"],
     }
 
 
-def _inverse(model: Any, held: HeldOutData, absent: dict[str, str]) -> Section:
-    excess = inverse_excess_r2(model, held)
-    curve = inverse_excess_curve(held)
-    section: Section = {"inverse_excess_curve": curve} if curve else {}
+def _inverse(model: WorldModel, heldout: HeldOutData, missing: dict[str, str]) -> Metrics:
+    excess = inverse_excess_r2(model, heldout)
+    curve = inverse_excess_curve(heldout)
+    metrics: Metrics = {"inverse_excess_curve": curve} if curve else {}
     if not curve:
-        absent["world.inverse_excess_curve"] = "the held-out episodes have fewer than 20 steps to judge by"
-    for gap in INVERSE_GAPS if curve else ():
+        missing["inverse_excess_curve"] = "the held-out episodes have fewer than 20 steps"
+    for gap in inverse_dynamics.GAPS if curve else ():
         if str(gap) not in curve:
-            absent[f"world.inverse_excess_curve.{gap}"] = (
-                f"fewer than 20 held-out moments lie {gap} steps apart"
+            missing[f"inverse_excess_curve.{gap}"] = (
+                f"fewer than 20 held-out time steps lie {gap} steps apart"
             )
-    if held.actions.discrete:
-        absent["world.inverse_r2"] = "actions are choices: see world.inverse_accuracy"
-        absent["world.inverse_excess_r2"] = "actions are choices: see world.inverse_excess_accuracy"
-        accuracy = inverse_accuracy(model, held)
-        return section | {"inverse_excess_accuracy": excess, "inverse_accuracy": accuracy}
-    figure = inverse_r2(model, held)
-    return section | {"inverse_excess_r2": excess, "inverse_r2": figure["mean"], "inverse_interval": figure}
-
-
-def _probes(held: HeldOutData, absent: dict[str, str]) -> Section:
-    found, curve = probe_r2(held), probe_curve(held)
-    if not curve:
-        absent["world.probe_curve"] = "nothing varies in the test episodes, so there is nothing to read"
-    for count in SAMPLES if curve else ():
-        if str(count) not in curve:
-            absent[f"world.probe_curve.{count}"] = f'the split "probe" gave {len(held.probe.valid):,} rows'
-    return {
-        "probe_r2": {name: row["r2"] for name, row in found.items()},
-        "probes": found,
-        **({"probe_curve": curve} if curve else {}),
-        "probed": "physical state" if held.probe.truth else "observation",
+    if heldout.action_encoder.discrete:
+        missing["inverse_r2"] = "actions are discrete: see world_model.inverse_accuracy"
+        missing["inverse_excess_r2"] = "actions are discrete: see world_model.inverse_excess_accuracy"
+        accuracy = inverse_accuracy(model, heldout)
+        return metrics | {"inverse_excess_accuracy": excess, "inverse_accuracy": accuracy}
+    estimate = inverse_r2(model, heldout)
+    return metrics | {
+        "inverse_excess_r2": excess,
+        "inverse_r2": estimate["mean"],
+        "inverse_r2_interval": estimate,
     }
 
 
-def _rewards(held: HeldOutData, absent: dict[str, str]) -> Section:
-    found = reward_probe(held)
-    if why := missing_task_reward_reason(held):
-        absent["world.reward_probe.task"] = why
-    return {"reward_probe": found}
-
-
-def _spread(held: HeldOutData, model: Any) -> Section:
+def _probes(heldout: HeldOutData, missing: dict[str, str]) -> Metrics:
+    scores, curve = probe_r2(heldout), probe_curve(heldout)
+    if not curve:
+        missing["probe_curve"] = "all quantities of the test episodes are constant"
+    for size in probes.PROBE_SIZES if curve else ():
+        if str(size) not in curve:
+            missing[f"probe_curve.{size}"] = f'the split "probe" has {len(heldout.probe.valid):,} time steps'
     return {
-        "effective_rank": effective_rank(held.test_z),
-        "dead_dimensions": dead_dimensions(held.test_z),
-        "latent": int(model.latent_dim),
+        "probe_r2": {name: score["r2"] for name, score in scores.items()},
+        "probes": scores,
+        **({"probe_curve": curve} if curve else {}),
+        "probed": "physical state" if heldout.probe.state else "observation",
+    }
+
+
+def _reward_probes(heldout: HeldOutData, missing: dict[str, str]) -> Metrics:
+    scores = reward_probe(heldout)
+    if reason := missing_task_reward_reason(heldout):
+        missing["reward_probe.task"] = reason
+    return {"reward_probe": scores}
+
+
+def _latent_usage(heldout: HeldOutData) -> Metrics:
+    return {
+        "effective_rank": effective_rank(heldout.test_z),
+        "dead_dimensions": dead_dimensions(heldout.test_z),
+        "latent_dim": heldout.test_z.shape[1],
     }

@@ -38,7 +38,7 @@ def ablate(
     absent: dict[str, str] = {}
     rows: dict[str, Section] = {}
     models: dict[str, WorldModel] = {}
-    chosen = variants(model.config.objectives, images_only=not model.observations.vectors)
+    chosen = variants(model.config.objectives, images_only=not model.observation_processor.vectors)
     chosen = {name: objectives for name, objectives in chosen.items() if not only or name in only}
     for name, objectives in chosen.items():
         began = time.perf_counter()
@@ -75,7 +75,7 @@ def train_variant(
 ) -> WorldModel:
     """A model like this one after `updates` gradient steps on these objectives."""
     config = dataclasses.replace(model.config, objectives=objectives)
-    fresh = WorldModel(config, model.observation_space, model.action_space, model.seed)
+    fresh = model.reinitialized(config)
     learner = WorldModelTrainer(fresh, stream, model.seed, device=model.device)
     learner.update(0)  # fits the statistics of the inputs
     progress.start(f"ablate: {name.replace('_', ' ')}", updates, "updates")

@@ -1,4 +1,4 @@
-"""Actions as the networks see them: a Box scaled to [-1, 1] by its bounds, a Discrete as one-hot."""
+"""Actions as network inputs: a Box scaled to [-1, 1] by its bounds, a Discrete as one-hot."""
 
 from __future__ import annotations
 
@@ -12,58 +12,59 @@ from torch import Tensor, nn
 
 from robossl.core.errors import UsageError
 from robossl.core.spaces import format_space
-from robossl.world_model.array_types import tensor
+from robossl.world_model.array_types import to_tensor
 
 
 class ActionProcessor(nn.Module):
-    """Env actions [..., *shape] <-> codes [..., A]. A side without a bound is taken as it is, unscaled."""
+    """Conversion between env actions (..., *shape) and encoded actions (..., A).
 
-    center: Tensor  # [A]
-    half_range: Tensor  # [A]
+    An action dimension without finite bounds is not scaled.
+    """
+
+    center: Tensor  # (A,)
+    half_range: Tensor  # (A,)
 
     def __init__(self, space: spaces.Space) -> None:
-        """`RequestError` for a space that is neither Box nor Discrete."""
+        """Create the conversion for `space`; UsageError if it is neither a float Box nor Discrete."""
         super().__init__()
         if isinstance(space, spaces.Discrete):
-            self.discrete, self.size = True, int(space.n)
-            low, high = -np.ones(self.size), np.ones(self.size)
+            self.discrete, self.dim = True, int(space.n)
+            low, high = -np.ones(self.dim), np.ones(self.dim)
         elif isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
-            self.discrete, self.size = False, int(np.prod(space.shape, dtype=int))
+            self.discrete, self.dim = False, int(np.prod(space.shape, dtype=int))
             low, high = (b.reshape(-1).astype(np.float64) for b in (space.low, space.high))
         else:
             raise UsageError(
-                f"actions of {format_space(space)} cannot be predicted from; there are: float Box, Discrete"
+                f"action space: expected float Box or Discrete, got {format_space(space)}; wrap the env"
             )
         self.space: spaces.Box | spaces.Discrete = space
         bounded = np.isfinite(low) & np.isfinite(high) & (high > low)
         low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
-        self.register_buffer("center", _buffer((low + high) / 2), persistent=False)
-        self.register_buffer("half_range", _buffer((high - low) / 2), persistent=False)
+        self.register_buffer("center", _float_tensor((low + high) / 2), persistent=False)
+        self.register_buffer("half_range", _float_tensor((high - low) / 2), persistent=False)
 
     def forward(self, action: Any) -> Tensor:
-        """Codes [..., A] of env actions [..., *shape]."""
-        given = tensor(action, self.center.device)
+        """Return encoded actions (..., A) of env actions (..., *shape)."""
+        action = to_tensor(action, self.center.device)
         if isinstance(self.space, spaces.Discrete):
-            return F.one_hot(given.long() - int(self.space.start), self.size).float()
+            return F.one_hot(action.long() - int(self.space.start), self.dim).float()
         rank = len(self.space.shape)
-        if tuple(given.shape[given.ndim - rank :]) != self.space.shape:
-            raise UsageError(
-                f"an action of shape {tuple(given.shape)} was given; expected (..., *{self.space.shape})"
-            )
-        flat = given.float().reshape(*given.shape[: given.ndim - rank], self.size)
+        if tuple(action.shape[action.ndim - rank :]) != self.space.shape:
+            raise UsageError(f"action: expected shape (..., *{self.space.shape}), got {tuple(action.shape)}")
+        flat = action.float().reshape(*action.shape[: action.ndim - rank], self.dim)
         return (flat - self.center) / self.half_range
 
-    def decode(self, code: Tensor) -> Tensor:
-        """Env actions of codes [..., A]: Box clipped to its bounds, Discrete the likeliest."""
+    def decode(self, encoded: Tensor) -> Tensor:
+        """Return env actions of encoded actions (..., A): a Box clipped to its bounds, a Discrete the argmax."""
         if isinstance(self.space, spaces.Discrete):
-            return code.argmax(-1) + int(self.space.start)
+            return encoded.argmax(-1) + int(self.space.start)
         low, high = (
-            torch.as_tensor(bound.reshape(-1), dtype=torch.float32, device=code.device)
+            torch.as_tensor(bound.reshape(-1), dtype=torch.float32, device=encoded.device)
             for bound in (self.space.low, self.space.high)
         )
-        flat = (code * self.half_range + self.center).clamp(low, high)
+        flat = (encoded * self.half_range + self.center).clamp(low, high)
         return flat.reshape(*flat.shape[:-1], *self.space.shape)
 
 
-def _buffer(values: np.ndarray) -> Tensor:
+def _float_tensor(values: np.ndarray) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Arrays in, arrays out; tensors in, tensors out: the door between numpy and torch."""
+"""Conversion between numpy arrays and torch tensors: functions return the array type that they receive."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 
-def tensor(value: Any, device: torch.device) -> Tensor:
-    """A tensor of `value` on `device`; doubles become floats, read-only arrays are copied first."""
+def to_tensor(value: Any, device: torch.device) -> Tensor:
+    """Return `value` as a tensor on `device`; float64 becomes float32, a read-only array is copied."""
     if not isinstance(value, Tensor):
         array = np.asarray(value)
         if not array.flags.writeable or any(stride < 0 for stride in array.strides):
@@ -22,27 +22,27 @@ def tensor(value: Any, device: torch.device) -> Tensor:
     return value.to(device, non_blocking=True)
 
 
-def holds_tensors(value: Any) -> bool:
-    """Whether `value`, or anything inside a dict or tuple of values, is a tensor."""
+def contains_tensor(value: Any) -> bool:
+    """Return whether `value` is a tensor or a dict, tuple or list that contains one."""
     if isinstance(value, dict):
-        return any(holds_tensors(v) for v in value.values())
+        return any(contains_tensor(v) for v in value.values())
     if isinstance(value, (tuple, list)):
-        return any(holds_tensors(v) for v in value)
+        return any(contains_tensor(v) for v in value)
     return isinstance(value, Tensor)
 
 
-def arrays(value: Any) -> Any:
-    """Tensors, alone or inside dicts and tuples, as numpy arrays."""
+def to_arrays(value: Any) -> Any:
+    """Return `value` with each tensor, also inside dicts and tuples, as a numpy array."""
     if isinstance(value, dict):
-        return {k: arrays(v) for k, v in value.items()}
+        return {k: to_arrays(v) for k, v in value.items()}
     if isinstance(value, tuple):
-        return tuple(arrays(v) for v in value)
+        return tuple(to_arrays(v) for v in value)
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
 
 
-def match_array_type(*given: Any, compute: Callable[[], Any]) -> Any:
-    """`compute()`, with gradients where tensors were given and as numpy arrays, without, where not."""
-    if holds_tensors(given):
+def match_array_type(*inputs: Any, compute: Callable[[], Any]) -> Any:
+    """Return `compute()`: tensors with gradients if `inputs` contain a tensor, else numpy arrays."""
+    if contains_tensor(inputs):
         return compute()
     with torch.no_grad():
-        return arrays(compute())
+        return to_arrays(compute())

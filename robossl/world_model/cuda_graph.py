@@ -1,8 +1,8 @@
-"""How a gradient step runs on its device: operation by operation, or recorded once and played back.
+"""Execution of a gradient step: operation by operation, or as a CUDA graph.
 
-A step of a small network is hundreds of kernels of a few microseconds, and launching each from Python takes longer than
-running it. A CUDA graph launches them all at once. Windows are put into the same memory every time, by copies that the
-CPU does not wait for, so that it draws the next window while the GPU computes.
+A step of a small network launches hundreds of kernels of a few microseconds, and a launch from Python takes longer
+than the kernel. A CUDA graph launches all of them at once. Windows are copied to the same GPU memory every time. The
+CPU does not wait for the copies, so it draws the next window while the GPU computes.
 """
 
 from __future__ import annotations
@@ -17,30 +17,44 @@ import torch
 from torch import Tensor
 
 from robossl.core.errors import UsageError
-from robossl.world_model.array_types import tensor
+from robossl.world_model.array_types import to_tensor
 
-Step = Callable[[Any], Tensor]  # window -> losses, having moved the weights
-KINDS = ("auto", "eager", "graph")
-_FIELDS = ("observation", "action", "valid")  # what a step reads of a window
-_WARM_UP = 3  # steps before the recording: by then all memory of the optimiser is there
+Step = Callable[[Any], Tensor]  # window -> losses; updates the weights
+EXECUTION_MODES = ("auto", "eager", "graph")
+_FIELDS = ("observation", "action", "valid")  # the fields of a window that a step reads
+_WARM_UP_STEPS = 3  # before the capture: the optimizer must have allocated its state
 _CPU = torch.device("cpu")
 
 
-def make_train_step(kind: str, step: Step, device: torch.device, random: torch.Generator) -> Step:
-    """`step` as it is, or recorded where that is asked for and on CUDA; `auto` records on CUDA."""
-    if kind not in KINDS:
-        raise UsageError(f"stepping is {kind!r}; there are: {', '.join(KINDS)}")
-    if kind == "graph" and device.type != "cuda":
-        raise UsageError(f"stepping 'graph' needs a CUDA device; this is {device.type}")
-    if kind == "eager" or device.type != "cuda":
+def make_train_step(mode: str, step: Step, device: torch.device, random: torch.Generator) -> Step:
+    """Return `step`, or a `CudaGraphStep` of it.
+
+    Args:
+        mode: "eager"; "graph", which needs CUDA; or "auto", which is "graph" on CUDA and else "eager".
+        step: One gradient step.
+        device: The device of the weights.
+        random: The CPU generator from which `step` may draw.
+    """
+    if mode not in EXECUTION_MODES:
+        raise UsageError(f"execution: expected one of {', '.join(EXECUTION_MODES)}, got {mode!r}")
+    if mode == "graph" and device.type != "cuda":
+        raise UsageError(f"execution 'graph': expected a CUDA device, got {device.type}; use 'auto'")
+    if mode == "eager" or device.type != "cuda":
         return step
-    return CudaGraphStep(step, device, random, partial(_record, device))
+    return CudaGraphStep(step, device, random, partial(_capture, device))
 
 
 class CudaGraphStep:
-    """A step that is recorded at its fourth call, and anew where windows of other shapes come.
+    """A gradient step that is captured at its fourth call, and again when the shapes of the windows change.
 
-    A step that draws from `random`, which is on the CPU, or that cannot be recorded goes on operation by operation.
+    A step that draws from the CPU generator `random`, or that cannot be captured, runs operation by operation.
+
+    Args:
+        step: One gradient step.
+        device: The device of the weights.
+        random: The CPU generator from which `step` may draw.
+        capture: Captures a function without arguments; returns the function that replays it and the tensor of its
+            result.
     """
 
     def __init__(
@@ -48,38 +62,37 @@ class CudaGraphStep:
         step: Step,
         device: torch.device,
         random: torch.Generator,
-        record: Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]],
+        capture: Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]],
     ) -> None:
-        """`record` gives what plays a recording of its argument back, and the tensor it writes its result to."""
-        self._step, self._device, self._random, self._record = step, device, random, record
+        self._step, self._device, self._random, self._capture = step, device, random, capture
         self._eager = False
         self.reset()
 
     def reset(self) -> None:
-        """Record anew: weights or optimiser are no longer where they were."""
-        self._taken = 0  # steps of the warm-up
+        """Discard the captured graph, because weights or optimizer state have moved in memory."""
+        self._warm_up_steps = 0
         self._inputs: SimpleNamespace | None = None
-        self.replay: Callable[[], None] | None = None  # one more step with the window that lies there
+        self.replay: Callable[[], None] | None = None  # one more step on the window in `_inputs`
         self._losses = torch.zeros(())
 
     def __call__(self, window: Any) -> Tensor:
-        """One step; the losses are a tensor of their own."""
-        given = _each(window, _host)
-        if self._inputs is None or _shapes(given) != _shapes(self._inputs):
+        """Run one step on `window` and return a new tensor of losses."""
+        source_window = _map_window(window, _to_pinned)
+        if self._inputs is None or _shapes(source_window) != _shapes(self._inputs):
             self.reset()
-            self._inputs = _each(given, self._empty)
-        for source, target in zip(_leaves(given), _leaves(self._inputs), strict=True):
+            self._inputs = _map_window(source_window, self._allocate)
+        for source, target in zip(_tensors(source_window), _tensors(self._inputs), strict=True):
             target.copy_(source, non_blocking=True)
-        if self._eager or self._taken < _WARM_UP:
-            return self._first()
+        if self._eager or self._warm_up_steps < _WARM_UP_STEPS:
+            return self._run_uncaptured()
         if self.replay is None:
             try:
-                self.replay, self._losses = self._record(lambda: self._step(self._inputs))
+                self.replay, self._losses = self._capture(lambda: self._step(self._inputs))
             except RuntimeError as error:
                 self._eager = True
                 reason = str(error).strip().split("\n")[0]
                 warnings.warn(
-                    f"the gradient step could not be recorded ({reason}); it goes on operation by operation",
+                    f"the gradient step cannot be captured as a CUDA graph ({reason}); it runs operation by operation",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -87,34 +100,37 @@ class CudaGraphStep:
         self.replay()
         return self._losses.clone()
 
-    def _first(self) -> Tensor:
-        """A step as it is; the first ones show whether it draws on the CPU, which a recording would repeat."""
-        self._taken += 1
+    def _run_uncaptured(self) -> Tensor:
+        """Run a step and switch to eager mode if it draws on the CPU, because a graph would repeat the numbers."""
+        self._warm_up_steps += 1
         before = self._random.get_state()
-        losses = self._step(self._inputs) if self._eager else _aside(self._device, self._step, self._inputs)
+        if self._eager:
+            losses = self._step(self._inputs)
+        else:
+            losses = _on_side_stream(self._device, self._step, self._inputs)
         self._eager = self._eager or not torch.equal(before, self._random.get_state())
         return losses
 
-    def _empty(self, value: Tensor) -> Tensor:
+    def _allocate(self, value: Tensor) -> Tensor:
         return torch.empty_like(value, device=self._device)
 
 
-def _aside(device: torch.device, step: Step, window: Any) -> Tensor:
-    """A step on a stream of its own, as what comes before a recording has to be."""
+def _on_side_stream(device: torch.device, step: Step, window: Any) -> Tensor:
+    """Run a step on another CUDA stream, as required for warm-up before a capture."""
     if device.type != "cuda":
         return step(window)
-    usual, aside = torch.cuda.current_stream(device), torch.cuda.Stream(device)
-    aside.wait_stream(usual)
-    with torch.cuda.stream(aside):
+    main, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    side.wait_stream(main)
+    with torch.cuda.stream(side):
         losses = step(window)
-    usual.wait_stream(aside)
-    losses.record_stream(usual)
+    main.wait_stream(side)
+    losses.record_stream(main)
     return losses
 
 
-def _record(device: torch.device, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-    """A CUDA graph of the step, which is not taken yet."""
-    with torch.cuda.device(device):  # the one that is captured on, if there are several
+def _capture(device: torch.device, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    """Capture a step as a CUDA graph without running it."""
+    with torch.cuda.device(device):  # with several GPUs, the one of the weights
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
         with torch.cuda.graph(graph):
@@ -122,33 +138,33 @@ def _record(device: torch.device, step: Callable[[], Tensor]) -> tuple[Callable[
     return graph.replay, losses
 
 
-def _host(value: Any) -> Tensor:
-    """On the CPU, in memory from which a copy to the GPU need not be waited for."""
-    found = tensor(value, _CPU)
-    return found.pin_memory() if torch.cuda.is_available() else found
+def _to_pinned(value: Any) -> Tensor:
+    """Return a CPU tensor, in pinned memory if there is CUDA, so that a copy to the GPU is asynchronous."""
+    value = to_tensor(value, _CPU)
+    return value.pin_memory() if torch.cuda.is_available() else value
 
 
-def _each(window: Any, change: Callable[[Any], Tensor]) -> SimpleNamespace:
-    """What a step reads of a window, each array or tensor of it changed."""
+def _map_window(window: Any, function: Callable[[Any], Tensor]) -> SimpleNamespace:
+    """Apply `function` to each array or tensor of the fields that a step reads."""
 
-    def inside(value: Any) -> Any:
+    def apply(value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: inside(inner) for name, inner in value.items()}
-        return tuple(map(inside, value)) if isinstance(value, tuple) else change(value)
+            return {name: apply(inner) for name, inner in value.items()}
+        return tuple(map(apply, value)) if isinstance(value, tuple) else function(value)
 
-    return SimpleNamespace(**{name: inside(getattr(window, name)) for name in _FIELDS})
+    return SimpleNamespace(**{name: apply(getattr(window, name)) for name in _FIELDS})
 
 
-def _leaves(window: SimpleNamespace) -> Iterator[Tensor]:
-    """The tensors of a window, in the same order for windows of one stream."""
-    waiting: list[Any] = [getattr(window, name) for name in _FIELDS]
-    while waiting:
-        value = waiting.pop()
+def _tensors(window: SimpleNamespace) -> Iterator[Tensor]:
+    """Yield the tensors of a window, in the same order for windows of one stream."""
+    pending: list[Any] = [getattr(window, name) for name in _FIELDS]
+    while pending:
+        value = pending.pop()
         if isinstance(value, Tensor):
             yield value
         else:
-            waiting += value.values() if isinstance(value, dict) else value
+            pending += value.values() if isinstance(value, dict) else value
 
 
 def _shapes(window: SimpleNamespace) -> list[tuple[Any, ...]]:
-    return [(*leaf.shape, leaf.dtype) for leaf in _leaves(window)]
+    return [(*value.shape, value.dtype) for value in _tensors(window)]

@@ -1,4 +1,4 @@
-"""Where the tensors live: the one place that knows the names of accelerators."""
+"""Selection of the torch device: the only module that names accelerators."""
 
 from __future__ import annotations
 
@@ -8,25 +8,30 @@ from robossl.core.errors import UsageError
 
 
 def resolve(device: str | torch.device = "auto") -> torch.device:
-    """`auto` becomes cuda, mps or cpu, whichever is there first; anything else is taken at its word."""
+    """Return the torch device; `auto` is the first available of cuda, mps and cpu.
+
+    Raises:
+        UsageError: The device does not exist or is not available on this machine.
+    """
     if str(device) == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    choices = f"available: auto, {', '.join(available())}"
     try:
-        found = torch.device(device)
+        resolved = torch.device(device)
     except RuntimeError:
-        raise UsageError(f"no device {str(device)!r}; there are: auto, {', '.join(available())}") from None
-    if found.type not in available():
-        raise UsageError(f"device {str(device)!r} is not here; there are: auto, {', '.join(available())}")
-    return found
+        raise UsageError(f"expected a device, got {str(device)!r}; {choices}") from None
+    if resolved.type not in available():
+        raise UsageError(f"device {str(device)!r} is not available on this machine; {choices}")
+    return resolved
 
 
 def available() -> list[str]:
-    """The kinds of device of this machine."""
-    found = ["cpu"]
+    """Return the device types of this machine."""
+    devices = ["cpu"]
     if torch.cuda.is_available():
-        found.append("cuda")
+        devices.append("cuda")
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return found
+        devices.append("mps")
+    return devices

@@ -1,4 +1,4 @@
-"""Is the world model well? Figures beside their floors, and the verdict in words."""
+"""Diagnostics of a world model on held-out windows: metrics with their baselines, and messages about problems."""
 
 from __future__ import annotations
 
@@ -10,156 +10,168 @@ from torch import Tensor
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import derive, generator
+from robossl.core.statistics import effective_rank
+from robossl.streams import Stream
 from robossl.world_model.encoded_batch import EncodedBatch, encode_windows
 from robossl.world_model.model import WorldModel
 
 HORIZONS = (1, 2, 5, 10, 25)  # [steps]
 _WINDOWS = 256
-_REFERENCE = 2048  # transitions of train that the linear guess from z alone is fitted to
-_STILL = 1e-2  # standard deviation below which a latent dimension is dead; one that lives has about 1
-_LEAST_RANK = 2.0  # directions that a latent of a world uses at least,
-_OF_OBSERVED = (
-    0.75  # or this share of those that its observations use: a world of two numbers has no more than two
+_REFERENCE = 2048  # transitions of the train split for the linear baseline of inverse dynamics
+_DEAD_STD = 1e-2  # a latent dimension with a smaller standard deviation is dead; normal is about 1
+_MIN_RANK = 2.0  # a smaller effective rank of z means collapse,
+_MIN_RANK_FRACTION = (
+    0.75  # or a smaller fraction of that of the observations, which may have two dimensions only
 )
-_RIDGE = 1e-3  # share of the mean variance added to the diagonal
+_RIDGE = 1e-3  # times the mean variance
 
 
 @torch.no_grad()
-def compute_diagnostics(model: WorldModel, stream: Any, seed: int = 0) -> dict[str, Any]:
-    """Figures by name and `words`, from windows of the validation split (of train where that is empty).
+def compute_diagnostics(model: WorldModel, stream: Stream, seed: int = 0) -> dict[str, Any]:
+    """Return metrics by name, and a list of texts as `messages`.
 
-    Errors are mean squares in latent space; a skill is 1 - error / error of the floor beside it.
+    Errors are mean squares in latent space; a skill is 1 - error / baseline error.
+
+    Args:
+        model: The world model.
+        stream: Windows come from its validation split, or from train if validation is empty.
+        seed: Seed of the windows.
     """
-    batch, split = _windows(model, stream, seed)
-    length = 1 + bool(model.observations.images)
-    drawn = generator(seed, "world", "health", "train")
-    reference = encode_windows(model, stream.windows(_REFERENCE, length, drawn, split="train"), batch.random)
-    figures = {**_spread(batch), **_forward(batch, seed), **_inverse(batch, reference)}
-    words = _verdict(figures, model, _least_rank(batch))
+    batch, split = _draw_windows(model, stream, seed)
+    length = 1 + bool(model.observation_processor.images)
+    random = generator(seed, "world", "health", "train")
+    reference = encode_windows(model, stream.windows(_REFERENCE, length, random, split="train"), batch.random)
+    metrics = {
+        **_latent_metrics(batch),
+        **_forward_metrics(batch, model, seed),
+        **_inverse_metrics(batch, model, reference),
+    }
+    messages = _messages(metrics, model.latent_dim, _min_rank(batch))
     if split != "validation":
-        words.append("there is no validation episode yet; these figures are of the training episodes")
-    return {**figures, "messages": words}
+        messages.append("no validation episode yet: the metrics are those of training episodes")
+    return {**metrics, "messages": messages}
 
 
-def _windows(model: WorldModel, stream: Any, seed: int) -> tuple[EncodedBatch, str]:
-    """Windows as long as the longest horizon that fits."""
+def _draw_windows(model: WorldModel, stream: Stream, seed: int) -> tuple[EncodedBatch, str]:
+    """Return windows of the longest possible horizon, and their split."""
     random = torch.Generator().manual_seed(derive(seed, "world", "health"))
-    extra = int(bool(model.observations.images))
-    refused: UsageError | None = None
+    extra = int(bool(model.observation_processor.images))
+    last_error: UsageError | None = None
     for split in ("validation", "train"):
         for steps in reversed(HORIZONS):
             try:
-                drawn = generator(seed, "world", "health")
-                window = stream.windows(_WINDOWS, steps + extra, drawn, split=split)
+                window_random = generator(seed, "world", "health")
+                window = stream.windows(_WINDOWS, steps + extra, window_random, split=split)
                 return encode_windows(model, window, random), split
             except UsageError as error:
-                refused = error
-    assert refused is not None
-    raise refused
+                last_error = error
+    assert last_error is not None
+    raise last_error
 
 
-def _spread(batch: EncodedBatch) -> dict[str, float]:
-    """Centred effective rank exp(entropy of the spectrum), and how much each dimension varies."""
-    z = batch.z[batch.rows > 0]  # [N, Z]
-    deviation = (z - z.mean(0)).square().mean(0).sqrt()
+def _latent_metrics(batch: EncodedBatch) -> dict[str, float]:
+    z = batch.z[batch.observation_mask > 0]  # (N, Z)
+    std = (z - z.mean(0)).square().mean(0).sqrt()
     return {
-        "effective_rank": _rank(z),
-        "spread_mean": float(deviation.mean()),
-        "spread_least": float(deviation.min()),
-        "dead_dimensions": float((deviation < _STILL).sum()),
+        "effective_rank": effective_rank(z.cpu().numpy()),
+        "latent_std_mean": float(std.mean()),
+        "latent_std_min": float(std.min()),
+        "dead_dimensions": float((std < _DEAD_STD).sum()),
     }
 
 
-def _rank(rows: Tensor) -> float:
-    """exp(entropy of the spectrum) of rows [N, D], centred; 1 where nothing varies."""
-    centred = rows - rows.mean(0)
-    spectrum = torch.linalg.eigvalsh((centred.T @ centred / len(rows)).cpu().double()).clamp_min(0)
-    share = spectrum / spectrum.sum().clamp_min(1e-12)
-    entropy = -(share * share.clamp_min(1e-12).log()).sum()
-    return float(entropy.exp()) if float(spectrum.sum()) > 1e-8 else 1.0
+def _min_rank(batch: EncodedBatch) -> float:
+    """Return the effective rank below which the latent counts as collapsed."""
+    if batch.images:
+        return _MIN_RANK
+    vectors = batch.vector[batch.observation_mask > 0].cpu().numpy()
+    return min(_MIN_RANK, _MIN_RANK_FRACTION * effective_rank(vectors))
 
 
-def _least_rank(batch: EncodedBatch) -> float:
-    """Directions below which a latent counts as collapsed: two, or fewer where little more is to be observed."""
-    if batch.model.observations.images:
-        return _LEAST_RANK
-    return min(_LEAST_RANK, _OF_OBSERVED * _rank(batch.vector[batch.rows > 0]))
-
-
-def _forward(batch: EncodedBatch, seed: int) -> dict[str, float]:
-    """Open-loop error beside "nothing moves" and beside the same with actions of other windows."""
-    model, steps = batch.model, batch.code.shape[1]
+def _forward_metrics(batch: EncodedBatch, model: WorldModel, seed: int) -> dict[str, float]:
+    """Return open-loop errors beside two baselines: no motion, and the actions of other windows."""
+    steps = batch.action.shape[1]
     order = torch.from_numpy(generator(seed, "world", "shuffle").permutation(len(batch.z))).to(batch.z.device)
-    true, shuffled = (_roll(model, batch.z[:, 0], code) for code in (batch.code, batch.code[order]))
-    figures: dict[str, float] = {}
-    for k in (h for h in HORIZONS if h <= steps):
+    own, shuffled = (_open_loop(model, batch.z[:, 0], a) for a in (batch.action, batch.action[order]))
+    metrics: dict[str, float] = {}
+    for k in (horizon for horizon in HORIZONS if horizon <= steps):
         real = batch.mask[:, k - 1] > 0
         if not bool(real.any()):
             break
         target = batch.z[real, k]
-        error, still, other = (
-            float((guess[real] - target).square().mean()) for guess in (true[k], batch.z[:, 0], shuffled[k])
+        error, no_motion, other = (
+            float((prediction[real] - target).square().mean())
+            for prediction in (own[k], batch.z[:, 0], shuffled[k])
         )
         if k == 1:
-            figures |= {"forward_error": error, "nothing_moves_error": still, "shuffled_actions_error": other}
-        figures[f"forward_skill_{k}"] = 1 - error / max(still, 1e-12)
-        figures[f"shuffled_skill_{k}"] = 1 - other / max(still, 1e-12)
-    return figures
+            metrics |= {
+                "forward_error": error,
+                "no_motion_error": no_motion,
+                "shuffled_actions_error": other,
+            }
+        metrics[f"forward_skill_{k}"] = 1 - error / max(no_motion, 1e-12)
+        metrics[f"shuffled_skill_{k}"] = 1 - other / max(no_motion, 1e-12)
+    return metrics
 
 
-def _roll(model: WorldModel, z: Tensor, code: Tensor) -> list[Tensor]:
-    path = [z]
-    for t in range(code.shape[1]):
-        path.append(model.step(path[-1], code[:, t]))
-    return path
+def _open_loop(model: WorldModel, z: Tensor, action: Tensor) -> list[Tensor]:
+    latents = [z]
+    for t in range(action.shape[1]):
+        latents.append(model.step(latents[-1], action[:, t]))
+    return latents
 
 
-def _inverse(batch: EncodedBatch, reference: EncodedBatch) -> dict[str, float]:
-    """R2 of inferred actions (discrete: of their probabilities) beside what z_t alone tells."""
-    model, real = batch.model, batch.mask > 0
-    now, then, code = batch.z[:, :-1][real], batch.z[:, 1:][real], batch.code[real]  # [N, ...]
-    guess = model.inverse(torch.cat([now, then - now], -1))
-    if model.actions.discrete:
-        guess = guess.softmax(-1)
-    fitted = reference.mask[:, 0] > 0
-    alone = _ridge(reference.z[fitted, 0], reference.code[fitted, 0], now)
-    figures = {"inverse_r2_from_z": _r2(alone, code)}
+def _inverse_metrics(batch: EncodedBatch, model: WorldModel, reference: EncodedBatch) -> dict[str, float]:
+    """Return R2 of inferred actions (for Discrete, of their probabilities) and of a linear map of z alone."""
+    real = batch.mask > 0
+    now, after, action = batch.z[:, :-1][real], batch.z[:, 1:][real], batch.action[real]  # (N, ...)
+    inferred = model.inverse(torch.cat([now, after - now], -1))
+    if model.action_processor.discrete:
+        inferred = inferred.softmax(-1)
+    fit = reference.mask[:, 0] > 0
+    from_z = _ridge_predict(reference.z[fit, 0], reference.action[fit, 0], now)
+    metrics = {"inverse_r2_from_z": _r2(from_z, action)}
     if "inverse" in model.config.weights():
-        figures["inverse_r2"] = _r2(guess, code)
-        figures["inverse_excess_r2"] = figures["inverse_r2"] - max(figures["inverse_r2_from_z"], 0.0)
-    return figures
+        metrics["inverse_r2"] = _r2(inferred, action)
+        metrics["inverse_excess_r2"] = metrics["inverse_r2"] - max(metrics["inverse_r2_from_z"], 0.0)
+    return metrics
 
 
-def _ridge(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
-    """Linear prediction at `at` of y from x."""
-    centre, offset = x.mean(0), y.mean(0)
-    gram = (x - centre).T @ (x - centre)
+def _ridge_predict(x: Tensor, y: Tensor, new_x: Tensor) -> Tensor:
+    """Return the linear prediction of y at `new_x`, fitted to x and y."""
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    gram = (x - x_mean).T @ (x - x_mean)
     gram = gram + _RIDGE * gram.diagonal().mean().clamp_min(1e-8) * torch.eye(len(gram), device=x.device)
-    return (at - centre) @ torch.linalg.solve(gram, (x - centre).T @ (y - offset)) + offset
+    return (new_x - x_mean) @ torch.linalg.solve(gram, (x - x_mean).T @ (y - y_mean)) + y_mean
 
 
-def _r2(guess: Tensor, true: Tensor) -> float:
-    """Share of the variance explained, over all dimensions together; 0 where there is none."""
-    total = float((true - true.mean(0)).square().mean())
-    return 1 - float((guess - true).square().mean()) / total if total > 1e-8 else 0.0
+def _r2(prediction: Tensor, target: Tensor) -> float:
+    """Return the explained fraction of the total variance of all dimensions; 0 without variance."""
+    total = float((target - target.mean(0)).square().mean())
+    return 1 - float((prediction - target).square().mean()) / total if total > 1e-8 else 0.0
 
 
-def _verdict(figures: dict[str, float], model: WorldModel, least_rank: float) -> list[str]:
-    words = []
-    if figures["effective_rank"] < least_rank or figures["spread_mean"] < _STILL:
-        words.append(
-            f"COLLAPSED: {model.latent_dim} latent dimensions carry {figures['effective_rank']:.1f} directions; "
-            "the model tells next to nothing apart"
+def _messages(metrics: dict[str, float], latent_dim: int, min_rank: float) -> list[str]:
+    messages = []
+    rank, dead = metrics["effective_rank"], metrics["dead_dimensions"]
+    if rank < min_rank or metrics["latent_std_mean"] < _DEAD_STD:
+        messages.append(
+            f"COLLAPSED: the effective rank of the {latent_dim} latent dimensions is {rank:.1f}; z contains almost no "
+            "information about the observation"
         )
-    elif figures["dead_dimensions"] > model.latent_dim / 2:
-        words.append(f"{figures['dead_dimensions']:.0f} of {model.latent_dim} latent dimensions never change")
-    skill = figures.get("forward_skill_1", np.nan)
+    elif dead > latent_dim / 2:
+        messages.append(f"{dead:.0f} of {latent_dim} latent dimensions are constant")
+    skill = metrics.get("forward_skill_1", np.nan)
     if skill < 0:
-        words.append("it predicts one step worse than saying that nothing moves")
-    if skill > 0.1 and figures["shuffled_skill_1"] > skill - 0.02:
-        words.append("it predicts no worse with other actions: actions hardly matter to what it predicts")
-    if figures.get("inverse_r2", 1.0) < 0.05:
-        words.append("it cannot tell which action led from one observation to the next")
-    elif figures.get("inverse_excess_r2", 1.0) < 0.05:
-        words.append("it guesses actions from where the robot is, not from what they change")
-    return words or ["well: it predicts, tells actions apart and keeps its latents spread"]
+        messages.append("the prediction of one step is worse than the no-motion baseline")
+    if skill > 0.1 and metrics["shuffled_skill_1"] > skill - 0.02:
+        messages.append(
+            "predictions with other actions are as good: actions have almost no effect on predictions"
+        )
+    if metrics.get("inverse_r2", 1.0) < 0.05:
+        messages.append("the model cannot infer the action between two consecutive observations")
+    elif metrics.get("inverse_excess_r2", 1.0) < 0.05:
+        messages.append("the model infers actions from the state alone, not from its change")
+    return messages or [
+        "no problems found: predictions, inferred actions and latents are above their baselines"
+    ]

@@ -1,107 +1,143 @@
-"""A batch of windows as the objectives see it: encoded, rolled out once, masked."""
+"""A batch of windows as the objectives receive it: encoded, predicted in open loop, masked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from robossl.world_model.array_types import tensor
+from robossl.streams import Window
+from robossl.world_model.action_processor import ActionProcessor
+from robossl.world_model.array_types import to_tensor
+from robossl.world_model.config import WorldModelConfig
+from robossl.world_model.networks import MLP, DynamicsEnsemble, Frames
+from robossl.world_model.observation_processor import ObservationProcessor
 
-if TYPE_CHECKING:
-    from robossl.world_model.model import WorldModel
 
-Frames = tuple[Tensor, Tensor]  # pictures, and those of the moment before
+class ModelNetworks(Protocol):
+    """The parts of a world model that objectives use."""
+
+    config: WorldModelConfig
+    observation_processor: ObservationProcessor
+    action_processor: ActionProcessor
+    encoder: nn.Module
+    dynamics: DynamicsEnsemble
+    inverse: MLP
+    decoder: MLP | None
+    heads: nn.ModuleDict  # of the objectives, by name
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
 
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """B windows of T steps. Step t leads from row t to row t+1; where `mask` is 0 nothing may be learned."""
+    """B windows of T steps. Step t leads from observation t to observation t+1.
 
-    model: WorldModel
-    z: Tensor  # [B, T+1, Z]
-    vector: Tensor  # [B, T+1, D] normalised vector observation
-    code: Tensor  # [B, T, A] actions as the networks see them
-    mask: Tensor  # [B, T] 1.0 up to the first step that is not a real transition, 0.0 from there on
-    random: torch.Generator  # on the CPU; for objectives that draw
-    images: dict[str, Frames] = field(default_factory=dict)  # by path, [B, T+1, H, W, C] uint8 each
+    Nothing may be learned from a step where `mask` is 0.
+    """
+
+    model: ModelNetworks
+    z: Tensor  # (B, T+1, Z)
+    vector: Tensor  # (B, T+1, D) normalized vector observation
+    action: Tensor  # (B, T, A) encoded actions
+    mask: Tensor  # (B, T) 1 up to the first step that is not a transition of the episode, then 0
+    random: torch.Generator  # on the CPU; for objectives that draw random numbers
+    images: dict[str, Frames] = field(default_factory=dict)  # by path; (B, T+1, H, W, C) uint8 each
 
     @cached_property
-    def rows(self) -> Tensor:
-        """[B, T+1] 1.0 for rows that real transitions connect with the first."""
+    def observation_mask(self) -> Tensor:
+        """(B, T+1) 1 for observations of the episode in which the window starts."""
         return torch.cat([torch.ones_like(self.mask[:, :1]), self.mask], 1)
 
     @cached_property
-    def share(self) -> int:
-        """Windows each head of the ensemble learns from."""
-        return self.z.shape[0] // self.model.dynamics.heads
+    def windows_per_head(self) -> int:
+        """Windows from which each head of the dynamics learns."""
+        return self.z.shape[0] // self.model.dynamics.num_heads
 
     @cached_property
     def open_loop(self) -> Tensor:
-        """[N, T+1, Z]: from the first row on, each head's predictions fed back to it.
+        """(N, T+1, Z): open-loop predictions from the first latent of each window.
 
-        Each head sees its own share of the windows: N = E * share, and row n belongs to window n.
+        Each head predicts its own part of the batch: N = E * `windows_per_head`, and entry n belongs to window n.
         """
-        predictor = self.model.dynamics
-        heads, count, steps = predictor.heads, predictor.heads * self.share, self.code.shape[1]
-        code = self.code[:count].reshape(heads, self.share, steps, -1)
-        path = [self.z[:count, 0].reshape(heads, self.share, -1)]
+        dynamics = self.model.dynamics
+        heads, count, steps = dynamics.num_heads, self.windows_per_head, self.action.shape[1]
+        used = heads * count
+        action = self.action[:used].reshape(heads, count, steps, -1)
+        latents = [self.z[:used, 0].reshape(heads, count, -1)]
         for t in range(steps):
-            path.append(predictor(path[-1], code[:, :, t]))
-        return torch.stack(path, 2).reshape(count, steps + 1, -1)
+            latents.append(dynamics(latents[-1], action[:, :, t]))
+        return torch.stack(latents, 2).reshape(used, steps + 1, -1)
 
 
-def encode_windows(model: WorldModel, window: Any, random: torch.Generator, shift: int = 0) -> EncodedBatch:
-    """Encode a stream's window. Where there are images its first row is only the frame before the second.
+def encode_windows(
+    model: ModelNetworks, window: Window, random: torch.Generator, shift: int = 0
+) -> EncodedBatch:
+    """Encode windows of a stream.
 
-    With `shift` [pixels of what the model sees] the encoder is shown each window's images moved by up to so much, all
-    of them alike; the batch keeps them as they are, so that what is to be seen in them does not move. Objectives that
-    look at pictures of their own, covered or turned, see them unmoved.
+    With image observations the first time step only provides the previous images of the second one, so that the
+    batch has one step less than the window.
+
+    Args:
+        model: The world model.
+        window: Windows of T actions and T+1 observations.
+        random: Generator for the random shift and for the objectives.
+        shift: Largest random shift [pixels of `image_size`]. The same shift is applied to all images of a window,
+            for the encoder only: the batch keeps unshifted images for targets and image objectives.
     """
-    parts, coder = model.observations.parts(window.observation), model.observations
-    action, mask = window.action, tensor(window.valid, model.device).float().cumprod(1)
+    processor = model.observation_processor
+    leaves = processor.select(window.observation)
+    action, mask = window.action, to_tensor(window.valid, model.device).float().cumprod(1)
     images: dict[str, Frames] = {}
-    if coder.images:
-        pictures = {path: coder.image(path, parts[path]) for path in coder.images}
-        images = {path: (frames[:, 1:], frames[:, :-1]) for path, frames in pictures.items()}
-        parts = {path: parts[path][:, 1:] for path in coder.vectors}
+    if processor.images:
+        frames = {path: processor.image(path, leaves[path]) for path in processor.images}
+        images = {path: (frame[:, 1:], frame[:, :-1]) for path, frame in frames.items()}
+        leaves = {path: leaves[path][:, 1:] for path in processor.vectors}
         mask, action = mask[:, 1:], action[:, 1:]
-    vector = coder.vector(parts) if coder.vectors else None
-    z = model.encoder(
-        vector, random_shift(images, shift / model.config.image_size, random) if shift and images else images
-    )
+    vector = processor.normalize(leaves) if processor.vectors else None
+    shifted = random_shift(images, shift / model.config.image_size, random) if shift and images else images
+    z = model.encoder(vector, shifted)
     if vector is None:
         vector = z.new_zeros(*z.shape[:2], 0)
-    return EncodedBatch(model, z, vector, model.actions(action), mask, random, images)
+    return EncodedBatch(model, z, vector, model.action_processor(action), mask, random, images)
 
 
-def random_shift(images: dict[str, Frames], most: float, random: torch.Generator) -> dict[str, Frames]:
-    """Frames [B, T, H, W, C] moved by up to `most` of an edge, what is beyond it as the edge (DrQ, arXiv 2004.13649).
+def random_shift(images: dict[str, Frames], largest: float, random: torch.Generator) -> dict[str, Frames]:
+    """Shift images (B, T, H, W, C) by whole pixels and repeat the border (DrQ, arXiv 2004.13649).
 
-    All images of a window move alike, each window its own way, by whole pixels.
+    Args:
+        images: Images and the images one step earlier, by path.
+        largest: Largest shift, as a fraction of the image edge.
+        random: Generator of the shifts. Each window has its own shift; its images share it.
     """
     count = len(next(iter(images.values()))[0])
-    by = torch.rand(2, count, generator=random)  # down and right, from least to most
-    return {path: (_moved(now, most, by), _moved(before, most, by)) for path, (now, before) in images.items()}
+    fractions = torch.rand(2, count, generator=random)  # vertical and horizontal; 0 to 1 over the range
+    return {
+        path: tuple(_shift(frames, largest, fractions) for frames in pair) for path, pair in images.items()
+    }  # type: ignore[misc]
 
 
-def _moved(frames: Tensor, most: float, by: Tensor) -> Tensor:
-    sizes = frames.shape[2:4]
-    reach = [round(most * size) for size in sizes]
+def _shift(frames: Tensor, largest: float, fractions: Tensor) -> Tensor:
+    height, width = sizes = frames.shape[2:4]
+    margins = [round(largest * size) for size in sizes]
     rows, columns = (
-        torch.arange(-far, size + far, device=frames.device).clamp(0, size - 1)
-        for far, size in zip(reach, sizes)
+        torch.arange(-margin, size + margin, device=frames.device).clamp(0, size - 1)
+        for margin, size in zip(margins, sizes)
     )
-    wide = frames.index_select(2, rows).index_select(3, columns)
-    down, right = ((part * (2 * far + 1)).long().tolist() for part, far in zip(by, reach))
-    height, width = sizes
-    cut = (window[:, y : y + height, x : x + width] for window, y, x in zip(wide, down, right))
-    return torch.stack([*cut])
+    padded = frames.index_select(2, rows).index_select(3, columns)
+    tops, lefts = (
+        (fraction * (2 * margin + 1)).long().tolist() for fraction, margin in zip(fractions, margins)
+    )
+    return torch.stack(
+        [window[:, y : y + height, x : x + width] for window, y, x in zip(padded, tops, lefts)]
+    )
 
 
 def masked_mean(error: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `error` where `mask` (same shape) is 1; everything else gets exactly no gradient."""
+    """Return the mean of `error` where `mask` (same shape) is 1; masked entries have zero gradient."""
     return torch.where(mask > 0, error, torch.zeros_like(error)).sum() / mask.sum().clamp_min(1.0)

@@ -1,4 +1,4 @@
-"""The dream: a world model as a Gymnasium vector env that stops where it should no longer be believed."""
+"""A world model as a Gymnasium vector env; episodes are truncated where the model is uncertain."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch import Tensor
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator, generator_state, restore_generator
 from robossl.core.spaces import flatten_by_path, is_goal_space, leaves, unflatten_by_path
-from robossl.world_model import disagreement_limit as trusting
-from robossl.world_model.array_types import arrays
+from robossl.streams import Stream
+from robossl.world_model.array_types import to_arrays
 from robossl.world_model.data_validation import check_spaces_match
 from robossl.world_model.encoded_batch import encode_windows
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED, GoalPredictor
@@ -24,27 +24,42 @@ from robossl.world_model.model import WorldModel, disagreement
 
 Reward = Callable[[Any, np.ndarray, Any], np.ndarray]  # (observation, action, next observation) -> (n,)
 
-_STARTS = 4096  # rows of the stream an episode can start from
-_STEPS = 25  # [steps] of open loop the limit of trust is measured over
+_STARTS = 4096  # time steps of the stream at which an episode can start
+_THRESHOLD_STEPS = 25  # [steps] longest open-loop prediction for the threshold
+_THRESHOLD_QUANTILE = 0.99  # fraction of held-out predictions with a disagreement below the threshold
+_THRESHOLD_WINDOWS = 512
 
 
 class WorldModelEnv(VectorEnv):
-    """`num_envs` lanes of imagination. Observations are decoded latents, without images.
+    """Imagined rollouts of a world model. Observations are decoded latents, without images.
 
-    An episode starts at a row of the stream and is truncated after `horizon` steps, or before,
-    where the heads of the ensemble disagree more than they do on 99 of 100 held-out steps
-    (`trust`). The model knows no ends and no reward: `terminated` is never set, and `reward` is the
-    caller's own function of observation, action and next observation (zero without one).
-    In a goal env the goal desired is that of the row, and the goal achieved is told from what is decoded
-    (`Wishes`); where the reward is one of goals (`reward.of_goals`), `compute_reward` is it, for hindsight.
-    Infos: `disagreement` (n,) of the step just made, 0 at a reset; `ended_by` (n,) "horizon" or "uncertainty"
+    An episode starts at a time step of the stream. It is truncated after `horizon` steps, or earlier if the
+    disagreement of the ensemble exceeds `max_disagreement`. `terminated` is never set, because the model predicts no
+    termination. In a goal env the desired goal is the one recorded at the start, and the achieved goal is predicted
+    from the decoded observation (`GoalPredictor`).
+
+    Infos: `disagreement` (n,) of the last step, 0 after a reset; `truncation_reason` (n,) "horizon" or "uncertainty"
     where an episode was truncated.
+
+    Args:
+        model: The world model; the env holds a frozen copy.
+        stream: The stream with the start states, in the train split.
+        num_envs: Number of sub-environments.
+        horizon: Longest episode [steps].
+        reward: Function of (observation, action, next observation) that returns rewards (n,); None: rewards are 0.
+            If it has `goal_reward(achieved, desired)`, that is the env's `compute_reward`, for hindsight relabeling.
+        max_disagreement: Truncation threshold; by default the one of `disagreement_threshold`. `inf` disables it.
+        seed: Seed of the start states.
+        autoreset_mode: Gymnasium's autoreset mode.
+
+    Raises:
+        UsageError: A size is below 1, or the stream does not fit the model.
     """
 
     def __init__(
         self,
         model: WorldModel,
-        stream: Any,
+        stream: Stream,
         num_envs: int,
         horizon: int = 25,
         reward: Reward | None = None,
@@ -52,109 +67,122 @@ class WorldModelEnv(VectorEnv):
         seed: int = 0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
-        """`RequestError` for sizes below 1; `trust=inf` never stops before the horizon."""
-        if num_envs < 1 or horizon < 1:
-            raise UsageError(f"a dream of {num_envs} envs and {horizon} steps; expected at least one of each")
+        for name, value in (("num_envs", num_envs), ("horizon", horizon)):
+            if value < 1:
+                raise UsageError(f"WorldModelEnv: expected {name} of 1 or more, got {value}")
         check_spaces_match(model, stream.observation_space, stream.action_space, "the stream")
         self.model, self.horizon, self.reward = model.frozen_copy(), horizon, reward
-        self.num_envs, self.autoreset = num_envs, AutoresetMode(autoreset_mode)
-        self.metadata = {"autoreset_mode": self.autoreset, "render_modes": []}
+        self.num_envs, self.autoreset_mode = num_envs, AutoresetMode(autoreset_mode)
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
         self.single_action_space = model.action_space
-        self.single_observation_space = _seen(model)
-        self.shown = _without_goals(self.single_observation_space)  # what is decoded
+        self.single_observation_space = _imagined_space(model)
+        self.decoded_space = _without_goals(self.single_observation_space)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.starts, self.wishes = _starts(self.model, stream, seed)  # [S, Z]
+        self.starts, self.goals = _read_starts(self.model, stream, seed)  # (S, Z)
         self.max_disagreement = (
-            trusting.disagreement_threshold(self.model, stream, min(horizon, _STEPS), seed)
+            disagreement_threshold(self.model, stream, min(horizon, _THRESHOLD_STEPS), seed)
             if max_disagreement is None
             else max_disagreement
         )
-        of_goals = getattr(reward, "goal_reward", None)
-        if self.wishes is not None and of_goals is not None:
-            self.compute_reward = lambda achieved, desired, _infos: of_goals(achieved, desired)
-        self.randoms = [generator(seed, "dream", lane) for lane in range(num_envs)]
-        self.rows = np.zeros(num_envs, np.int64)  # of `starts`, where each lane began
-        self.z = self.starts[:1].repeat(num_envs, 1)  # [n, Z]
+        goal_reward = getattr(reward, "goal_reward", None)
+        if self.goals is not None and goal_reward is not None:
+            self.compute_reward = lambda achieved, desired, _infos: goal_reward(achieved, desired)
+        self.generators = [generator(seed, "dream", env_index) for env_index in range(num_envs)]
+        self.start_index = np.zeros(num_envs, np.int64)  # into `starts`, of the current episodes
+        self.z = self.starts[:1].repeat(num_envs, 1)  # (n, Z)
         self.elapsed = np.zeros(num_envs, np.int64)  # [steps]
-        self.ended = np.zeros(num_envs, bool)  # lanes whose next step is a reset
+        self.ended = np.zeros(num_envs, bool)  # sub-environments whose next step is a reset
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin anew in all lanes, or in those of `options["reset_mask"]` (n,) bool."""
-        seeds = [seed + lane for lane in range(self.num_envs)] if isinstance(seed, int) else seed
-        for lane, number in enumerate(seeds or []):
+        """Start new episodes in all sub-environments, or in those of `options["reset_mask"]` (n,) bool."""
+        seeds = [seed + env_index for env_index in range(self.num_envs)] if isinstance(seed, int) else seed
+        for env_index, number in enumerate(seeds or []):
             if number is not None:
-                self.randoms[lane] = generator(number, "dream")
+                self.generators[env_index] = generator(number, "dream")
         mask = (options or {}).get("reset_mask")
-        self._begin(np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool))
+        self._start_episodes(np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool))
         return self._observe(), self._infos(np.zeros(self.num_envs), np.zeros(self.num_envs, bool))
 
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One imagined step in every lane; lanes that ended begin anew instead (NEXT_STEP)."""
-        if self.autoreset == AutoresetMode.DISABLED and self.ended.any():
-            raise UsageError(f"lanes {np.flatnonzero(self.ended).tolist()} have ended; reset them first")
-        before, fresh = self._observe() if self.reward else None, self.ended.copy()
+        """Predict one step in every sub-environment; those that ended start a new episode instead (NEXT_STEP)."""
+        if self.autoreset_mode == AutoresetMode.DISABLED and self.ended.any():
+            raise UsageError(
+                f"step: expected running episodes, got ended ones in sub-environments "
+                f"{np.flatnonzero(self.ended).tolist()}; reset them first"
+            )
+        before, resets = self._observe() if self.reward else None, self.ended.copy()
         with torch.no_grad():
-            fan = self.model.ensemble_predictions(self.z, self.model.actions(np.asarray(actions)))
-            self.z, spread = fan.mean(0), disagreement(fan).cpu().numpy()
+            encoded = self.model.action_processor(np.asarray(actions))
+            predictions = self.model.ensemble_predictions(self.z, encoded)
+            self.z = predictions.mean(0)
+            deviation = disagreement(predictions).cpu().numpy()  # (n,)
         self.elapsed += 1
-        self._begin(fresh)
-        spread = np.where(fresh, 0.0, spread)
+        self._start_episodes(resets)
+        deviation = np.where(resets, 0.0, deviation)
         observation = self._observe()
         rewards = np.zeros(self.num_envs)
         if self.reward:
-            rewards = np.where(fresh, 0.0, self.reward(before, actions, observation)).astype(np.float64)
-        self.ended = ~fresh & ((self.elapsed >= self.horizon) | (spread > self.max_disagreement))
-        truncated, infos = self.ended.copy(), self._infos(spread, self.ended)
-        if self.autoreset == AutoresetMode.SAME_STEP and truncated.any():
-            infos |= self._final(observation, infos, truncated)
-            self._begin(truncated)
+            rewards = np.where(resets, 0.0, self.reward(before, actions, observation)).astype(np.float64)
+        self.ended = ~resets & ((self.elapsed >= self.horizon) | (deviation > self.max_disagreement))
+        truncated, infos = self.ended.copy(), self._infos(deviation, self.ended)
+        if self.autoreset_mode == AutoresetMode.SAME_STEP and truncated.any():
+            infos |= self._final_infos(observation, infos, truncated)
+            self._start_episodes(truncated)
             observation = self._observe()
         return observation, rewards, np.zeros(self.num_envs, bool), truncated, infos
 
-    def _begin(self, mask: np.ndarray) -> None:
-        """Put the lanes of `mask` at starts that each draws from its own generator."""
+    def _start_episodes(self, mask: np.ndarray) -> None:
+        """Start episodes in the sub-environments of `mask`; each draws its start from its own generator."""
         if not mask.any():
             return
-        lanes = np.flatnonzero(mask)
-        self.rows[lanes] = [int(self.randoms[lane].integers(len(self.starts))) for lane in lanes]
-        where, rows = (torch.as_tensor(i, device=self.z.device) for i in (lanes, self.rows[lanes]))
-        self.z = self.z.index_copy(0, where, self.starts[rows])
+        env_ids = np.flatnonzero(mask)
+        self.start_index[env_ids] = [int(self.generators[i].integers(len(self.starts))) for i in env_ids]
+        target, source = (
+            torch.as_tensor(index, device=self.z.device) for index in (env_ids, self.start_index[env_ids])
+        )
+        self.z = self.z.index_copy(0, target, self.starts[source])
         self.elapsed[mask], self.ended[mask] = 0, False
 
     def _observe(self) -> Any:
-        """What the lanes see, as values of the observation space."""
+        """Return the current observations, a value of the observation space."""
         with torch.no_grad():
-            known = _expected(self.model, self.z)
-            value = arrays(self.model.observations.restore(known) if self.model.decoder else known)
-        parts = flatten_by_path(self.shown, value)
-        seen = unflatten_by_path(
-            self.shown, {path: _legal(leaf, parts[path]) for path, leaf in leaves(self.shown).items()}
+            decoded = _decode_normalized(self.model, self.z)
+            value = to_arrays(
+                self.model.observation_processor.to_observation(decoded) if self.model.decoder else decoded
+            )
+        values = flatten_by_path(self.decoded_space, value)
+        observation = unflatten_by_path(
+            self.decoded_space,
+            {path: _clip_to(leaf, values[path]) for path, leaf in leaves(self.decoded_space).items()},
         )
-        if self.wishes is None:
-            return seen
-        achieved = self.wishes.achieved(arrays(known))
-        return {"observation": seen, ACHIEVED: achieved, DESIRED: self.wishes.desired[self.rows]}
-
-    def _infos(self, spread: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
-        why = np.where(ended, np.where(spread > self.max_disagreement, "uncertainty", "horizon"), "")
-        everywhere = np.ones(self.num_envs, bool)
+        if self.goals is None:
+            return observation
+        achieved = self.goals.achieved(to_arrays(decoded))
         return {
-            "disagreement": spread,
-            "_disagreement": everywhere,
-            "truncation_reason": why,
+            "observation": observation,
+            ACHIEVED: achieved,
+            DESIRED: self.goals.desired[self.start_index],
+        }
+
+    def _infos(self, deviation: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
+        reason = np.where(deviation > self.max_disagreement, "uncertainty", "horizon")
+        return {
+            "disagreement": deviation,
+            "_disagreement": np.ones(self.num_envs, bool),
+            "truncation_reason": np.where(ended, reason, ""),
             "_truncation_reason": ended.copy(),
         }
 
-    def _final(self, observation: Any, infos: dict[str, Any], ended: np.ndarray) -> dict[str, Any]:
-        """What SAME_STEP keeps of the step that ended an episode."""
+    def _final_infos(self, observation: Any, infos: dict[str, Any], ended: np.ndarray) -> dict[str, Any]:
+        """Return the infos of SAME_STEP mode about the last step of ended episodes."""
         final = np.full(self.num_envs, None, dtype=object)
-        parts = flatten_by_path(self.single_observation_space, observation)
-        for lane in np.flatnonzero(ended):
-            final[lane] = unflatten_by_path(
-                self.single_observation_space, {path: v[lane] for path, v in parts.items()}
+        values = flatten_by_path(self.single_observation_space, observation)
+        for env_index in np.flatnonzero(ended):
+            final[env_index] = unflatten_by_path(
+                self.single_observation_space, {path: v[env_index] for path, v in values.items()}
             )
         return {
             "final_obs": final,
@@ -164,53 +192,79 @@ class WorldModelEnv(VectorEnv):
         }
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """Everything that decides the future, given the same model and stream."""
+        """Return everything that determines the future, given the same model and stream."""
         return {
             "z": self.z.clone(),
             "elapsed": self.elapsed.copy(),
             "ended": self.ended.copy(),
             "starts": self.starts.clone(),
-            "rows": self.rows.copy(),
-            "wishes": None if self.wishes is None else self.wishes.get_checkpoint(),
-            "trust": float(self.max_disagreement),
-            "randoms": [generator_state(random) for random in self.randoms],
+            "start_index": self.start_index.copy(),
+            "goals": None if self.goals is None else self.goals.get_checkpoint(),
+            "max_disagreement": float(self.max_disagreement),
+            "generators": [generator_state(random) for random in self.generators],
         }
 
     def set_checkpoint(self, tree: dict[str, Any]) -> None:
-        """Go on where `get_checkpoint` was."""
+        """Restore what `get_checkpoint` returned."""
         self.z, self.starts = (
             torch.tensor(np.asarray(tree[k])).to(self.model.device) for k in ("z", "starts")
         )
         self.elapsed, self.ended = np.array(tree["elapsed"]), np.array(tree["ended"])
-        self.rows, self.max_disagreement = np.array(tree["rows"]), float(tree["trust"])
-        if self.wishes is not None:
-            self.wishes.set_checkpoint(tree["wishes"])
-        for random, state in zip(self.randoms, tree["randoms"]):
+        self.start_index = np.array(tree["start_index"])
+        self.max_disagreement = float(tree["max_disagreement"])
+        if self.goals is not None:
+            self.goals.set_checkpoint(tree["goals"])
+        for random, state in zip(self.generators, tree["generators"]):
             restore_generator(random, state)
 
 
-def _seen(model: WorldModel) -> spaces.Space:
-    """What a lane shows: the decoded observation, or the latent where only images could be decoded; and goals."""
-    shown: spaces.Space = spaces.Box(-np.inf, np.inf, (model.latent_dim,), np.float32)
+@torch.no_grad()
+def disagreement_threshold(model: WorldModel, stream: Stream, steps: int, seed: int) -> float:
+    """Return the 99 % quantile of the disagreement over open-loop predictions of recorded windows.
+
+    Args:
+        model: The world model.
+        stream: Windows come from its validation split, or from train if validation is empty.
+        steps: Length of the predictions.
+        seed: Seed of the windows.
+    """
+    length = steps + bool(model.observation_processor.images)
+    random = generator(seed, "dream", "trust")
+    try:
+        window = stream.windows(_THRESHOLD_WINDOWS, length, random, split="validation")
+    except UsageError:
+        window = stream.windows(_THRESHOLD_WINDOWS, length, random, split="train")
+    batch = encode_windows(model, window, torch.Generator())
+    z, deviations = batch.z[:, 0], []
+    for t in range(batch.action.shape[1]):
+        predictions = model.ensemble_predictions(z, batch.action[:, t])
+        deviations.append(disagreement(predictions)[batch.mask[:, t] > 0])
+        z = predictions.mean(0)
+    return float(torch.cat(deviations).quantile(_THRESHOLD_QUANTILE))
+
+
+def _imagined_space(model: WorldModel) -> spaces.Space:
+    """Return the space of imagined observations: decoded ones, or latents if all are images; with the goals."""
+    decoded: spaces.Space = spaces.Box(-np.inf, np.inf, (model.latent_dim,), np.float32)
     if model.decoder is not None:
-        shown = model.observations.decoded_space
-    whole = model.observation_space
-    if not (is_goal_space(whole) and isinstance(whole, spaces.Dict)):
-        return shown
-    return spaces.Dict({"observation": shown, ACHIEVED: whole[ACHIEVED], DESIRED: whole[DESIRED]})
+        decoded = model.observation_processor.decoded_space
+    full = model.observation_space
+    if not (is_goal_space(full) and isinstance(full, spaces.Dict)):
+        return decoded
+    return spaces.Dict({"observation": decoded, ACHIEVED: full[ACHIEVED], DESIRED: full[DESIRED]})
 
 
 def _without_goals(space: spaces.Space) -> spaces.Space:
     return space["observation"] if is_goal_space(space) and isinstance(space, spaces.Dict) else space
 
 
-def _expected(model: WorldModel, z: Tensor) -> Tensor:
-    """The normalised observation [n, D] that z [n, Z] stands for; z itself where it cannot be decoded."""
+def _decode_normalized(model: WorldModel, z: Tensor) -> Tensor:
+    """Return the normalized observations (n, D) that z (n, Z) encodes; z itself if the model has no decoder."""
     return z if model.decoder is None else model.decoder(z)
 
 
-def _legal(leaf: spaces.Space, value: np.ndarray) -> np.ndarray:
-    """`value` within the bounds and of the dtype of `leaf`."""
+def _clip_to(leaf: spaces.Space, value: np.ndarray) -> np.ndarray:
+    """Return `value` within the bounds and with the dtype of `leaf`."""
     if isinstance(leaf, spaces.Box):
         if np.issubdtype(leaf.dtype, np.integer):
             value = np.rint(value)
@@ -219,16 +273,15 @@ def _legal(leaf: spaces.Space, value: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _starts(model: WorldModel, stream: Any, seed: int) -> tuple[Tensor, GoalPredictor | None]:
-    """Latents [S, Z] of rows of the stream that an episode may start from, and their goals where there are any."""
-    first = int(bool(model.observations.images))  # the row before it only shows what moves
+def _read_starts(model: WorldModel, stream: Stream, seed: int) -> tuple[Tensor, GoalPredictor | None]:
+    """Return start latents (S, Z) from the train split, and the goals if the env has goals."""
+    first = int(bool(model.observation_processor.images))  # the step before it provides the previous images
     window = stream.windows(_STARTS, 1 + first, generator(seed, "dream", "starts"), split="train")
     batch = encode_windows(model, window, torch.Generator())
-    starts, seen = batch.z[:, 0], batch.vector[:, 0]
+    starts, vectors = batch.z[:, 0], batch.vector[:, 0]
     space = model.observation_space
     if not (is_goal_space(space) and isinstance(space, spaces.Dict)):
         return starts, None
     achieved, desired = (window.observation[goal][:, first] for goal in (ACHIEVED, DESIRED))
-    return starts, GoalPredictor(
-        space, arrays(starts if model.decoder is None else seen), achieved, desired, seed
-    )
+    inputs = to_arrays(starts if model.decoder is None else vectors)
+    return starts, GoalPredictor(space, inputs, achieved, desired, seed)

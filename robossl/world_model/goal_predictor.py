@@ -1,4 +1,4 @@
-"""What is wished for in a dream: the goals of the rows it starts from, and what an imagined state achieves."""
+"""Goals in imagined rollouts of a goal env: desired goals from the stream, achieved goals by regression."""
 
 from __future__ import annotations
 
@@ -11,54 +11,61 @@ from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 from robossl.core.spaces import format_space
 
-_WAVES = 256  # random features beside the numbers themselves
-_RIDGE = 1e-6  # of the mean squared feature
+NUM_RANDOM_FEATURES = 256
+_RIDGE = 1e-6  # times the mean squared feature
 ACHIEVED, DESIRED = "achieved_goal", "desired_goal"
 
 
 class GoalPredictor:
-    """The goals of a goal env, of which its world model knows nothing.
+    """Prediction of the achieved goal from what the world model decodes; the model itself has no goals.
 
-    `achieved` tells from what is seen the goal that would be fulfilled there: a ridge regression on the
-    normalised observation (on z, where only images are seen) and on random waves of it. So a goal that is
-    part of the observation agrees with the observation, imagined or not. No reward is looked at.
+    A ridge regression on the normalized observation (on z if all observations are images) and on random cosine
+    features of it. A goal that is part of the observation therefore agrees with the imagined observation. Rewards are
+    not used.
+
+    Args:
+        space: The observation space of the goal env.
+        inputs: Normalized observations or latents (S, D).
+        achieved: Achieved goals (S, *G) at the same time steps.
+        desired: Desired goals (S, *G) at the same time steps.
+        seed: Seed of the random features.
+
+    Raises:
+        UsageError: The goals are not a Box.
     """
 
     def __init__(
-        self, space: spaces.Dict, known: np.ndarray, achieved: np.ndarray, desired: np.ndarray, seed: int
+        self, space: spaces.Dict, inputs: np.ndarray, achieved: np.ndarray, desired: np.ndarray, seed: int
     ) -> None:
-        """From S rows: what is seen there (S, D), and the goals (S, *G) achieved and desired."""
-        self.space = space[ACHIEVED]
-        if not isinstance(self.space, spaces.Box):
-            raise UsageError(
-                f"a dream carries goals of numbers; the goals of this env are {format_space(self.space)}"
-            )
-        self.desired = np.array(desired)
-        random, size = generator(seed, "dream", "achieved"), known.shape[1]
-        self.waves = random.normal(size=(size, _WAVES)) / np.sqrt(size)  # (D, W)
-        self.phase = random.uniform(0, 2 * np.pi, _WAVES)  # (W,)
-        features = self._features(known)
+        goal_space = space[ACHIEVED]
+        if not isinstance(goal_space, spaces.Box):
+            raise UsageError(f"goals of a WorldModelEnv: expected Box, got {format_space(goal_space)}")
+        self.space, self.desired = goal_space, np.array(desired)
+        random, dim = generator(seed, "dream", "achieved"), inputs.shape[1]
+        self.frequencies = random.normal(size=(dim, NUM_RANDOM_FEATURES)) / np.sqrt(dim)  # (D, W)
+        self.phase = random.uniform(0, 2 * np.pi, NUM_RANDOM_FEATURES)  # (W,)
+        features = self._features(inputs)
         gram = features.T @ features
         ridge = _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
         goals = np.asarray(achieved, np.float64).reshape(len(achieved), -1)
         self.weights = np.linalg.solve(gram + ridge, features.T @ goals)  # (1 + D + W, G)
 
-    def achieved(self, known: np.ndarray) -> np.ndarray:
-        """(n, *G) where (n, D) is seen, within the bounds of the goals."""
-        values = (self._features(known) @ self.weights).reshape(len(known), *(self.space.shape or ()))
-        assert isinstance(self.space, spaces.Box)
+    def achieved(self, inputs: np.ndarray) -> np.ndarray:
+        """Return achieved goals (n, *G), clipped to the bounds of the goal space, for inputs (n, D)."""
+        values = (self._features(inputs) @ self.weights).reshape(len(inputs), *self.space.shape)
         return np.clip(values, self.space.low, self.space.high).astype(self.space.dtype)
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """What was drawn and learned."""
-        return {name: getattr(self, name).copy() for name in ("desired", "waves", "phase", "weights")}
+        """Return the desired goals and the regression."""
+        return {name: getattr(self, name).copy() for name in ("desired", "frequencies", "phase", "weights")}
 
     def set_checkpoint(self, tree: dict[str, Any]) -> None:
-        """What `get_checkpoint` gave."""
+        """Restore what `get_checkpoint` returned."""
         for name, value in tree.items():
             setattr(self, name, np.array(value))
 
-    def _features(self, known: np.ndarray) -> np.ndarray:
-        """(n, D) -> (n, 1 + D + W) float64."""
-        known = known.astype(np.float64)
-        return np.concatenate([np.ones((len(known), 1)), known, np.cos(known @ self.waves + self.phase)], 1)
+    def _features(self, inputs: np.ndarray) -> np.ndarray:
+        """Return features (n, 1 + D + W) float64 of inputs (n, D)."""
+        inputs = inputs.astype(np.float64)
+        cosines = np.cos(inputs @ self.frequencies + self.phase)
+        return np.concatenate([np.ones((len(inputs), 1)), inputs, cosines], 1)

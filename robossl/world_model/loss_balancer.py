@@ -1,4 +1,4 @@
-"""How the objectives share the encoder: nothing pulls latents together before something ties them down."""
+"""Weights of the losses: losses that a constant encoder can minimize are scaled down until inverse dynamics works."""
 
 from __future__ import annotations
 
@@ -7,36 +7,34 @@ from torch import Tensor
 
 from robossl.world_model.objective import Objective
 
-_MEMORY = 0.98  # share of the past in the running loss of the inverse: about 50 updates
-_ENOUGH = 0.5  # share of the actions explained from which on forward prediction counts in full
-_FLOOR = (
-    0.1  # what it counts at least: its networks learn at any weight, only its pull on the encoder shrinks
-)
+_DECAY = 0.98  # of the moving average of the inverse loss: about 50 updates
+_FULL_WEIGHT_AT = 0.5  # fraction of the action variance explained at which the other losses have full weight
+_MIN_WEIGHT = 0.1  # the networks learn at any weight; only the gradient for the encoder is reduced
 
 
 class LossBalancer:
-    """Weights of the objectives, adapted to how much of the actions the inverse can already explain.
+    """Sum of the losses with weights that depend on the inverse loss.
 
-    Predicting is easiest where nothing differs. So an objective that a constant latent would
-    satisfy (`prevents_collapse` is false) is held back until inverse dynamics has begun to work; that moment
-    is seen in the inverse's own loss (1: nothing explained), so no env needs a weight of its own.
+    Forward prediction alone is minimized by a constant encoder. Losses with this property (`prevents_collapse` is
+    false) are scaled down until inverse dynamics explains half of the action variance. The inverse loss is 1 when it
+    explains nothing, in any env, so the schedule needs no setting for each env.
     """
 
     def __init__(
         self, objectives: dict[str, Objective], weights: dict[str, float], device: torch.device
     ) -> None:
         self.objectives, self.weights = objectives, weights
-        self.inverse_error_ema = torch.ones((), device=device)  # running loss of the inverse
+        self.inverse_error_ema = torch.ones((), device=device)  # moving average of the inverse loss
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
-        """The scalar to descend; remembers the inverse's loss without waiting for the device."""
-        gate: Tensor | float = 1.0
+        """Return the weighted sum of the losses and update the average, without waiting for the device."""
+        scale: Tensor | float = 1.0
         if "inverse" in losses:
-            known = torch.lerp(losses["inverse"].detach().clamp_max(1.0), self.inverse_error_ema, _MEMORY)
-            self.inverse_error_ema.copy_(known)  # in its place, where a recorded step finds it again
-            gate = ((1 - known) / _ENOUGH).clamp(_FLOOR, 1.0)
+            average = torch.lerp(losses["inverse"].detach().clamp_max(1.0), self.inverse_error_ema, _DECAY)
+            self.inverse_error_ema.copy_(average)  # in place: a CUDA graph keeps the address
+            scale = ((1 - average) / _FULL_WEIGHT_AT).clamp(_MIN_WEIGHT, 1.0)
         terms = [
-            self.weights[name] * loss * (1.0 if self.objectives[name].prevents_collapse else gate)
+            self.weights[name] * loss * (1.0 if self.objectives[name].prevents_collapse else scale)
             for name, loss in losses.items()
         ]
         return torch.stack(terms).sum()

@@ -1,11 +1,15 @@
-"""A world model in a folder: config.json, model.safetensors, card.md."""
+"""The folder of a world model: config.json, model.safetensors and card.md."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
+import numpy as np
 import torch
+from gymnasium import spaces
+from torch import nn
 
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.io import (
@@ -18,97 +22,141 @@ from robossl.core.io import (
 )
 from robossl.core.spaces import format_space, from_json, to_json
 from robossl.world_model.config import WorldModelConfig
-from robossl.world_model.device import resolve
 
-if TYPE_CHECKING:
-    from robossl.world_model.model import WorldModel
-
-FORMAT = 2  # 1 had no straight lines past its perceptrons
+FORMAT = 3
 _KIND = "robossl world model"
-Model = TypeVar("Model", bound="WorldModel")
 
 
-def save(model: WorldModel, folder: str | Path) -> None:
-    """Write `model` into `folder`, made if need be."""
-    folder = Path(folder)
+@dataclass(frozen=True)
+class ModelHeader:
+    """The content of config.json: everything about a model except its weights."""
+
+    config: WorldModelConfig
+    observation_space: spaces.Space
+    action_space: spaces.Space
+    seed: int
+    version: int
+    metadata: dict[str, Any]
+    custom_encoder: str | None  # the class name of a user-defined encoder, for messages
+
+
+def save(folder: Path, header: ModelHeader, module: nn.Module) -> None:
+    """Write a model into `folder`, which is created if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
-    write_tensors(folder / "model.safetensors", arrays, {"version": str(model.version)})
-    write_bytes_atomic(folder / "card.md", card(model).encode())
+    arrays = {name: _to_array(value) for name, value in module.state_dict().items()}
+    write_tensors(folder / "model.safetensors", arrays, {"version": str(header.version)})
+    weights = sum(p.numel() for p in module.parameters())
+    write_bytes_atomic(folder / "card.md", _card(header, weights).encode())
     write_json(
         folder / "config.json",
         {
             "kind": _KIND,
             "format": FORMAT,
-            "version": model.version,
-            "seed": model.seed,
-            "observation_space": to_json(model.observation_space),
-            "action_space": to_json(model.action_space),
-            "config": model.config.to_json(),
-            "metadata": model.metadata,
+            "version": header.version,
+            "seed": header.seed,
+            "observation_space": to_json(header.observation_space),
+            "action_space": to_json(header.action_space),
+            "config": header.config.to_json(),
+            "custom_encoder": header.custom_encoder,
+            "metadata": header.metadata,
         },
     )
 
 
-def load(kind: type[Model], folder: str | Path, device: str | torch.device = "auto") -> Model:
-    """Read a model from `folder` onto `device`."""
-    folder = Path(folder)
-    head = read_json(folder / "config.json")
-    if not isinstance(head, dict) or head.get("kind") != _KIND:
-        raise UsageError(f"{folder} does not hold a {_KIND}")
-    if head.get("format") != FORMAT:
-        again = "; learn it again from its stream" if head.get("format") == 1 else ""
+def read_header(folder: Path) -> ModelHeader:
+    """Read config.json.
+
+    Raises:
+        UsageError: The folder does not hold a model of this format.
+        CorruptedFileError: The file is damaged.
+    """
+    content = read_json(folder / "config.json")
+    if not isinstance(content, dict) or content.get("kind") != _KIND:
+        raise UsageError(f"expected the folder of a {_KIND}, got {folder}")
+    if content.get("format") != FORMAT:
         raise UsageError(
-            f"{folder} has format {head.get('format')!r}; this robossl reads format {FORMAT}{again}"
+            f"{folder}: expected model format {FORMAT}, got {content.get('format')!r}; train the model again from its "
+            "stream with `robossl pretrain`"
         )
     try:
-        config, seed = WorldModelConfig.from_json(head["config"]), int(head["seed"])
-        spaces = from_json(head["observation_space"]), from_json(head["action_space"])
-        version, facts = int(head["version"]), dict(head["metadata"])
+        encoder = content["custom_encoder"]
+        return ModelHeader(
+            WorldModelConfig.from_json(content["config"]),
+            from_json(content["observation_space"]),
+            from_json(content["action_space"]),
+            int(content["seed"]),
+            int(content["version"]),
+            dict(content["metadata"]),
+            None if encoder is None else str(encoder),
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise CorruptedFileError(f"{folder / 'config.json'} is damaged: {error!r}") from error
-    model = kind(config, *spaces, seed=seed)
+
+
+def load_weights(folder: Path, module: nn.Module, version: int) -> None:
+    """Copy the weights in `folder` into `module`.
+
+    Raises:
+        UsageError: The names or shapes differ from those of `module`.
+        CorruptedFileError: The file is damaged or belongs to another version.
+    """
     path = folder / "model.safetensors"
     arrays, metadata = map_tensors(path)
     check_tensors(path)
     if metadata.get("version") != str(version):
         raise CorruptedFileError(
-            f"{path} holds version {metadata.get('version')}, config.json speaks of version {version}"
+            f"{path}: expected version {version} as in config.json, got {metadata.get('version')}"
         )
-    load_arrays_strict(model, arrays, str(path))
-    model.version, model.metadata = version, facts
-    return model.to(resolve(device))
+    load_arrays_strict(module, arrays, str(path))
 
 
-def load_arrays_strict(model: torch.nn.Module, arrays: dict[str, Any], where: str) -> None:
-    """Copy named arrays into the weights and buffers of `model`; names and shapes must agree exactly."""
-    own = model.state_dict()
+def load_arrays_strict(module: nn.Module, arrays: dict[str, Any], source: str) -> None:
+    """Copy named arrays into the parameters and buffers of `module`.
+
+    Args:
+        module: Its state dict must have the names and shapes of `arrays`.
+        arrays: Arrays by name.
+        source: Where the arrays come from, for messages.
+
+    Raises:
+        UsageError: Names or shapes differ.
+    """
+    own = module.state_dict()
     if missing := sorted(own.keys() - arrays.keys()):
-        raise UsageError(f"{where} lacks {', '.join(missing[:5])}; it belongs to another model")
-    if foreign := sorted(arrays.keys() - own.keys()):
-        raise UsageError(f"{where} has {', '.join(foreign[:5])} besides; it belongs to another model")
+        raise UsageError(
+            f"{source}: expected {', '.join(missing[:5])}, got no such array; it belongs to another model"
+        )
+    if unexpected := sorted(arrays.keys() - own.keys()):
+        raise UsageError(f"{source}: unexpected {', '.join(unexpected[:5])}; it belongs to another model")
     for name, value in own.items():
         if tuple(arrays[name].shape) != tuple(value.shape):
             raise UsageError(
-                f"{where}: {name} has shape {tuple(arrays[name].shape)}; expected {tuple(value.shape)}"
+                f"{source}: expected shape {tuple(value.shape)} of {name}, got {tuple(arrays[name].shape)}"
             )
         value.copy_(torch.tensor(arrays[name]))
 
 
-def card(model: WorldModel) -> str:
-    """What a person should know about the model before using it."""
-    sizes = sum(p.numel() for p in model.parameters())
+def _to_array(value: torch.Tensor) -> np.ndarray:
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+
+
+def _card(header: ModelHeader, weights: int) -> str:
+    """Return the model card: inputs, size, training metadata and diagnostics in Markdown."""
+    encoder = f", encoder `{header.custom_encoder}`" if header.custom_encoder else ""
+    call = '("<this folder>", encoder=...)' if header.custom_encoder else '("<this folder>")'
     lines = [
-        f"# World model, version {model.version}",
+        f"# World model, version {header.version}",
         "",
-        f"Reads `{format_space(model.observation_space)}`, acts in `{format_space(model.action_space)}`.",
-        f"Latent {model.latent_dim}, {sizes:,} weights, objectives {', '.join(model.config.objectives)}.",
-        "It was trained without reward, task, success or time. Load it with",
-        '`robossl.world_model.WorldModel.load("<this folder>")`.',
+        f"Observations `{format_space(header.observation_space)}`, actions `{format_space(header.action_space)}`.",
+        f"Latent dimension {header.config.latent_dim}, {weights:,} weights{encoder}, "
+        f"objectives {', '.join(header.config.objectives)}.",
+        "Trained without reward, task, success or time. Load it with",
+        f"`robossl.WorldModel.load{call}`.",
         "",
     ]
-    facts = {k: v for k, v in model.metadata.items() if k != "messages"}
-    if facts:
-        lines += ["| fact | value |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in facts.items()), ""]
-    lines += [f"* {word}" for word in model.metadata.get("messages", [])]
+    table = {key: value for key, value in header.metadata.items() if key != "messages"}
+    if table:
+        lines += ["| name | value |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in table.items()), ""]
+    lines += [f"* {message}" for message in header.metadata.get("messages", [])]
     return "\n".join(lines).rstrip() + "\n"

@@ -1,4 +1,4 @@
-"""What an objective is: a pure function over a batch, its weight, and the network it may need of its own."""
+"""The definition of an objective: a loss function of a batch, its weight, and an optional head."""
 
 from __future__ import annotations
 
@@ -14,20 +14,26 @@ from robossl.world_model.encoded_batch import EncodedBatch
 
 @dataclass(frozen=True)
 class Objective:
-    """`loss(batch)` is a scalar of order 1 at its baseline, whatever the env's units."""
+    """A training objective of the world model.
+
+    Args:
+        loss: Pure function of a batch. It returns a scalar of about 1 at the constant baseline, in any env.
+        weight: Default weight in the sum of the losses.
+        prevents_collapse: Whether a constant encoder cannot minimize the loss.
+        images: Whether the loss uses images; the model must then have image observations.
+        make_head: Creates the network `model.heads[name]` from the config and the encoded action dimension A.
+        detached: Whether the loss trains its own head only. Other weights are bit-identical without the objective.
+    """
 
     loss: Callable[[EncodedBatch], Tensor]
     weight: float = 1.0
-    prevents_collapse: bool = (
-        False  # ties latents to what is really seen or done: cannot be met by a constant latent
-    )
-    images: bool = False  # looks at images: of no use to a model that reads none
-    make_head: Callable[[WorldModelConfig, int], nn.Module] | None = (
-        None  # (config, action code size) -> model.heads[name]
-    )
-    detached: bool = False  # shapes its own head only: the rest learns the same without it, to the bit
+    prevents_collapse: bool = False
+    images: bool = False
+    make_head: Callable[[WorldModelConfig, int], nn.Module] | None = None
+    detached: bool = False
 
     def __post_init__(self) -> None:
-        """`RequestError` for what stands apart and has nothing to shape."""
         if self.detached and self.make_head is None:
-            raise UsageError("an objective that stands apart shapes its own head; give `make_head` as well")
+            raise UsageError(
+                "expected `make_head` for a detached objective, got None; a detached loss trains its head"
+            )

@@ -1,4 +1,4 @@
-"""Observations as the networks see them: vectors normalised with statistics of train, images as they are."""
+"""Observations as network inputs: normalized vectors and unchanged images, and the fit of the normalization."""
 
 from __future__ import annotations
 
@@ -11,114 +11,123 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from robossl.core.errors import UsageError
+from robossl.core.seeding import generator
 from robossl.core.spaces import is_goal_space, is_image, model_inputs, unflatten_by_path
-from robossl.world_model.array_types import tensor
+from robossl.streams import Stream
+from robossl.world_model.array_types import to_tensor
 
-_FARTHEST = 10.0  # [standard deviations] beyond which a value says no more
+_CLIP = 10.0  # [standard deviations] normalized values are clipped to this range
+_FIT_TRANSITIONS = 65_536  # most transitions of the train split used for the statistics
+_FIT_TRANSITIONS_WITH_IMAGES = 4_096  # fewer, because images are read with them
+_FIT_BATCH = 1_024
+_CONSTANT = 1e-6  # an observation with a smaller relative standard deviation is constant
 
 
 class ObservationProcessor(nn.Module):
-    """Raw observations -> normalised vector [..., D] and images; and the vector back to an observation.
+    """Conversion of env observations to a normalized vector (..., D) and images, and of the vector back.
 
-    Statistics (`mean`, `scale`, `change`) are buffers: they travel in the model's file.
+    A leaf is one entry of the observation space, named by its path ("observation.joints"; "" for a plain space).
+    The statistics are buffers, so that they are saved with the model.
     """
 
-    mean: Tensor  # [D]
-    scale: Tensor  # [D] standard deviation; 1 where an observation never changes
-    delta_std: Tensor  # [D] root mean square of one step's change, in units of `scale`
+    mean: Tensor  # (D,)
+    scale: Tensor  # (D,) standard deviation; 1 for a constant value
+    delta_std: Tensor  # (D,) root mean square of the change in one step, in units of `scale`
 
     def __init__(self, space: spaces.Space) -> None:
         super().__init__()
         self.space = space
-        found = model_inputs(space)
-        self.images = {path: leaf.shape or () for path, leaf in found.items() if is_image(leaf)}
-        self.vectors = {path: leaf for path, leaf in found.items() if path not in self.images}
-        self.sizes = {path: _size(leaf) for path, leaf in self.vectors.items()}
-        self.size = sum(self.sizes.values())  # D
-        self.register_buffer("mean", torch.zeros(self.size))
-        self.register_buffer("scale", torch.ones(self.size))
-        self.register_buffer("delta_std", torch.ones(self.size))
+        inputs = model_inputs(space)
+        self.images = {path: leaf.shape or () for path, leaf in inputs.items() if is_image(leaf)}
+        self.vectors = {path: leaf for path, leaf in inputs.items() if path not in self.images}
+        self.dims = {path: _encoded_dim(leaf) for path, leaf in self.vectors.items()}
+        self.vector_dim = sum(self.dims.values())  # D
+        self.register_buffer("mean", torch.zeros(self.vector_dim))
+        self.register_buffer("scale", torch.ones(self.vector_dim))
+        self.register_buffer("delta_std", torch.ones(self.vector_dim))
 
-    def parts(self, observation: Any) -> dict[str, Any]:
-        """The leaves a model reads, by path; a goal env's observation may come alone, without the goals."""
-        return {path: self._part(observation, path) for path in (*self.vectors, *self.images)}
+    def select(self, observation: Any) -> dict[str, Any]:
+        """Return the leaves that the model reads, by path.
 
-    def _part(self, observation: Any, path: str) -> Any:
+        Args:
+            observation: A value of the observation space; of a goal env also the value of its key `observation`.
+        """
+        return {path: self._leaf(observation, path) for path in (*self.vectors, *self.images)}
+
+    def _leaf(self, observation: Any, path: str) -> Any:
         if isinstance(observation, dict) and path in observation:
             return observation[path]
-        steps = path.split(".") if path else []
+        keys = path.split(".") if path else []
         if is_goal_space(self.space) and not (isinstance(observation, dict) and "observation" in observation):
-            steps = steps[1:]
+            keys = keys[1:]
         value = observation
-        for step in steps:
+        for key in keys:
             try:
-                value = value[int(step) if isinstance(value, (tuple, list)) else step]
+                value = value[int(key) if isinstance(value, (tuple, list)) else key]
             except (KeyError, IndexError, TypeError, ValueError):
-                raise self._lacks(path) from None
+                raise self._missing_leaf(path) from None
         if isinstance(value, dict):
-            raise self._lacks(path)
+            raise self._missing_leaf(path)
         return value
 
-    def _lacks(self, path: str) -> UsageError:
+    def _missing_leaf(self, path: str) -> UsageError:
         known = ", ".join(repr(path) for path in (*self.vectors, *self.images))
-        return UsageError(f"no {path!r} in the observation; this model reads {known}")
+        return UsageError(f"observation: expected {known}, got no {path!r}")
 
-    def vector(self, parts: dict[str, Any]) -> Tensor:
-        """Normalised vector [..., D] of the vector leaves."""
-        flat = [self._flat(path, parts[path]) for path in self.vectors]
-        return ((torch.cat(flat, -1) - self.mean) / self.scale).clamp(-_FARTHEST, _FARTHEST)
+    def normalize(self, leaves: dict[str, Any]) -> Tensor:
+        """Return the normalized vector (..., D) of the vector leaves."""
+        return ((self.concatenate(leaves) - self.mean) / self.scale).clamp(-_CLIP, _CLIP)
 
-    def raw(self, parts: dict[str, Any]) -> Tensor:
-        """The vector leaves side by side [..., D], not normalised."""
-        return torch.cat([self._flat(path, parts[path]) for path in self.vectors], -1)
+    def concatenate(self, leaves: dict[str, Any]) -> Tensor:
+        """Return the encoded vector leaves as one vector (..., D), not normalized."""
+        return torch.cat([self._encode(path, leaves[path]) for path in self.vectors], -1)
 
-    def _flat(self, path: str, value: Any) -> Tensor:
+    def _encode(self, path: str, value: Any) -> Tensor:
         leaf = self.vectors[path]
-        given = tensor(value, self.mean.device)
-        rank = len(leaf.shape or ())
-        expected = tuple(leaf.shape or ())
-        if tuple(given.shape[given.ndim - rank :]) != expected:
+        value = to_tensor(value, self.mean.device)
+        shape = tuple(leaf.shape or ())
+        split = value.ndim - len(shape)
+        if tuple(value.shape[split:]) != shape:
             raise UsageError(
-                f"observation {path!r} has shape {tuple(given.shape)}; expected (..., *{expected})"
+                f"observation {path!r}: expected shape (..., *{shape}), got {tuple(value.shape)}"
             )
-        lead = given.shape[: given.ndim - rank]
+        lead = value.shape[:split]
         if isinstance(leaf, spaces.Discrete):
-            return F.one_hot(given.long() - int(leaf.start), int(leaf.n)).float()
+            return F.one_hot(value.long() - int(leaf.start), int(leaf.n)).float()
         if isinstance(leaf, spaces.MultiDiscrete):
-            digits = given.long().reshape(*lead, -1)
+            digits = value.long().reshape(*lead, -1)
             return torch.cat(
                 [F.one_hot(digits[..., i], int(n)).float() for i, n in enumerate(leaf.nvec.reshape(-1))], -1
             )
-        return given.float().reshape(*lead, self.sizes[path])
+        return value.float().reshape(*lead, self.dims[path])
 
     def image(self, path: str, value: Any) -> Tensor:
-        """An image leaf as uint8 [..., H, W, C] on the model's device."""
-        given = tensor(value, self.mean.device)
-        if tuple(given.shape[-3:]) != self.images[path]:
+        """Return an image leaf as uint8 (..., H, W, C) on the model's device."""
+        image = to_tensor(value, self.mean.device)
+        if tuple(image.shape[-3:]) != self.images[path]:
             raise UsageError(
-                f"image {path!r} has shape {tuple(given.shape)}; expected (..., *{self.images[path]})"
+                f"image {path!r}: expected shape (..., *{self.images[path]}), got {tuple(image.shape)}"
             )
-        return given
+        return image
 
-    def restore(self, vector: Tensor) -> Any:
-        """The observation (its vector leaves) that a normalised vector [..., D] stands for."""
-        pieces = torch.split(vector * self.scale + self.mean, list(self.sizes.values()), -1)
-        values = {path: self._value(path, piece) for path, piece in zip(self.vectors, pieces)}
+    def to_observation(self, vector: Tensor) -> Any:
+        """Return the value of `decoded_space` that a normalized vector (..., D) encodes."""
+        pieces = torch.split(vector * self.scale + self.mean, list(self.dims.values()), -1)
+        values = {path: self._decode(path, piece) for path, piece in zip(self.vectors, pieces)}
         if is_goal_space(self.space) and isinstance(self.space, spaces.Dict):
-            inside = {
+            values = {
                 path.partition(".")[2]: v for path, v in values.items() if path.split(".")[0] == "observation"
             }
-            return unflatten_by_path(self.decoded_space, inside)
         return unflatten_by_path(self.decoded_space, values)
 
     @property
     def decoded_space(self) -> spaces.Space:
-        """The space of what `restore` gives: the observation space without images, goals and clocks."""
+        """The observation space without images, goals and clocks."""
         if is_goal_space(self.space) and isinstance(self.space, spaces.Dict):
-            return _without(self.space["observation"], set(self.images), "observation.")
-        return _without(self.space, set(self.images), "")
+            return _without_images(self.space["observation"], set(self.images), "observation.")
+        return _without_images(self.space, set(self.images), "")
 
-    def _value(self, path: str, piece: Tensor) -> Tensor:
+    def _decode(self, path: str, piece: Tensor) -> Tensor:
         leaf = self.vectors[path]
         if isinstance(leaf, spaces.Discrete):
             return piece.argmax(-1) + int(leaf.start)
@@ -131,7 +140,37 @@ class ObservationProcessor(nn.Module):
         return shaped
 
 
-def _size(leaf: spaces.Space) -> int:
+def fit_normalizer(processor: ObservationProcessor, stream: Stream, seed: int) -> None:
+    """Fit the statistics of `processor` to transitions of the train split of `stream`.
+
+    One-hot and binary leaves are not normalized.
+    """
+    if not processor.vectors:
+        return
+    random = generator(seed, "world", "normaliser")
+    transitions = min(_FIT_TRANSITIONS, 4 * int(stream.transitions))
+    if processor.images:
+        transitions = _FIT_TRANSITIONS_WITH_IMAGES
+    batches = []
+    for _ in range(max(1, transitions // _FIT_BATCH)):
+        window = stream.windows(_FIT_BATCH, 1, random, split="train")
+        batches.append(processor.concatenate(processor.select(window.observation)).cpu().double())
+    values = torch.cat(batches)  # (N, 2, D)
+    mean, std = values.mean((0, 1)), values.std((0, 1), correction=0)
+    scale = torch.where(std > _CONSTANT * (1 + mean.abs()), std, torch.ones_like(std))
+    start = 0
+    for path, leaf in processor.vectors.items():
+        end = start + processor.dims[path]
+        if isinstance(leaf, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+            mean[start:end], scale[start:end] = 0.0, 1.0
+        start = end
+    delta_std = ((values[:, 1] - values[:, 0]) / scale).square().mean(0).sqrt()
+    processor.mean.copy_(mean)
+    processor.scale.copy_(scale)
+    processor.delta_std.copy_(torch.where(delta_std > 1e-4, delta_std, torch.ones_like(delta_std)))
+
+
+def _encoded_dim(leaf: spaces.Space) -> int:
     if isinstance(leaf, spaces.Discrete):
         return int(leaf.n)
     if isinstance(leaf, spaces.MultiDiscrete):
@@ -139,18 +178,12 @@ def _size(leaf: spaces.Space) -> int:
     return int(np.prod(leaf.shape or (), dtype=int))
 
 
-def _without(space: spaces.Space, images: set[str], path: str) -> spaces.Space:
-    """`space` without its image leaves."""
+def _without_images(space: spaces.Space, images: set[str], prefix: str) -> spaces.Space:
     if isinstance(space, spaces.Dict):
         kept = {
-            key: _without(inner, images, f"{path}{key}.")
+            key: _without_images(inner, images, f"{prefix}{key}.")
             for key, inner in space.spaces.items()
-            if f"{path}{key}" not in images
+            if f"{prefix}{key}" not in images
         }
         return spaces.Dict(kept)
     return space
-
-
-def is_one_hot(leaf: spaces.Space) -> bool:
-    """Leaves whose coding is 0 or 1 already and is not normalised."""
-    return isinstance(leaf, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary))

@@ -1,7 +1,8 @@
-"""A reward for the dream, learned afterwards from labelled rows: the world model never hears of it."""
+"""A reward model for imagined rollouts, fitted to recorded rewards after the world model; that one uses no reward."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,104 +11,123 @@ from torch import Tensor
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import derive, generator
-from robossl.core.spaces import flatten_by_path as parted
-from robossl.core.spaces import is_goal_space, unflatten_by_path
+from robossl.core.spaces import flatten_by_path, is_goal_space, unflatten_by_path
+from robossl.streams import Stream
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED
 from robossl.world_model.model import WorldModel
 from robossl.world_model.networks import MLP
 
+GoalReward = Callable[[np.ndarray, np.ndarray], np.ndarray]  # achieved, desired -> reward (n,)
+
 _BATCH = 512
-_RATE = 1e-3
+_LEARNING_RATE = 1e-3
 _HIDDEN = (128, 128)
 
 
 class RewardModel:
-    """(observation, action, next observation) -> reward (n,): a small network on what the model normalises.
+    """An MLP: (observation, action, next observation) -> reward (n,), on the inputs that the world model normalizes.
 
-    In a goal env the reward is one of the goal achieved and the goal desired, as Gymnasium's convention has
-    it; the network sees both and their difference, and `of_goals(achieved, desired)` is it (else None).
-    `r2` is the share of the held-out reward's variance it explains; None where it does not vary there.
+    In a goal env the reward depends on the achieved and the desired goal only, as in Gymnasium's `compute_reward`. The
+    inputs are then both goals and their difference, and `goal_reward(achieved, desired)` is the reward (else None).
+
+    Args:
+        model: The world model.
+        stream: Recorded time steps with rewards; the train split is used.
+        updates: Gradient steps.
+        seed: Seed of weights and batches.
+
+    Attributes:
+        r2: R2 on the validation split; None if that is empty or its reward does not vary.
+
+    Raises:
+        UsageError: The observations are images only, or the reward does not vary.
     """
 
-    def __init__(self, model: WorldModel, stream: Any, updates: int = 1000, seed: int = 0) -> None:
-        """Learn from the train split of `stream`. `RequestError` where it only observes images, or without reward."""
-        self.goals = is_goal_space(model.observation_space)
-        if not self.goals and not model.observations.vectors:
-            raise UsageError("a reward is learned from vector observations; this model reads images only")
-        self.goal_reward = self._goal_reward if self.goals else None
+    def __init__(self, model: WorldModel, stream: Stream, updates: int = 1000, seed: int = 0) -> None:
+        self.has_goals = is_goal_space(model.observation_space)
+        if not self.has_goals and not model.observation_processor.vectors:
+            raise UsageError("RewardModel: expected a world model with vector observations, got images only")
+        self.goal_reward: GoalReward | None = self._goal_reward if self.has_goals else None
         self.model, self.stream = model, stream
         random = generator(seed, "world", "reward")
-        self.scale = self._goal_scale(random)  # (G,) of goals
-        seen, reward = self._draw(8 * _BATCH, random, "train")
+        self.goal_scale = self._goal_scale(random)  # (G,)
+        inputs, reward = self._draw(8 * _BATCH, random, "train")
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive(seed, "world", "reward"))
-            self.network = MLP(seen.shape[-1], _HIDDEN, 1, model.config.linear_skip).to(model.device)
-        self.mean, self.spread = float(reward.mean()), float(reward.std())
-        if self.spread < 1e-8:
-            raise UsageError(f"the reward is {self.mean:g} in all rows looked at; there is nothing to learn")
-        optimiser = torch.optim.AdamW(self.network.parameters(), lr=_RATE)
+            self.network = MLP(inputs.shape[-1], _HIDDEN, 1, model.config.linear_skip).to(model.device)
+        self.mean, self.std = float(reward.mean()), float(reward.std())
+        if self.std < 1e-8:
+            raise UsageError(
+                f"expected rewards that vary, got {self.mean:g} in all sampled transitions; record a task with reward"
+            )
+        optimizer = torch.optim.AdamW(self.network.parameters(), lr=_LEARNING_RATE)
         for _ in range(updates):
-            seen, reward = self._draw(_BATCH, random, "train")
-            error = (self.network(seen)[:, 0] - (reward - self.mean) / self.spread).square().mean()
-            optimiser.zero_grad(set_to_none=True)
+            inputs, reward = self._draw(_BATCH, random, "train")
+            error = (self.network(inputs)[:, 0] - (reward - self.mean) / self.std).square().mean()
+            optimizer.zero_grad(set_to_none=True)
             error.backward()
-            optimiser.step()
-        self.r2 = self._judge(random)
+            optimizer.step()
+        self.r2 = self._validation_r2(random)
 
-    def __call__(self, observation: Any, action: np.ndarray, after: Any) -> np.ndarray:
-        """(n,) float64, in the env's own units."""
-        return self._told(self._seen(observation, action, after))
+    def __call__(self, observation: Any, action: np.ndarray, next_observation: Any) -> np.ndarray:
+        """Return rewards (n,) float64, in the unit of the env."""
+        return self._predict(self._features(observation, action, next_observation))
 
     def _goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        """(n,) float64 of goals (n, *G)."""
-        return self._told(self._wish(achieved, desired))
+        """Return rewards (n,) float64 for goals (n, *G)."""
+        return self._predict(self._goal_features(achieved, desired))
 
-    def _told(self, seen: Tensor) -> np.ndarray:
+    def _predict(self, features: Tensor) -> np.ndarray:
         with torch.no_grad():
-            told = self.network(seen)[:, 0]
-        return (told.cpu().numpy() * self.spread + self.mean).astype(np.float64)
+            normalized = self.network(features)[:, 0]
+        return (normalized.cpu().numpy() * self.std + self.mean).astype(np.float64)
 
-    def _seen(self, observation: Any, action: Any, after: Any) -> Tensor:
-        """[n, F] of n transitions."""
-        if self.goals:
-            return self._wish(after[ACHIEVED], observation[DESIRED])
-        coder = self.model.observations
-        before, then = (coder.vector(coder.parts(value)) for value in (observation, after))
-        return torch.cat([before, self.model.actions(action), then], -1)
-
-    def _wish(self, achieved: np.ndarray, desired: np.ndarray) -> Tensor:
-        """[n, 3 G]."""
-        there, wanted = (
-            np.asarray(goal, np.float64).reshape(len(goal), -1) / self.scale for goal in (achieved, desired)
+    def _features(self, observation: Any, action: Any, next_observation: Any) -> Tensor:
+        """Return network inputs (n, F) of n transitions."""
+        if self.has_goals:
+            return self._goal_features(next_observation[ACHIEVED], observation[DESIRED])
+        processor = self.model.observation_processor
+        before, after = (
+            processor.normalize(processor.select(value)) for value in (observation, next_observation)
         )
-        parts = np.concatenate([there, wanted, there - wanted], 1)
-        return torch.as_tensor(parts, dtype=torch.float32, device=self.model.device)
+        return torch.cat([before, self.model.action_processor(action), after], -1)
+
+    def _goal_features(self, achieved: np.ndarray, desired: np.ndarray) -> Tensor:
+        """Return network inputs (n, 3 G) of goals."""
+        scaled = (
+            np.asarray(goal, np.float64).reshape(len(goal), -1) / self.goal_scale
+            for goal in (achieved, desired)
+        )
+        reached, target = scaled
+        features = np.concatenate([reached, target, reached - target], 1)
+        return torch.as_tensor(features, dtype=torch.float32, device=self.model.device)
 
     def _goal_scale(self, random: np.random.Generator) -> np.ndarray:
-        """(G,): the root mean square of the goals desired; 1 where they are 0 or there are none."""
-        if not self.goals:
+        """Return the root mean square (G,) of the desired goals; 1 where it is 0 or the env has no goals."""
+        if not self.has_goals:
             return np.ones(1)
         window = self.stream.windows(8 * _BATCH, 1, random, split="train")
         goals = np.asarray(window.observation[DESIRED][:, 0], np.float64)
-        size = np.sqrt(np.square(goals.reshape(len(goals), -1)).mean(0))
-        return np.where(size > 0, size, 1.0)
+        scale = np.sqrt(np.square(goals.reshape(len(goals), -1)).mean(0))
+        return np.where(scale > 0, scale, 1.0)
 
     def _draw(self, count: int, random: np.random.Generator, split: str) -> tuple[Tensor, Tensor]:
+        """Return network inputs (count, F) and rewards (count,) of random transitions."""
         window = self.stream.windows(count, 1, random, split=split)
         space = self.stream.observation_space
-        parts = parted(space, window.observation)
+        leaves = flatten_by_path(space, window.observation)
         before, after = (
-            unflatten_by_path(space, {path: rows[:, t] for path, rows in parts.items()}) for t in (0, 1)
+            unflatten_by_path(space, {path: values[:, t] for path, values in leaves.items()}) for t in (0, 1)
         )
-        seen = self._seen(before, window.action[:, 0], after)
-        return seen, torch.as_tensor(window.reward[:, 0], dtype=torch.float32, device=self.model.device)
+        features = self._features(before, window.action[:, 0], after)
+        return features, torch.as_tensor(window.reward[:, 0], dtype=torch.float32, device=self.model.device)
 
     @torch.no_grad()
-    def _judge(self, random: np.random.Generator) -> float | None:
+    def _validation_r2(self, random: np.random.Generator) -> float | None:
         try:
-            seen, reward = self._draw(4 * _BATCH, random, "validation")
-        except UsageError:  # nothing is held out
+            features, reward = self._draw(4 * _BATCH, random, "validation")
+        except UsageError:  # the validation split is empty
             return None
         variance = float(reward.var())
-        error = (self.network(seen)[:, 0] * self.spread + self.mean - reward).square().mean()
+        error = (self.network(features)[:, 0] * self.std + self.mean - reward).square().mean()
         return 1 - float(error) / variance if variance > 0 else None

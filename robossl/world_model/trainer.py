@@ -1,115 +1,140 @@
-"""What makes a world model better: windows of the stream in, gradient steps, versions out."""
+"""Training of a world model: windows of a stream, gradient steps, averaged weights, published versions."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
-from robossl.world_model import data_validation, diagnostics, ema, model_files, normalizer
+from robossl.streams import Stream, Window
+from robossl.world_model import data_validation, model_files
 from robossl.world_model.config import WorldModelConfig
 from robossl.world_model.cuda_graph import CudaGraphStep, make_train_step
 from robossl.world_model.device import resolve
+from robossl.world_model.diagnostics import compute_diagnostics
 from robossl.world_model.encoded_batch import encode_windows
 from robossl.world_model.loss_balancer import LossBalancer
 from robossl.world_model.model import WorldModel
 from robossl.world_model.objectives import objective
+from robossl.world_model.observation_processor import fit_normalizer
 
-_PAUSE = 10  # [updates] between two words to the progress
+_REPORT_EVERY = 10  # [updates]
+_EMA_UPDATES = 100  # [updates] length of the moving average of the weights
 
 
 class WorldModelTrainer:
-    """Trains `model` on the train split of `stream`: on observations, actions and `valid`, never on a reward.
+    """Training on observations and actions of the train split of a stream; rewards are not used.
 
-    The gradient steps are taken by a copy, `online`; `model` is the running average of its weights, at any moment.
-    Everything random comes from `seed`. On the CPU, the same seed and stream give the same bits, and
-    so does a learner that was checkpointed and restored on the way.
+    `model` is trained by gradient steps. `ema_model` is the exponential moving average (EMA) of its weights, and the
+    model to use: with a constant learning rate SGD noise keeps the heads different, so their raw disagreement measures
+    optimizer noise, not model uncertainty; averaging removes the noise (Polyak and Juditsky, 1992).
+
+    On a CPU the same seed and stream give the same bits, also after `get_checkpoint` and `set_checkpoint` in between.
+
+    Args:
+        model: The initial weights. It becomes `ema_model` and is updated in place.
+        stream: The training data.
+        seed: Seed of the windows and of random numbers in objectives.
+        config: Training settings; by default those of the model. Sizes must agree with the model. Heads of omitted
+            objectives are not trained; without `error_prediction`, `uncertainty` keeps its old error estimate.
+        device: Where to train.
+        execution: "eager" runs operation by operation, "graph" as a CUDA graph; "auto" selects "graph" on CUDA.
+
+    Raises:
+        UsageError: The stream or the objectives do not fit the model.
     """
 
     def __init__(
         self,
         model: WorldModel,
-        stream: Any,
+        stream: Stream,
         seed: int = 0,
         config: WorldModelConfig | None = None,
         device: str | torch.device = "auto",
-        stepping: str = "auto",
+        execution: str = "auto",
     ) -> None:
-        """`config` may differ from the model's in how to learn, not in what the model is made of.
-
-        The head of an objective that it leaves out stays as it is; without `error` so does that part of `uncertainty`.
-
-        `stepping`: a gradient step runs `eager`, operation by operation, or as a recorded `graph`, which
-        `auto` takes on CUDA.
-        """
         self.ema_model = model.to(resolve(device))
-        self.model = copy.deepcopy(self.ema_model).requires_grad_().train()
+        self.model = self.ema_model.trainable_copy()
         self.stream, self.seed = stream, int(seed)
         data_validation.check_spaces_match(model, stream.observation_space, stream.action_space, "the stream")
         self.config = config or model.config
-        chosen = self.config.weights()
-        if lacking := sorted(
-            name for name in chosen if objective(name).make_head and name not in model.heads
-        ):
-            raise UsageError(f"the model was made without the objectives {', '.join(lacking)}")
-        self.objectives = {name: objective(name) for name in chosen}
-        weights = {n: self.objectives[n].weight if w is None else w for n, w in chosen.items()}
-        self.loss_balancer = LossBalancer(self.objectives, weights, model.device)
+        weights = self.config.weights()
+        self.objectives = {name: objective(name) for name in weights}
+        missing = sorted(n for n, o in self.objectives.items() if o.make_head and n not in model.heads)
+        if missing:
+            raise UsageError(
+                f"expected a model with heads for {', '.join(missing)}, got heads for "
+                f"{', '.join(model.heads) or 'none'}; create the model with these objectives"
+            )
+        resolved = {n: self.objectives[n].weight if w is None else w for n, w in weights.items()}
+        self.loss_balancer = LossBalancer(self.objectives, resolved, model.device)
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
+            parameters,
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
             fused=model.device.type in ("cpu", "cuda"),
             capturable=model.device.type == "cuda",
         )
-        apart = [[*self.model.heads[n].parameters()] for n, o in self.objectives.items() if o.detached]
-        alone = {id(parameter) for head in apart for parameter in head}
-        together = [parameter for parameter in self.model.parameters() if id(parameter) not in alone]
-        self.clipped = [together, *apart]  # each by a norm of its own
+        detached = [[*self.model.heads[n].parameters()] for n, o in self.objectives.items() if o.detached]
+        detached_ids = {id(parameter) for head in detached for parameter in head}
+        shared = [parameter for parameter in parameters if id(parameter) not in detached_ids]
+        self.clip_groups = [shared, *detached]  # each is clipped by its own norm
         self.sampler = generator(seed, "world", "windows")
         self.random = torch.Generator().manual_seed(derive(seed, "world", "objectives"))
         self.use_bf16 = (
-            self.ema_model.device.type == "cuda"
-        )  # products in 16 bits; norms, errors and weights stay in 32
-        self._train_step = make_train_step(stepping, self._gradient_step, self.ema_model.device, self.random)
+            model.device.type == "cuda"
+        )  # matrix products only; norms, errors and weights are float32
+        self._train_step = make_train_step(execution, self._gradient_step, model.device, self.random)
         self.updates = 0
-        self.normalizer_fitted = (
-            model.version > 0
-        )  # a published model keeps the statistics it was trained with
+        self.normalizer_fitted = model.version > 0  # a published model keeps its statistics
 
-    def update(self, n: int = 1) -> dict[str, float]:
-        """`n` gradient steps; the mean losses. `WorkError` where one stops being a number."""
+    def update(self, count: int = 1) -> dict[str, float]:
+        """Run gradient steps.
+
+        Args:
+            count: Number of gradient steps.
+
+        Returns:
+            The mean of each loss over these steps: the total as `loss`, and each objective by name.
+
+        Raises:
+            UsageError: The stream has nothing to learn from.
+            OperationError: A loss is not finite.
+        """
         if not self.normalizer_fitted:
             data_validation.check_training_data(self.ema_model, self.stream, self.objectives, self.seed)
-            normalizer.fit_normalizer(self.ema_model.observations, self.stream, self.seed)
-            self.model.observations.load_state_dict(self.ema_model.observations.state_dict())
+            fit_normalizer(self.ema_model.observation_processor, self.stream, self.seed)
+            statistics = self.ema_model.observation_processor.state_dict()
+            self.model.observation_processor.load_state_dict(statistics)
             self.normalizer_fitted = True
-        history = [self._step() for _ in range(n)]
+        history = [self._update_once() for _ in range(count)]
         means = torch.stack(history).mean(0).tolist() if history else []
         if not np.all(np.isfinite(means)):
             raise OperationError(
-                f"the world model's loss stopped being a number within {n} updates before {self.updates}"
+                f"the loss of the world model is not finite within the {count} updates before update {self.updates}; "
+                "reduce world_model.learning_rate or check the observations"
             )
         return dict(zip(("loss", *self.objectives), means))
 
-    def _step(self) -> torch.Tensor:
-        """One gradient step; [1 + objectives] losses, still on the device."""
-        length = self.config.unroll_steps + bool(self.ema_model.observations.images)
+    def _update_once(self) -> torch.Tensor:
+        """Run one gradient step and return the losses (1 + objectives,), still on the device."""
+        length = self.config.unroll_steps + bool(self.ema_model.observation_processor.images)
         window = self.stream.windows(self.config.batch_size, length, self.sampler, split="train")
         data_validation.check_finite(window, self.stream.observation_space)
         losses = self._train_step(window)
         self.updates += 1
-        ema.update_ema(self.ema_model, self.model, self.updates)
+        update_ema(self.ema_model, self.model, self.updates)
         return losses
 
-    def _gradient_step(self, window: Any) -> torch.Tensor:
-        """Move the weights; waits for nothing, so that it can be recorded."""
+    def _gradient_step(self, window: Window) -> torch.Tensor:
+        """Update the weights without waiting for the device, so that the step can be captured as a CUDA graph."""
         with torch.autocast(
             self.ema_model.device.type, torch.bfloat16, enabled=self.use_bf16, cache_enabled=False
         ):
@@ -118,7 +143,7 @@ class WorldModelTrainer:
         total = self.loss_balancer.total(losses)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        for parameters in self.clipped:
+        for parameters in self.clip_groups:
             torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
         self.optimizer.step()
         return torch.stack([total, *losses.values()]).detach()
@@ -129,10 +154,19 @@ class WorldModelTrainer:
         progress: ProgressReporter | None = None,
         checkpoint: Callable[[], None] | None = None,
     ) -> dict[str, float]:
-        """`updates` gradient steps; every few of them `progress` is told and `checkpoint` called."""
+        """Run gradient steps with progress reports.
+
+        Args:
+            updates: Number of gradient steps.
+            progress: Receives the count and the losses every 10 updates.
+            checkpoint: Called every 10 updates.
+
+        Returns:
+            The mean losses of the last updates.
+        """
         progress, losses = progress or NullProgress(), {}
-        for done in range(0, updates, _PAUSE):
-            count = min(_PAUSE, updates - done)
+        for done in range(0, updates, _REPORT_EVERY):
+            count = min(_REPORT_EVERY, updates - done)
             losses = self.update(count)
             progress.update(count, **losses)
             if checkpoint is not None:
@@ -140,46 +174,43 @@ class WorldModelTrainer:
         return losses
 
     def publish(self) -> WorldModel:
-        """The next version of the representation: a frozen copy of the model as it is now."""
+        """Return the next version of the representation: a frozen copy of `ema_model`."""
         self.ema_model.version += 1
         self.ema_model.metadata.update(updates=self.updates, transitions=int(self.stream.transitions))
         return self.ema_model.frozen_copy()
 
     def health(self) -> dict[str, Any]:
-        """Figures of `robossl.world_model.diagnostics.examine`; they also go on the model's card."""
-        found = diagnostics.compute_diagnostics(self.ema_model, self.stream, self.seed)
-        self.ema_model.metadata.update(found, updates=self.updates)
-        return found
+        """Return the diagnostics of `ema_model` and store them in its metadata, for the model card."""
+        diagnostics = compute_diagnostics(self.ema_model, self.stream, self.seed)
+        self.ema_model.metadata.update(diagnostics, updates=self.updates)
+        return diagnostics
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """Weights, optimizer, generators and counters, as a tree for `core.files.save_tree`."""
+        """Return weights, optimizer state, generators and counters, as a tree for `core.io.save_tree`."""
         return {
-            "weights": {k: v.detach().cpu().clone() for k, v in self.ema_model.state_dict().items()},
-            "online": {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
+            "ema_model": _cpu_state(self.ema_model),
+            "model": _cpu_state(self.model),
             "optimizer": {
-                i: {k: v.detach().cpu().clone() for k, v in state.items()}
-                for i, state in self.optimizer.state_dict()["state"].items()
+                index: {k: v.detach().cpu().clone() for k, v in state.items()}
+                for index, state in self.optimizer.state_dict()["state"].items()
             },
             "inverse_error_ema": self.loss_balancer.inverse_error_ema.detach().cpu().clone(),
             "sampler": generator_state(self.sampler),
             "random": self.random.get_state(),
             "updates": self.updates,
-            "fitted": self.normalizer_fitted,
+            "normalizer_fitted": self.normalizer_fitted,
             "version": self.ema_model.version,
-            "facts": dict(self.ema_model.metadata),
+            "metadata": dict(self.ema_model.metadata),
         }
 
     def set_checkpoint(self, tree: dict[str, Any]) -> None:
-        """Go on where `get_checkpoint` was; `RequestError` where the tree belongs to another model."""
-        for model, weights in (
-            (self.ema_model, tree["weights"]),
-            (self.model, tree.get("online", tree["weights"])),  # of before they were averaged
-        ):
-            model_files.load_arrays_strict(
-                model, {k: np.asarray(v) for k, v in weights.items()}, "the checkpoint"
-            )
+        """Restore what `get_checkpoint` returned; UsageError if it belongs to another model."""
+        for name, model in (("ema_model", self.ema_model), ("model", self.model)):
+            arrays = {k: np.asarray(v) for k, v in tree[name].items()}
+            model_files.load_arrays_strict(model, arrays, "the checkpoint")
         state = {
-            i: {k: torch.tensor(np.asarray(v)) for k, v in s.items()} for i, s in tree["optimizer"].items()
+            index: {k: torch.tensor(np.asarray(v)) for k, v in values.items()}
+            for index, values in tree["optimizer"].items()
         }
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
@@ -188,5 +219,24 @@ class WorldModelTrainer:
             self._train_step.reset()
         restore_generator(self.sampler, tree["sampler"])
         self.random.set_state(torch.tensor(np.asarray(tree["random"]), dtype=torch.uint8))
-        self.updates, self.normalizer_fitted = int(tree["updates"]), bool(tree["fitted"])
-        self.ema_model.version, self.ema_model.metadata = int(tree["version"]), dict(tree["facts"])
+        self.updates, self.normalizer_fitted = int(tree["updates"]), bool(tree["normalizer_fitted"])
+        self.ema_model.version, self.ema_model.metadata = int(tree["version"]), dict(tree["metadata"])
+
+
+@torch.no_grad()
+def update_ema(average: nn.Module, model: nn.Module, updates: int) -> None:
+    """Move the weights of `average` toward those of `model`.
+
+    Args:
+        average: The averaged model. Its encoder's buffers (statistics of a BatchNorm) are copied from `model`.
+        model: The trained model.
+        updates: Gradient steps so far. The average is shorter in the first steps.
+    """
+    weight = max(1 / _EMA_UPDATES, 9 / (9 + updates))
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), weight)
+    for own, new in zip(average.get_submodule("encoder").buffers(), model.get_submodule("encoder").buffers()):
+        own.copy_(new)
+
+
+def _cpu_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}

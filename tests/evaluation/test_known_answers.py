@@ -7,12 +7,12 @@ import pytest
 from evaluation_toys import ConstantModel, MixedModel, PerfectChooser, PerfectModel, StillModel, ToyStream
 
 from robossl.core.errors import UsageError
+from robossl.core.statistics import dead_dimensions, effective_rank
 from robossl.evaluation.heldout import load_heldout
 from robossl.evaluation.metrics.calibration import calibration
 from robossl.evaluation.metrics.inverse_dynamics import inverse_accuracy, inverse_excess_r2, inverse_r2
-from robossl.evaluation.metrics.prediction import forward_skill, valid_prediction_time
+from robossl.evaluation.metrics.prediction import prediction_skill, valid_prediction_time
 from robossl.evaluation.metrics.probes import probe_r2
-from robossl.evaluation.metrics.rank import dead_dimensions, effective_rank
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def stream():
 @pytest.mark.parametrize("model", [PerfectModel(), MixedModel()], ids=["plain", "mixed"])
 def test_a_perfect_model_is_found_perfect(stream, model):
     held = load_heldout(model, stream)
-    found = forward_skill(model, held)
+    found = prediction_skill(model, held)
     assert list(found["skill"]) == ["1", "5", "10", "25", "50"]
     for horizon, figure in found["skill"].items():
         assert figure["mean"] > 0.999
@@ -48,7 +48,7 @@ def time_steps(time):
 def test_a_constant_encoder_is_at_chance(stream):
     model = ConstantModel()
     held = load_heldout(model, stream)
-    found = forward_skill(model, held)
+    found = prediction_skill(model, held)
     assert all(figure["mean"] == 0.0 for figure in found["skill"].values())
     assert all(value == 0.0 for value in found["ceiling"].values())
     assert inverse_r2(model, held)["mean"] <= 0
@@ -61,7 +61,7 @@ def test_a_constant_encoder_is_at_chance(stream):
 def test_who_believes_that_nothing_moves_gets_nothing(stream):
     model = StillModel()
     held = load_heldout(model, stream)
-    found = forward_skill(model, held)
+    found = prediction_skill(model, held)
     assert all(figure["mean"] == 0.0 for figure in found["skill"].values())
     assert all(value > 0.999 for value in found["ceiling"].values())  # the encoder is not at fault
     time = valid_prediction_time(model, held, 0.1)
@@ -76,7 +76,7 @@ def test_a_choice_is_judged_by_accuracy_over_the_commonest():
     assert found["excess"] == 1.0
     assert 0.15 < found["majority"] < 0.35
     assert inverse_excess_r2(PerfectChooser(), held) > 0.5
-    assert forward_skill(PerfectChooser(), held)["skill"]["25"]["mean"] > 0.999
+    assert prediction_skill(PerfectChooser(), held)["skill"]["25"]["mean"] > 0.999
 
 
 def test_noise_as_observation_stays_at_the_floor():
@@ -97,7 +97,7 @@ def test_one_flight_in_a_thousand_rows_does_not_decide_the_skill():
     stream.table[lane]["observation"] = flown
     held = load_heldout(PerfectModel(), stream)
     assert held.normalised(held.test.numbers).max() == 10.0
-    assert forward_skill(PerfectModel(), held)["skill"]["5"]["mean"] > 0.5
+    assert prediction_skill(PerfectModel(), held)["skill"]["5"]["mean"] > 0.5
 
 
 def test_without_truth_the_observation_is_probed():
@@ -114,7 +114,7 @@ def test_splits_are_kept_apart(stream):
     assert not seen["train"] & seen["probe"]
     assert not seen["probe"] & seen["test"]
     assert not {e.ordinal for e in stream.episodes("validation")} & set(stream.reads)
-    forward_skill(PerfectModel(), held)
+    prediction_skill(PerfectModel(), held)
     probe_r2(held)
 
 
@@ -155,7 +155,7 @@ def test_doubt_that_follows_the_error_is_calibrated(stream):
 def test_the_same_seed_gives_the_same_bytes(stream):
     def figures(seed):
         held = load_heldout(MixedModel(), stream, seed)
-        found = [forward_skill(MixedModel(), held), valid_prediction_time(MixedModel(), held, 0.1)]
+        found = [prediction_skill(MixedModel(), held), valid_prediction_time(MixedModel(), held, 0.1)]
         found += [inverse_r2(MixedModel(), held), inverse_excess_r2(MixedModel(), held), probe_r2(held)]
         return json.dumps(found, allow_nan=False)
 
@@ -167,7 +167,7 @@ def test_too_little_is_said_in_words():
     with pytest.raises(UsageError, match="has no episode"):
         load_heldout(PerfectModel(), ToyStream(episodes=5))
     held = load_heldout(PerfectModel(), ToyStream(steps=12))
-    assert list(forward_skill(PerfectModel(), held)["skill"]) == [
+    assert list(prediction_skill(PerfectModel(), held)["skill"]) == [
         "1",
         "5",
     ]  # too few starts 10 steps before the end
@@ -175,7 +175,7 @@ def test_too_little_is_said_in_words():
 
 def test_every_horizon_is_judged_on_all_the_starts_it_has():
     """Judging one step only where 25 follow would leave out what comes before an end."""
-    found = forward_skill(PerfectModel(), load_heldout(PerfectModel(), ToyStream()))
+    found = prediction_skill(PerfectModel(), load_heldout(PerfectModel(), ToyStream()))
     starts = {horizon: figure["n"] for horizon, figure in found["skill"].items()}
     assert starts == {str(h): 4 * (61 - h) for h in (1, 5, 10, 25, 50)}
     assert len(found["curve"]["model"]) == len(found["curve"]["steps"]) == 50

@@ -30,7 +30,7 @@ SMALL = WorldModelConfig(
 
 def learner(stream: ToyStream, config: WorldModelConfig, stepping: str = "auto") -> WorldModelTrainer:
     model = WorldModel(config, stream.observation_space, stream.action_space)
-    return WorldModelTrainer(model, stream, device="cuda", stepping=stepping)
+    return WorldModelTrainer(model, stream, device="cuda", execution=stepping)
 
 
 @pytest.mark.parametrize("stream", [linear(), linear(discrete=True), dots()], ids=["box", "discrete", "seen"])

@@ -132,9 +132,9 @@ def test_a_way_of_stepping_that_is_none_is_refused():
     stream = linear()
     model = WorldModel(SMALL, stream.observation_space, stream.action_space)
     with pytest.raises(UsageError, match="there are: auto, eager, graph"):
-        WorldModelTrainer(model, stream, device="cpu", stepping="fast")
+        WorldModelTrainer(model, stream, device="cpu", execution="fast")
     with pytest.raises(UsageError, match="needs a CUDA device; this is cpu"):
-        WorldModelTrainer(model, stream, device="cpu", stepping="graph")
+        WorldModelTrainer(model, stream, device="cpu", execution="graph")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -142,5 +142,5 @@ def test_on_a_gpu_the_recorded_step_learns_as_the_plain_one_does():
     stream, losses = linear(), []
     for stepping in ("eager", "graph"):
         model = WorldModel(SMALL, stream.observation_space, stream.action_space)
-        losses.append(WorldModelTrainer(model, stream, device="cuda", stepping=stepping).run(100))
+        losses.append(WorldModelTrainer(model, stream, device="cuda", execution=stepping).run(100))
     np.testing.assert_allclose(list(losses[0].values()), list(losses[1].values()), rtol=0.05)

@@ -42,7 +42,7 @@ def test_it_is_the_average_of_the_weights_on_the_way() -> None:
         share = max(0.01, 9 / (9 + n))
         expected += share * (flat(taught.model) - expected)
     np.testing.assert_allclose(flat(taught.ema_model), expected, atol=1e-5)
-    np.testing.assert_array_equal(taught.ema_model.observations.mean, taught.model.observations.mean)
+    np.testing.assert_array_equal(taught.ema_model.observation_processor.mean, taught.model.observation_processor.mean)
 
 
 def test_it_knows_better_than_the_weights_of_the_moment_where_it_errs() -> None:

@@ -95,7 +95,7 @@ def test_forward_alone_moves_together_what_inverse_keeps_apart() -> None:
     both = learner(linear(), WorldModelConfig(**{**SMALL.to_json(), "objectives": ("forward", "inverse")}))
     alone.run(400)
     both.run(400)
-    assert alone.health()["nothing_moves_error"] < 0.7 * both.health()["nothing_moves_error"]
+    assert alone.health()["no_motion_error"] < 0.7 * both.health()["no_motion_error"]
 
 
 def test_same_seed_same_bytes_other_seed_others() -> None:

@@ -1,4 +1,4 @@
-"""Forward dynamics: several steps of its own predictions against what was really encoded."""
+"""Forward dynamics: the open-loop prediction of several steps against the encoded observations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from robossl.world_model.objective import Objective
 
 
 def forward(batch: EncodedBatch) -> Tensor:
-    """Mean square error of the open loop against the encodings, which are targets only (stop-gradient)."""
-    predicted = batch.open_loop[:, 1:]  # [N, T, Z]
+    """Return the mean squared error of the open loop; the targets have no gradient (stop-gradient)."""
+    predicted = batch.open_loop[:, 1:]  # (N, T, Z)
     target = batch.z[: len(predicted), 1:].detach()
     return masked_mean((predicted - target).square().mean(-1), batch.mask[: len(predicted)])
 

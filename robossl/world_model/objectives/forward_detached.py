@@ -1,4 +1,4 @@
-"""Forward dynamics that only look on: the predictor follows latents which something else has shaped."""
+"""Forward dynamics without a gradient for the encoder: the dynamics learn on latents of the other objectives."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from robossl.world_model.objective import Objective
 from robossl.world_model.objectives.forward import forward
 
 
-def onlooker(batch: EncodedBatch) -> Tensor:
-    """As `forward`, and the encoder feels nothing of it: what predictions are worth without their pull."""
+def forward_detached(batch: EncodedBatch) -> Tensor:
+    """Return the loss of `forward` on detached latents."""
     return forward(replace(batch, z=batch.z.detach()))
 
 
-OBJECTIVES = {"forward_detached": Objective(onlooker, prevents_collapse=True)}
+OBJECTIVES = {"forward_detached": Objective(forward_detached, prevents_collapse=True)}

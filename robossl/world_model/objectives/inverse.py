@@ -1,4 +1,4 @@
-"""Inverse dynamics: which action led from one latent to the next."""
+"""Inverse dynamics: the action between two consecutive latents."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from robossl.world_model.encoded_batch import EncodedBatch, masked_mean
 from robossl.world_model.objective import Objective
 
 
-def action_error(actions: ActionProcessor, guess: Tensor, code: Tensor) -> Tensor:
-    """Error [...] of guessed codes [..., A]: mean square; for discrete actions cross-entropy [nat]."""
-    if actions.discrete:
-        return -(code * F.log_softmax(guess, -1)).sum(-1)
-    return (guess - code).square().mean(-1)
+def action_error(processor: ActionProcessor, inferred: Tensor, action: Tensor) -> Tensor:
+    """Return the error (...) of inferred actions (..., A): mean square; for Discrete the cross-entropy [nat]."""
+    if processor.discrete:
+        return -(action * F.log_softmax(inferred, -1)).sum(-1)
+    return (inferred - action).square().mean(-1)
 
 
-def blind_error(actions: ActionProcessor, code: Tensor, mask: Tensor) -> Tensor:
-    """What the best blind guess gets wrong: variance of the codes, or entropy [nat] of the choices."""
-    weight = (mask / mask.sum().clamp_min(1.0))[..., None]  # [B, T, 1]
-    mean = (weight * code).sum((0, 1))  # [A]
-    if actions.discrete:
+def baseline_error(processor: ActionProcessor, action: Tensor, mask: Tensor) -> Tensor:
+    """Return the error of the best constant prediction: the variance; for Discrete the entropy [nat]."""
+    weight = (mask / mask.sum().clamp_min(1.0))[..., None]  # (B, T, 1)
+    mean = (weight * action).sum((0, 1))  # (A,)
+    if processor.discrete:
         return (-(mean * mean.clamp_min(1e-8).log()).sum()).clamp_min(1e-3)
-    return (weight * (code - mean).square()).sum((0, 1)).mean().clamp_min(1e-3)
+    return (weight * (action - mean).square()).sum((0, 1)).mean().clamp_min(1e-3)
 
 
 def inverse(batch: EncodedBatch) -> Tensor:
-    """Error of the action inferred from each pair of neighbouring latents; 1 for a blind guess."""
-    now, then = batch.z[:, :-1], batch.z[:, 1:]
-    guess = batch.model.inverse(torch.cat([now, then - now], -1))  # [B, T, A]
-    actions = batch.model.actions
-    error = masked_mean(action_error(actions, guess, batch.code), batch.mask)
-    return error / blind_error(actions, batch.code, batch.mask)
+    """Return the error of the action inferred from consecutive latents; 1 for the constant baseline."""
+    now, after = batch.z[:, :-1], batch.z[:, 1:]
+    inferred = batch.model.inverse(torch.cat([now, after - now], -1))  # (B, T, A)
+    processor = batch.model.action_processor
+    error = masked_mean(action_error(processor, inferred, batch.action), batch.mask)
+    return error / baseline_error(processor, batch.action, batch.mask)
 
 
 OBJECTIVES = {"inverse": Objective(inverse, prevents_collapse=True)}

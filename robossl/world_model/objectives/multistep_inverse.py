@@ -1,4 +1,4 @@
-"""Inverse dynamics over several steps: the first action of the way to a latent k steps ahead."""
+"""Multistep inverse dynamics: the first action on the way to a latent k steps later."""
 
 from __future__ import annotations
 
@@ -9,35 +9,38 @@ from robossl.world_model.config import WorldModelConfig
 from robossl.world_model.encoded_batch import EncodedBatch, masked_mean
 from robossl.world_model.networks import MLP
 from robossl.world_model.objective import Objective
-from robossl.world_model.objectives.inverse import action_error, blind_error
+from robossl.world_model.objectives.inverse import action_error, baseline_error
 
 
-class EndpointInverse(nn.Module):
-    """z [..., Z], later [..., Z], k [...] steps -> action code [..., A]; with a goal as `later`, a policy."""
+class MultistepInverse(nn.Module):
+    """z (..., Z), later z (..., Z), number of steps k (...) -> encoded action (..., A).
 
-    def __init__(self, config: WorldModelConfig, action: int) -> None:
+    With a goal latent as the later z it is a goal-conditioned policy.
+    """
+
+    def __init__(self, config: WorldModelConfig, action_dim: int) -> None:
         super().__init__()
-        self.mlp = MLP(2 * config.latent_dim + 2, config.inverse_hidden, action, config.linear_skip)
+        self.mlp = MLP(2 * config.latent_dim + 2, config.inverse_hidden, action_dim, config.linear_skip)
 
     def forward(self, z: Tensor, later: Tensor, steps: Tensor) -> Tensor:
-        """`steps` is told as 1/k and log k."""
+        """Return encoded actions; the inputs for k are 1/k and log k."""
         k = steps.to(z).expand(z.shape[:-1])
         return self.mlp(torch.cat([z, later - z, (1 / k)[..., None], k.log()[..., None]], -1))
 
 
-def endpoint(batch: EncodedBatch) -> Tensor:
-    """Error of the action at each row t < T, told the last latent of the window that is really reached."""
+def multistep_inverse(batch: EncodedBatch) -> Tensor:
+    """Return the error of the action at each step t < T, given the last latent of the window's episode."""
     head = batch.model.heads["multistep_inverse"]
-    reached = batch.mask.sum(1).long()  # [B] the last row of the real part
-    end = batch.z[torch.arange(len(batch.z), device=reached.device), reached]  # [B, Z]
-    steps = (reached[:, None] - torch.arange(batch.code.shape[1], device=reached.device)).clamp_min(
-        1
-    )  # [B, T]
+    last = batch.mask.sum(1).long()  # (B,) index of the last observation of the episode
+    end = batch.z[torch.arange(len(batch.z), device=last.device), last]  # (B, Z)
+    steps = (last[:, None] - torch.arange(batch.action.shape[1], device=last.device)).clamp_min(1)  # (B, T)
     now = batch.z[:, :-1]
-    guess = head(now, end[:, None].expand_as(now), steps.float())
-    actions = batch.model.actions
-    error = masked_mean(action_error(actions, guess, batch.code), batch.mask)
-    return error / blind_error(actions, batch.code, batch.mask)
+    inferred = head(now, end[:, None].expand_as(now), steps.float())
+    processor = batch.model.action_processor
+    error = masked_mean(action_error(processor, inferred, batch.action), batch.mask)
+    return error / baseline_error(processor, batch.action, batch.mask)
 
 
-OBJECTIVES = {"multistep_inverse": Objective(endpoint, prevents_collapse=True, make_head=EndpointInverse)}
+OBJECTIVES = {
+    "multistep_inverse": Objective(multistep_inverse, prevents_collapse=True, make_head=MultistepInverse)
+}

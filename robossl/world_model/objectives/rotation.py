@@ -1,4 +1,4 @@
-"""Which way is up: by how many quarter turns a picture was turned (Gidaris et al., arXiv 1803.07728)."""
+"""Rotation: by how many quarter turns an image was rotated (Gidaris et al., arXiv 1803.07728)."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robossl.world_model.config import WorldModelConfig
-from robossl.world_model.encoded_batch import EncodedBatch, Frames
-from robossl.world_model.networks import MLP
+from robossl.world_model.encoded_batch import EncodedBatch
+from robossl.world_model.networks import MLP, Frames
 from robossl.world_model.objective import Objective
 
 
 def rotation(batch: EncodedBatch) -> Tensor:
-    """Cross-entropy of telling the turn of each window's first pictures from z; 1 for a blind guess."""
+    """Return the cross-entropy of the rotation of each window's first images; 1 for a uniform guess."""
     count = len(batch.z)
-    sizes = [(count * (k + 1) + 3) // 4 - (count * k + 3) // 4 for k in range(4)]  # as many of each
-    quarters = torch.arange(count, device=batch.z.device) * 4 // count  # [B]
-    turned = {path: turn(frames, sizes) for path, frames in batch.images.items()}
-    z = batch.model.encoder(batch.vector[:, 0] if batch.model.observations.vectors else None, turned)
-    guess = batch.model.heads["rotation"](z)  # [B, 4]
-    return F.cross_entropy(guess, quarters) / math.log(4)
+    sizes = [(count * (k + 1) + 3) // 4 - (count * k + 3) // 4 for k in range(4)]  # equal parts
+    quarters = torch.arange(count, device=batch.z.device) * 4 // count  # (B,)
+    rotated = {path: _rotate(frames, sizes) for path, frames in batch.images.items()}
+    has_vectors = bool(batch.model.observation_processor.vectors)
+    z = batch.model.encoder(batch.vector[:, 0] if has_vectors else None, rotated)
+    logits = batch.model.heads["rotation"](z)  # (B, 4)
+    return F.cross_entropy(logits, quarters) / math.log(4)
 
 
-def turn(frames: Frames, sizes: list[int]) -> Frames:
-    """The first pictures [B, H, W, C] of each window and those before them: so many by 0, 1, 2 and 3 quarters."""
+def _rotate(frames: Frames, sizes: list[int]) -> Frames:
+    """Rotate the first images of `sizes[k]` windows by k quarter turns, and the images one step earlier alike."""
     edge = min(frames[0].shape[-3:-1])
 
-    def one(pictures: Tensor) -> Tensor:
-        square = pictures[:, 0, :edge, :edge]  # a turn must not show in the shape
+    def rotate(images: Tensor) -> Tensor:
+        square = images[:, 0, :edge, :edge]  # otherwise the shape would show the rotation
         return torch.cat([torch.rot90(part, k, (1, 2)) for k, part in enumerate(square.split(sizes))])
 
-    return one(frames[0]), one(frames[1])
+    return rotate(frames[0]), rotate(frames[1])
 
 
-def build(config: WorldModelConfig, action: int) -> nn.Module:
-    """z [..., Z] -> which of four turns [..., 4]."""
+def make_head(config: WorldModelConfig, action_dim: int) -> nn.Module:
+    """Return the classifier: z (..., Z) -> logits of the four rotations (..., 4)."""
     return MLP(config.latent_dim, config.inverse_hidden, 4, config.linear_skip)
 
 
-OBJECTIVES = {"rotation": Objective(rotation, prevents_collapse=True, images=True, make_head=build)}
+OBJECTIVES = {"rotation": Objective(rotation, prevents_collapse=True, images=True, make_head=make_head)}
