@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from robossl.core import system_info
-from robossl.env_checker.subprocess_trial import attempt
+from robossl.env_checker.subprocess_trial import run_trial
 
 _PATIENCE = 60.0  # [s] for a first frame; a context that hangs never comes
 _DISK = 2 * 1024**3  # [bytes] a short run with its stream, models and videos fits into this
@@ -81,7 +81,7 @@ def _memory() -> int | None:
 
 def _devices(seconds: float) -> dict[str, Any]:
     """The accelerators torch can use, those the system has, and the reason where torch cannot say."""
-    outcome = attempt("robossl.env_checker.accelerator_probe", [], seconds, os.environ)
+    outcome = run_trial("robossl.cli.accelerator_probe", [], seconds, os.environ)
     usable = outcome.answer["devices"] if outcome.answer else []
     auto = next((device["kind"] for device in usable if device["works"]), "cpu")
     return {"auto": auto, "usable": usable, "seen": system_info.accelerators(), "reason": outcome.reason}
@@ -98,7 +98,7 @@ def _backend(backend: str, seconds: float) -> dict[str, Any]:
     """Whether a backend draws, how fast, and the exact reason where it does not."""
     environment = {name: value for name, value in os.environ.items() if name != "PYOPENGL_PLATFORM"}
     environment["MUJOCO_GL"] = backend
-    outcome = attempt("robossl.env_checker.render_probe", [], seconds, environment)
+    outcome = run_trial("robossl.cli.render_probe", [], seconds, environment)
     if outcome.answer is None:
         return {
             "works": False,

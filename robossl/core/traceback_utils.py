@@ -13,9 +13,10 @@ import numpy
 
 _OURS = Path(__file__).resolve().parents[1]  # the folder robossl
 _GYMNASIUM = Path(gymnasium.__file__).resolve().parent
+_NUMPY = Path(numpy.__file__).resolve().parent
 _LIBRARIES = tuple(
     str(folder) + os.sep
-    for folder in (_OURS / "lab", _OURS / "core", _GYMNASIUM, Path(numpy.__file__).resolve().parent)
+    for folder in (_OURS / "env_checker", _OURS / "training", _OURS / "core", _GYMNASIUM, _NUMPY)
 )
 _STANDARD = sysconfig.get_path("stdlib") + os.sep
 

@@ -1,1 +1,1 @@
-"""What is looked at, one file each: an environment's promises, and what this machine can draw."""
+"""Checks of third-party code: `robossl check` for environments, `robossl check-agent` for agents."""

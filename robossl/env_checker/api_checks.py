@@ -1,4 +1,4 @@
-"""What an environment promises before it is lived in: that it can be made, and the form of reset and step."""
+"""Checks of the Gymnasium API: construction, reset, step and render."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from robossl.env_checker.check_result import CheckResult, check_failed, check_passed
-from robossl.env_checker.env_under_test import EnvUnderTest
+import numpy as np
+
+from robossl.env_checker.check_result import CheckResult, check_failed, check_info, check_passed
+from robossl.env_checker.env_under_test import EnvCallError, EnvUnderTest
 
 _RESET = (
     "def reset(self, *, seed=None, options=None):\n"
@@ -17,83 +19,135 @@ _RESET = (
     "    return observation, info"
 )
 _STEP = "return observation, float(reward), bool(terminated), bool(truncated), info"
+_NO_VIDEOS = "no videos of the agent or of imagined rollouts"
 
 
-def made(case: EnvUnderTest) -> Iterator[CheckResult]:
-    """It can be made."""
-    began = time.perf_counter()
-    env = case.make()
-    yield check_passed("made", f"gymnasium.make({case.spec.id!r}) in {time.perf_counter() - began:.2f} s")
-    case.close(env)
+def check_construction(target: EnvUnderTest) -> Iterator[CheckResult]:
+    """Check that `gymnasium.make` works."""
+    start = time.perf_counter()
+    env = target.make()
+    yield check_passed(
+        "construction", f"gymnasium.make({target.spec.id!r}) took {time.perf_counter() - start:.2f} s"
+    )
+    target.close(env)
 
 
-def reset(case: EnvUnderTest) -> Iterator[CheckResult]:
-    """reset(seed=, options=) gives (observation, info)."""
-    env = case.make()
-    raw = env.unwrapped  # past the wrappers, which would raise at another form
-    missing = {"seed", "options"} - _parameters(raw.reset)
+def check_reset(target: EnvUnderTest) -> Iterator[CheckResult]:
+    """Check that `reset(seed=, options=)` returns (observation, info)."""
+    env = target.make()
+    inner = env.unwrapped  # the wrappers would raise at another form
+    missing = {"seed", "options"} - _parameters(inner.reset)
     if missing:
         yield check_failed(
             "reset",
-            f"{type(raw).__name__}.reset takes no {' and no '.join(sorted(missing, reverse=True))}",
+            f"{type(inner).__name__}.reset has no parameter {' and no '.join(sorted(missing, reverse=True))}",
             "without a seed no run can be repeated",
             _RESET,
         )
         return
-    with case.watch.call("reset(seed=0)", patience=2):
-        answer = raw.reset(seed=0)
-    if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict):
-        yield check_passed("reset", "reset(seed=0) gives (observation, info)")
+    with target.monitor.call("reset(seed=0)", time_factor=2):
+        result = inner.reset(seed=0)
+    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict):
+        yield check_passed("reset", "reset(seed=0) returns (observation, info)")
         return
     yield check_failed(
         "reset",
-        f"reset(seed=0) gives {_form(answer)}, not (observation, info)",
-        "this is an older form of the interface",
+        f"reset(seed=0) returns {_form(result)}, expected (observation, info)",
+        "this is an older form of the API",
         "return observation, {}",
     )
 
 
 def _parameters(function: Any) -> set[str]:
-    """The names a function takes; of one that takes any, those asked for here."""
-    given = inspect.signature(function).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in given.values()):
+    parameters = inspect.signature(function).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return {"seed", "options"}
-    return set(given)
+    return set(parameters)
 
 
-def _form(answer: Any) -> str:
-    if isinstance(answer, tuple):
-        return f"{len(answer)} values ({', '.join(type(part).__name__ for part in answer)})"
-    return f"a {type(answer).__name__}"
+def _form(result: Any) -> str:
+    if isinstance(result, tuple):
+        return f"{len(result)} values ({', '.join(type(part).__name__ for part in result)})"
+    return f"a {type(result).__name__}"
 
 
-def step(case: EnvUnderTest) -> Iterator[CheckResult]:
-    """step(action) gives (observation, reward, terminated, truncated, info)."""
-    env = case.make()
-    raw = env.unwrapped
-    with case.watch.call("reset(seed=0)", patience=2):
-        raw.reset(seed=0)
+def check_step(target: EnvUnderTest) -> Iterator[CheckResult]:
+    """Check that `step(action)` returns (observation, reward, terminated, truncated, info)."""
+    env = target.make()
+    inner = env.unwrapped
+    with target.monitor.call("reset(seed=0)", time_factor=2):
+        inner.reset(seed=0)
     env.action_space.seed(0)
     action = env.action_space.sample()
-    with case.watch.call("step(action)"):
-        answer = raw.step(action)
-    if isinstance(answer, tuple) and len(answer) == 5 and isinstance(answer[4], dict):
-        yield check_passed("step", "step(action) gives (observation, reward, terminated, truncated, info)")
+    with target.monitor.call("step(action)"):
+        result = inner.step(action)
+    if isinstance(result, tuple) and len(result) == 5 and isinstance(result[4], dict):
+        yield check_passed("step", "step(action) returns (observation, reward, terminated, truncated, info)")
         return
-    if isinstance(answer, tuple) and len(answer) == 5:
+    if isinstance(result, tuple) and len(result) == 5:
         yield check_failed(
             "step",
-            f"step(action) gives an info of type {type(answer[4]).__name__}, not a dict",
-            "everybody looks things up in it, if only to find nothing",
+            f"step(action) returns an info of type {type(result[4]).__name__}, expected a dict",
+            "wrappers and agents look keys up in it",
             "return observation, reward, terminated, truncated, {}",
         )
         return
-    old = isinstance(answer, tuple) and len(answer) == 4
+    old = isinstance(result, tuple) and len(result) == 4
     yield check_failed(
         "step",
-        f"step(action) gives {_form(answer)}, not 5: observation, reward, terminated, truncated, info",
-        "this is the older form with one done: a true ending and a time limit look the same"
+        f"step(action) returns {_form(result)}, expected 5: observation, reward, terminated, truncated, info",
+        "this is the older form with one `done`, which does not separate termination from a time limit"
         if old
-        else "it cannot be read",
+        else "no wrapper can read it",
         _STEP,
     )
+
+
+def check_rendering(target: EnvUnderTest) -> Iterator[CheckResult]:
+    """Check that `render_mode="rgb_array"` gives frames."""
+    plain = target.make()
+    modes = plain.metadata.get("render_modes") or []
+    target.close(plain)
+    if "rgb_array" not in modes:
+        yield check_info(
+            "rendering",
+            f"metadata['render_modes'] is {list(modes)}",
+            _NO_VIDEOS,
+            'metadata = {"render_modes": ["rgb_array"], "render_fps": 30}, and a render() that returns a frame',
+        )
+        return
+    try:
+        env = target.make(render_mode="rgb_array")
+        target.reset(env, 0)
+        start = time.perf_counter()
+        with target.monitor.call("render()", time_factor=3):
+            frame = env.render()
+        seconds = time.perf_counter() - start
+    except EnvCallError as error:
+        if error.install:
+            yield check_info("rendering", str(error), _NO_VIDEOS, error.install)
+            return
+        yield check_failed(
+            "rendering",
+            str(error),
+            _NO_VIDEOS,
+            "see robossl doctor for the rendering backend; then correct that line",
+        )
+        return
+    yield _check_frame(frame, seconds)
+    target.close(env)
+
+
+def _check_frame(frame: Any, seconds: float) -> CheckResult:
+    is_array = isinstance(frame, np.ndarray)
+    form = f"{frame.dtype} {frame.shape}" if is_array else f"a {type(frame).__name__}"
+    if not (is_array and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3):
+        return check_failed(
+            "rendering",
+            f'render() with render_mode="rgb_array" returns {form}',
+            "a video needs uint8 frames (height, width, 3)",
+            "return np.asarray(image, dtype=np.uint8)[..., :3]",
+        )
+    if frame.max() == frame.min():
+        return check_info("rendering", f"render() returns {form}, all of one color", "a video would be empty")
+    return check_passed("rendering", f"render() returns {form}, the first after {seconds:.2f} s")

@@ -1,9 +1,9 @@
-"""Whether a seed decides a life, and another seed another one."""
+"""Checks of seeding: the same seed gives the same rollout, and different seeds different ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,82 +11,83 @@ from robossl.env_checker.check_result import CheckResult, check_failed, check_in
 from robossl.env_checker.env_under_test import EnvUnderTest
 from robossl.env_checker.random_rollout import Rollout, random_rollout
 
-_STEPS = 120  # beyond one episode as `live` cuts them, so that a second reset is among them
-_CLOSE = 1e-5  # relative and absolute: what is nearer differs by rounding
+_NUM_STEPS = 120  # longer than an episode of `random_rollout`, so that a second reset is included
+_TOLERANCE = 1e-5  # relative and absolute: a smaller difference is a rounding error
 _SEED = 7
 
 
-def seeds(case: EnvUnderTest) -> Iterator[CheckResult]:
-    """Both findings on seeds."""
-    here, there = case.make(), case.make()
-    first = random_rollout(case, here, _STEPS, _SEED)
-    again = random_rollout(case, here, _STEPS, _SEED)
-    other_env = random_rollout(case, there, _STEPS, _SEED)
-    other_seed = random_rollout(case, there, _STEPS, _SEED + 1000)
-    yield _same(case, first, other_env, again)
-    yield _other(first, other_seed)
+class Difference(NamedTuple):
+    """The first difference of two rollouts."""
+
+    index: int  # of the record
+    message: str
+    rounding: bool  # it is a rounding error
 
 
-def _same(case: EnvUnderTest, first: Rollout, other: Rollout, again: Rollout) -> CheckResult:
-    for life, what in (
-        (other, "two envs made alike and reset with the same seed"),
-        (again, "one env, reset twice"),
+def check_seeds(target: EnvUnderTest) -> Iterator[CheckResult]:
+    """Run both checks of this file."""
+    env, other_env = target.make(), target.make()
+    first = random_rollout(target, env, _NUM_STEPS, _SEED)
+    second = random_rollout(target, env, _NUM_STEPS, _SEED)
+    in_other_env = random_rollout(target, other_env, _NUM_STEPS, _SEED)
+    other_seed = random_rollout(target, other_env, _NUM_STEPS, _SEED + 1000)
+    yield _check_same_seed(target, first, in_other_env, second)
+    yield _check_other_seed(first, other_seed)
+
+
+def _check_same_seed(
+    target: EnvUnderTest, first: Rollout, in_other_env: Rollout, second: Rollout
+) -> CheckResult:
+    name = "deterministic given seed"
+    for rollout, description in (
+        (in_other_env, "two envs reset with the same seed"),
+        (second, "one env reset twice with the same seed"),
     ):
-        difference = compare(first, life)
+        difference = compare(first, rollout)
         if difference is None:
             continue
-        where, words, close = difference
-        if case.spec.nondeterministic:
+        if target.spec.nondeterministic:
             return check_info(
-                "same seed, same life",
-                f"{what}: {words}; the env is registered as nondeterministic",
-                "a run that was interrupted cannot be taken up to the same bits",
+                name,
+                f"{description}: {difference.message}; the env is registered as nondeterministic",
+                "an interrupted run cannot be resumed with the same results",
             )
         return check_failed(
-            "same seed, same life",
-            f"{what}, given the same actions: {words}",
-            "no run can be repeated, and an interrupted run cannot be taken up where it was",
-            _mend(where, close),
+            name,
+            f"{description}, same actions: {difference.message}",
+            "no run can be repeated, and an interrupted run cannot be resumed",
+            _fix(difference),
         )
-    count = min(len(first.moments), len(other.moments), len(again.moments))
-    return check_passed(
-        "same seed, same life", f"{count} moments are the same to the bit, in another env and after a reset"
-    )
+    count = min(len(first.records), len(in_other_env.records), len(second.records))
+    return check_passed(name, f"{count} records are identical in another env and after a second reset")
 
 
-def _mend(where: int, close: bool) -> str:
-    if close:
-        return "the differences are of rounding: run physics in one thread, or in a fixed order"
-    if where == 0:
+def _fix(difference: Difference) -> str:
+    if difference.rounding:
+        return "the differences are rounding errors: run physics in one thread, or in a fixed order"
+    if difference.index == 0:
         return "super().reset(seed=seed) first, then draw from self.np_random, never from np.random or random"
-    return (
-        "set everything anew in reset, and draw from self.np_random only: no counter or clock may outlive it"
-    )
+    return "set all state in reset (counters and clocks too), and draw from self.np_random only"
 
 
-def _other(first: Rollout, other: Rollout) -> CheckResult:
+def _check_other_seed(first: Rollout, other: Rollout) -> CheckResult:
     if compare(first, other) is not None:
-        return check_passed("other seed, other life", "another seed brings another life")
+        return check_passed("different seeds differ", "another seed gives a different rollout")
     return check_info(
-        "other seed, other life",
-        "another seed brings the very same life, given the same actions",
-        "every episode begins alike: held-out episodes are no test, and lanes explore the same",
-        "draw where an episode begins: self.np_random.uniform(-0.1, 0.1, size=...)",
+        "different seeds differ",
+        "another seed gives the same rollout for the same actions",
+        "all episodes begin alike: held-out episodes do not test generalization, and parallel envs explore the same",
+        "draw the initial state: self.np_random.uniform(-0.1, 0.1, size=...)",
     )
 
 
-def compare(one: Rollout, other: Rollout) -> tuple[int, str, bool] | None:
-    """The index of the first moment that differs, how it differs, and whether that is only rounding."""
-    for index, (a, b) in enumerate(zip(one.moments, other.moments)):
-        for what, x, y in (
-            ("observation", a.observation, b.observation),
-            ("reward", a.reward, b.reward),
-            ("terminated", a.terminated, b.terminated),
-            ("truncated", a.truncated, b.truncated),
-        ):
-            found = _difference(x, y, what)
-            if found is not None:
-                return index, f"{a.name}: {found[0]}", found[1]
+def compare(one: Rollout, other: Rollout) -> Difference | None:
+    """Return the first difference of two rollouts; None if they are identical."""
+    for index, (a, b) in enumerate(zip(one.records, other.records)):
+        for name in ("observation", "reward", "terminated", "truncated"):
+            difference = _difference(getattr(a, name), getattr(b, name), name)
+            if difference is not None:
+                return Difference(index, f"{a.name}: {difference[0]}", difference[1])
     return None
 
 
@@ -96,11 +97,11 @@ def _difference(x: Any, y: Any, path: str) -> tuple[str, bool] | None:
     elif isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)) and len(x) == len(y):
         pairs = ((p, q, f"{path}[{i}]") for i, (p, q) in enumerate(zip(x, y)))
     else:
-        return _unequal(x, y, path)
-    return next((found for found in (_difference(*pair) for pair in pairs) if found is not None), None)
+        return _array_difference(x, y, path)
+    return next((d for d in (_difference(*pair) for pair in pairs) if d is not None), None)
 
 
-def _unequal(x: Any, y: Any, path: str) -> tuple[str, bool] | None:
+def _array_difference(x: Any, y: Any, path: str) -> tuple[str, bool] | None:
     a, b = np.asarray(x), np.asarray(y)
     if a.shape != b.shape:
         return f"{path} has shape {a.shape} and {b.shape}", False
@@ -111,6 +112,6 @@ def _unequal(x: Any, y: Any, path: str) -> tuple[str, bool] | None:
     if not unequal.any():
         return None
     index = tuple(int(i) for i in np.argwhere(unequal)[0])
-    at = f"[{', '.join(map(str, index))}]" if index else ""
-    close = bool(np.allclose(a, b, rtol=_CLOSE, atol=_CLOSE, equal_nan=True))
-    return f"{path}{at} is {a[index]:.9g} and {b[index]:.9g}", close
+    subscript = f"[{', '.join(map(str, index))}]" if index else ""
+    rounding = bool(np.allclose(a, b, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True))
+    return f"{path}{subscript} is {a[index]:.9g} and {b[index]:.9g}", rounding

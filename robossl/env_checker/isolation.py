@@ -1,4 +1,4 @@
-"""Tries the probes in other processes: one that hangs or crashes is ended, and the rest go on in the next."""
+"""Checks in subprocesses: if one hangs or crashes, its process ends and the next process runs the others."""
 
 from __future__ import annotations
 
@@ -11,31 +11,67 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from typing import IO, Any
 
 from gymnasium.envs.registration import EnvSpec
 
+from robossl.core.errors import UsageError
 from robossl.core.traceback_utils import is_library_file, relative_path
 from robossl.env_checker import spec_json
-from robossl.env_checker.check_order import PROBES
 from robossl.env_checker.check_result import CheckResult, check_failed
+from robossl.env_checker.runner import CHECKS, OnResult
 from robossl.env_checker.subprocess_trial import last_error, python_path, signal_name
 
-_START = 60.0  # [s] a process may take to start and import
-_GRACE = 4.0  # [s] without a sign of life, beyond the limit of a call
-_STARTING = "starting its process"
-_MODULE = "robossl.env_checker.worker"
-
-Say = Callable[[CheckResult], None]
+_START_SECONDS = 60.0  # [s] limit for the start and the imports of a process
+_EXTRA_SECONDS = 4.0  # [s] without any event, beyond the limit of a call
+_STARTING = "the start of its process"
+_WORKER = "robossl.env_checker.worker"
+_IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1])"
 
 
 class EnvNotImportable(Exception):
-    """The other process does not have this env."""
+    """The subprocess cannot import the env."""
 
 
-def run_in_subprocess(spec: EnvSpec, settings: dict[str, Any], seconds: float, say: Say) -> None:
-    """Try all probes in fresh processes. `NotPortable` or `Absent` where they cannot make the env."""
+def check_package_imports(env_id: str, seconds: float) -> None:
+    """Import the package of `package:id` in a subprocess.
+
+    An exception of the import is not reported here; the import in this process raises it again.
+
+    Raises:
+        UsageError: If the import takes longer than `seconds` or crashes.
+    """
+    package, colon, _ = env_id.partition(":")
+    if not colon or package in sys.modules:
+        return
+    try:
+        process = subprocess.run(
+            [sys.executable, "-P", "-c", _IMPORT, package],
+            timeout=seconds,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": python_path()},
+        )
+    except subprocess.TimeoutExpired:
+        raise UsageError(
+            f"importing package {package!r} for env {env_id} did not finish within {seconds:g} s; "
+            "a module should only define things: move what waits into the env"
+        ) from None
+    if process.returncode < 0:
+        raise UsageError(
+            f"importing package {package!r} for env {env_id} ended its process by {signal_name(-process.returncode)}"
+        )
+
+
+def run_in_subprocess(spec: EnvSpec, settings: dict[str, Any], seconds: float, on_result: OnResult) -> None:
+    """Run all checks in subprocesses.
+
+    Raises:
+        NotSerializable: If the spec or the settings cannot be sent to another process.
+        EnvNotImportable: If the subprocess cannot import the env.
+    """
     request: dict[str, Any] = {
         "id": spec.id,
         "spec": spec_json.from_spec(spec),
@@ -43,23 +79,23 @@ def run_in_subprocess(spec: EnvSpec, settings: dict[str, Any], seconds: float, s
         "seconds": seconds,
         "imported": str(spec.entry_point).partition(":")[0] in sys.modules,
     }
-    rest, failed_names = [probe.name for probe in PROBES], []
+    remaining, failed_names = [check.name for check in CHECKS], []
 
-    def tell(finding: CheckResult) -> None:
-        if finding.ok is False:
-            failed_names.append(finding.name)
-        say(finding)
+    def add(result: CheckResult) -> None:
+        if result.ok is False:
+            failed_names.append(result.name)
+        on_result(result)
 
-    while rest:
-        reached = _one(request | {"probes": rest, "failed": failed_names}, tell)
-        rest = rest[rest.index(reached) + 1 :] if reached else []
+    while remaining:
+        stopped_at = _run_process(request | {"checks": remaining, "failed": failed_names}, add)
+        remaining = remaining[remaining.index(stopped_at) + 1 :] if stopped_at else []
 
 
-def _one(request: dict[str, Any], tell: Say) -> str | None:
-    """One process; the probe it did not survive, None where it came to the end."""
+def _run_process(request: dict[str, Any], on_result: OnResult) -> str | None:
+    """Run one process; return the check that ended it, or None if all checks ran."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-X", "faulthandler", "-m", _MODULE],
+            [sys.executable, "-P", "-X", "faulthandler", "-m", _WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -70,88 +106,92 @@ def _one(request: dict[str, Any], tell: Say) -> str | None:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            with contextlib.suppress(BrokenPipeError):  # it ended at once; listening tells why
+            with contextlib.suppress(BrokenPipeError):  # it ended at once; _read_events reports why
                 process.stdin.write(json.dumps(request) + "\n")
                 process.stdin.close()
-            return _listen(process, process.stdout, request, tell, errors)
+            return _read_events(process, process.stdout, request, on_result, errors)
         finally:
             process.kill()
             process.wait()
             process.stdout.close()
 
 
-def _listen(
-    process: subprocess.Popen[str], stdout: IO[str], request: dict[str, Any], tell: Say, errors: IO[str]
+def _read_events(
+    process: subprocess.Popen[str],
+    stdout: IO[str],
+    request: dict[str, Any],
+    on_result: OnResult,
+    errors: IO[str],
 ) -> str | None:
     events: queue.Queue[dict[str, Any] | None] = queue.Queue()
-    threading.Thread(target=_read, args=(stdout, events), daemon=True).start()
-    probe, call = request["probes"][0], _STARTING
-    patience = _START
+    threading.Thread(target=_queue_events, args=(stdout, events), daemon=True).start()
+    check, call = request["checks"][0], _STARTING
+    timeout = _START_SECONDS
     while True:
         try:
-            event = events.get(timeout=patience)
+            event = events.get(timeout=timeout)
         except queue.Empty:
-            tell(_mute(probe, call, patience))
-            return probe
+            on_result(_blocked_result(check, call, timeout))
+            return check
         if event is None:
             process.wait()
-            tell(_dead(probe, call, process.returncode, errors))
-            return probe if call != _STARTING else None  # the next process would not start either
-        if "absent" in event:
+            on_result(_crash_result(check, call, process.returncode, errors))
+            return check if call != _STARTING else None  # another process would not start either
+        if "not_importable" in event:
             raise EnvNotImportable(request["id"])
         if "done" in event:
             return None
-        if "hung" in event:
-            tell(CheckResult(**event["hung"]))
-            return probe
-        if "finding" in event:
-            tell(CheckResult(**event["finding"]))
-        probe, call = event.get("probe", probe), event.get("call", call)
-        if "alive" not in event:  # that comes from another thread, as long as it can run
-            patience = event.get("seconds", request["seconds"]) + _GRACE
+        if "timeout" in event:
+            on_result(CheckResult(**event["timeout"]))
+            return check
+        if "result" in event:
+            on_result(CheckResult(**event["result"]))
+        check, call = event.get("check", check), event.get("call", call)
+        if "heartbeat" not in event:  # sent by another thread, as long as that thread can run
+            timeout = event.get("seconds", request["seconds"]) + _EXTRA_SECONDS
 
 
-def _read(stdout: IO[str], events: queue.Queue[dict[str, Any] | None]) -> None:
-    """Every event of the process; None when there will be no more."""
+def _queue_events(stdout: IO[str], events: queue.Queue[dict[str, Any] | None]) -> None:
+    """Queue every event of the process, then None."""
     try:
         for line in stdout:
             events.put(json.loads(line))
-    except ValueError:  # the file was closed, or a process died in the middle of a line
+    except ValueError:  # the file was closed, or the process ended in the middle of a line
         pass
     events.put(None)
 
 
-def _mute(probe: str, call: str, seconds: float) -> CheckResult:
+def _blocked_result(check: str, call: str, seconds: float) -> CheckResult:
     return check_failed(
-        probe,
-        f"{call}: no sign of life for {seconds:g} s, not even from other threads",
-        "it holds the interpreter, so that nothing else can run, and a run would wait for ever",
-        "release the GIL in the library that waits, and give the wait a limit",
+        check,
+        f"{call}: no thread of the process ran for {seconds:g} s",
+        "the call holds the GIL, so that nothing else can run, and a run would wait forever",
+        "release the GIL in the library that waits, and limit the time of the wait",
     )
 
 
-def _dead(probe: str, call: str, code: int, errors: IO[str]) -> CheckResult:
-    """The process ended in the middle of a call."""
+def _crash_result(check: str, call: str, code: int, errors: IO[str]) -> CheckResult:
+    """Return the result of a check whose process ended during a call."""
     errors.seek(0)
     text = errors.read()
-    how = f"ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    line, said = _crash_line(text), last_error(text)
-    where = f", at {line}" if line else f"; it said: {said}" if said else ""
+    how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+    line, error = _crash_line(text), last_error(text)
+    where = f", at {line}" if line else f"; error: {error}" if error else ""
     if call == _STARTING:
-        words = f"the process of the check was {how}{where}"
+        message = f"the process of the check {how}{where}"
         return check_failed(
-            probe, words, "nothing could be tried", "see robossl doctor; import robossl has to work"
+            check, message, "nothing could be checked", "see robossl doctor; import robossl must work"
         )
     return check_failed(
-        probe,
-        f"{call}: the process was {how}{where}",
-        "a run would be gone, with everything since its last checkpoint",
-        "look at that line, or at the library it calls; sys.exit and os._exit have no place in an env",
+        check,
+        f"{call}: the process {how}{where}",
+        "a run would lose everything since its last checkpoint",
+        "correct that line, or the library it calls; an env must not call sys.exit or os._exit",
     )
 
 
 def _crash_line(text: str) -> str:
-    """Where Python stood when the process crashed, as faulthandler wrote it: `my_env.py:31`."""
+    """Return the line at which the process crashed, from faulthandler's output: `my_env.py:31`."""
     thread = text.partition("Current thread")[2].partition("\nThread")[0]  # innermost line first
     for name, line in re.findall(r'File "(.+)", line (\d+)', thread):
         if not is_library_file(name):

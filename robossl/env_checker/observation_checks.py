@@ -1,4 +1,4 @@
-"""What an environment shows, held against its observation space: form, numbers, bounds, permanence."""
+"""Checks of the observations of a rollout against their space: structure, shape, finiteness, bounds, mutation."""
 
 from __future__ import annotations
 
@@ -16,144 +16,143 @@ from robossl.env_checker.random_rollout import Rollout, StepRecord
 _MISSING = object()
 
 
-def senses(space: gym.Space, life: Rollout) -> Iterator[CheckResult]:
-    """All findings on the observations of a life."""
-    yield form(space, life)
-    yield shape(space, life)
-    yield finite(space, life)
-    yield bounds(space, life)
-    yield observations_not_mutated(life)
+def check_observations(space: gym.Space, rollout: Rollout) -> Iterator[CheckResult]:
+    """Run all checks of this file."""
+    yield check_structure(space, rollout)
+    yield check_shape(space, rollout)
+    yield check_finite(space, rollout)
+    yield check_bounds(space, rollout)
+    yield check_not_mutated(rollout)
 
 
-def parts(space: gym.Space, value: Any, path: str = "") -> Iterator[tuple[str, gym.Space, Any]]:
-    """Each plain space inside, its path, and what the value has there; `_MISSING` where it has nothing."""
+def _leaves(space: gym.Space, value: Any, path: str = "") -> Iterator[tuple[str, gym.Space, Any]]:
+    """Yield (path, space, value) for each leaf of a space; the value is `_MISSING` where there is none."""
     if isinstance(space, spaces.Dict):
         for key, inner in space.spaces.items():
-            below = value[key] if isinstance(value, dict) and key in value else _MISSING
-            yield from parts(inner, below, f"{path}[{key!r}]")
+            child = value[key] if isinstance(value, dict) and key in value else _MISSING
+            yield from _leaves(inner, child, f"{path}[{key!r}]")
     elif isinstance(space, spaces.Tuple):
         for index, inner in enumerate(space.spaces):
-            there = isinstance(value, (tuple, list)) and index < len(value)
-            yield from parts(inner, value[index] if there else _MISSING, f"{path}[{index}]")
+            present = isinstance(value, (tuple, list)) and index < len(value)
+            yield from _leaves(inner, value[index] if present else _MISSING, f"{path}[{index}]")
     else:
         yield path, space, value
 
 
-def _each(space: gym.Space, life: Rollout) -> Iterator[tuple[StepRecord, str, gym.Space, Any]]:
-    for moment in life.moments:
-        for path, leaf, value in parts(space, moment.observation):
-            yield moment, f"observation{path}", leaf, value
+def _all_leaves(space: gym.Space, rollout: Rollout) -> Iterator[tuple[StepRecord, str, gym.Space, Any]]:
+    for record in rollout.records:
+        for path, leaf, value in _leaves(space, record.observation):
+            yield record, f"observation{path}", leaf, value
 
 
-def _count(life: Rollout) -> str:
-    return f"{len(life.moments)} observations"
+def _count(rollout: Rollout) -> str:
+    return f"{len(rollout.records)} observations"
 
 
-def form(space: gym.Space, life: Rollout) -> CheckResult:
-    """Every part is there, an array (or a whole number for a Discrete) of the space's dtype."""
-    for moment, name, leaf, value in _each(space, life):
+def check_structure(space: gym.Space, rollout: Rollout) -> CheckResult:
+    """Check that every leaf is present and has the dtype of its space (an integer for a Discrete)."""
+    name = "observation structure"
+    for record, leaf_name, leaf, value in _all_leaves(space, rollout):
         if value is _MISSING:
             return check_failed(
-                "observation form",
-                f"{moment.name}: {name} is missing; the space is {type(space).__name__}",
-                "what the space promises has to come at every step, or there is no row to write",
-                f"put it into what reset and step return, or take it out of the space ({format_space(leaf)})",
+                name,
+                f"{record.name}: {leaf_name} is missing; the space is {type(space).__name__}",
+                "every key of the space must be in every observation, or the time step cannot be recorded",
+                f"add it in reset and step, or remove it from the space ({format_space(leaf)})",
             )
         if isinstance(leaf, spaces.Discrete):
-            right = isinstance(value, (int, np.integer)) or (
+            correct = isinstance(value, (int, np.integer)) or (
                 isinstance(value, np.ndarray) and value.shape == ()
             )
-            given, line = type(value).__name__, "int(value)"
+            form, line = type(value).__name__, "int(value)"
         else:
-            right = isinstance(value, (np.ndarray, np.generic)) and value.dtype == leaf.dtype
-            given = f"{value.dtype} array" if isinstance(value, np.ndarray) else type(value).__name__
+            correct = isinstance(value, (np.ndarray, np.generic)) and value.dtype == leaf.dtype
+            form = f"{value.dtype} array" if isinstance(value, np.ndarray) else type(value).__name__
             line = f"np.asarray(value, dtype=np.{leaf.dtype})"
-        if not right:
+        if not correct:
             return check_failed(
-                "observation form",
-                f"{moment.name}: {name} is {_article(given)}; the space says {leaf.dtype}",
-                "numbers are rounded, or cut off, when they are stored as what the space says",
-                f"return it as {line}",
+                name,
+                f"{record.name}: {leaf_name} is {_article(form)}, expected {leaf.dtype} as in the space",
+                "converting it to the dtype of the space rounds or truncates numbers",
+                f"return {line}",
             )
-    return check_passed("observation form", f"{_count(life)} have the form and dtype of their space")
+    return check_passed(name, f"{_count(rollout)} have the structure and dtypes of their space")
 
 
 def _article(word: str) -> str:
     return f"{'an' if word[:1] in 'aeiou' else 'a'} {word}"
 
 
-def _fits(leaf: gym.Space, value: Any) -> bool:
-    """The value has the space's shape, so that its numbers can be compared with bounds."""
+def _has_shape(leaf: gym.Space, value: Any) -> bool:
     return value is not _MISSING and np.shape(value) == tuple(leaf.shape or ())
 
 
-def shape(space: gym.Space, life: Rollout) -> CheckResult:
-    """The shape is the space's, at every step."""
-    for moment, name, leaf, value in _each(space, life):
-        if value is not _MISSING and not _fits(leaf, value):
+def check_shape(space: gym.Space, rollout: Rollout) -> CheckResult:
+    """Check that the shape is that of the space at every step."""
+    for record, leaf_name, leaf, value in _all_leaves(space, rollout):
+        if value is not _MISSING and not _has_shape(leaf, value):
             return check_failed(
                 "observation shape",
-                f"{moment.name}: {name} has shape {np.shape(value)}; the space: {tuple(leaf.shape or ())}",
-                "a stream and a network have room for one shape only",
-                "always return that many numbers: fill up with zeros, and say in another part how many count",
+                f"{record.name}: {leaf_name} has shape {np.shape(value)}, expected {tuple(leaf.shape or ())}",
+                "a stream and a network need a fixed shape",
+                "always return that many numbers: pad with zeros, and add a mask of those that count",
             )
-    return check_passed("observation shape", f"{_count(life)} have the shape of their space")
+    return check_passed("observation shape", f"{_count(rollout)} have the shape of their space")
 
 
-def _numbers(value: Any) -> np.ndarray | None:
-    """The value as float numbers; None where it holds none."""
+def _as_float(value: Any) -> np.ndarray | None:
+    """Return the value as float64; None if it is not numeric."""
     array = np.asarray(value)
     return array.astype(np.float64) if array.dtype.kind in "fiub" else None
 
 
-def finite(space: gym.Space, life: Rollout) -> CheckResult:
-    """No NaN, no infinity."""
-    for moment, name, _, value in _each(space, life):
-        numbers = None if value is _MISSING else _numbers(value)
+def check_finite(space: gym.Space, rollout: Rollout) -> CheckResult:
+    """Check that no observation is NaN or infinite."""
+    for record, leaf_name, _, value in _all_leaves(space, rollout):
+        numbers = None if value is _MISSING else _as_float(value)
         if numbers is not None and not np.isfinite(numbers).all():
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
             return check_failed(
                 "observation finite",
-                f"{moment.name}: {name}{_at(index)} is {numbers[index]}",
-                "one such number spoils a whole network; recording stops there",
-                "find where it comes from (a division by 0, the root of a negative, physics that exploded) "
+                f"{record.name}: {leaf_name}{_subscript(index)} is {numbers[index]}",
+                "one NaN makes all weights of a network NaN; recording stops there",
+                "find its cause (a division by 0, the root of a negative number, diverged physics) "
                 "and end the episode before it: terminated = not np.isfinite(state).all()",
             )
-    return check_passed("observation finite", f"no NaN and no infinity in {_count(life)}")
+    return check_passed("observation finite", f"{_count(rollout)} are finite")
 
 
-def _at(index: tuple[int, ...]) -> str:
+def _subscript(index: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, index))}]" if index else ""
 
 
-def bounds(space: gym.Space, life: Rollout) -> CheckResult:
-    """Every number is inside its space. Of what has another shape, or is not finite, the others speak."""
-    for moment, name, leaf, value in _each(space, life):
-        if not _fits(leaf, value):
+def check_bounds(space: gym.Space, rollout: Rollout) -> CheckResult:
+    """Check that every number is within its space; other checks report wrong shapes and non-finite numbers."""
+    for record, leaf_name, leaf, value in _all_leaves(space, rollout):
+        if not _has_shape(leaf, value):
             continue
-        numbers = _numbers(value)
+        numbers = _as_float(value)
         if numbers is None or not np.isfinite(numbers).all():
             continue
-        out = _outside(leaf, numbers)
-        if out is None:
+        violation = _first_violation(leaf, numbers)
+        if violation is None:
             continue
-        index, low, high = out
+        index, low, high = violation
         line = f"np.clip(observation, {low:.4g}, {high:.4g}).astype(np.{leaf.dtype})"
         return check_failed(
-            "observation inside its space",
-            f"{moment.name}: {name}{_at(index)} is {numbers[index]:.6g}; the space: {low:.4g} to {high:.4g}",
-            "whoever scales or codes by the bounds gets numbers that cannot be",
-            f"widen the bounds to what can come, or clip: {line}",
+            "observation bounds",
+            f"{record.name}: {leaf_name}{_subscript(index)} is {numbers[index]:.6g}, "
+            f"expected {low:.4g} to {high:.4g}",
+            "code that scales or encodes by the bounds produces invalid values",
+            f"widen the bounds, or clip: {line}",
         )
-    return check_passed("observation inside its space", f"{_count(life)} are inside their space")
+    return check_passed("observation bounds", f"{_count(rollout)} are within their space")
 
 
-def _outside(leaf: gym.Space, numbers: np.ndarray) -> tuple[tuple[int, ...], float, float] | None:
-    """The first index that is out of bounds, and its bounds."""
+def _first_violation(leaf: gym.Space, numbers: np.ndarray) -> tuple[tuple[int, ...], float, float] | None:
+    """Return the first index that is out of bounds, with its bounds."""
     if isinstance(leaf, spaces.Box):
-        low, high = (
-            np.broadcast_to(bound, numbers.shape).astype(np.float64) for bound in (leaf.low, leaf.high)
-        )
+        low, high = (np.broadcast_to(b, numbers.shape).astype(np.float64) for b in (leaf.low, leaf.high))
     elif isinstance(leaf, spaces.Discrete):
         low, high = np.full((), float(leaf.start)), np.full((), float(leaf.start + leaf.n - 1))
     elif isinstance(leaf, spaces.MultiDiscrete):
@@ -163,38 +162,36 @@ def _outside(leaf: gym.Space, numbers: np.ndarray) -> tuple[tuple[int, ...], flo
         low, high = np.zeros(numbers.shape), np.ones(numbers.shape)
     else:
         return None
-    out = np.argwhere((numbers < low) | (numbers > high))
-    if len(out) == 0:
+    outside = np.argwhere((numbers < low) | (numbers > high))
+    if len(outside) == 0:
         return None
-    index = tuple(int(i) for i in out[0])
+    index = tuple(int(i) for i in outside[0])
     return index, float(low[index]), float(high[index])
 
 
-def observations_not_mutated(life: Rollout) -> CheckResult:
-    """What was handed over is not written to afterwards."""
-    for moment in life.moments:
-        path = _changed(moment.returned, moment.observation)
+def check_not_mutated(rollout: Rollout) -> CheckResult:
+    """Check that later calls do not write into a returned observation."""
+    for record in rollout.records:
+        path = _mutated_path(record.returned, record.observation)
         if path is not None:
             return check_failed(
-                "observations are left alone",
-                f"{moment.name}: observation{path}, already handed over, was changed by a later call",
-                "whoever keeps observations, as a replay or a rollout does, finds the last one everywhere",
+                "observations not mutated",
+                f"{record.name}: a later call changed observation{path}, which was already returned",
+                "a replay buffer that keeps observations would hold the last one everywhere",
                 "return a copy: return self._observation.copy(), ...",
             )
-    return check_passed(
-        "observations are left alone", f"{_count(life)} are still what they were when they came"
-    )
+    return check_passed("observations not mutated", f"{_count(rollout)} are unchanged")
 
 
-def _changed(now: Any, then: Any, path: str = "") -> str | None:
-    """The path of the first array that is no longer what it was."""
-    if isinstance(now, dict) and isinstance(then, dict):
-        changes = (_changed(now.get(key), value, f"{path}[{key!r}]") for key, value in then.items())
-    elif isinstance(now, (tuple, list)) and isinstance(then, (tuple, list)) and len(now) == len(then):
-        changes = (_changed(n, t, f"{path}[{i}]") for i, (n, t) in enumerate(zip(now, then)))
-    elif isinstance(now, np.ndarray) and isinstance(then, np.ndarray):
-        same = now.shape == then.shape and now.tobytes() == then.tobytes()
+def _mutated_path(now: Any, before: Any, path: str = "") -> str | None:
+    """Return the path of the first array that has changed."""
+    if isinstance(now, dict) and isinstance(before, dict):
+        paths = (_mutated_path(now.get(key), value, f"{path}[{key!r}]") for key, value in before.items())
+    elif isinstance(now, (tuple, list)) and isinstance(before, (tuple, list)) and len(now) == len(before):
+        paths = (_mutated_path(n, b, f"{path}[{i}]") for i, (n, b) in enumerate(zip(now, before)))
+    elif isinstance(now, np.ndarray) and isinstance(before, np.ndarray):
+        same = now.shape == before.shape and now.tobytes() == before.tobytes()
         return None if same else path
     else:
         return None
-    return next((change for change in changes if change is not None), None)
+    return next((found for found in paths if found is not None), None)

@@ -1,9 +1,10 @@
-"""A stretch of life in an environment, recorded as it came: what every other finding is read from."""
+"""Random rollout of the env under test, recorded as returned: most checks read it."""
 
 from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,105 +12,99 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from robossl.env_checker.call_monitor import EnvCallError
-from robossl.env_checker.env_under_test import EnvUnderTest
+from robossl.env_checker.env_under_test import EnvCallError, EnvUnderTest
 
-_EPISODE = 100  # [steps] after which an episode that does not end is left
-_ROOM = 64 * 1024**2  # [bytes] of observations kept
+_MAX_EPISODE_STEPS = 100  # a longer episode is cut here by a reset
+_MAX_BYTES = 64 * 1024**2  # of recorded observations
 
 
 @dataclass
 class StepRecord:
-    """What one call brought; the first of an episode comes from reset."""
+    """What one call of reset or step returned."""
 
     episode: int
     step: int  # in the episode; 0 is the reset
-    returned: Any  # the observation as the env handed it over
-    observation: Any  # what it was at that time
+    returned: Any  # the observation, the object that the env returned
+    observation: Any  # a copy of it, made at once
     reward: Any = None
     terminated: Any = False
     truncated: Any = False
     info: dict[str, Any] = field(default_factory=dict)
-    action_changed: bool = False  # the env wrote over the action it was given
+    action_mutated: bool = False  # the env wrote into its action argument
 
     @property
     def name(self) -> str:
-        """Where in life this is."""
-        at = f"step {self.step}" if self.step else "the reset"
-        return f"{at} of episode {self.episode}"
+        """Name of the call, as in `step 7 of episode 0`."""
+        call = f"step {self.step}" if self.step else "the reset"
+        return f"{call} of episode {self.episode}"
 
 
 @dataclass
 class Rollout:
-    """Moments in order, and what ended the life before its time."""
+    """Records in order, and the error that ended the rollout early."""
 
-    moments: list[StepRecord]
-    fault: EnvCallError | None = None
+    records: list[StepRecord]
+    error: EnvCallError | None = None
 
     @property
     def steps(self) -> list[StepRecord]:
-        """The moments that a step brought."""
-        return [moment for moment in self.moments if moment.step]
+        """The records of steps, without those of resets."""
+        return [record for record in self.records if record.step]
 
     def endings(self) -> list[StepRecord]:
-        """The last moments of the episodes that ended by themselves."""
-        return [moment for moment in self.steps if _true(moment.terminated) or _true(moment.truncated)]
-
-
-def _true(flag: Any) -> bool:
-    return bool(np.any(flag))
+        """Return the last records of the episodes that terminated or were truncated."""
+        return [record for record in self.steps if np.any(record.terminated) or np.any(record.truncated)]
 
 
 def random_rollout(
-    case: EnvUnderTest, env: gym.Env, steps: int, seed: int, action_seed: int = 0, seconds: float = 5.0
+    target: EnvUnderTest, env: gym.Env, num_steps: int, seed: int, action_seed: int = 0, seconds: float = 5.0
 ) -> Rollout:
-    """Random actions for `steps` steps, at most `seconds`; of a Box also its lowest and highest action.
+    """Step an env with random actions, and with the lowest and the highest action of a Box.
 
-    The same `seed` and `action_seed` have to bring the same life. A fault ends it and is kept.
+    Args:
+        target: The env under test.
+        env: Made by `target`.
+        num_steps: Steps, if no error ends the rollout.
+        seed: Of the first reset.
+        action_seed: Of the actions.
+        seconds: Time limit of the rollout [s].
     """
-    moments: list[StepRecord] = []
+    records: list[StepRecord] = []
     try:
-        for moment in _moments(case, env, steps, seed, action_seed, time.monotonic() + seconds):
-            moments.append(moment)
-    except EnvCallError as fault:
-        return Rollout(moments, fault)
-    return Rollout(moments)
+        for record in _records(target, env, num_steps, seed, action_seed, time.monotonic() + seconds):
+            records.append(record)
+    except EnvCallError as error:
+        return Rollout(records, error)
+    return Rollout(records)
 
 
-def _moments(case: EnvUnderTest, env: gym.Env, steps: int, seed: int, action_seed: int, end: float) -> Any:
-    episode, step, room = 0, 0, _ROOM
+def _records(
+    target: EnvUnderTest, env: gym.Env, num_steps: int, seed: int, action_seed: int, deadline: float
+) -> Iterator[StepRecord]:
+    episode, step, free_bytes = 0, 0, _MAX_BYTES
     actions = _actions(env.action_space, action_seed)
-    observation, info = case.reset(env, seed)
-    yield StepRecord(0, 0, observation, copy.deepcopy(observation), info=_info(info))
-    for _ in range(steps):
-        if time.monotonic() > end or room < 0:
+    observation, info = target.reset(env, seed)
+    yield StepRecord(0, 0, observation, copy.deepcopy(observation), info=_as_dict(info))
+    for _ in range(num_steps):
+        if time.monotonic() > deadline or free_bytes < 0:
             return
         step += 1
         action = next(actions)
-        given = copy.deepcopy(action)
-        observation, reward, terminated, truncated, info = case.step(env, given)
-        kept = copy.deepcopy(observation)
-        room -= 2 * _bytes(kept)
-        changed = not np.array_equal(np.asarray(action), np.asarray(given))
-        yield StepRecord(
-            episode,
-            step,
-            observation,
-            kept,
-            copy.deepcopy(reward),
-            terminated,
-            truncated,
-            _info(info),
-            changed,
-        )
-        if _true(terminated) or _true(truncated) or step >= _EPISODE:
+        argument = copy.deepcopy(action)
+        observation, reward, terminated, truncated, info = target.step(env, argument)
+        copied = copy.deepcopy(observation)
+        free_bytes -= 2 * _num_bytes(copied)
+        mutated = not np.array_equal(np.asarray(action), np.asarray(argument))
+        endings, reward = (terminated, truncated), copy.deepcopy(reward)
+        yield StepRecord(episode, step, observation, copied, reward, *endings, _as_dict(info), mutated)
+        if np.any(terminated) or np.any(truncated) or step >= _MAX_EPISODE_STEPS:
             episode, step = episode + 1, 0
-            observation, info = case.reset(env)  # as autoreset does
-            yield StepRecord(episode, 0, observation, copy.deepcopy(observation), info=_info(info))
+            observation, info = target.reset(env)
+            yield StepRecord(episode, 0, observation, copy.deepcopy(observation), info=_as_dict(info))
 
 
-def _actions(space: gym.Space, seed: int) -> Any:
-    """The corners of a bounded Box first, then random ones without end."""
+def _actions(space: gym.Space, seed: int) -> Iterator[Any]:
+    """Yield the lowest and the highest action of a bounded Box, then random ones without end."""
     space = copy.deepcopy(space)
     space.seed(seed)
     if isinstance(space, spaces.Box) and space.is_bounded("both"):
@@ -118,13 +113,13 @@ def _actions(space: gym.Space, seed: int) -> Any:
         yield space.sample()
 
 
-def _bytes(value: Any) -> int:
+def _num_bytes(value: Any) -> int:
     if isinstance(value, dict):
-        return sum(_bytes(part) for part in value.values())
+        return sum(_num_bytes(part) for part in value.values())
     if isinstance(value, (tuple, list)):
-        return sum(_bytes(part) for part in value)
+        return sum(_num_bytes(part) for part in value)
     return int(getattr(value, "nbytes", 64))
 
 
-def _info(info: Any) -> dict[str, Any]:
+def _as_dict(info: Any) -> dict[str, Any]:
     return dict(info) if isinstance(info, dict) else {}

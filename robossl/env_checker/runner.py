@@ -1,116 +1,192 @@
-"""Tries the probes one after another: one that raises or hangs gets its finding, and the next one comes."""
+"""The checks in order, and the loop that runs them: a check that raises or hangs becomes a failed result."""
 
 from __future__ import annotations
 
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from gymnasium.envs.registration import EnvSpec
 
-from robossl.env_checker.call_monitor import Call, CallMonitor, EnvCallError, current_location
-from robossl.env_checker.check_order import PROBES, Probe
-from robossl.env_checker.check_result import NOT_TRIED, CheckResult, check_failed, check_info
-from robossl.env_checker.env_under_test import EnvUnderTest
+from robossl import registry
+from robossl.env_checker import (
+    api_checks,
+    determinism,
+    gymnasium_checker,
+    observation_checks,
+    reward_checks,
+    space_checks,
+    vector_env_checks,
+)
+from robossl.env_checker.check_result import SKIPPED, CheckResult, check_failed, check_info, check_passed
+from robossl.env_checker.env_under_test import Call, CallMonitor, EnvCallError, EnvUnderTest, current_location
+from robossl.env_checker.random_rollout import random_rollout
 
-Say = Callable[[CheckResult], None]
-_LOOK = 0.05  # [s] between two looks at the clock
+_NUM_STEPS = 250  # of the random rollout
+_POLL = 0.05  # [s]
+
+OnResult = Callable[[CheckResult], None]
 
 
-def attempt(
-    probes: list[Probe], case: EnvUnderTest, failed_names: set[str], say: Say, begins: Callable[[str], None]
+@dataclass(frozen=True)
+class Check:
+    """One check; each constructs an env of its own."""
+
+    name: str  # also the name of its result if it raises or hangs
+    run: Callable[[EnvUnderTest], Iterator[CheckResult]]
+    needs: tuple[str, ...] = ()  # names of results; if one of them failed, the check is skipped
+
+
+def check_random_rollout(target: EnvUnderTest) -> Iterator[CheckResult]:
+    """Step the env with random actions and check everything it returned."""
+    env = target.make()
+    rollout = random_rollout(target, env, _NUM_STEPS, seed=0, seconds=target.monitor.seconds)
+    if rollout.error is not None:
+        after = f"after {rollout.records[-1].name}: " if rollout.records else ""
+        yield check_failed(
+            "random rollout",
+            f"{after}{rollout.error}",
+            "a run stops there",
+            "correct that line; where an episode cannot go on, end it: terminated = True",
+        )
+    else:
+        episodes = len({record.episode for record in rollout.records})
+        yield check_passed("random rollout", f"{len(rollout.steps)} random steps in {episodes} episodes")
+    if rollout.steps:
+        yield from observation_checks.check_observations(env.observation_space, rollout)
+        yield from reward_checks.check_steps(rollout, target.spec.max_episode_steps)
+        if registry.is_native(target.spec):
+            yield reward_checks.check_physics(rollout)
+    if rollout.error is None:
+        target.close(env)
+
+
+_BASIC = ("construction", "action space", "observation space", "reset", "step")
+_ROLLOUT = (*_BASIC, "random rollout")
+CHECKS = (
+    Check("construction", api_checks.check_construction),
+    Check("action space", space_checks.check_action_space, ("construction",)),
+    Check("observation space", space_checks.check_observation_space, ("construction",)),
+    Check("reset", api_checks.check_reset, ("construction",)),
+    Check("step", api_checks.check_step, ("construction", "reset")),
+    Check("random rollout", check_random_rollout, _BASIC),
+    Check("deterministic given seed", determinism.check_seeds, _ROLLOUT),
+    Check("gymnasium check_env", gymnasium_checker.check_gymnasium, ("construction", "reset", "step")),
+    Check("rendering", api_checks.check_rendering, ("construction", "reset")),
+    Check("compute_reward", reward_checks.check_compute_reward, (*_ROLLOUT, "observation structure")),
+    Check("gymnasium vector env", vector_env_checks.check_autoreset_modes, _ROLLOUT),
+    Check("robossl vector env", vector_env_checks.check_robossl_envs, _ROLLOUT),
+    Check(
+        "batch matches single env",
+        vector_env_checks.check_batch_matches_single,
+        (*_ROLLOUT, "robossl vector env"),
+    ),
+)
+
+
+def run_checks(
+    checks: list[Check],
+    target: EnvUnderTest,
+    failed_names: set[str],
+    on_result: OnResult,
+    on_check: Callable[[str], None],
 ) -> None:
-    """Try `probes` in this thread. `failed` holds the names of bad findings, and gains those found here."""
+    """Run checks one after another in this thread.
 
-    def tell(finding: CheckResult) -> None:
-        if finding.ok is False:
-            failed_names.add(finding.name)
-        say(finding)
+    Args:
+        checks: In order.
+        target: The env under test.
+        failed_names: Names of failed results, including those of checks that ran before; extended.
+        on_result: Called with each result.
+        on_check: Called with the name of each check before it runs.
+    """
 
-    for probe in probes:
-        begins(probe.name)
-        missing = [name for name in probe.needs if name in failed_names]
+    def add(result: CheckResult) -> None:
+        if result.ok is False:
+            failed_names.add(result.name)
+        on_result(result)
+
+    for check in checks:
+        on_check(check.name)
+        missing = [name for name in check.needs if name in failed_names]
         if missing:
-            tell(check_info(probe.name, f"{NOT_TRIED}{missing[0]!r} comes first"))
+            add(check_info(check.name, f"{SKIPPED}{missing[0]!r} failed"))
             continue
         try:
-            for finding in probe.run(case):
-                tell(finding)
-        except EnvCallError as fault:
-            tell(raised(probe.name, fault))
-        except Exception as error:  # noqa: BLE001 - an env may return anything; what no probe foresaw is still told
-            words = f"what the env gave could not be looked at: {EnvCallError('the probe', error).words}"
-            tell(
-                check_failed(
-                    probe.name, words, "it is of a form that nothing here knows", "see the other findings"
-                )
+            for result in check.run(target):
+                add(result)
+        except EnvCallError as error:
+            add(exception_result(check.name, error))
+        except Exception as error:  # noqa: BLE001 - an env may return anything
+            message = (
+                f"the values of the env could not be checked: {EnvCallError('the check', error).message}"
             )
+            add(check_failed(check.name, message, "their type is unexpected", "see the other results"))
 
 
-def raised(name: str, fault: EnvCallError) -> CheckResult:
-    """The finding of a call that raised."""
-    return check_failed(name, str(fault), "nothing that needs this can work", _mend(name, fault))
+def exception_result(name: str, error: EnvCallError) -> CheckResult:
+    """Return the result of a check whose call into the env raised."""
+    return check_failed(name, str(error), "nothing that needs this call works", _exception_fix(name, error))
 
 
-def _mend(name: str, fault: EnvCallError) -> str:
-    if name == "made" and "unexpected keyword argument 'render_mode'" in fault.words:
+def _exception_fix(name: str, error: EnvCallError) -> str:
+    if name == "construction" and "unexpected keyword argument 'render_mode'" in error.message:
         return "def __init__(self, render_mode=None):"
-    if fault.install:
-        return fault.install
-    if name == "made" and "No module named" in fault.words:
-        return "install what it needs, or correct entry_point=... where it is registered"
-    if fault.ours:
-        return "do what it says, and check again"
-    return "look at that line" if fault.where else "look at where it is raised"
+    if error.install:
+        return error.install
+    if name == "construction" and "No module named" in error.message:
+        return "install the missing package, or correct entry_point=... in the registration"
+    if error.from_robossl:
+        return "follow the message and check again"
+    return "correct that line" if error.location else "correct the line that raises"
 
 
-def hung(name: str, call: Call, where: str) -> CheckResult:
-    """The finding of a call that did not come back."""
-    at = f"; it stood at {where}" if where else ""
+def timeout_result(name: str, call: Call, location: str) -> CheckResult:
+    """Return the result of a check whose call into the env exceeded its time limit."""
+    at = f"; it was at {location}" if location else ""
     return check_failed(
         name,
-        f"{call.name} had not come back after {call.seconds:g} s{at}",
-        "a run would wait there for ever",
-        "give what it waits for a limit, and end the episode or raise when it is over",
+        f"{call.name} did not return within {call.seconds:g} s{at}",
+        "a run would wait there forever",
+        "limit the time of the wait; when it is exceeded, end the episode or raise",
     )
 
 
-def here(spec: EnvSpec, settings: dict[str, Any], seconds: float, say: Say) -> None:
-    """Try all probes in this process. A call that hangs is left behind in its thread."""
+def run_in_thread(spec: EnvSpec, settings: dict[str, Any], seconds: float, on_result: OnResult) -> None:
+    """Run all checks in this process, in threads; a call that hangs is left in its thread."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one probe hears them and explains them
-        _here(spec, settings, seconds, say)
+        warnings.simplefilter("ignore")  # `check_gymnasium` reports them
+        _run_in_thread(spec, settings, seconds, on_result)
 
 
-def _here(spec: EnvSpec, settings: dict[str, Any], seconds: float, say: Say) -> None:
+def _run_in_thread(spec: EnvSpec, settings: dict[str, Any], seconds: float, on_result: OnResult) -> None:
     failed_names: set[str] = set()
-    rest = list(PROBES)
-    while rest:
-        watch = CallMonitor(seconds)
-        reached = [rest[0].name]
-        thread = threading.Thread(
-            target=attempt,
-            args=(rest, EnvUnderTest(spec, settings, watch), failed_names, say, reached.append),
-            daemon=True,
-        )
+    remaining = list(CHECKS)
+    while remaining:
+        monitor = CallMonitor(seconds)
+        begun = [remaining[0].name]
+        target = EnvUnderTest(spec, settings, monitor)
+        arguments = (remaining, target, failed_names, on_result, begun.append)
+        thread = threading.Thread(target=run_checks, args=arguments, daemon=True)
         thread.start()
-        late = _follow(thread, watch)
-        if late is None:
+        call = _wait(thread, monitor)
+        if call is None:
             return
-        finding = hung(reached[-1], late, current_location(thread.ident or 0))
-        watch.abandoned = True
-        failed_names.add(finding.name)
-        say(finding)
-        rest = rest[[probe.name for probe in rest].index(reached[-1]) + 1 :]
+        result = timeout_result(begun[-1], call, current_location(thread.ident or 0))
+        monitor.abandoned = True
+        failed_names.add(result.name)
+        on_result(result)
+        remaining = remaining[[check.name for check in remaining].index(begun[-1]) + 1 :]
 
 
-def _follow(thread: threading.Thread, watch: CallMonitor) -> Call | None:
-    """Wait for the thread; the call in it that takes too long, None where it ended."""
+def _wait(thread: threading.Thread, monitor: CallMonitor) -> Call | None:
+    """Wait for a thread to end; return the call in it that exceeds its time limit."""
     while thread.is_alive():
-        late = watch.overdue()
-        if late is not None:
-            return late
-        time.sleep(_LOOK)
+        call = monitor.overdue()
+        if call is not None:
+            return call
+        time.sleep(_POLL)
     return None

@@ -1,4 +1,4 @@
-"""An env's spec and settings as JSON, so that a fresh process can make the same env."""
+"""JSON form of an env's spec and settings, from which a subprocess makes the same env."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
-_SIMPLE = ("id", "reward_threshold", "nondeterministic", "max_episode_steps", "order_enforce")
+_SIMPLE_FIELDS = ("id", "reward_threshold", "nondeterministic", "max_episode_steps", "order_enforce")
 
 
-class NotPortable(ValueError):
-    """Another process cannot make this env: it is made by something without a name that can be imported."""
+class NotSerializable(ValueError):
+    """Another process cannot make this env: a setting has no JSON form, or the entry point no importable name."""
 
 
 def pack(value: Any) -> Any:
-    """Settings as JSON; tuples stay tuples."""
+    """Return settings as JSON values that keep tuples apart from lists."""
     if isinstance(value, tuple):
         return {"tuple": [pack(part) for part in value]}
     if isinstance(value, list):
@@ -25,11 +25,11 @@ def pack(value: Any) -> Any:
         return {"dict": {key: pack(part) for key, part in value.items()}}
     if value is None or type(value) in (bool, int, float, str):
         return value
-    raise NotPortable(f"a setting is a {type(value).__name__}")
+    raise NotSerializable(f"a setting is of type {type(value).__name__}")
 
 
 def unpack(value: Any) -> Any:
-    """The inverse of `pack`."""
+    """Return the inverse of `pack`."""
     if isinstance(value, list):
         return [unpack(part) for part in value]
     if not isinstance(value, dict):
@@ -40,42 +40,46 @@ def unpack(value: Any) -> Any:
 
 
 def from_spec(spec: EnvSpec) -> dict[str, Any]:
-    """A spec as JSON; `NotPortable` where its entry point has no name."""
-    found = {name: getattr(spec, name) for name in _SIMPLE}
-    found["entry_point"] = _name(spec.entry_point)
-    found["vector_entry_point"] = _name(spec.vector_entry_point)
-    found["kwargs"] = pack(dict(spec.kwargs))
-    found["wrappers"] = [
+    """Return a spec as JSON values.
+
+    Raises:
+        NotSerializable: If its entry point has no importable name.
+    """
+    fields = {name: getattr(spec, name) for name in _SIMPLE_FIELDS}
+    fields["entry_point"] = _entry_point_name(spec.entry_point)
+    fields["vector_entry_point"] = _entry_point_name(spec.vector_entry_point)
+    fields["kwargs"] = pack(dict(spec.kwargs))
+    fields["wrappers"] = [
         {"name": w.name, "entry_point": w.entry_point, "kwargs": pack(w.kwargs)}
         for w in spec.additional_wrappers
     ]
-    json.dumps(found)
-    return found
+    json.dumps(fields)
+    return fields
 
 
-def _name(entry: Any) -> str | None:
-    """`module:name` of an entry point."""
-    if isinstance(entry, str) and not entry.startswith("__main__:"):
-        return entry
-    if entry is None:
+def _entry_point_name(entry_point: Any) -> str | None:
+    """Return `module:name` of an entry point."""
+    if isinstance(entry_point, str) and not entry_point.startswith("__main__:"):
+        return entry_point
+    if entry_point is None:
         return None
-    module, name = getattr(entry, "__module__", None), getattr(entry, "__qualname__", "")
+    module, name = getattr(entry_point, "__module__", None), getattr(entry_point, "__qualname__", "")
     if module in (None, "__main__") or "<" in name:
-        raise NotPortable(f"it is made by {entry!r}, which no other process can import")
-    if getattr(importlib.import_module(str(module)), name, None) is not entry:
-        raise NotPortable(f"it is made by {entry!r}, which is not {module}:{name}")
+        raise NotSerializable(f"its entry point is {entry_point!r}, which no other process can import")
+    if getattr(importlib.import_module(str(module)), name, None) is not entry_point:
+        raise NotSerializable(f"its entry point is {entry_point!r}, which is not {module}:{name}")
     return f"{module}:{name}"
 
 
-def to_spec(found: dict[str, Any]) -> EnvSpec:
-    """The inverse of `from_spec`."""
+def to_spec(fields: dict[str, Any]) -> EnvSpec:
+    """Return the inverse of `from_spec`."""
     return EnvSpec(
-        **{name: found[name] for name in _SIMPLE},
-        entry_point=found["entry_point"],
-        vector_entry_point=found["vector_entry_point"],
-        kwargs=unpack(found["kwargs"]),
+        **{name: fields[name] for name in _SIMPLE_FIELDS},
+        entry_point=fields["entry_point"],
+        vector_entry_point=fields["vector_entry_point"],
+        kwargs=unpack(fields["kwargs"]),
         additional_wrappers=tuple(
             WrapperSpec(name=w["name"], entry_point=w["entry_point"], kwargs=unpack(w["kwargs"]))
-            for w in found["wrappers"]
+            for w in fields["wrappers"]
         ),
     )

@@ -1,4 +1,4 @@
-"""A trial: a small program run in a process of its own, so that a hang or a crash ends only that process."""
+"""Trials: small programs in subprocesses, so that a hang or a crash ends only the subprocess."""
 
 from __future__ import annotations
 
@@ -14,17 +14,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial came to: `answer` where it worked, `reason` where it did not."""
+    """Result of a trial: an `answer` if it worked, else the `reason`."""
 
     answer: dict[str, Any] | None
     reason: str = ""
 
 
-def attempt(module: str, words: list[str], seconds: float, environment: Mapping[str, str]) -> TrialResult:
-    """Run `module` in a fresh interpreter; its last line on stdout is its answer in JSON."""
+def run_trial(
+    module: str, arguments: list[str], seconds: float, environment: Mapping[str, str]
+) -> TrialResult:
+    """Run a module in a new interpreter; the last line of its stdout is its answer in JSON.
+
+    Args:
+        module: As for `python -m`.
+        arguments: Of the command line.
+        seconds: Time limit [s].
+        environment: Environment variables.
+    """
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", module, *words],
+        process = subprocess.run(
+            [sys.executable, "-P", "-m", module, *arguments],
             capture_output=True,
             text=True,
             errors="replace",
@@ -34,33 +43,33 @@ def attempt(module: str, words: list[str], seconds: float, environment: Mapping[
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return TrialResult(None, f"it had not answered after {seconds:g} s and was stopped")
-    if done.returncode < 0:
-        return TrialResult(None, f"its process was ended by {signal_name(-done.returncode)}")
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    if done.returncode == 0 and lines:
+        return TrialResult(None, f"it did not answer within {seconds:g} s and was stopped")
+    if process.returncode < 0:
+        return TrialResult(None, f"its process was ended by {signal_name(-process.returncode)}")
+    lines = [line.strip() for line in process.stdout.splitlines() if line.strip()]
+    if process.returncode == 0 and lines:
         try:
             return TrialResult(json.loads(lines[-1]))
         except json.JSONDecodeError:
             return TrialResult(None, f"it answered {lines[-1]!r}")
     return TrialResult(
-        None, last_error(done.stderr) or f"it ended with exit code {done.returncode} and no word"
+        None, last_error(process.stderr) or f"it ended with exit code {process.returncode} without a message"
     )
 
 
 def last_error(text: str) -> str:
-    """The line of a traceback that says what happened; not what comes while the interpreter ends."""
+    """Return the last line of a traceback, without errors of the interpreter's shutdown."""
     lines = [line.strip() for line in text.partition("Exception ignored")[0].splitlines() if line.strip()]
     return lines[-1] if lines else ""
 
 
 def python_path() -> str:
-    """Where this process finds its modules, for the environment of another one."""
+    """Return the import path of this process as PYTHONPATH for a subprocess."""
     return os.pathsep.join(os.path.abspath(part) for part in sys.path)
 
 
 def signal_name(number: int) -> str:
-    """`SIGSEGV (Segmentation fault)` for 11."""
+    """Return `SIGSEGV (Segmentation fault)` for 11."""
     try:
         return f"{signal.Signals(number).name} ({signal.strsignal(number)})"
     except ValueError:

@@ -1,79 +1,99 @@
-"""What robossl can do with an environment, and what its report will lack, drawn from the findings."""
+"""Summary of the checks of an env: which commands work with it, and which sections its report will have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from robossl.env_checker.check_result import NOT_TRIED, CheckResult
+from robossl.env_checker.check_result import SKIPPED, CheckResult, format_count, format_result
 
-_STEPS = (
-    "made",
-    "actions",
-    "observations",
+_COMMAND, _SECTION = "command: ", "report: "  # prefixes of the names of summary results
+_STEP = (
+    "construction",
+    "action space",
+    "observation space",
     "reset",
     "step",
-    "lives",
+    "random rollout",
     "observation shape",
     "observation finite",
     "reward",
-    "batch, as robossl makes it",
+    "robossl vector env",
 )
-_PRETRAIN = (*_STEPS, "actions bounded")
+_PRETRAIN = (*_STEP, "action bounds")
 _LEARN = (*_PRETRAIN, "time limit")
-VERBS = {  # verb: the findings that must not be bad
+COMMANDS = {  # command -> checks that must not fail
     "collect": _PRETRAIN,
     "pretrain": _PRETRAIN,
     "train": _LEARN,
     "learn": _LEARN,
     "evaluate": _LEARN,
-    "play": (*_STEPS, "renders"),
-    "imagine": (*_PRETRAIN, "renders"),
+    "play": (*_STEP, "rendering"),
+    "imagine": (*_PRETRAIN, "rendering"),
 }
-_ROWS = (  # a part of the report, the finding it rests on, why it is lacking without
+_SECTIONS = (  # report section, the check it needs, why the section is unavailable without
     ("goals", "goals", "the env has no goals"),
-    ("goals", "physical state", "the env cannot be put into a recorded state"),
-    (
-        "control",
-        "reward",
-        "no reward was seen: an agent has nothing to learn from unless exploring finds some",
-    ),
-    ("success", "is_success", "the env does not say when it succeeded"),
-    ("probes", "physical state", "the env does not tell its true state"),
-    ("videos", "renders", "the env cannot be looked at"),
+    ("goals", "physics state", "the env cannot be set to a recorded state"),
+    ("control", "reward", "every reward was 0: an agent learns nothing unless exploration finds a reward"),
+    ("success", "is_success", "the env does not report success"),
+    ("probes", "physics state", "the env does not report its true state"),
+    ("videos", "rendering", "the env does not render"),
 )
 
 
-def verdict(findings: Iterable[CheckResult]) -> list[CheckResult]:
-    """A finding for every verb, and one for every part of the report that will be lacking."""
-    known = {finding.name: finding for finding in findings if not finding.found.startswith(NOT_TRIED)}
-    bad = {name for name, finding in known.items() if finding.ok is False}
-    return [*(_verb(verb, needs, known, bad) for verb, needs in VERBS.items()), *_rows(known)]
+def summarize(results: Iterable[CheckResult]) -> list[CheckResult]:
+    """Return one result for each command, and one for each report section that will be unavailable."""
+    known = {result.name: result for result in results if not result.message.startswith(SKIPPED)}
+    return [
+        *(_command(name, needs, known) for name, needs in COMMANDS.items()),
+        *_unavailable_sections(known),
+    ]
 
 
-def _verb(verb: str, needs: tuple[str, ...], known: dict[str, CheckResult], bad: set[str]) -> CheckResult:
-    name = f"robossl {verb}"
-    wrong = [need for need in needs if need in bad]
-    if wrong:
-        return CheckResult(name, False, "does not work", f"first mend {'; '.join(wrong)}", "then check again")
-    unseen = [need for need in needs if need not in known]
-    if unseen:
-        return CheckResult(name, None, "not known", f"not tried: {', '.join(unseen)}")
-    if "renders" in needs and known["renders"].ok is not True:
-        return CheckResult(
-            name, None, "does not work: the env cannot be looked at", "", known["renders"].mend
-        )
+def _command(command: str, needs: tuple[str, ...], known: dict[str, CheckResult]) -> CheckResult:
+    name = f"{_COMMAND}{command}"
+    failed = [need for need in needs if need in known and known[need].ok is False]
+    if failed:
+        return CheckResult(name, False, "does not work", f"first fix {'; '.join(failed)}", "then check again")
+    missing = [need for need in needs if need not in known]
+    if missing:
+        return CheckResult(name, None, "unknown", f"not checked: {', '.join(missing)}")
+    if "rendering" in needs and known["rendering"].ok is not True:
+        return CheckResult(name, None, "does not work: the env does not render", "", known["rendering"].fix)
     return CheckResult(name, True, "works")
 
 
-def _rows(known: dict[str, CheckResult]) -> list[CheckResult]:
-    lacking: dict[str, list[CheckResult]] = {}
+def _unavailable_sections(known: dict[str, CheckResult]) -> list[CheckResult]:
+    causes: dict[str, list[CheckResult]] = {}
     reasons: dict[str, list[str]] = {}
-    for row, name, why in _ROWS:
-        finding = known.get(name)
-        if finding is not None and finding.ok is not True:
-            lacking.setdefault(row, []).append(finding)
-            reasons.setdefault(row, []).append(why if finding.ok is None else f"{name!r} is to be mended")
+    for section, name, reason in _SECTIONS:
+        result = known.get(name)
+        if result is not None and result.ok is not True:
+            causes.setdefault(section, []).append(result)
+            reasons.setdefault(section, []).append(reason if result.ok is None else f"fix {name!r} first")
     return [
-        CheckResult(f"report: {row}", None, "will be lacking", "; ".join(reasons[row]), found[0].mend)
-        for row, found in lacking.items()
+        CheckResult(f"{_SECTION}{section}", None, "unavailable", "; ".join(reasons[section]), results[0].fix)
+        for section, results in causes.items()
     ]
+
+
+def describe(results: Sequence[CheckResult]) -> str:
+    """Return all results as text for a terminal: the checks, then what works with the env."""
+    checks = [r for r in results if not r.name.startswith((_COMMAND, _SECTION))]
+    sections = [r for r in results if r.name.startswith(_SECTION)]
+    lines = [line for result in checks for line in format_result(result)]
+    lines += ["", *_format_commands([r for r in results if r.name.startswith(_COMMAND)])]
+    if sections:
+        lines.append("report sections unavailable")
+        lines += [f"      {r.name.removeprefix(_SECTION)}: {r.reason}" for r in sections]
+    return "\n".join([*lines, "", format_count(checks)])
+
+
+def _format_commands(results: list[CheckResult]) -> list[str]:
+    works = [r.name.removeprefix(_COMMAND) for r in results if r.ok]
+    groups: dict[str, list[str]] = {}  # why -> commands
+    for result in results:
+        if not result.ok:
+            message = f"{result.message}: {result.reason}" if result.reason else result.message
+            groups.setdefault(message, []).append(result.name.removeprefix(_COMMAND))
+    lines = [f"      {', '.join(names)}: {message}" for message, names in groups.items()]
+    return [f"commands that work: {', '.join(works) or 'none'}", *lines]

@@ -1,7 +1,7 @@
-"""The process that tries the probes: a request in JSON on stdin, events in JSON on stdout, one a line.
+"""Worker process of the checks: reads one request from stdin and writes events to stdout, one JSON object a line.
 
-Events: {"probe": name}, {"call": name, "seconds": s}, {"finding": {...}}, {"hung": {...}}, {"alive": true},
-{"absent": true}, {"done": true}. What the env itself prints goes to stderr.
+Events: {"check": name}, {"call": name, "seconds": s}, {"result": {...}}, {"timeout": {...}}, {"heartbeat": true},
+{"not_importable": true}, {"done": true}. Output of the env goes to stderr.
 """
 
 from __future__ import annotations
@@ -19,97 +19,94 @@ import gymnasium
 
 from robossl.core import system_info
 from robossl.env_checker import spec_json
-from robossl.env_checker.call_monitor import CallMonitor, current_location
-from robossl.env_checker.check_order import PROBES
-from robossl.env_checker.env_under_test import EnvUnderTest
-from robossl.env_checker.runner import attempt, hung
+from robossl.env_checker.env_under_test import CallMonitor, EnvUnderTest, current_location
+from robossl.env_checker.runner import CHECKS, run_checks, timeout_result
 
-_LOOK = 0.1  # [s] between two looks at the clock
-_BEAT = 5  # looks between two signs of life
+_POLL = 0.1  # [s]
+_HEARTBEAT = 5  # polls between two heartbeats
 
 
-class Channel:
-    """Events to the parent process, from any thread."""
+class EventWriter:
+    """Writes events to the parent process, from any thread."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._lock = threading.Lock()
 
-    def say(self, **event: Any) -> None:
-        """One event."""
+    def write(self, **event: Any) -> None:
+        """Write one event."""
         with self._lock:
             self._file.write(json.dumps(event) + "\n")
             self._file.flush()
 
 
-def _private() -> Channel:
-    """The stdout of this process for events only; whatever prints, prints to stderr from now on."""
-    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+def _redirect_stdout() -> EventWriter:
+    """Return a writer to the stdout of this process; from now on everything that prints, prints to stderr."""
+    stdout = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return Channel(channel)
+    return EventWriter(stdout)
 
 
 def main() -> None:
-    """Carry out one request."""
-    channel = _private()
+    """Run the checks of one request."""
+    writer = _redirect_stdout()
     request = json.loads(sys.stdin.readline())
-    spec = _spec(request)
+    spec = _find_spec(request)
     if spec is None:
-        channel.say(absent=True)
+        writer.write(not_importable=True)
         return
-    watch = CallMonitor(request["seconds"], lambda name, seconds: channel.say(call=name, seconds=seconds))
-    reached = [request["probes"][0]]
+    monitor = CallMonitor(request["seconds"], lambda name, seconds: writer.write(call=name, seconds=seconds))
+    begun = [request["checks"][0]]
 
-    def begins(probe: str) -> None:
-        reached.append(probe)
-        channel.say(probe=probe)
+    def on_check(name: str) -> None:
+        begun.append(name)
+        writer.write(check=name)
 
-    threading.Thread(
-        target=_guard, args=(channel, watch, reached, threading.get_ident()), daemon=True
-    ).start()
-    probes = [probe for probe in PROBES if probe.name in request["probes"]]
-    case = EnvUnderTest(spec, spec_json.unpack(request["settings"]), watch)
-    warnings.simplefilter("ignore")  # one probe hears them and explains them
-    attempt(probes, case, set(request["failed"]), lambda f: channel.say(finding=f.to_json()), begins)
-    channel.say(done=True)
+    arguments = (writer, monitor, begun, threading.get_ident())
+    threading.Thread(target=_supervise, args=arguments, daemon=True).start()
+    checks = [check for check in CHECKS if check.name in request["checks"]]
+    target = EnvUnderTest(spec, spec_json.unpack(request["settings"]), monitor)
+    warnings.simplefilter("ignore")  # `check_gymnasium` reports them
+    run_checks(checks, target, set(request["failed"]), lambda r: writer.write(result=r.to_json()), on_check)
+    writer.write(done=True)
     sys.stderr.flush()
-    os._exit(0)  # what an env leaves behind (threads, windows, drivers) must not hold the process
+    os._exit(0)  # threads, windows and drivers that an env leaves behind must not keep the process alive
 
 
-def _spec(request: dict[str, Any]) -> gymnasium.envs.registration.EnvSpec | None:
-    """The env's spec as it was sent, else as it is known after importing robossl; None where it is not."""
+def _find_spec(request: dict[str, Any]) -> gymnasium.envs.registration.EnvSpec | None:
+    """Return the spec of the request, or the one that `import robossl` registers; None if there is neither."""
     backend = system_info.render_backend()
     if system_info.headless() and backend != "none":
         os.environ.setdefault("MUJOCO_GL", backend)
-    importlib.import_module("robossl")  # registers ours, and those of plug-ins
+    importlib.import_module("robossl")  # registers the envs
     if request["spec"] is not None:
         spec = spec_json.to_spec(request["spec"])
-        if request["imported"] and not _findable(str(spec.entry_point).partition(":")[0]):
-            return None  # a module that only the parent process has
+        if request["imported"] and not _can_import(str(spec.entry_point).partition(":")[0]):
+            return None  # only the parent process has this module
         gymnasium.registry[spec.id] = spec
     return gymnasium.registry.get(request["id"])
 
 
-def _findable(module: str) -> bool:
+def _can_import(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
 
 
-def _guard(channel: Channel, watch: CallMonitor, reached: list[str], thread: int) -> None:
-    """Say which call hangs and where it stands, and end the process; until then, that it is alive."""
-    waits = threading.Event()
-    looks = 0
+def _supervise(writer: EventWriter, monitor: CallMonitor, begun: list[str], thread: int) -> None:
+    """Write heartbeats; report a call that exceeds its time limit, and end the process."""
+    timer = threading.Event()
+    polls = 0
     while True:
-        waits.wait(_LOOK)
-        looks += 1
-        late = watch.overdue()
-        if late is not None:
-            channel.say(hung=hung(reached[-1], late, current_location(thread)).to_json())
+        timer.wait(_POLL)
+        polls += 1
+        call = monitor.overdue()
+        if call is not None:
+            writer.write(timeout=timeout_result(begun[-1], call, current_location(thread)).to_json())
             os._exit(0)
-        if looks % _BEAT == 0:
-            channel.say(alive=True)
+        if polls % _HEARTBEAT == 0:
+            writer.write(heartbeat=True)
 
 
 if __name__ == "__main__":

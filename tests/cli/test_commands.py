@@ -91,7 +91,7 @@ def test_envs_lists_and_filters(tmp_path):
 
 
 def test_check_says_that_ours_needs_no_mend(tmp_path):
-    assert right(tmp_path, "check", "robossl/Reacher-v0").stdout.strip().endswith("nothing to mend")
+    assert right(tmp_path, "check", "robossl/Reacher-v0").stdout.strip().endswith("no problems found")
 
 
 def test_check_wants_a_file_that_is_there(tmp_path):
@@ -289,7 +289,7 @@ MY_ENV = """
 def test_an_env_in_a_file_beside_is_used_by_its_name(tmp_path, run_cli):
     """`my_env:MyEnv-v0`, in the folder of my_env.py; what was made of it remembers the package."""
     (tmp_path / "my_env.py").write_text(textwrap.dedent(MY_ENV))
-    assert "nothing to mend" in run_cli("check", "my_env:MyEnv-v0").stdout
+    assert "no problems found" in run_cli("check", "my_env:MyEnv-v0").stdout
     done = run_cli("learn", "my_env:MyEnv-v0", *flags(steps=1000, agent__rounds=1), "--quiet", "--out", "run")
     assert done.returncode == 0, done.stderr
     words = ("--stream", "run/stream", "--no-videos", "--quiet", "--out", "found")
@@ -306,7 +306,7 @@ def test_an_env_in_a_file_beside_is_used_by_its_name(tmp_path, run_cli):
 
 
 def test_learn_takes_the_recipe_for_pictures_and_the_users_word_before_it(tmp_path, monkeypatch):
-    thirdparty_envs.register_strangers()
+    thirdparty_envs.register_thirdparty_envs()
     asked = []
 
     def learn(settings, **rest):
@@ -314,6 +314,6 @@ def test_learn_takes_the_recipe_for_pictures_and_the_users_word_before_it(tmp_pa
         raise UsageError("enough")
 
     monkeypatch.setattr("robossl.training.phases.learn", learn)
-    for words in (("thirdparty/Picture-v0", "--world_model.batch_size", "16"), ("thirdparty/Good-v0",)):
+    for words in (("thirdparty/ImageObservation-v0", "--world_model.batch_size", "16"), ("thirdparty/Good-v0",)):
         assert "enough" in wrong(tmp_path, "learn", *words)
     assert asked == [dataclasses.replace(PIXEL_CONFIG, batch_size=16), WorldModelConfig()]

@@ -16,7 +16,7 @@ import pytest
 
 from robossl.cli import doctor
 from robossl.core import system_info
-from robossl.env_checker.subprocess_trial import attempt, last_error, signal_name
+from robossl.env_checker.subprocess_trial import run_trial, last_error, signal_name
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_trial_survives_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, answer: Any, reason: str
 ) -> None:
     seconds = 1 if "sleep" in code else 60
-    outcome = attempt(_module(tmp_path, monkeypatch, code), [], seconds, os.environ)
+    outcome = run_trial(_module(tmp_path, monkeypatch, code), [], seconds, os.environ)
     assert outcome.answer == answer
     assert reason in outcome.reason
 

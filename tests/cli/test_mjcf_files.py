@@ -68,7 +68,7 @@ def test_an_agent_of_a_file_is_trained_and_played(file: Path, tmp_path: Path) ->
 
 def test_check_takes_a_file(file: Path, tmp_path: Path) -> None:
     assert (
-        "robossl can: collect, pretrain, train, learn" in right(tmp_path, "check", "robots/my_arm.xml").stdout
+        "commands that work: collect, pretrain, train, learn" in right(tmp_path, "check", "robots/my_arm.xml").stdout
     )
 
 

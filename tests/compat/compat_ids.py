@@ -1,4 +1,4 @@
-"""What the outside judges share: the ids they judge."""
+"""Ids of the envs that the compatibility tests check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TorchRL's own check of specs, on every id, as a single env and as a native batch."""
+"""TorchRL's check of specs passes for every id, as a single env and as a native vector env."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gymnasium as gym
 import pytest
 from compat_ids import IDS, PLAIN
 
-torchrl_envs = pytest.importorskip("torchrl.envs", reason="make judges installs TorchRL")
+torchrl_envs = pytest.importorskip("torchrl.envs", reason="make test-compat installs TorchRL")
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -14,7 +14,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("env_id", IDS)
-def test_a_single_env_keeps_its_specs(env_id) -> None:
+def test_specs_of_a_single_env(env_id) -> None:
     env = torchrl_envs.GymWrapper(gym.make(env_id))
     torchrl_envs.check_env_specs(env, seed=0)
     rollout = env.rollout(12)
@@ -24,12 +24,12 @@ def test_a_single_env_keeps_its_specs(env_id) -> None:
 @pytest.mark.parametrize(
     ("env_id", "mode"), [(i, "Disabled") for i in IDS] + [(i, "SameStep") for i in PLAIN]
 )
-def test_a_native_batch_keeps_its_specs(env_id, mode) -> None:
-    """Of the goal ids not in SAME_STEP: TorchRL cannot read the final observation of a Dict, of nobody's envs."""
+def test_specs_of_a_native_vector_env(env_id, mode) -> None:
+    """Goal envs only with autoreset disabled: TorchRL cannot read the final observation of a Dict in SAME_STEP mode."""
     envs = gym.make_vec(env_id, num_envs=3, nthread=1, max_episode_steps=5, autoreset_mode=mode)
     env = torchrl_envs.GymWrapper(envs)
     assert env.batch_size == (3,)
     torchrl_envs.check_env_specs(env, seed=0)
     rollout = env.rollout(12, break_when_any_done=False)
     assert rollout.batch_size == (3, 12)
-    assert rollout["next", "done"].sum() == 6, "two episodes of five steps in each lane"
+    assert rollout["next", "done"].sum() == 6, "two episodes of five steps in each sub-environment"

@@ -1,4 +1,4 @@
-"""Bodies with a fault each, as native batches; `register_bodies()` gives them the ids bodies/Silent-v0, ..."""
+"""Native envs with one fault each; `register_faulty_robots` registers them as faulty/<Class>-v0."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ import robossl.envs
 from robossl.envs.cartpole import CartPoleBalance
 
 
-class _Silent(CartPoleBalance.robot):
-    """A number that cannot be worked out once the pole leans."""
+class _NanRobot(CartPoleBalance.robot):
+    """Observes NaN when the pole tilts."""
 
     def observation(self):
-        seen = np.array(super().observation())
+        observation = np.array(super().observation())
         with np.errstate(invalid="ignore"):
-            seen[:, 0] += 0 * np.sqrt(0.01 - np.abs(self.qpos[:, 1]))
-        return seen
+            observation[:, 0] += 0 * np.sqrt(0.01 - np.abs(self.qpos[:, 1]))
+        return observation
 
 
-class _Crowd(CartPoleBalance.robot):
-    """Every lane sees itself beside the others."""
-
-    def observation(self):
-        seen = super().observation()
-        return seen - seen.mean(axis=0)
-
-
-class _Tail(CartPoleBalance.robot):
-    """Every lane sees itself beside the last."""
+class _MeanRobot(CartPoleBalance.robot):
+    """Observes the difference to the mean over all sub-environments."""
 
     def observation(self):
-        seen = super().observation()
-        return seen - 0.5 * seen[-1]
+        observation = super().observation()
+        return observation - observation.mean(axis=0)
 
 
-class Tail(CartPoleBalance):
-    robot = _Tail
+class _LastRobot(CartPoleBalance.robot):
+    """Observes the difference to the last sub-environment."""
+
+    def observation(self):
+        observation = super().observation()
+        return observation - 0.5 * observation[-1]
 
 
-class Together(CartPoleBalance):
-    """It ends where others are there."""
+class DiffersFromLast(CartPoleBalance):
+    robot = _LastRobot
+
+
+class TerminatesInBatch(CartPoleBalance):
+    """Terminates if there is more than one sub-environment."""
 
     def terminated(self, robot):
         return np.full(len(robot.qpos), len(robot.qpos) > 1)
 
 
-class Silent(CartPoleBalance):
-    robot = _Silent
+class NanObservation(CartPoleBalance):
+    robot = _NanRobot
 
 
-class Crowd(CartPoleBalance):
-    robot = _Crowd
+class DiffersFromMean(CartPoleBalance):
+    robot = _MeanRobot
 
 
-def register_bodies() -> None:
-    tasks = {task.__name__: task for task in (Silent, Crowd, Tail, Together)}
-    robossl.envs.register_tasks(tasks, namespace="bodies")
+def register_faulty_robots() -> None:
+    tasks = {t.__name__: t for t in (NanObservation, DiffersFromMean, DiffersFromLast, TerminatesInBatch)}
+    robossl.envs.register_tasks(tasks, namespace="faulty")

@@ -1,369 +1,203 @@
-"""Every stranger's env gets its finding, and a good one gets none that is bad."""
+"""Every fault of a third-party env fails its own check, and an env without faults fails none."""
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from pathlib import Path
-from typing import Any
-
+import faulty_envs
 import gymnasium as gym
 import numpy as np
 import pytest
 import thirdparty_envs
 
-from robossl import registry
-from robossl.core.errors import OperationError, UsageError
-from robossl.env_checker import check as checking
-from robossl.env_checker import spec_json
-from robossl.env_checker.call_monitor import CallMonitor
-from robossl.env_checker.check_order import PROBES
 from robossl.env_checker.check_result import CheckResult
 from robossl.env_checker.determinism import compare
-from robossl.env_checker.env_under_test import EnvUnderTest
-from robossl.env_checker.random_rollout import random_rollout
-from robossl.env_checker.runner import here
-from robossl.env_checker.summary import VERBS, verdict
+from robossl.env_checker.env_under_test import CallMonitor, EnvUnderTest
+from robossl.env_checker.random_rollout import Rollout, random_rollout
+from robossl.env_checker.runner import CHECKS, run_in_thread
+from robossl.env_checker.summary import COMMANDS, summarize
 
-_GOOD = ("Good", "Dictionary", "Unsuccessful", "Talkative", "Buttons", "Goal", "Picture", "EndsByItself")
-_WRONG = (  # stranger, the finding that is bad, what it says, what its mend says
-    ("Nan", "observation finite", "step 7 of episode 0: observation[1] is nan", "isfinite"),
-    ("Leaves", "observation inside its space", "step 5 of episode 0: observation[1] is 3", "np.clip"),
-    ("Grows", "observation shape", "step 3 of episode 0: observation has shape (3,)", "zeros"),
-    ("Double", "observation form", "float64 array; the space says float32", "np.float32"),
-    ("Mutates", "observations are left alone", "the reset of episode 0", ".copy()"),
-    ("WritesActions", "actions are left alone", "step 1 of episode 0", "copy"),
-    ("Raises", "lives", "ValueError: the arm is not where it should be at", "terminated = True"),
-    ("RaisesInReset", "reset", "reset(seed=0) raised KeyError: 'nowhere'", "that line"),
-    ("Unmakeable", "made", "FileNotFoundError: no model robot.xml", "that line"),
-    ("IgnoresSeed", "same seed, same life", "the reset of episode 0: observation[0] is", "self.np_random"),
-    ("Remembers", "same seed, same life", "one env, reset twice", "in reset"),
-    ("OldStep", "step", "gives 4 values", "bool(truncated)"),
-    ("OldReset", "reset", "takes no seed and no options", "def reset(self, *, seed=None, options=None)"),
-    ("Endless", "time limit", "no max_episode_steps is registered", "max_episode_steps=500"),
-    ("Unbounded", "actions bounded", "inf", "spaces.Box"),
-    ("ManyButtons", "actions", "MultiDiscrete", "spaces.Discrete(6)"),
-    ("Still", "actions", "holds no numbers", "spaces.Box(-1.0, 1.0, (2,), np.float32)"),
-    ("Uninformed", "step", "gives an info of type NoneType, not a dict", "truncated, {}"),
+_GOOD = (
+    "Good", "NestedObservation", "NoSuccess", "ManyInfos", "DiscreteActions", "GoalEnv", "ImageObservation",
+    "NoTimeLimit",
+)  # fmt: skip
+_FAULTS = (  # env, the check that fails, part of its message, part of its fix
+    ("NanObservation", "observation finite", "step 7 of episode 0: observation[1] is nan", "isfinite"),
+    ("OutOfBounds", "observation bounds", "step 5 of episode 0: observation[1] is 3", "np.clip"),
+    ("GrowingObservation", "observation shape", "step 3 of episode 0: observation has shape (3,)", "zeros"),
+    ("Float64Observation", "observation structure", "float64 array, expected float32", "np.float32"),
+    ("MutatesObservations", "observations not mutated", "the reset of episode 0", ".copy()"),
+    ("MutatesActions", "actions not mutated", "step 1 of episode 0", "copy"),
+    ("Raises", "random rollout", "ValueError: joint 3 out of range at", "terminated = True"),
+    ("RaisesInReset", "reset", "reset(seed=0) raised KeyError: 'missing'", "that line"),
+    ("RaisesInConstructor", "construction", "FileNotFoundError: no model robot.xml", "that line"),
+    (
+        "GlobalRandom",
+        "deterministic given seed",
+        "the reset of episode 0: observation[0] is",
+        "self.np_random",
+    ),
+    ("KeepsStateOverReset", "deterministic given seed", "one env reset twice", "in reset"),
+    ("OldStep", "step", "returns 4 values", "bool(truncated)"),
+    ("OldReset", "reset", "no parameter seed and no options", "def reset(self, *, seed=None, options=None)"),
+    ("NeverEnds", "time limit", "no max_episode_steps is registered", "max_episode_steps=500"),
+    ("UnboundedActions", "action bounds", "inf", "spaces.Box"),
+    ("MultiDiscreteActions", "action space", "MultiDiscrete", "spaces.Discrete(6)"),
+    ("NoActions", "action space", "has no dimensions", "spaces.Box(-1.0, 1.0, (2,), np.float32)"),
+    ("NoInfoDict", "step", "returns an info of type NoneType, expected a dict", "truncated, {}"),
     ("ChannelsFirst", "images", "channels come first", "transpose(1, 2, 0)"),
-    ("WrongGoal", "compute_reward", "step 1 of episode 0: the reward was 0.25", "self.compute_reward"),
-    ("OddValues", "reward", "of type ndarray, shape (1,)", "float(reward)"),
-    ("OddValues", "endings", "terminated is of type int: 0", "bool(terminated)"),
-    ("OddValues", "is_success", "is_success is 'yes'", "bool("),
+    (
+        "WrongComputeReward",
+        "compute_reward",
+        "step 1 of episode 0: the reward was 0.25",
+        "self.compute_reward",
+    ),
+    ("WrongTypes", "reward", "of type ndarray, shape (1,)", "float(reward)"),
+    ("WrongTypes", "termination flags", "terminated is of type int: 0", "bool(terminated)"),
+    ("WrongTypes", "is_success", "is_success is 'yes'", "bool("),
     ("InfiniteReward", "reward", "step 9 of episode 0: the reward is inf", "terminated = True"),
+    ("RaisesInRender", "rendering", "ValueError: no canvas", "robossl doctor"),
 )
-_TOLD = (  # stranger, a finding worth knowing, what it says
-    ("Unsuccessful", "is_success", "no info has is_success"),
-    ("Unsuccessful", "renders", "is []"),
-    ("Talkative", "info keys", "'bump' came in"),
-    ("AlwaysTheSame", "other seed, other life", "the very same life"),
-    ("Rewardless", "reward", "0 at all"),
-    ("EndsByItself", "time limit", "episodes end by themselves"),
+_INFORMATION = (  # env, the result without a failure, part of its message
+    ("NoSuccess", "is_success", "no info has is_success"),
+    ("NoSuccess", "rendering", "is []"),
+    ("ManyInfos", "info keys", "'bump' is in"),
+    ("SameInitialState", "different seeds differ", "the same rollout"),
+    ("ZeroReward", "reward", "0 at all"),
+    ("NoTimeLimit", "time limit", "episodes terminated"),
+    ("RenderingNotInstalled", "rendering", "is not installed"),
 )
 _CACHE: dict[str, dict[str, CheckResult]] = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _registered() -> None:
-    thirdparty_envs.register_strangers()
+    thirdparty_envs.register_thirdparty_envs()
 
 
-def findings_here(name: str) -> dict[str, CheckResult]:
-    """The findings on a stranger, tried in this process, by name."""
+def results_of(name: str) -> dict[str, CheckResult]:
+    """Results of an env by name, checked in this process."""
     if name not in _CACHE:
-        found: list[CheckResult] = []
-        here(gym.spec(f"thirdparty/{name}-v0"), {}, 20.0, found.append)
-        _CACHE[name] = {finding.name: finding for finding in [*found, *verdict(found)]}
+        results: list[CheckResult] = []
+        run_in_thread(gym.spec(f"thirdparty/{name}-v0"), {}, 20.0, results.append)
+        _CACHE[name] = {result.name: result for result in [*results, *summarize(results)]}
     return _CACHE[name]
 
 
-def _bad(found: dict[str, CheckResult]) -> list[CheckResult]:
-    return [finding for finding in found.values() if finding.ok is False]
+def failures(results: dict[str, CheckResult]) -> list[CheckResult]:
+    return [result for result in results.values() if result.ok is False]
 
 
 @pytest.mark.parametrize("name", _GOOD)
-def test_a_good_env_has_nothing_to_mend(name: str) -> None:
-    found = findings_here(name)
-    assert _bad(found) == []
-    assert {probe.name for probe in PROBES} - {"batches"} <= set(found)
-    assert all(found[f"robossl {verb}"].ok for verb in VERBS if verb not in ("play", "imagine"))
+def test_an_env_without_faults_has_no_problems(name: str) -> None:
+    results = results_of(name)
+    assert failures(results) == []
+    assert {check.name for check in CHECKS} - {"gymnasium vector env"} <= set(results)
+    assert all(results[f"command: {name}"].ok for name in COMMANDS if name not in ("play", "imagine"))
 
 
-@pytest.mark.parametrize(("name", "finding", "says", "mend"), _WRONG)
-def test_what_is_wrong_is_found(name: str, finding: str, says: str, mend: str) -> None:
-    found = findings_here(name)[finding]
-    assert found.ok is False
-    assert says in found.found
-    assert mend in found.mend
-    assert found.reason
+@pytest.mark.parametrize(("name", "check", "message", "fix"), _FAULTS)
+def test_a_fault_fails_its_check_with_message_reason_and_fix(
+    name: str, check: str, message: str, fix: str
+) -> None:
+    result = results_of(name)[check]
+    assert result.ok is False
+    assert message in result.message
+    assert fix in result.fix
+    assert result.reason
 
 
-@pytest.mark.parametrize(("name", "finding", "says"), _TOLD)
-def test_what_is_worth_knowing_is_told(name: str, finding: str, says: str) -> None:
-    found = findings_here(name)[finding]
-    assert found.ok is None
-    assert says in found.found
-
-
-@pytest.mark.parametrize("name", [name for name, *_ in _WRONG if name not in ("OddValues", "Grows")])
-def test_one_fault_is_not_seen_as_many(name: str) -> None:
-    """Only Gymnasium's own check may say the same again."""
-    bad = [f for f in _bad(findings_here(name)) if not f.name.startswith(("robossl ", "gymnasium "))]
-    assert len(bad) == 1
+@pytest.mark.parametrize(("name", "check", "message"), _INFORMATION)
+def test_what_is_no_fault_is_reported_as_information(name: str, check: str, message: str) -> None:
+    result = results_of(name)[check]
+    assert result.ok is None
+    assert message in result.message
 
 
 @pytest.mark.parametrize(
-    ("name", "mended"),
-    [("Raises", "raise ValueError("), ("RaisesInReset", '["nowhere"]'), ("Unmakeable", "FileNotFoundError(")],
+    "name", [name for name, *_ in _FAULTS if name not in ("WrongTypes", "GrowingObservation")]
 )
-def test_the_line_that_raised_is_named(name: str, mended: str) -> None:
-    finding = next(f for f in _bad(findings_here(name)) if "thirdparty_envs.py:" in f.found)
-    number = int(finding.found.partition("thirdparty_envs.py:")[2].split()[0])
-    with open(thirdparty_envs.__file__, encoding="utf-8") as file:
-        assert mended in file.readlines()[number - 1]
-
-
-def test_a_failing_probe_does_not_stop_the_others() -> None:
-    found = findings_here("Nan")
-    assert found["gymnasium check_env"].ok
-    assert found["batch, disabled"].ok
-    assert not found["robossl learn"].ok
-
-
-def test_what_needs_more_than_there_is_is_not_tried() -> None:
-    found = findings_here("RaisesInReset")
-    assert found["lives"].ok is None
-    assert found["lives"].found == "not tried: 'reset' comes first"
-
-
-def test_the_parts_of_the_report_that_will_be_lacking() -> None:
-    rows = {
-        n.removeprefix("report: "): f.reason
-        for n, f in findings_here("Unsuccessful").items()
-        if "report" in n
-    }
-    assert set(rows) == {"goals", "success", "probes", "videos"}
-    assert "no goals" in rows["goals"]
-    assert "report: goals" in findings_here("Goal")  # it has goals, and no state to start from
-    assert "report: success" not in findings_here("Good")
-    assert findings_here("Unsuccessful")["robossl play"].ok is None
-
-
-# --- in processes of their own
-
-
-def test_a_good_env_from_the_door(capfd: pytest.CaptureFixture[str]) -> None:
-    told: list[CheckResult] = []
-    found = checking.check("thirdparty/Good-v0", seconds_limit=20, say=told.append)
-    assert told == found
-    assert not checking.failed(found)
-    assert "process" not in {finding.name for finding in found}
-    assert json.loads(json.dumps(checking.to_json(found))) == checking.to_json(found)
-    text = checking.describe(found)
-    assert "robossl can: collect, pretrain, train, learn, evaluate, play, dream" in text
-    assert text.endswith("nothing to mend")
-    assert capfd.readouterr().out == ""
-
-
-def test_a_hang_is_ended_and_its_line_named() -> None:
-    began = time.monotonic()
-    found = checking.check("thirdparty/HangsInReset-v0", seconds_limit=1)
-    assert time.monotonic() - began < 45
-    reset = next(finding for finding in found if finding.name == "reset")
-    assert reset.ok is False
-    assert "reset(seed=0) had not come back after 2 s; it stood at" in reset.found
-    assert "time.sleep" in reset.found
-    assert checking.failed(found)
-    assert next(f for f in found if f.name == "observations").ok
-
-
-def test_a_crash_ends_its_process_and_no_other() -> None:
-    found = {f.name: f for f in checking.check("thirdparty/Crashes-v0", seconds_limit=20)}
-    assert found["lives"].ok is False
-    assert "SIGSEGV" in found["lives"].found
-    assert "thirdparty_envs.py:" in found["lives"].found
-    assert found["renders"].ok, "the next process went on"
-    assert "1 to mend" in checking.describe(list(found.values()))
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no sleep in its C library")
-def test_a_library_that_lets_no_thread_run_is_ended() -> None:
-    found = {f.name: f for f in checking.check("thirdparty/HoldsTheInterpreter-v0", seconds_limit=1)}
-    assert "step(action): no sign of life for" in found["lives"].found
-    assert found["renders"].ok
-
-
-def test_a_hang_in_this_process_is_left_behind() -> None:
-    gym.register(
-        "thirdparty/Local-v0", entry_point=lambda: thirdparty_envs.HangsInStep(), max_episode_steps=40
-    )
-    try:
-        found = {f.name: f for f in checking.check("thirdparty/Local-v0", seconds_limit=1)}
-    finally:
-        del gym.registry["thirdparty/Local-v0"]
-    assert "no other process can import" in found["process"].found
-    assert "step(action) had not come back after 1 s" in found["lives"].found
-    assert found["gymnasium check_env"].ok
-
-
-def test_what_the_env_was_given_reaches_it() -> None:
-    found = checking.check("thirdparty/Good-v0", seconds_limit=20, colour="red")
-    assert "unexpected keyword argument 'colour'" in next(f for f in found if f.ok is False).found
-
-
-# --- robots from their files
+def test_one_fault_fails_one_check(name: str) -> None:
+    """Only Gymnasium's own check may fail too."""
+    failed = [r for r in failures(results_of(name)) if not r.name.startswith(("command: ", "gymnasium "))]
+    assert len(failed) == 1
 
 
 @pytest.mark.parametrize(
-    ("inside", "says"),
+    ("name", "line"),
     [
-        ("<body>\n<joint/>\n<geom size='.1' tpye='box'/>\n</body>", "unrecognized attribute: 'tpye'"),
-        ("<body>\n<joint/>\n<geom size='.1' tpye='box'/>\n</body>", "Element 'geom', line 5"),
-        ("<body><joint/><geom size='.1'/></body>", "has no actuators"),
-        (None, "no MJCF file"),
+        ("Raises", "raise ValueError("),
+        ("RaisesInReset", '["missing"]'),
+        ("RaisesInConstructor", "FileNotFoundError("),
     ],
 )
-def test_a_file_that_is_no_robot_is_answered(inside: str | None, says: str, tmp_path: Path) -> None:
-    file = tmp_path / "robot.xml"
-    if inside is not None:
-        file.write_text(f"<mujoco>\n<worldbody>\n{inside}\n</worldbody>\n</mujoco>\n")
-    found: list[CheckResult] = []
-    here(gym.spec("robossl/Mjcf-v0"), {"model": str(file)}, 20.0, found.append)
-    made = next(finding for finding in found if finding.name == "made")
-    assert made.ok is False
-    assert says in made.found
-    assert "robot.xml" in made.found
-    assert "mjcf.py" not in made.found, "our own line helps nobody"
+def test_the_line_that_raises_is_named(name: str, line: str) -> None:
+    result = next(r for r in failures(results_of(name)) if "faulty_envs.py:" in r.message)
+    number = int(result.message.partition("faulty_envs.py:")[2].split()[0])
+    with open(faulty_envs.__file__, encoding="utf-8") as file:
+        assert line in file.readlines()[number - 1]
 
 
-# --- at the door
+def test_the_line_that_calls_compiled_code_is_named() -> None:
+    assert results_of("RaisesInNumpy")["random rollout"].message.count("faulty_envs.py:") == 1
 
 
-def test_an_unknown_id_is_answered_with_the_near_ones() -> None:
-    with pytest.raises(UsageError, match="did you mean 'thirdparty/Good-v0'"):
-        checking.check("thirdparty/Goof-v0")
+def test_a_failed_check_does_not_stop_the_others() -> None:
+    results = results_of("NanObservation")
+    assert results["gymnasium check_env"].ok
+    assert results["vector env, disabled"].ok
+    assert not results["command: learn"].ok
 
 
-def test_a_limit_that_makes_no_sense() -> None:
-    with pytest.raises(UsageError, match="expected more than 0"):
-        checking.check("thirdparty/Good-v0", seconds_limit=0)
+def test_a_check_is_skipped_if_what_it_needs_failed() -> None:
+    result = results_of("RaisesInReset")["random rollout"]
+    assert result.ok is None
+    assert result.message == "skipped: 'reset' failed"
 
 
-def test_settings_travel_unchanged() -> None:
-    settings: dict[str, Any] = {
-        "pixels": (64, 64),
-        "names": ["a"],
-        "deep": {"x": (1, [2.5, None])},
-        "dict": 1,
+def test_unavailable_report_sections_are_listed_with_their_reason() -> None:
+    sections = {
+        name.removeprefix("report: "): result.reason
+        for name, result in results_of("NoSuccess").items()
+        if name.startswith("report: ")
     }
-    assert spec_json.unpack(json.loads(json.dumps(spec_json.pack(settings)))) == settings
-    with pytest.raises(spec_json.NotPortable, match="ndarray"):
-        spec_json.pack({"model": np.zeros(2)})
+    assert set(sections) == {"goals", "success", "probes", "videos"}
+    assert "no goals" in sections["goals"]
+    assert "report: goals" in results_of("GoalEnv")  # it has goals, but no physics state to start from
+    assert "report: success" not in results_of("Good")
+    assert results_of("NoSuccess")["command: play"].ok is None
 
 
-def test_specs_travel_unchanged() -> None:
-    spec = gym.spec("thirdparty/Good-v0")
-    assert spec_json.to_spec(json.loads(json.dumps(spec_json.from_spec(spec)))) == spec
+# --- rollouts
 
 
-# --- the instruments themselves
+def rollout(name: str, seed: int) -> Rollout:
+    target = EnvUnderTest(gym.spec(f"thirdparty/{name}-v0"), {}, CallMonitor(20.0))
+    return random_rollout(target, target.make(), 60, seed)
 
 
-def _life(name: str, seed: int) -> Any:
-    case = EnvUnderTest(gym.spec(f"thirdparty/{name}-v0"), {}, CallMonitor(20.0))
-    return random_rollout(case, case.make(), 60, seed)
-
-
-def test_lives_are_compared_to_the_bit() -> None:
-    assert compare(_life("Dictionary", 1), _life("Dictionary", 1)) is None
-    difference = compare(_life("Dictionary", 1), _life("Dictionary", 2))
+def test_rollouts_of_one_seed_are_equal_and_of_two_seeds_differ() -> None:
+    assert compare(rollout("NestedObservation", 1), rollout("NestedObservation", 1)) is None
+    difference = compare(rollout("NestedObservation", 1), rollout("NestedObservation", 2))
     assert difference is not None
-    assert difference[0] == 0
-    assert difference[1].startswith("the reset of episode 0: observation['motion'][0][0] is ")
+    assert difference.index == 0
+    assert difference.message.startswith("the reset of episode 0: observation['motion'][0][0] is ")
 
 
-def test_rounding_is_told_from_difference() -> None:
-    one, other = _life("Good", 1), _life("Good", 1)
-    other.moments[3].observation[0] += np.float32(1e-6)
+def test_a_rounding_error_is_recognized() -> None:
+    one, other = rollout("Good", 1), rollout("Good", 1)
+    other.records[3].observation[0] += np.float32(1e-6)
     difference = compare(one, other)
     assert difference is not None
-    assert (difference[0], difference[2]) == (3, True)
+    assert (difference.index, difference.rounding) == (3, True)
 
 
-def test_a_life_goes_through_several_episodes_and_the_corners_of_the_actions() -> None:
-    life = _life("Good", 0)
-    assert [m.episode for m in life.moments if m.step == 0] == [0, 1]
-    assert life.endings()[0].step == thirdparty_envs.STEPS
-    assert len(life.steps) == 60
+def test_a_rollout_covers_several_episodes() -> None:
+    records = rollout("Good", 0)
+    assert [r.episode for r in records.records if r.step == 0] == [0, 1]
+    assert records.endings()[0].step == thirdparty_envs.MAX_EPISODE_STEPS
+    assert len(records.steps) == 60
 
 
-def test_strangers_can_be_registered_again() -> None:
-    assert thirdparty_envs.register_strangers() == thirdparty_envs.register_strangers()
-    assert "thirdparty/Good-v0" in thirdparty_envs.register_strangers()
-
-
-@pytest.mark.parametrize(
-    ("inside", "says"),
-    [
-        ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero at .*.py:1 (1 / 0)"),
-        ("def (", "cannot be imported: SyntaxError: "),
-        ("raise SystemExit(0)", "cannot be imported: SystemExit: 0"),
-        ("import os; os.abort()", "ended its process by SIGABRT"),
-        ("import not_there_at_all", "no package 'not_there_at_all', which unsound_.* imports, to import for"),
-    ],
-)
-def test_a_package_that_cannot_be_imported_is_answered(
-    inside: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = f"unsound_{sum(map(ord, inside))}"
-    (tmp_path / f"{name}.py").write_text(inside + "\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(UsageError) as refusal:
-        checking.check(f"{name}:My-v0")
-    before, _, after = says.partition(".*")
-    assert before in str(refusal.value)
-    assert after in str(refusal.value)
-    assert "\n" not in str(refusal.value)
-
-
-def test_a_package_that_hangs_when_it_is_imported_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "sleeper.py").write_text("import time\ntime.sleep(600)\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(
-        UsageError, match="importing package 'sleeper' for env sleeper:My-v0 had not come back"
-    ):
-        checking.check("sleeper:My-v0", seconds_limit=0.5)
-
-
-def outlived(env_id: str) -> str:
-    """What a batch says when it breaks."""
-    with pytest.raises(OperationError) as fault:
-        _outlive(registry.make_envs(env_id, 2, vectorization="sync"))
-    return str(fault.value)
-
-
-def _outlive(envs: gym.vector.VectorEnv) -> None:
-    envs.reset(seed=0)
-    for _ in range(50):
-        envs.step(envs.action_space.sample())
-
-
-def test_what_an_env_raises_is_told_with_its_own_line_and_the_name_it_was_asked_by() -> None:
-    words = outlived("thirdparty_envs:thirdparty/Raises-v0")
-    assert " (thirdparty_envs.py:" in words
-    assert words.endswith("; see robossl check thirdparty_envs:thirdparty/Raises-v0")
-
-
-def test_a_fault_of_shape_is_told_without_a_line_of_a_library() -> None:
-    words = outlived("thirdparty/Grows-v0")
-    assert ".py:" not in words
-    assert words.endswith("; see robossl check thirdparty/Grows-v0")
-
-
-def test_a_fault_in_compiled_code_is_told_with_the_line_of_the_env_that_called_it() -> None:
-    words = outlived("thirdparty/DrawsNothing-v0")
-    assert " (thirdparty_envs.py:" in words
-    assert findings_here("DrawsNothing")["lives"].found.count("thirdparty_envs.py:") == 1
+def test_registering_envs_twice_changes_nothing() -> None:
+    ids = thirdparty_envs.register_thirdparty_envs()
+    assert ids == thirdparty_envs.register_thirdparty_envs()
+    assert {"thirdparty/Good-v0", "thirdparty/Raises-v0"} <= set(ids)

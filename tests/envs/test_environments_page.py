@@ -110,5 +110,5 @@ def test_check_finds_nothing_to_mend(tmp_path) -> None:
     joined(written(tmp_path), "seesaw", "seesaw = seesaw:register")
     said = robossl_says(tmp_path, "check", ENV)
     assert said.returncode == 0, said.stdout
-    assert "nothing to mend" in said.stdout
-    assert "robossl can: collect, pretrain, train, learn, evaluate, play, dream" in said.stdout
+    assert "no problems found" in said.stdout
+    assert "commands that work: collect, pretrain, train, learn, evaluate, play, imagine" in said.stdout

@@ -131,7 +131,7 @@ def _live(folder: Path, config: LearnConfig | None, moment: Moment | None, every
 
     from robossl.training import experiment, phases, world_model_phase
 
-    thirdparty_envs.register_strangers()
+    thirdparty_envs.register_thirdparty_envs()
     experiment._EVERY, world_model_phase._SLICE = (
         every,
         7,

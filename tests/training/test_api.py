@@ -180,7 +180,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(wrong, words, house, tmp_path)
 
 
 def test_a_strangers_env_has_what_a_vector_env_has(tmp_path):
-    thirdparty_envs.register_strangers()
+    thirdparty_envs.register_thirdparty_envs()
     envs = robossl.make("thirdparty/Good-v0", num_envs=3)
     stream = robossl.collect(envs, "random", steps=240, out=tmp_path / "s")
     assert stream.lanes == 3
@@ -189,8 +189,8 @@ def test_a_strangers_env_has_what_a_vector_env_has(tmp_path):
 
 
 def test_a_run_from_python_takes_the_recipe_for_pictures_unless_told_how_to_learn() -> None:
-    thirdparty_envs.register_strangers()
-    assert validate_config(LearnConfig(env="thirdparty/Picture-v0")).world_model == PIXEL_CONFIG
+    thirdparty_envs.register_thirdparty_envs()
+    assert validate_config(LearnConfig(env="thirdparty/ImageObservation-v0")).world_model == PIXEL_CONFIG
     assert validate_config(LearnConfig(env="thirdparty/Good-v0")).world_model == WorldModelConfig()
-    told = LearnConfig(env="thirdparty/Picture-v0", world_model=WorldModelConfig(latent_dim=16))
+    told = LearnConfig(env="thirdparty/ImageObservation-v0", world_model=WorldModelConfig(latent_dim=16))
     assert validate_config(told) == told

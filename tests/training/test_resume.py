@@ -70,7 +70,7 @@ def test_an_env_that_cannot_be_saved_lives_its_life_again(env, tmp_path):
 
 def test_an_env_whose_seed_does_not_decide_its_life_goes_on_with_new_episodes(tmp_path):
     run = tmp_path / "run"
-    assert live(run, tiny("thirdparty/IgnoresSeed-v0"), end=Moment("round 2 of 2: raw", 5)) == KILLED
+    assert live(run, tiny("thirdparty/GlobalRandom-v0"), end=Moment("round 2 of 2: raw", 5)) == KILLED
     assert live(run) == 0
     assert "could not be taken up where it was" in notes(run).read_text()
     assert read_json(run / "report.json")["control"]["rows"]["raw"]["return"]["n"] == 2

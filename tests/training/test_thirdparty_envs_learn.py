@@ -18,7 +18,7 @@ from robossl.core.io import read_json
 from robossl.streams import Stream, validate_stream
 from robossl.training import videos
 
-thirdparty_envs.register_strangers()
+thirdparty_envs.register_thirdparty_envs()
 
 SHORT = {"steps": 1000, "agent.num_iterations": 1, "explore.fraction": 0.8, "agent.learning_starts": 40}
 ALL_ROWS = {"representation", "raw", "random", "do_nothing"}
@@ -34,11 +34,11 @@ def learn(env: str, folder: Any, **settings: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("env", "absent"),
     [
-        ("thirdparty/Dictionary-v0", {"goals": "no desired_goal"}),
-        ("thirdparty/Talkative-v0", {"goals": "no desired_goal"}),
-        ("thirdparty/Unsuccessful-v0", {"control.success": "no is_success in its infos"}),
-        ("thirdparty/Buttons-v0", {"world.inverse_r2": "actions are choices"}),
-        ("thirdparty/Goal-v0", {"goals": "cannot be put into a recorded state"}),
+        ("thirdparty/NestedObservation-v0", {"goals": "no desired_goal"}),
+        ("thirdparty/ManyInfos-v0", {"goals": "no desired_goal"}),
+        ("thirdparty/NoSuccess-v0", {"control.success": "no is_success in its infos"}),
+        ("thirdparty/DiscreteActions-v0", {"world.inverse_r2": "actions are choices"}),
+        ("thirdparty/GoalEnv-v0", {"goals": "cannot be put into a recorded state"}),
         ("CartPole-v1", {"world.inverse_r2": "actions are choices", "control.success": "no is_success"}),
     ],
 )
@@ -54,8 +54,8 @@ def test_an_env_of_any_form_is_learned(env, absent, tmp_path):
 @pytest.mark.parametrize(
     ("env", "reason"),
     [
-        ("thirdparty/Undrawable-v0", "pip install crayons"),
-        ("thirdparty/Smudges-v0", "in render: the pen is dry"),
+        ("thirdparty/RenderingNotInstalled-v0", "pip install drawing_library"),
+        ("thirdparty/RaisesInRender-v0", "in render: no canvas"),
     ],
 )
 def test_what_cannot_be_drawn_lacks_its_films_and_nothing_else(env, reason, tmp_path):
@@ -68,7 +68,7 @@ def test_what_cannot_be_drawn_lacks_its_films_and_nothing_else(env, reason, tmp_
 def test_images_are_seen_through_the_representation_alone(tmp_path, monkeypatch):
     for name in ("_WINDOWS", "_REFERENCE"):  # few images will do for the health of a model nobody uses
         monkeypatch.setattr(f"robossl.world_model.diagnostics.{name}", 32)
-    report = learn("thirdparty/Picture-v0", tmp_path, world_model__image_size=44, world_model__batch_size=8, steps=880)
+    report = learn("thirdparty/ImageObservation-v0", tmp_path, world_model__image_size=44, world_model__batch_size=8, steps=880)
     assert set(report["control"]["rows"]) == ALL_ROWS - {"raw"}
     assert "images only" in report["absent"]["control.raw"]
 
@@ -84,9 +84,9 @@ def test_a_mujoco_env_of_gymnasium_leaves_no_log_behind(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("env", "reason"),
     [
-        ("thirdparty/Rewardless-v0", "the reward was 0 at all 800 explored steps"),
-        ("thirdparty/Endless-v0", "no episode ended in 800 explored steps"),
-        ("thirdparty/Unbounded-v0", "bounds"),
+        ("thirdparty/ZeroReward-v0", "the reward was 0 at all 800 explored steps"),
+        ("thirdparty/NeverEnds-v0", "no episode ended in 800 explored steps"),
+        ("thirdparty/UnboundedActions-v0", "bounds"),
     ],
 )
 def test_where_no_agent_can_learn_the_world_is_learned_still(env, reason, tmp_path):
@@ -96,7 +96,7 @@ def test_where_no_agent_can_learn_the_world_is_learned_still(env, reason, tmp_pa
     assert report["world"]["updates"] == 20
 
 
-@pytest.mark.parametrize(("env", "step"), [("thirdparty/Nan-v0", 7), ("thirdparty/InfiniteReward-v0", 9)])
+@pytest.mark.parametrize(("env", "step"), [("thirdparty/NanObservation-v0", 7), ("thirdparty/InfiniteReward-v0", 9)])
 def test_numbers_that_are_none_stop_the_run_and_all_before_them_is_kept(env, step, tmp_path):
     with pytest.raises(
         UsageError, match=f"{env} gave numbers that are not finite as .* in lane 0 at step {step}"
@@ -114,11 +114,11 @@ def test_numbers_that_are_none_stop_the_run_and_all_before_them_is_kept(env, ste
         (
             "thirdparty/Raises-v0",
             OperationError,
-            r"raised ValueError .*the arm is not where it should be \(thirdparty_envs.py:",
+            r"raised ValueError .*joint 3 out of range \(faulty_envs.py:",
         ),
-        ("thirdparty/Grows-v0", OperationError, "raised ValueError in step"),
-        ("thirdparty/Unmakeable-v0", UsageError, "cannot be made: no model robot.xml"),
-        ("thirdparty/ManyButtons-v0", UsageError, "MultiDiscrete"),
+        ("thirdparty/GrowingObservation-v0", OperationError, "raised ValueError in step"),
+        ("thirdparty/RaisesInConstructor-v0", UsageError, "cannot be made: no model robot.xml"),
+        ("thirdparty/MultiDiscreteActions-v0", UsageError, "MultiDiscrete"),
     ],
 )
 def test_what_an_env_raises_is_told_in_one_line(env, error, words, tmp_path):
@@ -131,9 +131,9 @@ def test_what_an_env_raises_is_told_in_one_line(env, error, words, tmp_path):
 
 def test_an_env_that_draws_nothing_is_not_asked_to() -> None:
     with pytest.raises(UsageError, match=r"Unsuccessful-v0 cannot be looked at as rgb_array: .* is \[\]"):
-        videos.make_render_env("thirdparty/Unsuccessful-v0")
+        videos.make_render_env("thirdparty/NoSuccess-v0")
     with pytest.raises(UsageError, match="cannot be looked at as human"):
-        videos.make_render_env("thirdparty/Unsuccessful-v0", "human")
+        videos.make_render_env("thirdparty/NoSuccess-v0", "human")
 
 
 def test_a_window_is_lived_in_at_the_pace_of_the_env(monkeypatch):

@@ -1,4 +1,4 @@
-"""A small scene that a GL backend has to draw: `python -m robossl.env_checker.render_probe`, with MUJOCO_GL set."""
+"""Test of a GL backend with a small scene: `python -m robossl.cli.render_probe`, with MUJOCO_GL set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 _SIZE = 64  # [pixels]
-_LEAST = 0.5  # [s] that frames are counted for
+_MIN_SECONDS = 0.5  # [s] of the frame rate measurement
 _SCENE = f"""
 <mujoco>
   <visual>
@@ -26,25 +26,25 @@ _SCENE = f"""
 """
 
 
-def draw() -> dict[str, Any]:
-    """Seconds to the first frame, frames per second after it, whether anything is seen, and who draws."""
+def render_scene() -> dict[str, Any]:
+    """Return the time of the first frame [s], the frame rate [1/s], whether frames are black, and the GL driver."""
     import mujoco
 
     model = mujoco.MjModel.from_xml_string(_SCENE)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    began = time.perf_counter()
+    start = time.perf_counter()
     renderer = mujoco.Renderer(model, _SIZE, _SIZE)
     try:
         renderer.update_scene(data, camera="view")
         frame = renderer.render()  # (64, 64, 3) uint8
-        first = time.perf_counter() - began
-        frames, began = 0, time.perf_counter()
-        while time.perf_counter() - began < _LEAST:
+        first = time.perf_counter() - start
+        frames, start = 0, time.perf_counter()
+        while time.perf_counter() - start < _MIN_SECONDS:
             renderer.update_scene(data, camera="view")
             renderer.render()
             frames += 1
-        rate = frames / (time.perf_counter() - began)
+        rate = frames / (time.perf_counter() - start)
         driver = _driver()
     finally:
         renderer.close()
@@ -53,8 +53,8 @@ def draw() -> dict[str, Any]:
 
 
 def _driver() -> str:
-    """Who really draws: the name of a GPU, or of software such as llvmpipe. Empty where nobody says."""
-    if sys.platform != "linux":  # MuJoCo does not draw through PyOpenGL elsewhere
+    """Return the GL renderer, a GPU or software such as llvmpipe; "" if it is unknown."""
+    if sys.platform != "linux":  # elsewhere MuJoCo does not render through PyOpenGL
         return ""
     from OpenGL import GL
 
@@ -63,4 +63,4 @@ def _driver() -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(draw()))
+    print(json.dumps(render_scene()))
