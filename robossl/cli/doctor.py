@@ -1,4 +1,4 @@
-"""What this machine can do for robossl: versions, devices, and which GL backends draw, each tried out."""
+"""Diagnosis of this machine: versions, devices, and which GL backends can render, each one tried."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from packaging.specifiers import SpecifierSet
 from robossl.core import system_info
 from robossl.env_checker.subprocess_trial import run_trial
 
-_PATIENCE = 60.0  # [s] for a first frame; a context that hangs never comes
-_DISK = 2 * 1024**3  # [bytes] a short run with its stream, models and videos fits into this
-_MEMORY = 2 * 1024**3  # [bytes] torch, MuJoCo and a batch of environments fit into this
+_TIMEOUT = 60.0  # [s] for a first frame; some broken GL contexts hang
+_MIN_DISK = 2 * 1024**3  # [bytes] a short run with its stream, models and videos needs less
+_MIN_MEMORY = 2 * 1024**3  # [bytes] torch, MuJoCo and a batch of environments need less
 _PACKAGES = {  # Debian and Ubuntu
     "egl": "apt install libegl1 libgl1-mesa-dri",
     "osmesa": "apt install libosmesa6",
@@ -26,13 +26,14 @@ _PACKAGES = {  # Debian and Ubuntu
 }
 
 
-def diagnose(seconds: float = _PATIENCE) -> dict[str, Any]:
-    """Everything there is to know, ready for JSON; `problems` is empty where all is well.
+def diagnose(seconds: float = _TIMEOUT) -> dict[str, Any]:
+    """Return a diagnosis of this machine, ready for JSON; `problems` is empty if there are none.
 
-    Each GL backend and each accelerator is tried in a process of its own for at most `seconds`.
+    Args:
+        seconds: Time limit [s] of each GL backend and accelerator; each is tried in a process of its own.
     """
     chosen = system_info.render_backend()
-    found: dict[str, Any] = {
+    diagnosis: dict[str, Any] = {
         "versions": _versions(),
         "platform": platform.platform(),
         "processor": system_info.processor(),
@@ -43,76 +44,78 @@ def diagnose(seconds: float = _PATIENCE) -> dict[str, Any]:
         "display": not system_info.headless(),
         "backends": {backend: _backend(backend, seconds) for backend in _backends(chosen)},
     }
-    found["render"] = {
+    diagnosis["render"] = {
         "chosen": chosen,
         "set": os.environ.get("MUJOCO_GL"),
-        "works": [name for name, outcome in found["backends"].items() if outcome["works"]],
+        "works": [name for name, result in diagnosis["backends"].items() if result["works"]],
     }
-    return {**found, "problems": _problems(found)}
+    return {**diagnosis, "problems": _problems(diagnosis)}
 
 
 def _versions() -> dict[str, dict[str, Any]]:
-    """Of Python and every package robossl needs: what is installed, what is supported, whether they agree."""
+    """Return the installed and the supported version of Python and of every required package."""
     supported = metadata.metadata("robossl")["Requires-Python"]
-    found = {"python": _version(platform.python_version(), SpecifierSet(supported or ""))}
+    versions = {"python": _version(platform.python_version(), SpecifierSet(supported or ""))}
     for line in metadata.requires("robossl") or []:
-        need = Requirement(line)
-        if need.marker and not need.marker.evaluate({"extra": ""}):
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            found[need.name] = _version(metadata.version(need.name), need.specifier)
+            installed = metadata.version(requirement.name)
+            versions[requirement.name] = _version(installed, requirement.specifier)
         except metadata.PackageNotFoundError:
-            found[need.name] = {"installed": None, "supported": str(need.specifier), "ok": False}
-    return found
+            supported = str(requirement.specifier)
+            versions[requirement.name] = {"installed": None, "supported": supported, "ok": False}
+    return versions
 
 
 def _version(installed: str, supported: SpecifierSet) -> dict[str, Any]:
-    fits = supported.contains(installed, prereleases=True)
-    return {"installed": installed, "supported": str(supported), "ok": fits}
+    ok = supported.contains(installed, prereleases=True)
+    return {"installed": installed, "supported": str(supported), "ok": ok}
 
 
 def _memory() -> int | None:
-    """Bytes of memory; None where the system does not say."""
-    names = getattr(os, "sysconf_names", {})  # not on Windows
+    """Return the memory of this machine [bytes]; None if the system does not report it."""
+    names = getattr(os, "sysconf_names", {})  # missing on Windows
     if "SC_PHYS_PAGES" not in names:
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _devices(seconds: float) -> dict[str, Any]:
-    """The accelerators torch can use, those the system has, and the reason where torch cannot say."""
-    outcome = run_trial("robossl.cli.accelerator_probe", [], seconds, os.environ)
-    usable = outcome.answer["devices"] if outcome.answer else []
+    """Return the accelerators that torch can use, those of the system, and the error if torch fails."""
+    result = run_trial("robossl.cli.accelerator_probe", [], seconds, os.environ)
+    usable = result.answer["devices"] if result.answer else []
     auto = next((device["kind"] for device in usable if device["works"]), "cpu")
-    return {"auto": auto, "usable": usable, "seen": system_info.accelerators(), "reason": outcome.reason}
+    return {"auto": auto, "usable": usable, "seen": system_info.accelerators(), "reason": result.reason}
 
 
 def _backends(chosen: str) -> list[str]:
-    """The backends of this system, and what MUJOCO_GL is set to if it is another one."""
+    """Return the backends of this system, and the one of MUJOCO_GL if it is another one."""
     known = ["cgl", "glfw"] if sys.platform == "darwin" else ["glfw"]
     known = ["egl", "osmesa", "glfw"] if sys.platform.startswith("linux") else known
     return known if chosen in (*known, "none") else [*known, chosen]
 
 
 def _backend(backend: str, seconds: float) -> dict[str, Any]:
-    """Whether a backend draws, how fast, and the exact reason where it does not."""
+    """Return whether a backend renders and how fast, or the exact error and a fix."""
     environment = {name: value for name, value in os.environ.items() if name != "PYOPENGL_PLATFORM"}
     environment["MUJOCO_GL"] = backend
-    outcome = run_trial("robossl.cli.render_probe", [], seconds, environment)
-    if outcome.answer is None:
+    result = run_trial("robossl.cli.render_probe", [], seconds, environment)
+    if result.answer is None:
         return {
             "works": False,
-            "reason": outcome.reason,
-            "because": _because(backend),
-            "mend": _PACKAGES.get(backend),
+            "reason": result.reason,
+            "cause": _cause(backend),
+            "fix": _PACKAGES.get(backend),
         }
-    black = outcome.answer.pop("black")
-    reason = "its frames are of one colour: nothing is drawn" if black else ""
-    return {"works": not black, "reason": reason, **outcome.answer}
+    single_color = result.answer.pop("black")
+    reason = "its frames have a single color: nothing is rendered" if single_color else ""
+    return {"works": not single_color, "reason": reason, **result.answer}
 
 
-def _because(backend: str) -> str:
-    """Why a backend does not draw, where it can be known from outside."""
+def _cause(backend: str) -> str:
+    """Return why a backend cannot render, if the system shows it."""
     if backend in ("egl", "osmesa") and system_info.library(backend) is None:
         return f"its system library (lib{'EGL' if backend == 'egl' else 'OSMesa'}) is not installed"
     if backend == "glfw" and system_info.headless():
@@ -120,90 +123,97 @@ def _because(backend: str) -> str:
     return ""
 
 
-def _problems(found: dict[str, Any]) -> list[str]:
-    """What is wrong, each with its mend."""
+def _problems(diagnosis: dict[str, Any]) -> list[str]:
+    """Return one line for each problem, with its fix."""
     problems = []
-    for name, version in found["versions"].items():
+    for name, version in diagnosis["versions"].items():
         if not version["ok"]:
-            mend = f"install {name} {version['supported']}"
+            fix = f"install {name} {version['supported']}"
             if name != "python":
-                mend = f'pip install "{name}{version["supported"]}"'
-            problems.append(f"{name} is {_installed(version)}; supported: {version['supported']}; {mend}")
-    devices = found["devices"]
+                fix = f'pip install "{name}{version["supported"]}"'
+            problems.append(f"{name}: expected {version['supported']}, got {_installed(version)}; fix: {fix}")
+    devices = diagnosis["devices"]
     if devices["reason"]:
-        problems.append(f"torch cannot be used: {devices['reason']}; pip install --force-reinstall torch")
+        problems.append(
+            f"torch cannot be used: {devices['reason']}; fix: pip install --force-reinstall torch"
+        )
     problems += [
-        f"{device['name']} ({device['kind']}) does not compute: {device['reason']}; use --device cpu"
+        f"{device['name']} ({device['kind']}) does not compute: {device['reason']}; fix: use --device cpu"
         for device in devices["usable"]
         if not device["works"]
     ]
-    problems += _render_problems(found["render"], found["backends"])
-    if found["disk"]["free"] < _DISK:
-        problems.append(
-            f"only {_size(found['disk']['free'])} free in {found['disk']['folder']}; make room, or give --out"
-        )
-    if found["memory"] is not None and found["memory"] < _MEMORY:
-        problems.append(f"only {_size(found['memory'])} of memory; give fewer --num-envs")
+    problems += _render_problems(diagnosis["render"], diagnosis["backends"])
+    if diagnosis["disk"]["free"] < _MIN_DISK:
+        free, folder = _size(diagnosis["disk"]["free"]), diagnosis["disk"]["folder"]
+        problems.append(f"only {free} are free in {folder}; fix: free some space, or use --out")
+    if diagnosis["memory"] is not None and diagnosis["memory"] < _MIN_MEMORY:
+        problems.append(f"only {_size(diagnosis['memory'])} of memory; fix: use fewer --num-envs")
     return problems
 
 
 def _render_problems(render: dict[str, Any], backends: dict[str, Any]) -> list[str]:
     chosen, working = render["chosen"], render["works"]
     if not working:
-        mends = " or ".join(_PACKAGES[name] for name in ("egl", "osmesa") if name in backends)
-        return [f"nothing draws: pixels, videos and pictures are lacking; {mends or 'see the reasons above'}"]
+        fixes = " or ".join(_PACKAGES[name] for name in ("egl", "osmesa") if name in backends)
+        return [
+            f"no backend renders, so image observations and videos are unavailable; fix: {fixes or 'see the errors above'}"
+        ]
     if chosen in working:
         return []
-    why = "MUJOCO_GL is set to it" if render["set"] else "it would be chosen"
-    return [f"{chosen} does not draw, and {why}; export MUJOCO_GL={working[0]}"]
+    reason = "MUJOCO_GL selects it" if render["set"] else "it is the default"
+    return [f"{chosen} does not render, and {reason}; fix: export MUJOCO_GL={working[0]}"]
 
 
-def describe(found: dict[str, Any]) -> str:
-    """A diagnosis for a person."""
+def describe(diagnosis: dict[str, Any]) -> str:
+    """Return a diagnosis as text."""
     lines = ["versions"]
-    for name, version in found["versions"].items():
-        mark = "ok  " if version["ok"] else "FAIL"
-        lines.append(
-            f"  {mark}  {name:<18} {_installed(version):<14} supported {version['supported'] or 'any'}"
-        )
-    lines += ["machine", f"  {found['platform']}", f"  {found['processor']}, {found['cores']} cores"]
-    if found["memory"] is not None:
-        lines.append(f"  {_size(found['memory'])} of memory")
-    lines.append(f"  {_size(found['disk']['free'])} free in {found['disk']['folder']}")
-    lines += ["devices", *_device_lines(found["devices"])]
-    lines += ["rendering, 64x64", *_backend_lines(found["backends"])]
-    chosen = found["render"]["chosen"]
-    how = "MUJOCO_GL is set to it" if found["render"]["set"] else "MUJOCO_GL is not set"
-    lines.append(f"  robossl draws with {chosen} ({how})")
-    if not found["problems"]:
-        return "\n".join([*lines, "all is well"])
-    return "\n".join([*lines, "to mend", *(f"  {problem}" for problem in found["problems"])])
+    for name, version in diagnosis["versions"].items():
+        status = "ok  " if version["ok"] else "FAIL"
+        supported = version["supported"] or "any"
+        lines.append(f"  {status}  {name:<18} {_installed(version):<14} supported {supported}")
+    lines += [
+        "machine",
+        f"  {diagnosis['platform']}",
+        f"  {diagnosis['processor']}, {diagnosis['cores']} cores",
+    ]
+    if diagnosis["memory"] is not None:
+        lines.append(f"  {_size(diagnosis['memory'])} of memory")
+    lines.append(f"  {_size(diagnosis['disk']['free'])} free in {diagnosis['disk']['folder']}")
+    lines += ["devices", *_device_lines(diagnosis["devices"])]
+    lines += ["rendering, 64x64", *_backend_lines(diagnosis["backends"])]
+    source = "set by MUJOCO_GL" if diagnosis["render"]["set"] else "MUJOCO_GL is not set"
+    lines.append(f"  robossl renders with {diagnosis['render']['chosen']} ({source})")
+    problems = diagnosis["problems"]
+    if not problems:
+        return "\n".join([*lines, "no problems found"])
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    return "\n".join([*lines, count, *(f"  {problem}" for problem in problems)])
 
 
 def _device_lines(devices: dict[str, Any]) -> list[str]:
     lines = []
     for device in devices["usable"]:
-        state = "ok  " if device["works"] else "FAIL"
-        words = f"{device['kind']}: {device['name']}, {_size(device['memory'])} {device['reason']}"
-        lines.append(f"  {state}  {words.rstrip()}")
+        status = "ok  " if device["works"] else "FAIL"
+        text = f"{device['kind']}: {device['name']}, {_size(device['memory'])} {device['reason']}"
+        lines.append(f"  {status}  {text.rstrip()}")
     if not devices["usable"]:
         lines.append("  ok    cpu only")
-        lines += [f"  --    {name} is there, and this torch cannot use it" for name in devices["seen"]]
+        lines += [f"  --    {name} is installed, but this torch cannot use it" for name in devices["seen"]]
     return [*lines, f"  --device auto is {devices['auto']}"]
 
 
 def _backend_lines(backends: dict[str, Any]) -> list[str]:
     lines = []
-    for name, outcome in backends.items():
-        if outcome["works"]:
-            first, rate = outcome["first_frame"], outcome["frames_per_second"]
-            driver = f" ({outcome['driver']})" if outcome["driver"] else ""
+    for name, result in backends.items():
+        if result["works"]:
+            first, rate = result["first_frame"], result["frames_per_second"]
+            driver = f" ({result['driver']})" if result["driver"] else ""
             lines.append(f"  ok    {name:<7} {rate:,.0f} frames/s, first frame after {first:.2f} s{driver}")
             continue
-        lines.append(f"  --    {name:<7} {outcome.get('because') or 'it does not draw'}")
-        lines.append(f"                it said: {outcome['reason']}")
-        if outcome.get("mend"):
-            lines.append(f"                if wanted: {outcome['mend']}")
+        lines.append(f"  --    {name:<7} {result.get('cause') or 'it does not render'}")
+        lines.append(f"                error: {result['reason']}")
+        if result.get("fix"):
+            lines.append(f"                fix: {result['fix']}")
     return lines
 
 
@@ -212,5 +222,5 @@ def _installed(version: dict[str, Any]) -> str:
 
 
 def _size(count: float) -> str:
-    """Bytes as a person says them."""
+    """Return a number of bytes in GiB or MiB."""
     return f"{count / 1024**3:,.1f} GiB" if count >= 1024**3 else f"{count / 1024**2:,.0f} MiB"

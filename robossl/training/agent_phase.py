@@ -9,10 +9,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl import registry
 from robossl.core.errors import UsageError
+from robossl.evaluation.control import evaluate_control
 from robossl.logging.logger import ScopedLogger
 from robossl.logging.throughput import ThroughputProgress
 from robossl.streams import Recorder
-from robossl.training import evaluation_steps
 from robossl.training.agent_loading import resolve_agent, resolve_representation
 from robossl.training.agent_runner import AgentRunner
 from robossl.training.agent_settings import accepted_settings, images_only, row_name
@@ -198,11 +198,6 @@ def final_evaluation(run: Experiment) -> None:
 
 def evaluate_agents(run: Experiment, episodes: int, baselines: bool) -> dict[str, Any]:
     """Return the returns of the agents by row, with `baselines` also those of policies that do not learn."""
-    policies = {row_of(run, name): runner.agent for name, runner in run.runners.items()}
-    missing: dict[str, str] = {}
-    rows = evaluation_steps.evaluate_policies(
-        run.config.env, policies, baselines, episodes, run.evaluation_seed, run.threads, missing
-    )
-    for key, reason in missing.items():
-        run.set_missing(key, reason)
-    return rows
+    context = run.evaluation_context()
+    context.agents = {row_of(run, name): runner.agent for name, runner in run.runners.items()}
+    return evaluate_control(context, episodes, baselines)

@@ -47,6 +47,18 @@ def to_dict(config: Any) -> dict[str, Any]:
     }
 
 
+def flatten(config: Any) -> dict[str, Any]:
+    """Return the values of a config by dotted key."""
+    flat: dict[str, Any] = {}
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        if dataclasses.is_dataclass(value):
+            flat |= {f"{entry.name}.{name}": nested for name, nested in flatten(value).items()}
+        else:
+            flat[entry.name] = value
+    return flat
+
+
 def to_toml(config: Any) -> str:
     """Return a config, or a dict of nested plain values, as TOML that `from_toml` and `parse` read back."""
     return _tables(config if isinstance(config, Mapping) else to_dict(config))

@@ -12,6 +12,7 @@ from robossl import registry
 from robossl.core.errors import OperationError
 from robossl.core.interfaces import Agent, ProgressReporter
 from robossl.core.seeding import derive
+from robossl.evaluation.context import EVALUATION_SEED, EvaluationContext
 from robossl.logging.logger import Logger
 from robossl.logging.sinks.base import RunInfo
 from robossl.streams import Stream, validate_stream
@@ -20,7 +21,6 @@ from robossl.training.agent_loading import load
 from robossl.training.agent_runner import AgentRunner
 from robossl.training.checkpoints import Checkpoints
 from robossl.training.config import LearnConfig, thread_count
-from robossl.training.evaluation_steps import EVALUATION_SEED
 from robossl.training.state import RunState
 from robossl.world_model import WorldModel, WorldModelTrainer
 
@@ -149,6 +149,29 @@ class Experiment:
         envs = registry.make_envs(self.config.env, 1)
         self._open.callback(envs.close)
         return load(self.folder, envs)
+
+    def evaluation_context(self) -> EvaluationContext:
+        """Return the context of the report; sections computed with it are part of the state of the run."""
+        config = self.config
+        return EvaluationContext(
+            env=config.env,
+            seed=config.seed,
+            model=self.trainer.ema_model,
+            stream=self.stream(),
+            updates=self.trainer.updates,
+            episodes=config.evaluate.episodes,
+            goal_horizon=config.goals.horizon,
+            goal_trials=config.goals.trials,
+            videos=config.evaluate.videos,
+            threads=self.threads,
+            device=str(self.trainer.ema_model.device),
+            config=config_io.to_toml(config),
+            folder=self.folder,
+            progress=self.progress,
+            results=self.state.sections,
+            missing=self.state.missing,
+            seconds=self.state.seconds,
+        )
 
     # --- checkpoints
 

@@ -13,17 +13,18 @@ from robossl import registry
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.report import report_file
+from robossl.evaluation.report.page import write_report
+from robossl.evaluation.report.section import compute_sections
 from robossl.logging.progress import make_progress
 from robossl.logging.throughput import ThroughputProgress
 from robossl.rollout import collect_steps
 from robossl.streams import Recorder
-from robossl.training import evaluation_steps
-from robossl.training.agent_phase import act
+from robossl.training.agent_phase import act, row_of
 from robossl.training.config import LearnConfig
 from robossl.training.config_io import to_toml
 from robossl.training.config_validation import validate_config
 from robossl.training.episode_metrics import episode_metrics
-from robossl.training.experiment import STREAM, Experiment
+from robossl.training.experiment import AGENT, STREAM, Experiment
 from robossl.training.world_model_phase import few_episodes_warning, save_model, train_world_model
 
 
@@ -121,41 +122,17 @@ def pretrain(run: Experiment) -> None:
 
 def goals(run: Experiment) -> None:
     """Reach goals from held-out episodes by planning in the model, beside the policies random and zero action."""
-    config = run.config
+    context = run.evaluation_context()
     with run.timed("goals"):
-        try:
-            run.state.sections["goals"] = evaluation_steps.goals(
-                config.env, {"planner": run.trainer.ema_model}, run.stream(), config.goals.horizon,
-                config.goals.trials, run.evaluation_seed, run.threads, run.progress,
-            )  # fmt: skip
-        except UsageError as error:
-            run.set_missing("goals", str(error))
+        compute_sections(context, ["goal_reaching"])
 
 
 def evaluate(run: Experiment) -> None:
     """Evaluate the model on held-out episodes, record videos, and write the report."""
-    config, state = run.config, run.state
-    results = evaluation_steps.EvaluationResults(
-        config.env, config.seed, device=str(run.trainer.ema_model.device)
-    )
+    context = run.evaluation_context()
+    agent = run.agent()
+    if agent is not None:
+        context.agents = {row_of(run, AGENT): agent}
     with run.timed("evaluate"):
-        results.world, results.absent = evaluation_steps.evaluate_world_model(
-            run.trainer.ema_model,
-            run.stream(),
-            config.env,
-            run.evaluation_seed,
-            run.trainer.updates,
-            run.progress,
-        )
-        results.absent |= state.missing
-        results.goals, results.control = state.sections.get("goals", {}), state.sections.get("control", {})
-        results.health = state.sections["health"]
-        if config.evaluate.videos:
-            results.films = evaluation_steps.record_videos(
-                run.folder, config.env, run.trainer.ema_model, run.stream(), run.agent(), run.evaluation_seed,
-                results.absent,
-            )  # fmt: skip
-        else:
-            results.absent["videos"] = "not requested (evaluate.videos is false)"
-    results.seconds = state.seconds
-    evaluation_steps.write(run.folder, results, to_toml(config))
+        compute_sections(context)
+    write_report(context)

@@ -182,11 +182,11 @@ def record_agent(path: Path, env: str, agent: Any, seed: int, seconds: float = 8
     return encoding.write_video(path, frames, rate)
 
 
-def dream(path: str, stream: str | None, out: str | None, length: int, seed: int) -> dict[str, Any]:
+def imagine(path: str, stream: str | None, out: str | None, length: int, seed: int) -> dict[str, Any]:
     """The model of a run or of a model folder imagining a held-out episode, as a video."""
     source = find_stream(path, stream)
     model = agent_loading.load_model(path)
-    target = _video_file(out or Path(path) / "dream.mp4")
+    target = _video_file(out or Path(path) / "imagination.mp4")
     env = agent_loading.env_of(path)
     registry.env_spec(env)
     target, drawn = record_imagination(target, env, model, source, seed, length)

@@ -1,0 +1,104 @@
+"""Building blocks of the commands: the parser, flags that several commands share, and the result of a command."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from robossl.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """Result of a command: text for people, data for `--json`, and the exit code."""
+
+    text: str = ""
+    data: Any = field(default_factory=dict)
+    code: int = 0
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of `robossl`.
+
+    Attributes:
+        name: "learn", or "stream info".
+        help: What it does, one line.
+        example: A command line.
+        add_arguments: Adds its arguments to a parser.
+        run: Runs it with the parsed arguments; imports what is slow to import only then.
+        settings: Prefixes of the config keys that it takes as `--dotted.flags` too; empty: none.
+    """
+
+    name: str
+    help: str
+    example: str
+    add_arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], CommandResult]
+    settings: tuple[str, ...] = ()
+
+
+class Parser(ArgumentParser):
+    """An argparse parser that reports a mistake in one line."""
+
+    @property
+    def option_strings(self) -> list[str]:
+        """All flags of the parser."""
+        return list(self._option_string_actions)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message.replace('argument ', '')}; see {self.prog} --help")
+
+
+def count(minimum: int) -> Callable[[str], int]:
+    """Return a converter of text to a whole number of `minimum` or more; `1_000` is allowed."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text.replace("_", ""))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"expected {minimum} or more, got {value}")
+        return value
+
+    return convert
+
+
+def name_list(text: str) -> tuple[str, ...]:
+    """Convert `tensorboard,wandb` to a tuple of names."""
+    return tuple(part for part in text.replace(",", " ").split() if part)
+
+
+_FLAGS: dict[str, dict[str, Any]] = {
+    "out": {"metavar": "DIR", "help": "output folder; must be empty or missing"},
+    "seed": {"type": count(0), "metavar": "N", "help": "random seed (0)"},
+    "steps": {"type": count(1), "metavar": "N", "help": "environment steps of all sub-environments"},
+    "updates": {"type": count(1), "metavar": "N", "help": "gradient steps"},
+    "num-envs": {"type": count(1), "metavar": "N", "help": "number of sub-environments"},
+    "threads": {"type": count(0), "metavar": "N", "help": "CPU threads; 0: all cores, at most 8"},
+    "episodes": {"type": count(1), "metavar": "N", "help": "held-out episodes"},
+    "device": {"choices": ["auto", "cpu", "cuda", "mps"], "help": "device of the networks (auto)"},
+    "log": {
+        "type": name_list,
+        "metavar": "NAMES",
+        "help": "metric sinks beside metrics.jsonl: tensorboard, wandb, console",
+    },
+    "config": {"metavar": "FILE.toml", "help": "settings from a file; flags override them"},
+    "json": {"action": "store_true", "help": "print the result as JSON on stdout, progress on stderr"},
+    "quiet": {"action": "store_true", "help": "print no progress"},
+}
+
+
+def add_flags(parser: ArgumentParser, *names: str) -> None:
+    """Add flags that mean the same in every command."""
+    for name in names:
+        parser.add_argument(f"--{name}", **_FLAGS[name])
+
+
+def specified(options: Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments that the command line has; the others keep the default of the request."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}

@@ -1,0 +1,82 @@
+"""The command `learn`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from robossl.cli.command import Command, CommandResult, add_flags
+from robossl.core.errors import UsageError
+
+_EXCLUSIVE = (
+    "env", "steps", "updates", "num_envs", "threads", "device", "seed", "log", "config", "out",
+)  # fmt: skip
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("env", nargs="?", help="a Gymnasium id (robossl/Reacher-v0) or an MJCF file")
+    parser.add_argument("--resume", metavar="RUN", help="resume a run")
+    add_flags(
+        parser, "steps", "updates", "num-envs", "threads", "device", "seed", "log", "config", "out", "json",
+        "quiet",
+    )  # fmt: skip
+
+
+def _run(options: Namespace) -> CommandResult:
+    from robossl.logging.progress import make_progress
+    from robossl.training.phases import learn
+
+    progress = make_progress(options.quiet)
+    if options.resume:
+        extra = [f"--{n.replace('_', '-')}" for n in _EXCLUSIVE if getattr(options, n) is not None]
+        if extra or options.overrides:
+            raise UsageError(
+                f"--resume uses the settings of the run; remove {', '.join(extra + options.overrides[:1])}"
+            )
+        return report_result(learn(resume=options.resume, progress=progress))
+    return report_result(learn(_config(options), options.out, progress=progress))
+
+
+def _config(options: Namespace) -> Any:
+    """Return the config of a command line, over the default world model for the observations of the env."""
+    from contextlib import closing
+
+    from robossl import registry
+    from robossl.cli.config import layers_of
+    from robossl.training.config import LearnConfig
+    from robossl.training.config_io import parse
+
+    layers = layers_of(options)
+    config = parse(LearnConfig, *layers)
+    with closing(registry.make_envs(config.env, 1)) as envs:
+        return parse(LearnConfig, world_model_defaults(envs.single_observation_space), *layers)
+
+
+def world_model_defaults(observation_space: Any) -> tuple[str, dict[str, Any]]:
+    """Return the config layer with the default world model for these observations (state or images)."""
+    from robossl.world_model.config import default_config_for
+
+    values = default_config_for(observation_space).to_json()
+    return "defaults", {f"world_model.{name}": value for name, value in values.items()}
+
+
+def report_result(report: dict[str, Any]) -> CommandResult:
+    """Return the result of a command that wrote a report."""
+    from pathlib import Path
+
+    from robossl.evaluation.report.text import text_summary
+
+    page = (Path(report["folder"]) / "report.html").resolve()
+    return CommandResult("\n".join([*text_summary(report), str(page)]), report)
+
+
+COMMANDS = [
+    Command(
+        "learn",
+        "explore, train a world model, train an agent on it, and evaluate",
+        "robossl learn robossl/CartPoleSwingUp-v0 --steps 80_000 --world_model.latent_dim 32",
+        _add_arguments,
+        _run,
+        settings=("explore.", "pretrain.", "world_model.", "agent.", "goals.", "evaluate."),
+    )
+]

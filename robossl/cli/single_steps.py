@@ -1,0 +1,219 @@
+"""The commands for single steps: `collect`, `pretrain`, `train`, `evaluate`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from robossl.cli.command import Command, CommandResult, add_flags, count, specified
+
+_WORLD_MODEL_KEYS = ("world_model.", "seed", "threads", "device", "log", "pretrain.updates")
+_AGENT_KEYS = {  # config key -> field of TrainRequest
+    "agent.name": "agent",
+    "agent.num_envs": "num_envs",
+    "agent.encoder": "encoder",
+    "steps": "steps",
+    "seed": "seed",
+    "threads": "threads",
+    "device": "device",
+    "log": "log",
+}
+_AGENT_SETTINGS = ("agent.settings.", "agent.updates_per_step", "agent.learning_starts")
+
+
+# --- collect
+
+
+def _add_collect_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("env", help="a Gymnasium id or an MJCF file")
+    parser.add_argument(
+        "--policy", metavar="POLICY", help="random, colored_noise, zero, or a run folder (colored_noise)"
+    )
+    add_flags(parser, "steps", "num-envs", "threads", "seed", "out", "json", "quiet")
+
+
+def _collect(options: Namespace) -> CommandResult:
+    from robossl import registry
+    from robossl.logging.progress import make_progress
+    from robossl.training.collection import collect_stream
+    from robossl.training.requests import CollectRequest
+
+    registry.env_spec(options.env)
+    values = specified(options, ("policy", "steps", "out", "seed", "num_envs", "threads"))
+    stream = collect_stream(CollectRequest(options.env, **values), make_progress(options.quiet))
+    episodes = len(stream.episodes())
+    text = f"{stream.rows:,} time steps in {stream.lanes} lanes, {episodes:,} episodes\n{stream.path}"
+    return CommandResult(text, {"path": str(stream.path), "rows": stream.rows, "lanes": stream.lanes})
+
+
+# --- pretrain
+
+
+def _add_pretrain_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("stream", help="a stream folder")
+    parser.add_argument(
+        "--push-to-hub", metavar="USER/NAME", help="also upload the model to the Hugging Face Hub"
+    )
+    add_flags(parser, "updates", "threads", "device", "seed", "log", "config", "out", "json", "quiet")
+
+
+def _pretrain(options: Namespace) -> CommandResult:
+    from robossl.cli.config import layers_of
+    from robossl.cli.learn import world_model_defaults
+    from robossl.logging.progress import make_progress
+    from robossl.streams import Stream
+    from robossl.training import hub
+    from robossl.training.config import LearnConfig
+    from robossl.training.config_io import parse
+    from robossl.training.pretraining import pretrain_world_model
+    from robossl.training.requests import PretrainRequest
+
+    layers = layers_of(options, _WORLD_MODEL_KEYS)
+    names = {name for _, values in layers for name in values}
+    defaults = world_model_defaults(Stream.open(options.stream).observation_space)
+    config = parse(LearnConfig, defaults, *layers)
+    values: dict[str, Any] = {
+        n: getattr(config, n) for n in ("seed", "threads", "device", "log") if n in names
+    }
+    if "pretrain.updates" in names:
+        values["updates"] = config.pretrain.updates
+    request = PretrainRequest(options.stream, config=config.world_model, out=options.out, **values)
+    if options.push_to_hub:
+        hub.check_login(options.push_to_hub)
+    model = pretrain_world_model(request, make_progress(options.quiet))
+    path = model.metadata["path"]
+    text, data = f"latent dimension {model.latent_dim}, version {model.version}\n{path}", {"path": path}
+    if options.push_to_hub:
+        data["commit"] = hub.push(path, options.push_to_hub)
+        text += f"\n{data['commit']}"
+    return CommandResult(text, data)
+
+
+# --- train
+
+
+def _add_train_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("env", help="a Gymnasium id or an MJCF file")
+    parser.add_argument("--agent", metavar="NAME", help="auto, sac, td3, ppo, dqn, or another agent (auto)")
+    parser.add_argument(
+        "--representation", metavar="MODEL", help="a model or run folder: the world model to use"
+    )
+    parser.add_argument(
+        "--encoder",
+        metavar="MODE",
+        help="none, random, frozen, finetune, scratch (frozen with a representation, else none)",
+    )
+    parser.add_argument("--export-sb3", metavar="FILE", help="also write SB3's own zip file, for other tools")
+    add_flags(
+        parser, "steps", "num-envs", "threads", "device", "seed", "log", "config", "out", "json", "quiet"
+    )
+
+
+def _train(options: Namespace) -> CommandResult:
+    from robossl import registry
+    from robossl.logging.progress import make_progress
+    from robossl.training.agent_training import train_agent
+    from robossl.training.requests import TrainRequest
+
+    registry.env_spec(options.env)
+    request = TrainRequest(options.env, **_agent_values(options))
+    folder = train_agent(request, make_progress(options.quiet)).folder
+    return CommandResult(str(folder), {"path": str(folder)})
+
+
+def _agent_values(options: Namespace) -> dict[str, Any]:
+    """Return the fields of a TrainRequest: from `--config` and settings, overridden by the command's own flags."""
+    from robossl.cli.config import layers_of
+    from robossl.training.config import LearnConfig
+    from robossl.training.config_io import flatten, parse
+
+    own = (
+        "agent",
+        "representation",
+        "encoder",
+        "steps",
+        "num_envs",
+        "threads",
+        "out",
+        "seed",
+        "device",
+        "log",
+    )
+    flags = specified(options, (*own, "export_sb3"))
+    rest = Namespace(overrides=options.overrides, config=options.config)
+    layers = layers_of(rest, (*_AGENT_KEYS, *_AGENT_SETTINGS))
+    config = parse(LearnConfig, *layers)
+    names, values = {name for _, given in layers for name in given}, flatten(config)
+    from_config = {field: values[key] for key, field in _AGENT_KEYS.items() if key in names}
+    settings = dict(config.agent.settings)
+    for name in ("updates_per_step", "learning_starts"):
+        if f"agent.{name}" in names:
+            settings.setdefault(name, values[f"agent.{name}"])
+    return {**from_config, **flags, "settings": settings}
+
+
+# --- evaluate
+
+
+def _add_evaluate_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("model", metavar="RUN_OR_MODEL", help="a run, model or agent folder")
+    parser.add_argument("--stream", metavar="STREAM", help="the stream to evaluate a model on")
+    parser.add_argument("--goal-trials", type=count(1), metavar="N", help="goal-reaching trials (100)")
+    parser.add_argument(
+        "--goal-horizon", type=count(1), metavar="N", help="steps between start and goal (25)"
+    )
+    parser.add_argument("--no-videos", dest="videos", action="store_false", help="record no videos")
+    parser.add_argument(
+        "--ablate", action="store_true", help="train variants with other objectives and compare"
+    )
+    add_flags(parser, "updates", "episodes", "threads", "device", "seed", "out", "json", "quiet")
+
+
+def _evaluate(options: Namespace) -> CommandResult:
+    from robossl.cli.learn import report_result
+    from robossl.logging.progress import make_progress
+    from robossl.training.evaluation_runner import run_evaluation
+    from robossl.training.requests import EvaluateRequest
+    from robossl.training.work_context import torch_threads
+
+    names = (
+        "stream", "episodes", "goal_trials", "goal_horizon", "out", "seed", "device", "threads", "videos",
+        "ablate", "updates",
+    )  # fmt: skip
+    request = EvaluateRequest(options.model, **specified(options, names))
+    with torch_threads(request.threads):
+        return report_result(run_evaluation(request, make_progress(options.quiet)))
+
+
+COMMANDS = [
+    Command(
+        "collect",
+        "record a policy in a stream",
+        "robossl collect robossl/Reacher-v0 --policy colored_noise --steps 50_000 --out streams/reacher",
+        _add_collect_arguments,
+        _collect,
+    ),
+    Command(
+        "pretrain",
+        "train a world model on a stream, without reward",
+        "robossl pretrain streams/reacher --updates 2000 --out models/reacher",
+        _add_pretrain_arguments,
+        _pretrain,
+        settings=("world_model.",),
+    ),
+    Command(
+        "train",
+        "train an agent, on a representation or on observations",
+        "robossl train robossl/Reacher-v0 --agent sac --representation models/reacher --steps 20_000",
+        _add_train_arguments,
+        _train,
+        settings=("agent.settings",),
+    ),
+    Command(
+        "evaluate",
+        "evaluate a run, model or agent, and write report.json and report.html",
+        "robossl evaluate models/reacher --stream streams/reacher",
+        _add_evaluate_arguments,
+        _evaluate,
+    ),
+]
