@@ -53,9 +53,9 @@ def _add_report_arguments(parser: ArgumentParser) -> None:
 def _report(options: Namespace) -> CommandResult:
     from pathlib import Path
 
-    from robossl.training.videos import compare
+    from robossl.training.videos import write_page
 
-    data = compare([Path(run) for run in options.runs], options.out)
+    data = write_page([Path(run) for run in options.runs], options.out)
     return CommandResult(data["text"], data)
 
 

@@ -1,1 +1,1 @@
-"""Is it any good: prediction, probes, goals, control, statistics, and the report that says so."""
+"""Evaluation of world models and agents: held-out metrics, goal reaching, control, and the report."""

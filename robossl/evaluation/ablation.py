@@ -44,8 +44,8 @@ def evaluate_ablation(context: EvaluationContext, only: Collection[str] = ()) ->
         "goal_reaching". The other keys are those of `evaluate_variant`.
     """
     model, stream, updates = context.model, context.stream, context.ablation_updates
-    assert model is not None and stream is not None
-    assert updates is not None
+    if model is None or stream is None or updates is None:
+        raise UsageError("expected a model, a stream and a number of updates for an ablation")
     chosen = variants(model.config.objectives, images_only=not model.observation_processor.vectors)
     chosen = {name: objectives for name, objectives in chosen.items() if not only or name in only}
     rows: dict[str, dict[str, Any]] = {}

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from robossl import registry
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import NullProgress, Observation, Policy, ProgressReporter
+from robossl.core.interfaces import NullProgress, Observation, PhysicsStateEnv, Policy, ProgressReporter
 from robossl.core.seeding import derive, generator
+from robossl.core.spaces import is_goal_space
 from robossl.core.statistics import Estimate, bootstrap_ratio, proportion_ci
+from robossl.evaluation.context import EvaluationContext, recorded_settings
 from robossl.rollout import steps as rollout_steps
 from robossl.streams import Stream
+from robossl.world_model import WorldModel
 
 SUSTAINED_STEPS = 3  # [steps] in a row at the goal that count as sustained
 CRITERIA = ("reached_any", "reached_final", "sustained")
@@ -53,6 +58,45 @@ class ZeroActionPolicy:
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Do nothing: the policy has no state."""
+
+
+def evaluate_goal_reaching(context: EvaluationContext, models: Mapping[str, WorldModel]) -> dict[str, Any]:
+    """Plan in each model to reach goals of held-out episodes, without reward.
+
+    Args:
+        context: Provides the env, stream, goal horizon and number of trials.
+        models: World models by row name.
+
+    Returns:
+        As `reach_goals`, with the rows "random" and "zero_action" besides those of the models.
+
+    Raises:
+        UsageError: The env has no goals, or cannot be set to recorded states.
+    """
+    stream = context.stream
+    if stream is None:
+        raise UsageError("no stream was given")
+    if context.goal_trials == 0:
+        raise UsageError("no trials were requested (goals.trials is 0)")
+    if not is_goal_space(stream.observation_space):
+        raise UsageError("the env has no goals: its observation has no desired_goal")
+    envs = context.envs(context.goal_trials, **recorded_settings(stream))
+    seed = context.evaluation_seed
+    try:
+        if not isinstance(envs.unwrapped, PhysicsStateEnv):
+            raise UsageError(
+                "the env cannot be set to a recorded state (it does not implement PhysicsStateEnv)"
+            )
+        planner = registry.agent("planner")
+        policies: dict[str, Policy] = {
+            **{name: planner(envs, model.frozen_copy(), seed=seed) for name, model in models.items()},
+            "random": registry.policy("random")(envs.single_action_space, envs.num_envs, seed=seed),
+        }
+        return reach_goals(
+            envs, stream, policies, context.goal_horizon, context.goal_trials, seed, context.progress
+        )
+    finally:
+        envs.close()
 
 
 def reach_goals(

@@ -1,10 +1,9 @@
-"""What is held out to judge a model: encoded rows of the splits "probe" and "test", scaled by "train"."""
+"""Held-out data of a model: encoded "probe" and "test" splits, scaled by statistics of "train"."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -13,89 +12,104 @@ from robossl.core.seeding import generator
 from robossl.evaluation.latents import encode
 from robossl.evaluation.metrics.ridge import Ridge, fit_ridge
 from robossl.evaluation.split_data import SplitData, load_split
+from robossl.streams import Stream
+from robossl.world_model import WorldModel
 
-FARTHEST = 10.0  # spreads from the mean; what is farther counts as that far, or one rare flight would be all there is
+MAX_DEVIATION = (
+    10.0  # [standard deviations] values are clipped here, so that rare outliers do not dominate a score
+)
 
 
 @dataclass(frozen=True)
 class HeldOutData:
-    """Readouts are fitted on `probe`, figures are taken on `test`; scales come from `train`."""
+    """Splits of a stream and their latents: readouts are fitted on `probe`, metrics are computed on `test`."""
 
     train: SplitData
     probe: SplitData
     test: SplitData
     probe_z: np.ndarray  # (N, Z)
     test_z: np.ndarray  # (M, Z)
-    spread: np.ndarray  # (D,) standard deviation of each observed number in train; 0 where it never changes
-    actions: ActionEncoder
-    space: spaces.Space  # of the observations
+    observation_std: np.ndarray  # (D,) standard deviation of each value in train; 0 where it is constant
+    action_encoder: ActionEncoder
+    observation_space: spaces.Space
     seed: int
 
     @property
-    def alive(self) -> np.ndarray:
-        """(D,) bool: the observed numbers that change at all."""
-        return self.spread > 0
+    def varies(self) -> np.ndarray:
+        """(D,) bool: which observed values are not constant in train."""
+        return self.observation_std > 0
 
     @cached_property
-    def linear(self) -> Ridge:
-        """The best linear dynamics on raw observations: normalised ones and an action side by side to the change."""
-        rows, now = self.train, self.train.pairs(1)
-        observed = self.normalised(rows.numbers)
-        inputs = np.concatenate([observed[now], self.actions.numbers(rows.action[now])], 1)
-        return fit_ridge(inputs, observed[now + 1] - observed[now], rows.episode[now])
+    def linear_dynamics(self) -> Ridge:
+        """Least-squares dynamics on raw observations: normalized values and action (N, D' + A) to change (N, D')."""
+        train, starts = self.train, self.train.starts(1)
+        observed = self.normalize(train.values)
+        inputs = np.concatenate([observed[starts], self.action_encoder(train.action[starts])], 1)
+        return fit_ridge(inputs, observed[starts + 1] - observed[starts], train.episode[starts])
 
     @cached_property
-    def scaled(self) -> tuple[np.ndarray, np.ndarray]:
-        """z of "probe" (N, Z) and of "test" (M, Z), each number in units of its spread in "probe"; 0 without any."""
+    def scaled_z(self) -> tuple[np.ndarray, np.ndarray]:
+        """Latents of probe (N, Z) and test (M, Z) in units of their standard deviation in probe; constants are 0."""
         scale = self.probe_z.std(0)
         scale[scale < 1e-7 * (1 + np.abs(self.probe_z).max(0))] = np.inf
         return self.probe_z / scale, self.test_z / scale
 
     @cached_property
-    def centred(self) -> tuple[np.ndarray, np.ndarray]:
-        """The same from its mean in "probe": for networks whose hidden units are to wake and sleep."""
-        probe, test = self.scaled
+    def standardized_z(self) -> tuple[np.ndarray, np.ndarray]:
+        """Latents as in `scaled_z`, minus their mean in probe."""
+        probe, test = self.scaled_z
         return probe - probe.mean(0), test - probe.mean(0)
 
-    def normalised(self, numbers: np.ndarray) -> np.ndarray:
-        """Of numbers (N, D) those that change, (N, D'): from their mean in units of their spread, 10 at most."""
-        away = numbers[:, self.alive] - self._mean[self.alive]
-        return np.clip(away / self.spread[self.alive], -FARTHEST, FARTHEST)
+    def normalize(self, values: np.ndarray) -> np.ndarray:
+        """Return the varying columns (N, D') of values (N, D), standardized by train and clipped to 10 deviations."""
+        deviation = values[:, self.varies] - self._mean[self.varies]
+        return np.clip(deviation / self.observation_std[self.varies], -MAX_DEVIATION, MAX_DEVIATION)
 
     @cached_property
     def _mean(self) -> np.ndarray:
-        return self.train.numbers.mean(0)  # (D,)
+        return self.train.values.mean(0)  # (D,)
 
 
-def load_heldout(model: Any, stream: Any, seed: int = 0) -> HeldOutData:
-    """Read and encode the held-out rows once, for all diagnostics. RequestError where a split is empty."""
-    train = load_split(stream, "train", seed, only_seen=True)
+def load_heldout(model: WorldModel, stream: Stream, seed: int = 0) -> HeldOutData:
+    """Load the splits of a stream and encode probe and test once, for all metrics.
+
+    Raises:
+        UsageError: A split has no episode.
+    """
+    train = load_split(stream, "train", seed, inputs_only=True)
     probe, test = (load_split(stream, split, seed) for split in ("probe", "test"))
-    spread = train.numbers.std(0)
-    spread[spread <= 1e-6 * (1 + np.abs(train.numbers).max(0))] = 0.0
-    space, actions = stream.observation_space, ActionEncoder(stream.action_space)
+    std = train.values.std(0)
+    std[std <= 1e-6 * (1 + np.abs(train.values).max(0))] = 0.0
     return HeldOutData(
-        train, probe, test, encode(model, probe), encode(model, test), spread, actions, space, seed
+        train=train,
+        probe=probe,
+        test=test,
+        probe_z=encode(model, probe),
+        test_z=encode(model, test),
+        observation_std=std,
+        action_encoder=ActionEncoder(stream.action_space),
+        observation_space=stream.observation_space,
+        seed=seed,
     )
 
 
 class ActionEncoder:
-    """Env actions as numbers: boxes as they are, a choice one-hot."""
+    """Encode env actions as numbers: boxes are copied, discrete actions become one-hot."""
 
     def __init__(self, space: spaces.Space) -> None:
         self.discrete = isinstance(space, spaces.Discrete)
-        self.choices = int(space.n) if isinstance(space, spaces.Discrete) else 0
+        self.num_choices = int(space.n) if isinstance(space, spaces.Discrete) else 0
         self.start = int(space.start) if isinstance(space, spaces.Discrete) else 0
 
-    def numbers(self, action: np.ndarray) -> np.ndarray:
-        """(N, A) float64 for actions (N, A), or (N,) choices."""
+    def __call__(self, action: np.ndarray) -> np.ndarray:
+        """Return (N, A) float64 for actions (N, A), or for discrete actions (N,)."""
         if self.discrete:
-            return np.eye(self.choices)[np.rint(action).astype(np.int64).reshape(-1) - self.start]
+            return np.eye(self.num_choices)[np.rint(action).astype(np.int64).reshape(-1) - self.start]
         return np.asarray(action, np.float64).reshape(len(action), -1)
 
 
 def subsample(starts: np.ndarray, count: int, seed: int, *purpose: str | int) -> np.ndarray:
-    """At most `count` of `starts`, drawn without putting back, in their order."""
+    """Return at most `count` of `starts`, drawn without replacement, in their order."""
     if len(starts) <= count:
         return starts
     return np.sort(generator(seed, *purpose).choice(starts, count, replace=False))

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from robossl import registry
-from robossl.core.errors import UsageError
 from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.report import report_file
 from robossl.evaluation.report.page import write_report
@@ -21,7 +20,6 @@ from robossl.rollout import collect_steps
 from robossl.streams import Recorder
 from robossl.training.agent_phase import act, row_of
 from robossl.training.config import LearnConfig
-from robossl.training.config_io import to_toml
 from robossl.training.config_validation import validate_config
 from robossl.training.episode_metrics import episode_metrics
 from robossl.training.experiment import AGENT, STREAM, Experiment
@@ -130,6 +128,7 @@ def goals(run: Experiment) -> None:
 def evaluate(run: Experiment) -> None:
     """Evaluate the model on held-out episodes, record videos, and write the report."""
     context = run.evaluation_context()
+    context.results, context.missing = dict(context.results), dict(context.missing)  # not part of the state
     agent = run.agent()
     if agent is not None:
         context.agents = {row_of(run, AGENT): agent}

@@ -78,7 +78,7 @@ def train_world_model(
 
 def save_model(run: Experiment, step: int) -> None:
     """Write the published model with its diagnostics into the folder of the run."""
-    run.state.sections["health"] = health = run.trainer.health()
+    run.state.sections["diagnostics"] = health = run.trainer.health()
     log_diagnostics(run.logger, step, health)
     for text in health["messages"]:
         if not text.startswith("well"):

@@ -1,44 +1,47 @@
-"""Whether the model knows when it is wrong: what it says of its error beside its error."""
+"""Calibration: compare the error predicted by a model with its error on held-out steps."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from robossl.core.statistics import spearman
 from robossl.evaluation.heldout import HeldOutData, subsample
-from robossl.evaluation.latents import Doubt, imagine, model_uncertainty
+from robossl.evaluation.latents import UncertaintySource, imagine, model_uncertainty
+from robossl.world_model import WorldModel
 
+_MAX_STEPS = 2000  # held-out steps
 _erf = np.vectorize(math.erf, otypes=[float])
 
 
-def calibration(model: Any, held: HeldOutData, by: Doubt = "uncertainty") -> float:
-    """The rank correlation of `uncertainty` (or of `disagreement`) with the one-step error in z, on held-out steps."""
-    expected, missed = _steps(model, held, by)
-    return spearman(expected, np.sum(missed**2, -1))
+def calibration(model: WorldModel, heldout: HeldOutData, source: UncertaintySource = "uncertainty") -> float:
+    """Return the rank correlation of the predicted one-step error in z with the true one on held-out steps."""
+    predicted, error = _one_step_errors(model, heldout, source)
+    return spearman(predicted, np.sum(error**2, -1))
 
 
-def pit_error(model: Any, held: HeldOutData) -> float:
-    """How far the errors are from what `uncertainty` says, in size and in shape: 0 is none, 0.5 most.
+def pit_error(model: WorldModel, heldout: HeldOutData) -> float:
+    """Return the distance of the probability integral transform of the errors from uniform: 0 (best) to 0.5.
 
-    Every number of z is taken to miss by a normal error of that size; where it fell within that distribution (the
-    probability integral transform) is uniform if this is true. The figure is the mean distance between the
-    distribution of these places and the uniform one: 0.25 where errors are far smaller than expected, or far larger.
-    It is of shape as well as of size: where some numbers err far more than others, or rare errors are huge, it is not 0
-    even if their mean square is as expected.
+    Each dimension of z is assumed to have a normal error with the standard deviation `uncertainty`. The metric is the
+    mean distance between the empirical distribution of the transformed errors and the uniform distribution: 0.25 if
+    errors are far smaller or far larger than predicted. It depends on the shape too: if some dimensions have far
+    larger errors than others, or errors have heavy tails, it is positive even if the mean square is as predicted.
     """
-    expected, missed = _steps(model, held, "uncertainty")
-    units = missed / np.maximum(expected, 1e-12)[:, None]
-    places = np.sort(0.5 * (1 + _erf(units.reshape(-1) / np.sqrt(2))))
-    even = (np.arange(len(places)) + 0.5) / len(places)
-    return float(np.mean(np.abs(places - even)))
+    predicted, error = _one_step_errors(model, heldout, "uncertainty")
+    normalized = error / np.maximum(predicted, 1e-12)[:, None]
+    transformed = np.sort(0.5 * (1 + _erf(normalized.reshape(-1) / np.sqrt(2))))
+    uniform = (np.arange(len(transformed)) + 0.5) / len(transformed)
+    return float(np.mean(np.abs(transformed - uniform)))
 
 
-def _steps(model: Any, held: HeldOutData, by: Doubt) -> tuple[np.ndarray, np.ndarray]:
-    """Of held-out steps the error (B,) that the model expects, and what it misses z by (B, Z)."""
-    steps = subsample(held.test.pairs(1), 2000, held.seed, "calibration")
-    action = held.test.action[steps]
-    ahead = imagine(model, held.test_z[steps], action[:, None])[:, -1]
-    return model_uncertainty(model, held.test_z[steps], action, by), ahead - held.test_z[steps + 1]
+def _one_step_errors(
+    model: WorldModel, heldout: HeldOutData, source: UncertaintySource
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the predicted error (B,) and the true error of z (B, Z) of held-out steps."""
+    steps = subsample(heldout.test.starts(1), _MAX_STEPS, heldout.seed, "calibration")
+    action = heldout.test.action[steps]
+    z_next = imagine(model, heldout.test_z[steps], action[:, None])[:, -1]
+    predicted = model_uncertainty(model, heldout.test_z[steps], action, source)
+    return predicted, z_next - heldout.test_z[steps + 1]

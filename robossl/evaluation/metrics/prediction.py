@@ -1,16 +1,14 @@
-"""How far a model sees ahead: open-loop skill over the horizon, and for how long it may be believed.
+"""Open-loop prediction skill over the horizon, and the valid prediction time.
 
-What is measured. From a held-out row the model imagines k steps under the recorded actions, seeing nothing
-on the way. Each observed number, in units of its spread in "train", is read off what was imagined in one of three
-ways: as the model itself decodes it; moved from the start by as much as what is decoded moves; or by a linear readout
-of the change of z, fitted on real encodings and shrunk as is best for imagined ones. Which one is decided on the split
-"probe"; of a model that decodes nothing it is the last. No number counts as farther than ten spreads from its mean, in
-what happened and in what was foreseen: a cube that flies once in a thousand forecasts would else be all that is judged.
-Skill is 1 - error / movement: 1 is perfect, 0 is what "nothing moves" gets. A constant encoder gets 0, or what the mean
-of the train split gets if that is what it decodes; under shuffled actions it gets the same.
-The ceiling is the same reading of the real encoding k steps later: what the ceiling lacks is the encoder's
-and the reading's fault, what lies between is the dynamics'. Linear dynamics on raw observations, fitted on "train",
-are rolled out beside it.
+From a held-out time step the model imagines k steps under the recorded actions. The observed values are read off the
+imagined latents by a `Readout` chosen on the probe split. Values are clipped to 10 standard deviations so that rare
+outliers do not dominate the score. Skill is 1 - error / movement: 1 is perfect, 0 is the no-change baseline, which
+predicts the observation at the start. A constant encoder has skill 0, or the skill of the mean of train if it decodes
+that mean, and the same skill under shuffled actions.
+
+The encoder bound applies the same readout to the real latent k steps later: the distance of the bound from 1 is
+due to the encoder and the readout, the distance of the skill from the bound is due to the dynamics. Linear dynamics on
+raw observations, fitted on train, are a further baseline.
 """
 
 from __future__ import annotations
@@ -23,116 +21,163 @@ import numpy as np
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 from robossl.core.statistics import bootstrap_median, bootstrap_ratio
-from robossl.evaluation.heldout import FARTHEST, HeldOutData, subsample
+from robossl.evaluation.heldout import MAX_DEVIATION, HeldOutData, subsample
 from robossl.evaluation.latents import imagine
 from robossl.evaluation.metrics.readout import GAPS, Readout, fit_readout
+from robossl.world_model import WorldModel
 
 HORIZONS = (*GAPS, 50)  # [steps]
-_SEGMENTS = 1000  # at most so many forecasts
-_FEWEST = 20  # and at least so many, or the horizon is not judged
-TOLERANCE = 0.5  # a forecast is believed while its error is below this many spreads (root mean square)
-_LONGEST = 100  # [steps] forecasts of the valid prediction time end here
+TOLERANCE = 0.5  # [standard deviations] a forecast is valid while its root mean square error is below
+_MAX_WINDOWS = 1000  # forecasts for each horizon
+_MIN_WINDOWS = 20  # forecasts below which a horizon is not evaluated
+_MAX_VALID_STEPS = 100  # [steps] length of the forecasts for the valid prediction time
+_MAX_VALID_WINDOWS = 300  # forecasts for the valid prediction time
 
 
 @dataclass(frozen=True)
 class ForecastWindows:
-    """B stretches of T steps from held-out episodes, and what is forecast about them."""
+    """B windows of T steps from held-out episodes, with the forecasts of the model and of its baselines."""
 
-    moved: np.ndarray  # (B, T, D) true change of the normalised observation since the start
-    forecast: dict[str, np.ndarray]  # row -> (B, T, D)
+    change: np.ndarray  # (B, T, D') true change of the normalized observation since the start
+    forecast: dict[str, np.ndarray]  # row -> (B, T, D')
     episode: np.ndarray  # (B,)
 
     def errors(self, row: str) -> np.ndarray:
-        """(B, T) summed squared error of one row."""
-        return np.sum((self.moved - self.forecast[row]) ** 2, -1)
+        """Return the (B, T) summed squared error of one row."""
+        return np.sum((self.change - self.forecast[row]) ** 2, -1)
 
 
 def forecast_windows(
-    model: Any, held: HeldOutData, readout: Readout, length: int, count: int = _SEGMENTS
+    model: WorldModel, heldout: HeldOutData, readout: Readout, length: int, count: int = _MAX_WINDOWS
 ) -> ForecastWindows:
-    """Forecasts of `length` steps: the model, its ceiling, under shuffled actions, and a linear baseline."""
-    test, z = held.test, held.test_z
-    starts = subsample(test.pairs(length), count, held.seed, "segments", length)
-    ahead = starts[:, None] + np.arange(length + 1)  # (B, T + 1)
-    observed = held.normalised(test.numbers)[ahead]
-    actions = test.action[ahead[:, :-1]]
-    order = generator(held.seed, "shuffle", length).permutation(len(starts))
+    """Forecast `length` steps with the model, the encoder bound, shuffled actions and linear dynamics."""
+    test, z = heldout.test, heldout.test_z
+    starts = subsample(test.starts(length), count, heldout.seed, "segments", length)
+    index = starts[:, None] + np.arange(length + 1)  # (B, T + 1)
+    observed = heldout.normalize(test.values)[index]
+    actions = test.action[index[:, :-1]]
+    order = generator(heldout.seed, "shuffle", length).permutation(len(starts))
 
-    def read(path: np.ndarray) -> np.ndarray:
+    def read_change(path: np.ndarray) -> np.ndarray:
         return readout(observed[:, 0], path) - observed[:, :1]
 
     return ForecastWindows(
-        moved=observed[:, 1:] - observed[:, :1],
+        change=observed[:, 1:] - observed[:, :1],
         forecast={
-            "model": read(imagine(model, z[starts], actions)),
-            "ceiling": read(z[ahead]),
-            "shuffled": read(imagine(model, z[starts], actions[order])),
-            "linear": _linear(held, observed[:, 0], actions),
+            "model": read_change(imagine(model, z[starts], actions)),
+            "encoder_bound": read_change(z[index]),
+            "shuffled": read_change(imagine(model, z[starts], actions[order])),
+            "linear": _linear_rollout(heldout, observed[:, 0], actions),
         },
         episode=test.episode[starts],
     )
 
 
-def _linear(held: HeldOutData, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """The best linear dynamics, rolled out: changes (B, T, D)."""
+def _linear_rollout(heldout: HeldOutData, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """Return the changes (B, T, D') predicted by the linear dynamics."""
     state, path = start, []
     for t in range(actions.shape[1]):
-        change = held.linear(np.concatenate([state, held.actions.numbers(actions[:, t])], 1))
-        state = np.clip(state + change, -FARTHEST, FARTHEST)
+        inputs = np.concatenate([state, heldout.action_encoder(actions[:, t])], 1)
+        state = np.clip(state + heldout.linear_dynamics(inputs), -MAX_DEVIATION, MAX_DEVIATION)
         path.append(state - start)
     return np.stack(path, 1)
 
 
-def forward_skill(
-    model: Any, held: HeldOutData, horizons: tuple[int, ...] = HORIZONS, readout: Readout | None = None
+def prediction_skill(
+    model: WorldModel,
+    heldout: HeldOutData,
+    horizons: tuple[int, ...] = HORIZONS,
+    readout: Readout | None = None,
 ) -> dict[str, Any]:
-    """Skill against "nothing moves" by horizon, as in the module's words; `readout` is fitted where none is given.
+    """Return the skill over the no-change baseline by horizon, as defined in the first lines of this file.
 
-    Gives {"skill": {"1": Figure, ...}, "ceiling" | "shuffled" | "linear": {"1": float, ...},
-    "curve": {"steps": [...], "<row>": [...]}}. Every horizon is judged on all starts it has (where episodes
-    are short, the far ones have fewer), the curve on those of the farthest. Horizons longer than the test
-    episodes are left out.
+    Every horizon is evaluated on all starts that it has; the curve is that of the longest horizon. Horizons with fewer
+    than 20 starts are omitted.
+
+    Args:
+        model: World model.
+        heldout: Held-out data encoded by `model`.
+        horizons: Steps ahead.
+        readout: Readout of the observed values; fitted on probe if None.
+
+    Returns:
+        {"skill": {"1": Estimate, ...}, "encoder_bound" | "shuffled" | "linear": {"1": float, ...},
+        "curve": {"steps": [...], "<row>": [...]}}.
+
+    Raises:
+        UsageError: No horizon can be evaluated, or all observations are constant.
     """
-    judged = [h for h in horizons if len(held.test.pairs(h)) >= _FEWEST]
-    if not judged:
-        raise UsageError(f"the test episodes are too short or too few to look {min(horizons)} steps ahead")
-    found: dict[str, Any] = {"skill": {}, "ceiling": {}, "shuffled": {}, "linear": {}, "curve": {}}
-    readout = readout or fit_readout(model, held)
-    for h in judged:
-        parts = forecast_windows(model, held, readout, h)
-        moved = np.sum(parts.moved**2, -1)  # (B, T)
-        if not moved.any():
-            raise UsageError("nothing moves in the test episodes, so there is nothing to predict")
+    evaluated = [h for h in horizons if len(heldout.test.starts(h)) >= _MIN_WINDOWS]
+    if not evaluated:
+        raise UsageError(
+            f"the test episodes are too short or too few to predict {min(horizons)} steps ahead: expected at least "
+            f"{_MIN_WINDOWS} starts"
+        )
+    scores: dict[str, Any] = {"skill": {}, "encoder_bound": {}, "shuffled": {}, "linear": {}, "curve": {}}
+    readout = readout or fit_readout(model, heldout)
+    for h in evaluated:
+        windows = forecast_windows(model, heldout, readout, h)
+        movement = np.sum(windows.change**2, -1)  # (B, T)
+        if not movement.any():
+            raise UsageError(
+                "the observations of the test episodes are constant: there is nothing to predict"
+            )
         curves = {
-            row: 1 - parts.errors(row).sum(0) / np.maximum(moved.sum(0), 1e-12) for row in parts.forecast
+            row: 1 - windows.errors(row).sum(0) / np.maximum(movement.sum(0), 1e-12)
+            for row in windows.forecast
         }
-        low, high = bootstrap_ratio(parts.errors("model")[:, -1], moved[:, -1], parts.episode, held.seed)
-        figure = {"mean": float(curves["model"][-1]), "low": 1 - high, "high": 1 - low, "n": len(moved)}
-        found["skill"][str(h)] = figure
-        for row in ("ceiling", "shuffled", "linear"):
-            found[row][str(h)] = float(curves[row][-1])
-        found["curve"] = {row: [float(v) for v in curve] for row, curve in curves.items()}
-    found["curve"]["steps"] = list(range(1, max(judged) + 1))
-    return found
+        low, high = bootstrap_ratio(
+            windows.errors("model")[:, -1], movement[:, -1], windows.episode, heldout.seed
+        )
+        scores["skill"][str(h)] = {
+            "mean": float(curves["model"][-1]),
+            "low": 1 - high,
+            "high": 1 - low,
+            "n": len(movement),
+        }
+        for row in ("encoder_bound", "shuffled", "linear"):
+            scores[row][str(h)] = float(curves[row][-1])
+        scores["curve"] = {row: [float(v) for v in curve] for row, curve in curves.items()}
+    scores["curve"]["steps"] = list(range(1, max(evaluated) + 1))
+    return scores
 
 
 def valid_prediction_time(
-    model: Any, held: HeldOutData, step_seconds: float | None, readout: Readout | None = None
+    model: WorldModel, heldout: HeldOutData, step_seconds: float | None, readout: Readout | None = None
 ) -> dict[str, Any]:
-    """For how long a forecast may be believed: the first time its error exceeds half a spread.
+    """Return the time until the error of a forecast first exceeds half a standard deviation.
 
-    The error is the root mean square over the observed numbers, each in units of its spread in "train".
-    Gives the median with its bootstrap interval, the share of forecasts still good at the end ("censored"),
-    and the same for "nothing moves". In seconds; in steps where the length of a step is not known.
+    The error is the root mean square over the observed values, each in units of its standard deviation in train.
+
+    Args:
+        model: World model.
+        heldout: Held-out data encoded by `model`.
+        step_seconds: Duration of one step [s]; times are in steps if None.
+        readout: Readout of the observed values; fitted on probe if None.
+
+    Returns:
+        "median" with its bootstrap interval "low", "high" and "n"; "censored", the fraction of forecasts that are
+        still valid at their end; "horizon", the length of the forecasts in "unit"; "steps", the same in steps;
+        "no_change", the median of the no-change baseline; "tolerance".
+
+    Raises:
+        UsageError: The test episodes are too short or too few.
     """
-    length = next((n for n in range(_LONGEST, 0, -1) if len(held.test.pairs(n)) >= 5 * _FEWEST), 0)
+    min_windows = 5 * _MIN_WINDOWS
+    lengths = range(_MAX_VALID_STEPS, 0, -1)
+    length = next((n for n in lengths if len(heldout.test.starts(n)) >= min_windows), 0)
     if length == 0:
-        raise UsageError("the test episodes are too short or too few to time a forecast")
-    parts = forecast_windows(model, held, readout or fit_readout(model, held), length, count=300)
+        raise UsageError(
+            f"the test episodes are too short or too few to time a forecast: expected at least {min_windows} steps"
+        )
+    windows = forecast_windows(
+        model, heldout, readout or fit_readout(model, heldout), length, count=_MAX_VALID_WINDOWS
+    )
     unit = step_seconds or 1.0
-    times, censored = _first_failure(parts.errors("model"), parts.moved.shape[-1], unit)
-    still, _ = _first_failure(np.sum(parts.moved**2, -1), parts.moved.shape[-1], unit)
-    low, high = bootstrap_median(times, held.seed)
+    num_values = windows.change.shape[-1]
+    times, censored = _first_failure(windows.errors("model"), num_values, unit)
+    no_change, _ = _first_failure(np.sum(windows.change**2, -1), num_values, unit)
+    low, high = bootstrap_median(times, heldout.seed)
     return {
         "median": float(np.median(times)),
         "low": low,
@@ -141,15 +186,15 @@ def valid_prediction_time(
         "censored": float(censored.mean()),
         "horizon": length * unit,
         "steps": length,
-        "nothing_moves": float(np.median(still)),
+        "no_change": float(np.median(no_change)),
         "tolerance": TOLERANCE,
         "unit": "s" if step_seconds else "steps",
     }
 
 
-def _first_failure(errors: np.ndarray, width: int, unit: float) -> tuple[np.ndarray, np.ndarray]:
-    """When errors (B, T) first exceed the tolerance, and which never do."""
-    failed = np.sqrt(errors / width) > TOLERANCE
+def _first_failure(errors: np.ndarray, num_values: int, unit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return when errors (B, T) first exceed the tolerance (B,), and which never do (B,) bool."""
+    failed = np.sqrt(errors / num_values) > TOLERANCE
     censored = ~np.any(failed, axis=1)
     times = np.where(censored, errors.shape[1], failed.argmax(1) + 1) * unit
     return times, np.asarray(censored)

@@ -1,4 +1,4 @@
-"""What z tells: probes of physical truth, straight lines and small networks, fitted on "probe", judged on "test"."""
+"""Probes of physical quantities: linear and random-feature regressors from z, fitted on probe, scored on test."""
 
 from __future__ import annotations
 
@@ -9,112 +9,113 @@ import numpy as np
 from robossl.core.seeding import generator
 from robossl.evaluation.heldout import HeldOutData, subsample
 from robossl.evaluation.metrics.ridge import fit_random_features, fit_ridge, r2
-from robossl.evaluation.split_data import SplitData
 
-SAMPLES = (100, 1_000, 10_000)  # rows that a probe may be fitted on
-_FEATURES = 512  # hidden units of the small network
+PROBE_SIZES = (100, 1_000, 10_000)  # labeled time steps that a probe is fitted on
+_NUM_FEATURES = 512  # width of the random-feature regressor
+
+Quantities = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (N, k) on probe, (M, k) on test
 
 
-def probe_r2(held: HeldOutData) -> dict[str, dict[str, Any]]:
-    """R2 of a linear probe of every privileged quantity ("state.*"), or else of the observed numbers.
+def probe_r2(heldout: HeldOutData) -> dict[str, dict[str, Any]]:
+    """Return R2 of a linear probe of every privileged quantity, or of the observed values if there is none.
 
-    By quantity: {"r2": of its worst dimension, "mean": over its dimensions, "observation": the same worst
-    R2 read from the raw observation, "delta": of changes over one step read from changes of z}. A quantity
-    that does not vary on "test" is left out; chance is 0, and a probe may do worse than chance.
+    Returns:
+        By quantity: {"r2": of its worst dimension, "mean": over its dimensions, "observation": the worst R2 of a
+        probe of the raw observation, "delta": R2 of its one-step change from the change of z, "dimensions"}.
+        Quantities that are constant on test are omitted. Chance is 0; a probe may be worse than chance.
     """
     return {
-        name: row
-        for name, (fitted, judged) in quantities(held).items()
-        if (row := _probe(held, fitted, judged)) is not None
+        name: scores
+        for name, (fitted, scored) in quantities(heldout).items()
+        if (scores := _linear_probe(heldout, fitted, scored)) is not None
     }
 
 
-def probe_curve(held: HeldOutData) -> dict[str, dict[str, Any]]:
-    """How much is read from z after so many labelled rows: what little labelling is worth, and what a line misses.
+def probe_curve(heldout: HeldOutData) -> dict[str, dict[str, Any]]:
+    """Return R2 of probes by the number of labeled time steps they are fitted on.
 
-    By number of rows (the last entry has all there are, where `SAMPLES` asks for more): {"line" | "network": mean R2
-    over the quantities, "quantities": {name: {"line", "network"}}}. A quantity counts with its mean over dimensions,
-    and as 0 where it is worse than the mean of the truth.
+    Returns:
+        By number of time steps: {"linear" | "random_features": mean R2 over the quantities, "quantities": {name:
+        {"linear", "random_features"}}}. The R2 of a quantity is averaged over its dimensions and floored at 0. The
+        last entry uses all time steps of probe if there are fewer than 10,000.
     """
-    read = varying(held)
-    if not read:
+    varying = varying_quantities(heldout)
+    if not varying:
         return {}
-    fitted, judged = (np.concatenate([pair[side] for pair in read.values()], 1) for side in (0, 1))
-    scale = fitted.std(0)  # all weigh alike where the strength of the ridge is chosen
-    there = len(held.probe.valid)
-    sizes = [n for n in SAMPLES if n <= there]
-    sizes += [there] if there < SAMPLES[-1] else []
-    return {str(n): _after(held, n, fitted / scale, judged / scale, read) for n in sizes}
+    fitted, scored = (np.concatenate([pair[side] for pair in varying.values()], 1) for side in (0, 1))
+    scale = fitted.std(0)  # all quantities have the same weight in the choice of the ridge strength
+    num_steps = len(heldout.probe.valid)
+    sizes = [n for n in PROBE_SIZES if n <= num_steps]
+    sizes += [num_steps] if num_steps < PROBE_SIZES[-1] else []
+    return {str(n): _probes_of_size(heldout, n, fitted / scale, scored / scale, varying) for n in sizes}
 
 
-def _after(
-    held: HeldOutData, count: int, fitted: np.ndarray, judged: np.ndarray, read: dict[str, Any]
-) -> Any:
-    z, asked = held.centred
-    rows = subsample(np.arange(len(z)), count, held.seed, "probes", count)
-    groups, random = held.probe.episode[rows], generator(held.seed, "probes", "features")
-    scores = {
-        "line": r2(judged, fit_ridge(z[rows], fitted[rows], groups)(asked)),
-        "network": r2(judged, fit_random_features(z[rows], fitted[rows], groups, random, _FEATURES)(asked)),
-    }
-    ends = np.cumsum([pair[1].shape[1] for pair in read.values()])[:-1]
+def _probes_of_size(
+    heldout: HeldOutData, size: int, fitted: np.ndarray, scored: np.ndarray, varying: Quantities
+) -> dict[str, Any]:
+    probe_z, test_z = heldout.standardized_z
+    steps = subsample(np.arange(len(probe_z)), size, heldout.seed, "probes", size)
+    groups, random = heldout.probe.episode[steps], generator(heldout.seed, "probes", "features")
+    linear = fit_ridge(probe_z[steps], fitted[steps], groups)
+    features = fit_random_features(probe_z[steps], fitted[steps], groups, random, _NUM_FEATURES)
+    scores = {"linear": r2(scored, linear(test_z)), "random_features": r2(scored, features(test_z))}
+    ends = np.cumsum([pair[1].shape[1] for pair in varying.values()])[:-1]
     by_name = {
         name: {kind: max(float(np.nanmean(part)), 0.0) for kind, part in zip(scores, parts)}
-        for name, *parts in zip(read, *(np.split(score, ends) for score in scores.values()))
+        for name, *parts in zip(varying, *(np.split(score, ends) for score in scores.values()))
     }
-    means = {kind: float(np.mean([row[kind] for row in by_name.values()])) for kind in scores}
+    means = {kind: float(np.mean([entry[kind] for entry in by_name.values()])) for kind in scores}
     return {**means, "quantities": by_name}
 
 
-def quantities(held: HeldOutData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What there is to read: name -> (N, k) on "probe", (M, k) on "test"; truth if the stream has it."""
-    if held.probe.truth:
-        return {name: (held.probe.truth[name], held.test.truth[name]) for name in held.probe.truth}
+def quantities(heldout: HeldOutData) -> Quantities:
+    """Return the quantities to probe: the privileged state if the stream has it, else the observed values."""
+    if heldout.probe.state:
+        return {name: (heldout.probe.state[name], heldout.test.state[name]) for name in heldout.probe.state}
     return {
-        name: (held.probe.numbers[:, [i]], held.test.numbers[:, [i]])
-        for i, name in enumerate(held.probe.names)
-        if held.alive[i]
+        name: (heldout.probe.values[:, [i]], heldout.test.values[:, [i]])
+        for i, name in enumerate(heldout.probe.names)
+        if heldout.varies[i]
     }
 
 
-def varying(held: HeldOutData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Of `quantities` the dimensions that vary on "probe" and on "test": what only trembles is nothing to read."""
-    found = {}
-    for name, (fitted, judged) in quantities(held).items():
-        alive = ~np.isnan(r2(fitted, fitted)) & ~np.isnan(r2(judged, judged))
-        if alive.any():
-            found[name] = fitted[:, alive], judged[:, alive]
-    return found
+def varying_quantities(heldout: HeldOutData) -> Quantities:
+    """Return `quantities` without dimensions whose variance on probe or test is numerically zero."""
+    varying = {}
+    for name, (fitted, scored) in quantities(heldout).items():
+        varies = ~np.isnan(r2(fitted, fitted)) & ~np.isnan(r2(scored, scored))
+        if varies.any():
+            varying[name] = fitted[:, varies], scored[:, varies]
+    return varying
 
 
-def _probe(held: HeldOutData, fitted: np.ndarray, judged: np.ndarray) -> dict[str, Any] | None:
-    groups = held.probe.episode
-    scores = r2(judged, fit_ridge(held.probe_z, fitted, groups)(held.test_z))
+def _linear_probe(heldout: HeldOutData, fitted: np.ndarray, scored: np.ndarray) -> dict[str, Any] | None:
+    groups = heldout.probe.episode
+    scores = r2(scored, fit_ridge(heldout.probe_z, fitted, groups)(heldout.test_z))
     if np.isnan(scores).all():
         return None
-    raw = r2(judged, fit_ridge(held.probe.numbers, fitted, groups)(held.test.numbers))
+    raw = r2(scored, fit_ridge(heldout.probe.values, fitted, groups)(heldout.test.values))
     return {
         "r2": float(np.nanmin(scores)),
         "mean": float(np.nanmean(scores)),
         "observation": float(np.nanmin(raw)),
-        "delta": _delta(held, fitted, judged),
+        "delta": _change_r2(heldout, fitted, scored),
         "dimensions": int((~np.isnan(scores)).sum()),
     }
 
 
-def _delta(held: HeldOutData, fitted: np.ndarray, judged: np.ndarray) -> float:
-    """R2 of the change over one step, worst dimension; nan becomes 0: nothing changes."""
-    before, after = held.probe.pairs(1), held.test.pairs(1)
-    line = fit_ridge(
-        _change(held.probe_z, before), _change(fitted, before), _episodes(held.probe, before), intercept=False
+def _change_r2(heldout: HeldOutData, fitted: np.ndarray, scored: np.ndarray) -> float:
+    """Return R2 of the one-step change of the worst dimension; 0 if nothing changes."""
+    probe_starts, test_starts = heldout.probe.starts(1), heldout.test.starts(1)
+    linear = fit_ridge(
+        _changes(heldout.probe_z, probe_starts),
+        _changes(fitted, probe_starts),
+        heldout.probe.episode[probe_starts],
+        intercept=False,
     )
-    scores = r2(_change(judged, after), line(_change(held.test_z, after)))
+    scores = r2(_changes(scored, test_starts), linear(_changes(heldout.test_z, test_starts)))
     return 0.0 if np.isnan(scores).all() else float(np.nanmin(scores))
 
 
-def _change(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    return values[starts + 1] - values[starts]
-
-
-def _episodes(rows: SplitData, starts: np.ndarray) -> np.ndarray:
-    return rows.episode[starts]
+def _changes(series: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    return series[starts + 1] - series[starts]

@@ -1,58 +1,68 @@
-"""How a forecast is read off latents: each observed number in the way that errs least on the split "probe"."""
+"""Readout of observed values from latents: for each value, the method with the least error on the probe split."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from robossl.core.errors import UsageError
-from robossl.evaluation.heldout import FARTHEST, HeldOutData, subsample
-from robossl.evaluation.latents import decoding, imagine
+from robossl.evaluation.heldout import MAX_DEVIATION, HeldOutData, subsample
+from robossl.evaluation.latents import imagine, make_decoder
 from robossl.evaluation.metrics.ridge import Ridge, fit_ridge
+from robossl.world_model import WorldModel
 
-GAPS = (1, 5, 10, 25)  # [steps] over which changes are read
-Decoded = Callable[[np.ndarray], np.ndarray]  # z (N, Z) -> (N, D') normalised: what the model expects to see
-_READ = 5000  # changes over each gap that the readout is fitted on, at most
+GAPS = (1, 5, 10, 25)  # [steps] over which changes are fitted
+Decoder = Callable[[np.ndarray], np.ndarray]  # z (N, Z) -> normalized values (N, D')
+_MAX_CHANGES = 5000  # changes over each gap that the readout is fitted on
 
 
 @dataclass(frozen=True)
 class Readout:
-    """From the observation at the start and a path of latents to the observations on the way, D' normalised numbers."""
+    """Map the observation at the start and a path of latents to D' normalized values along the path."""
 
-    line: Ridge  # from a change of z to the change of the observation
-    decoded: Decoded | None
-    ways: np.ndarray  # (D',) int: which of `_ways` reads a number
+    linear: Ridge  # change of z -> change of the observation
+    decoder: Decoder | None
+    method: np.ndarray  # (D',) int: index into `_forecasts` for each value
 
     def __call__(self, start: np.ndarray, path: np.ndarray) -> np.ndarray:
-        """Forecasts (B, T, D') for starts (B, D') and latents (B, T + 1, Z), the first of them that of the start."""
-        ways = np.stack(_ways(self.line, self.decoded, start, path))
-        return np.take_along_axis(ways, self.ways[None, None, None], 0)[0]
+        """Return forecasts (B, T, D') for starts (B, D') and latents (B, T + 1, Z) that begin at the start."""
+        forecasts = np.stack(_forecasts(self.linear, self.decoder, start, path))
+        return np.take_along_axis(forecasts, self.method[None, None, None], 0)[0]
 
 
-def _ways(line: Ridge, decoded: Decoded | None, start: np.ndarray, path: np.ndarray) -> list[np.ndarray]:
-    """Forecasts (B, T, D'): by the line; as decoded; moved from the start by as much as what is decoded moves."""
-    forecasts = [start[:, None] + line(path[:, 1:] - path[:, :1])]
-    if decoded is not None:
-        seen = decoded(path.reshape(-1, path.shape[-1])).reshape(*path.shape[:2], -1)
-        forecasts += [seen[:, 1:], start[:, None] + (seen[:, 1:] - seen[:, :1])]
-    return [np.clip(forecast, -FARTHEST, FARTHEST) for forecast in forecasts]
+def _forecasts(
+    linear: Ridge, decoder: Decoder | None, start: np.ndarray, path: np.ndarray
+) -> list[np.ndarray]:
+    """Return forecasts (B, T, D') by each method.
 
-
-def fit_readout(model: Any, held: HeldOutData) -> Readout:
-    """Fitted and chosen on "probe". The line is fitted on real encodings, shrunk as is best for imagined ones.
-
-    Changes over each gap are weighted by one over their size, so that small ones count as much as large.
+    The methods are: the start plus a linear map of the change of z; the decoded value; the start plus the change of
+    the decoded value.
     """
-    probe, z = held.probe, held.probe_z
-    observed = held.normalised(probe.numbers)
-    numbers = decoding(model, held.space)
-    decoded = None if numbers is None else lambda z: held.normalised(numbers(z))
-    inputs, imagined, outputs, groups, asked = [], [], [], [], []
+    forecasts = [start[:, None] + linear(path[:, 1:] - path[:, :1])]
+    if decoder is not None:
+        decoded = decoder(path.reshape(-1, path.shape[-1])).reshape(*path.shape[:2], -1)
+        forecasts += [decoded[:, 1:], start[:, None] + (decoded[:, 1:] - decoded[:, :1])]
+    return [np.clip(forecast, -MAX_DEVIATION, MAX_DEVIATION) for forecast in forecasts]
+
+
+def fit_readout(model: WorldModel, heldout: HeldOutData) -> Readout:
+    """Fit and choose the readout on probe.
+
+    The linear map is fitted on changes between real encodings; its ridge strength is the best one for imagined
+    latents. Changes over each gap are divided by their size, so that all gaps have the same weight.
+
+    Raises:
+        UsageError: The probe split has no two successive time steps.
+    """
+    probe, z = heldout.probe, heldout.probe_z
+    observed = heldout.normalize(probe.values)
+    decode = make_decoder(model, heldout.observation_space)
+    decoder = None if decode is None else lambda z: heldout.normalize(decode(z))
+    inputs, imagined, targets, groups, windows = [], [], [], [], []
     for gap in GAPS:
-        starts = subsample(probe.pairs(gap), _READ, held.seed, "readout", gap)
+        starts = subsample(probe.starts(gap), _MAX_CHANGES, heldout.seed, "readout", gap)
         if len(starts) == 0:
             continue
         before, after = observed[starts], observed[starts + gap]
@@ -60,15 +70,15 @@ def fit_readout(model: Any, held: HeldOutData) -> Readout:
         ends = imagine(model, z[starts], probe.action[starts[:, None] + np.arange(gap)])[:, [0, -1]]
         inputs.append((z[starts + gap] - z[starts]) / size)
         imagined.append((ends[:, 1] - ends[:, 0]) / size)
-        outputs.append((after - before) / size)
+        targets.append((after - before) / size)
         groups.append(probe.episode[starts])
-        asked.append((before, after, ends, size))
+        windows.append((before, after, ends, size))
     if not inputs:
-        raise UsageError('the split "probe" of this stream has no two rows that follow each other')
-    x, used_on, y, group = (np.concatenate(rows) for rows in (inputs, imagined, outputs, groups))
-    line = fit_ridge(x, y, group, intercept=False, used_on=used_on)
+        raise UsageError('the split "probe" of this stream has no two successive time steps')
+    x, x_imagined, y, group = (np.concatenate(parts) for parts in (inputs, imagined, targets, groups))
+    linear = fit_ridge(x, y, group, intercept=False, applied_to=x_imagined)
     errors = np.zeros(1)
-    for before, after, ends, size in asked:
-        told = np.stack(_ways(line, decoded, before, ends))[:, :, 0]  # (ways, B, D')
-        errors = errors + np.sum(((told - after) / size) ** 2, 1)
-    return Readout(line, decoded, np.argmin(np.where(np.isnan(errors), np.inf, errors), 0))
+    for before, after, ends, size in windows:
+        forecasts = np.stack(_forecasts(linear, decoder, before, ends))[:, :, 0]  # (methods, B, D')
+        errors = errors + np.sum(((forecasts - after) / size) ** 2, 1)
+    return Readout(linear, decoder, np.argmin(np.where(np.isnan(errors), np.inf, errors), 0))

@@ -1,95 +1,107 @@
-"""Whether rewards that nobody trained on can be read from z: the task's own, and four that are made up."""
+"""Probes of rewards that the model was never trained on: the recorded task reward and four synthetic ones."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 from robossl.evaluation.heldout import HeldOutData, subsample
-from robossl.evaluation.metrics.probes import varying
+from robossl.evaluation.metrics.probes import varying_quantities
 from robossl.evaluation.metrics.ridge import fit_random_features, fit_ridge, r2
 from robossl.evaluation.split_data import SplitData
 
-_PLACES = 4  # rewards that are made up
-_ROWS = 5000  # rows a readout is fitted on, at most
-_STILL = 1e-6  # a reward that spreads no more never varies
-_FEATURES = 256  # hidden units of the small network
+_NUM_SYNTHETIC = 4  # synthetic rewards
+_MAX_STEPS = 5000  # time steps that a probe is fitted on
+_CONSTANT_STD = 1e-6  # a reward with a smaller standard deviation is constant
+_NUM_FEATURES = 256  # width of the random-feature regressor
+
+Labels = tuple[np.ndarray, np.ndarray]  # rewards on probe (N,) and on test (M,)
 
 
-def reward_probe(held: HeldOutData) -> dict[str, dict[str, Any]]:
-    """R2 of rewards read from z: {"task": ..., "<quantity> near <row>": ...}, each {"line", "network", "observation"}.
+def reward_probe(heldout: HeldOutData) -> dict[str, dict[str, float]]:
+    """Return R2 of rewards read from z, fitted on probe and scored on test.
 
-    `task` is the reward that the stream recorded for coming to a row, which the model never saw; `no_task` says why
-    it is absent. The others fall with the distance of one quantity (privileged state where the stream has it, else an
-    observed number) from what it is in a row drawn from "probe": 1 there, 0.1 one spread away. `line` and `network`
-    read z, `observation` is the same network on the raw observation. Fitted on "probe", judged on "test".
+    The reward "task" is the recorded reward of reaching a time step; `missing_task_reward_reason` returns why it is
+    missing. A synthetic reward decreases with the distance of one quantity (privileged state if the stream has it,
+    else an observed value) from its value at a time step drawn from probe: 1 there, 0.1 one standard deviation away.
+
+    Returns:
+        {"task" | "<quantity> near step <index>": {"linear", "random_features", "observation"}}: a linear and a
+        random-feature regressor on z, and the random-feature regressor on the raw observation.
+
+    Raises:
+        UsageError: No quantity varies.
     """
-    rewards = {} if missing_task_reward_reason(held) else {"task": (_came(held.probe), _came(held.test))}
-    rewards |= _made_up(held)
+    rewards: dict[str, Labels] = {}
+    if missing_task_reward_reason(heldout) is None:
+        rewards["task"] = _arrival_reward(heldout.probe), _arrival_reward(heldout.test)
+    rewards |= _synthetic_rewards(heldout)
     if not rewards:
-        raise UsageError("nothing varies that a reward could be made of")
-    return {name: _read(held, *pair) for name, pair in rewards.items()}
+        raise UsageError("all quantities are constant: no reward can be built from them")
+    return {name: _probe_scores(heldout, *labels) for name, labels in rewards.items()}
 
 
-def missing_task_reward_reason(held: HeldOutData) -> str | None:
-    """Why there is no reward of the task to be read; None where there is one."""
-    if held.test.reward is None or held.probe.reward is None:
+def missing_task_reward_reason(heldout: HeldOutData) -> str | None:
+    """Return why the task reward cannot be probed; None if it can."""
+    if heldout.test.reward is None or heldout.probe.reward is None:
         return "the stream has no rewards"
-    if isinstance(held.test.observation, dict) and "desired_goal" in held.test.observation:
-        return "the task's reward is about a goal, which a latent does not hold"
-    came = [told[np.isfinite(told)] for told in map(_came, (held.probe, held.test))]
-    if any(len(told) == 0 or np.std(told) <= _STILL for told in came):
-        return "the recorded reward does not vary"
+    if isinstance(heldout.test.observation, dict) and "desired_goal" in heldout.test.observation:
+        return "the task reward depends on a goal, which is not part of the latent"
+    for data in (heldout.probe, heldout.test):
+        rewards = _arrival_reward(data)
+        rewards = rewards[np.isfinite(rewards)]
+        if len(rewards) == 0 or np.std(rewards) <= _CONSTANT_STD:
+            return "the recorded reward is constant"
     return None
 
 
-def _came(rows: SplitData) -> np.ndarray:
-    """The recorded reward (N,) of having come to a row; nan at rows that nothing led to."""
-    assert rows.reward is not None
-    came = np.full(len(rows.valid), np.nan)
-    starts = rows.pairs(1)
-    came[starts + 1] = rows.reward[starts]
-    return came
+def _arrival_reward(data: SplitData) -> np.ndarray:
+    """Return the (N,) reward of the step that led to each time step; nan where no step did."""
+    assert data.reward is not None
+    rewards = np.full(len(data.valid), np.nan)
+    starts = data.starts(1)
+    rewards[starts + 1] = data.reward[starts]
+    return rewards
 
 
-def _made_up(held: HeldOutData) -> list[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-    """`_PLACES` rewards for being near where one quantity was in some row."""
-    random = generator(held.seed, "rewards")
-    there_is = varying(held)
-    if not there_is:
-        return []
-    order = [list(there_is)[i] for i in random.permutation(len(there_is))]
-    places = random.choice(len(held.probe.valid), min(_PLACES, len(held.probe.valid)), replace=False)
-    found = []
-    for place, there in enumerate(places):
-        name = order[place % len(order)]
-        fitted, judged = there_is[name]
-        spread = float(np.sqrt(np.mean((fitted - fitted.mean(0)) ** 2, 0).sum()))
-        near = [1 / (1 + 9 * np.sum((q - fitted[there]) ** 2, 1) / spread**2) for q in (fitted, judged)]
-        found.append((f"{name} near row {there}", (near[0], near[1])))
-    return found
+def _synthetic_rewards(heldout: HeldOutData) -> dict[str, Labels]:
+    """Return up to `_NUM_SYNTHETIC` rewards for one quantity being close to its value at a time step."""
+    random = generator(heldout.seed, "rewards")
+    varying = varying_quantities(heldout)
+    if not varying:
+        return {}
+    names = [list(varying)[i] for i in random.permutation(len(varying))]
+    num_steps = len(heldout.probe.valid)
+    steps = random.choice(num_steps, min(_NUM_SYNTHETIC, num_steps), replace=False)
+    rewards = {}
+    for i, step in enumerate(steps):
+        name = names[i % len(names)]
+        fitted, scored = varying[name]
+        std = float(np.sqrt(np.mean((fitted - fitted.mean(0)) ** 2, 0).sum()))
+        near = [1 / (1 + 9 * np.sum((q - fitted[step]) ** 2, 1) / std**2) for q in (fitted, scored)]
+        rewards[f"{name} near step {step}"] = near[0], near[1]
+    return rewards
 
 
-def _read(held: HeldOutData, fitted: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
-    steps = subsample(np.flatnonzero(np.isfinite(fitted)), _ROWS, held.seed, "rewards", "rows")
-    asked = np.flatnonzero(np.isfinite(judged))
-    groups, y, truth = held.probe.episode[steps], fitted[steps, None], judged[asked, None]
-    z, z_asked = held.centred[0][steps], held.centred[1][asked]
-    raw, raw_asked = held.normalised(held.probe.numbers)[steps], held.normalised(held.test.numbers)[asked]
+def _probe_scores(heldout: HeldOutData, fitted: np.ndarray, scored: np.ndarray) -> dict[str, float]:
+    steps = subsample(np.flatnonzero(np.isfinite(fitted)), _MAX_STEPS, heldout.seed, "rewards", "rows")
+    test_steps = np.flatnonzero(np.isfinite(scored))
+    groups, y, truth = heldout.probe.episode[steps], fitted[steps, None], scored[test_steps, None]
+    z, test_z = heldout.standardized_z[0][steps], heldout.standardized_z[1][test_steps]
+    raw = heldout.normalize(heldout.probe.values)[steps]
+    test_raw = heldout.normalize(heldout.test.values)[test_steps]
 
-    def network(x: np.ndarray, x_asked: np.ndarray) -> float:
-        random = generator(held.seed, "rewards", "features")
-        return _score(truth, fit_random_features(x, y, groups, random, _FEATURES)(x_asked))
+    def random_features(x: np.ndarray, test_x: np.ndarray) -> float:
+        random = generator(heldout.seed, "rewards", "features")
+        return _finite_r2(truth, fit_random_features(x, y, groups, random, _NUM_FEATURES)(test_x))
 
     return {
-        "line": _score(truth, fit_ridge(z, y, groups)(z_asked)),
-        "network": network(z, z_asked),
-        "observation": network(raw, raw_asked),
+        "linear": _finite_r2(truth, fit_ridge(z, y, groups)(test_z)),
+        "random_features": random_features(z, test_z),
+        "observation": random_features(raw, test_raw),
     }
 
 
-def _score(truth: np.ndarray, guess: np.ndarray) -> float:
-    return float(np.nan_to_num(r2(truth, guess)[0]))
+def _finite_r2(truth: np.ndarray, predicted: np.ndarray) -> float:
+    return float(np.nan_to_num(r2(truth, predicted)[0]))

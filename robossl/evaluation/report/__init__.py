@@ -1,1 +1,1 @@
-"""The evaluation report: report.json and report.html."""
+"""The evaluation report: sections, report.json and report.html."""

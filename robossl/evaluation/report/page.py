@@ -1,99 +1,151 @@
-"""report.html: one self-contained page, no scripts, nothing fetched; for eyes, ears, phones and paper."""
+"""report.html: one self-contained page without scripts, for screens, phones, screen readers and print."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from html import escape
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+from markupsafe import Markup
 
 from robossl.core.env_ids import display_name
 from robossl.core.errors import UsageError
 from robossl.core.io import write_bytes_atomic
-from robossl.evaluation.report import sections, tables
-from robossl.evaluation.report.embedded_video import EmbeddedVideo, films
-from robossl.evaluation.report.report_file import Report
-from robossl.evaluation.report.style import STYLE
-from robossl.evaluation.report.summary_cards import summary_cards
-from robossl.evaluation.report.text import text_summary
+from robossl.evaluation.context import EvaluationContext
+from robossl.evaluation.report import number_format, report_file
+from robossl.evaluation.report.comparison import comparison_lines
+from robossl.evaluation.report.section import (
+    RESERVED_KEYS,
+    Report,
+    Section,
+    compute_sections,
+    describe_error,
+    is_builtin,
+    load_sections,
+)
+from robossl.evaluation.report.text_summary import opening, text_summary
 
 NAME = "report.html"
+_TEMPLATES = Path(__file__).parent / "templates"
+_FILTERS = ("label", "number", "percent", "interval", "plain", "duration", "steps_ahead")
+
+
+class _RenderedSection(NamedTuple):
+    name: str
+    title: str
+    body: Markup
+
+
+def write_report(context: EvaluationContext) -> Report:
+    """Compute the remaining sections, write report.json and report.html into the folder, and return the report."""
+    if context.folder is None:
+        raise UsageError("expected a folder to write the report to, got none")
+    compute_sections(context)
+    report = report_file.build(context)
+    report_file.write(context.folder, report)
+    write(context.folder, [report])
+    return report
 
 
 def write(
     folder: str | Path,
     reports: Sequence[Report],
     names: Sequence[str] | None = None,
-    videos: Sequence[EmbeddedVideo] = (),
+    source: str | Path | None = None,
 ) -> Path:
-    """Write report.html into `folder`: the page of one report, or of several side by side; gives its path."""
+    """Write report.html: the page of one report, or of several side by side.
+
+    Args:
+        folder: Folder of the page.
+        reports: One or more reports.
+        names: Headings of several reports.
+        source: Folder of the files of a single report (videos); `folder` if None.
+
+    Returns:
+        The path of the page.
+    """
     path = Path(folder) / NAME
-    write_bytes_atomic(path, render(reports, names, videos).encode())
+    write_bytes_atomic(path, render(reports, names, Path(source or folder)).encode())
     return path
 
 
-def render(
-    reports: Sequence[Report], names: Sequence[str] | None = None, videos: Sequence[EmbeddedVideo] = ()
-) -> str:
-    """The page as text."""
+def render(reports: Sequence[Report], names: Sequence[str] | None = None, folder: Path | None = None) -> str:
+    """Return the page as HTML; videos are read from `folder`."""
     if not reports:
-        raise UsageError("no reports given; expected at least one")
+        raise UsageError("expected at least one report, got none")
     if len(reports) == 1:
-        return _one(reports[0], videos)
+        return _render_one(reports[0], folder)
     names = list(names) if names else [f"{r['env']}, seed {r['seed']}" for r in reports]
-    return _several(reports, names)
-
-
-def _one(report: Report, videos: Sequence[EmbeddedVideo]) -> str:
-    parts = [
-        ("see", "What it looks like", films(videos)),
-        ("learning", "Learning to act", sections.control(report)),
-        ("goals", "Goals without reward", sections.goals(report)),
-        ("prediction", "How far it sees", sections.prediction(report)),
-        ("probes", "What the latent state knows", sections.probes(report)),
-        ("ablation", "What each objective brings", sections.ablation(report)),
-        ("health", "Health of the world model", sections.health(report)),
-        ("made", "How it was made", sections.made(report)),
-        ("absent", "What is not here", sections.absent(report)),
-    ]
-    there = [(key, title, body) for key, title, body in parts if body]
-    links = "".join(f'<li><a href="#{key}">{escape(title)}</a></li>' for key, title, _ in there)
-    facts = [f"seed {report['seed']}", f"on {report['device']}", _duration(sum(report["seconds"].values()))]
-    text = "".join(f"<p>{escape(sentence)}</p>" for sentence in text_summary(report))
-    head = (
-        f'<p class="kind">robossl report</p><h1>{escape(display_name(report["env"]))}</h1>'
-        f'<p class="facts">{escape(" · ".join(facts))}</p>'
-        f'<div class="summary">{text}</div>{summary_cards(report)}'
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav>'
-    )
-    body = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-title">'
-        f'<h2 id="{key}-title">{escape(title)}</h2>{inside}</section>'
-        for key, title, inside in there
-    )
-    return _document(
-        f"{display_name(report['env'])} · robossl report", head, body, report["versions"].get("robossl")
+    return _render(
+        "compare.html.j2",
+        reports[0],
+        title="robossl reports compared",
+        names=names,
+        reports=list(reports),
+        lines=comparison_lines(reports),
+        summaries=[(name, text_summary(report)) for name, report in zip(names, reports)],
     )
 
 
-def _several(reports: Sequence[Report], names: Sequence[str]) -> str:
-    head = f'<p class="kind">robossl reports</p><h1>{escape(" · ".join(names))}</h1>'
-    body = f'<section aria-label="Side by side">{tables.compared(reports, names)}</section>'
-    for name, report in zip(names, reports):
-        text = "".join(f"<p>{escape(sentence)}</p>" for sentence in text_summary(report))
-        body += f"<section><h2>{escape(name)}</h2>{text}</section>"
-    return _document("robossl reports compared", head, body, reports[0]["versions"].get("robossl"))
-
-
-def _document(title: str, head: str, body: str, version: str | None) -> str:
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>\n'
-        f"<body><header>{head}</header>\n<main>{body}</main>\n"
-        f"<footer>Every number on this page is in report.json beside it. Written by robossl "
-        f"{escape(version or '')}.</footer></body></html>\n"
+def _render_one(report: Report, folder: Path | None) -> str:
+    sections, broken = load_sections()
+    sentences, cards, failed = opening(report, sections)
+    rendered = []
+    for section in sections:
+        if section.name not in report:
+            continue
+        try:
+            rendered.append(
+                _RenderedSection(section.name, section.title, _render_section(section, report, folder))
+            )
+        except Exception as error:
+            if is_builtin(section):
+                raise
+            failed[section.name] = describe_error(error)
+    known = {section.name for section in sections} | set(RESERVED_KEYS)
+    for name in report.keys() - known:
+        data_json = json.dumps(report[name], indent=2, ensure_ascii=False)
+        body = Markup(_environment().get_template("unknown_section.html.j2").render(data_json=data_json))
+        rendered.append(_RenderedSection(name, number_format.label(name), body))
+    return _render(
+        "report.html.j2",
+        report,
+        title=f"{display_name(report['env'])} · robossl report",
+        heading=display_name(report["env"]),
+        total_seconds=sum(report["seconds"].values()),
+        report=report,
+        sentences=sentences,
+        cards=cards,
+        sections=rendered,
+        missing=report["missing"] | broken | failed,
     )
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+def _render_section(section: Section, report: Report, folder: Path | None) -> Markup:
+    data = report[section.name]
+    variables = section.view(data, report, folder)
+    template = _environment().from_string(section.source())
+    return Markup(template.render(**variables, data=data, report=report))
+
+
+def _render(template: str, report: Report, **variables: Any) -> str:
+    css = Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))
+    version = report["versions"].get("robossl", "")
+    return _environment().get_template(template).render(css=css, version=version, **variables)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {name: getattr(number_format, name) for name in _FILTERS}
+    return environment

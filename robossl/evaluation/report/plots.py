@@ -1,4 +1,4 @@
-"""Figures as inline SVG: quiet, with units, in colours that follow the page between light, dark and print."""
+"""Plots of the page as inline SVG, in colors that follow its light, dark and print themes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
+from matplotlib.figure import Figure
 
-# Stand-ins that the SVG is drawn with; the page replaces each by a variable of its style sheet.
+from robossl.evaluation.report.number_format import label
+
+# Placeholder colors of the SVG; `svg` replaces each by a variable of the style sheet.
 INK, FAINT, LINE = "#010101", "#020202", "#030303"
 SERIES = ("#010201", "#010301", "#010401", "#010501", "#010601", "#010701")
 _VARIABLES = {INK: "--ink", FAINT: "--faint", LINE: "--line"} | {
     c: f"--series-{i}" for i, c in enumerate(SERIES)
 }
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), "-", (0, (3, 2)))
-_WIDTH = 3.6  # [in] of 72 units each: about a phone's width, so that words keep their size there
+_WIDTH = 3.6  # [in] of 72 units each: about the width of a phone, so that text keeps its size there
 _STYLE: Any = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "svg.hashsalt": "robossl",
     "font.family": "sans-serif",
     "font.size": 8.5,
@@ -53,114 +57,126 @@ _STYLE: Any = {
 }
 
 
-def horizon(curve: dict[str, Any], step_seconds: float | None) -> str:
-    """Skill over the horizon: the model, its ceiling, the linear baseline, shuffled actions."""
+def prediction_curve(curve: dict[str, Any], step_seconds: float | None) -> Markup:
+    """Plot skill over the horizon: the model, its encoder bound, linear dynamics and shuffled actions."""
     steps = curve["steps"]
     ahead = [s * step_seconds for s in steps] if step_seconds else steps
+    rows = {
+        "model": "model",
+        "encoder_bound": "encoder bound",
+        "linear": "linear dynamics",
+        "shuffled": "shuffled actions",
+    }
     with canvas(2.4) as (figure, axes):
         low = min(0.0, *(max(v, -1.0) for row in ("model", "shuffled") for v in curve[row]))
-        names = {"model": "the model", "ceiling": "its ceiling", "linear": "linear dynamics"}
-        for i, (row, label) in enumerate((names | {"shuffled": "other actions"}).items()):
+        for i, (row, text) in enumerate(rows.items()):
             if row in curve:
                 clipped = [max(v, low - 0.05) for v in curve[row]]
-                axes.plot(ahead, clipped, color=SERIES[i], ls=_DASHES[i], label=label, zorder=5 - i)
+                axes.plot(ahead, clipped, color=SERIES[i], ls=_DASHES[i], label=text, zorder=5 - i)
         axes.axhline(0, color=FAINT, lw=0.9)
         axes.annotate(
-            "nothing moves", (ahead[-1], 0), (0, 3), textcoords="offset points", ha="right", color=FAINT
+            "no change", (ahead[-1], 0), (0, 3), textcoords="offset points", ha="right", color=FAINT
         )
         axes.set_ylim(low - 0.05, 1.04)
         axes.set_xlim(0, ahead[-1] * 1.01)
         axes.set_ylabel("skill")
         axes.set_xlabel("time ahead [s]" if step_seconds else "steps ahead")
-        _legend(figure, axes)
+        _add_legend(figure, axes)
         return svg(figure)
 
 
-def curves(rows: dict[str, Any], unit: str = "return") -> str:
-    """Learning curves with their intervals: rows of {"curve": [[steps, mean, low, high], ...]}."""
+def learning_curves(rows: dict[str, Any]) -> Markup:
+    """Plot returns with their intervals over environment steps; rows without a curve are horizontal lines.
+
+    Args:
+        rows: Rows of the control table, with "curve": [[steps, mean, low, high], ...].
+    """
     with canvas(2.4) as (figure, axes):
         for i, (name, row) in enumerate(rows.items()):
             color, dash = SERIES[i % len(SERIES)], _DASHES[i % len(_DASHES)]
             if row.get("curve"):
                 steps, mean, low, high = zip(*row["curve"])
                 axes.fill_between(steps, low, high, color=color, alpha=0.14, lw=0)
-                axes.plot(steps, mean, color=color, ls=dash, label=words(name))
+                axes.plot(steps, mean, color=color, ls=dash, label=label(name))
             elif "return" in row:
-                axes.axhline(row["return"]["mean"], color=FAINT, lw=1.1, ls=_DASHES[i], label=words(name))
+                axes.axhline(row["return"]["mean"], color=FAINT, lw=1.1, ls=dash, label=label(name))
         axes.set_xlabel("environment steps")
-        axes.set_ylabel(unit)
+        axes.set_ylabel("return")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
         axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(_thousands))
         axes.set_xlim(left=0)
-        _legend(figure, axes)
+        _add_legend(figure, axes)
         return svg(figure)
 
 
-def goals(rows: dict[str, Any]) -> str:
-    """Success by criterion, one dot and its interval for each policy."""
-    names, criteria = list(rows), ("any", "final", "held")
+def success_rates(rows: dict[str, dict[str, Any]], criteria: tuple[str, ...]) -> Markup:
+    """Plot the success rate of each row by criterion, with intervals.
+
+    Args:
+        rows: Name -> criterion -> estimate.
+        criteria: Keys of the estimates.
+    """
+    names = list(rows)
     with canvas(0.72 + 0.46 * len(names)) as (figure, axes):
         for i, criterion in enumerate(criteria):
+            color = SERIES[i]
             for j, name in enumerate(names):
-                found, y = rows[name][criterion], j + (i - 1) * 0.22
-                axes.plot(
-                    [100 * found["low"], 100 * found["high"]], [y, y], color=SERIES[i], lw=1.6, alpha=0.55
-                )
-                label = criterion_words(criterion) if j == 0 else None
-                marker = "osD"[i]
-                axes.plot(100 * found["mean"], y, marker, color=SERIES[i], ms=5, label=label, clip_on=False)
-        _across(axes, [words(name) for name in names])
+                estimate, y = rows[name][criterion], j + (i - 1) * 0.22
+                ends = [100 * estimate["low"], 100 * estimate["high"]]
+                axes.plot(ends, [y, y], color=color, lw=1.6, alpha=0.55)
+                text = label(criterion) if j == 0 else None
+                axes.plot(100 * estimate["mean"], y, "osD"[i], color=color, ms=5, label=text, clip_on=False)
+        _name_rows(axes, [label(name) for name in names])
         axes.set_xlim(0, 100)
-        axes.set_xlabel("goals reached [%]")
-        _legend(figure, axes)
+        axes.set_xlabel("goals [%]")
+        _add_legend(figure, axes)
         return svg(figure)
 
 
-def probes(found: dict[str, dict[str, Any]]) -> str:
-    """R2 by quantity: read from the latent state, and from the raw observation beside it."""
-    names = sorted(found, key=lambda name: -found[name]["r2"])[:16]
+def probe_scores(probes: dict[str, dict[str, Any]]) -> Markup:
+    """Plot R2 by quantity: read from the latent, and from the raw observation."""
+    names = sorted(probes, key=lambda name: -probes[name]["r2"])[:16]
     with canvas(0.72 + 0.27 * len(names)) as (figure, axes):
         for j, name in enumerate(names):
-            raw, ours = (max(found[name][key], 0.0) for key in ("observation", "r2"))
+            observation, latent = (max(probes[name][key], 0.0) for key in ("observation", "r2"))
+            texts = ("raw observation", "latent") if j == 0 else (None, None)
             axes.plot([0, 1], [j, j], color=LINE, lw=0.6, zorder=1)
-            axes.plot(
-                raw, j, "D", color=SERIES[2], ms=5, mfc="none", label="raw observation" if j == 0 else None
-            )
-            axes.plot(
-                ours, j, "o", color=SERIES[0], ms=6, label="latent state" if j == 0 else None, clip_on=False
-            )
-        _across(axes, [words(name) for name in names])
+            axes.plot(observation, j, "D", color=SERIES[2], ms=5, mfc="none", label=texts[0])
+            axes.plot(latent, j, "o", color=SERIES[0], ms=6, label=texts[1], clip_on=False)
+        _name_rows(axes, [label(name) for name in names])
         axes.set_xlim(0, 1.01)
         axes.set_xlabel("R² of a linear probe")
-        _legend(figure, axes)
+        _add_legend(figure, axes)
         return svg(figure)
 
 
-def phases(seconds: dict[str, float]) -> str:
-    """Where the time went, one bar a phase."""
-    names = list(seconds)
-    with canvas(0.62 + 0.27 * len(names)) as (figure, axes):
-        axes.barh(range(len(names)), list(seconds.values()), color=SERIES[0], height=0.5, alpha=0.85)
+def phase_times(seconds: dict[str, float]) -> Markup:
+    """Plot the wall time of each phase as bars."""
+    with canvas(0.62 + 0.27 * len(seconds)) as (figure, axes):
+        axes.barh(range(len(seconds)), list(seconds.values()), color=SERIES[0], height=0.5, alpha=0.85)
         for j, value in enumerate(seconds.values()):
             axes.annotate(
                 f"{value:.1f}", (value, j), (4, 0), textcoords="offset points", va="center", color=INK
             )
-        _across(axes, [words(name) for name in names])
+        _name_rows(axes, [label(name) for name in seconds])
         axes.set_xlim(0, max([*seconds.values(), 1e-3]) * 1.14)
         axes.set_xlabel("wall time [s]")
         return svg(figure)
 
 
 @contextmanager
-def canvas(height: float) -> Iterator[tuple[Canvas, Axes]]:
-    """A figure of the page's width and `height` [in], with the house's style for as long as it is drawn."""
+def canvas(height: float) -> Iterator[tuple[Figure, Axes]]:
+    """Yield a figure of the page's width and `height` [in] and its axes, in the style of the page.
+
+    Use it with `svg` in the `view` of a section.
+    """
     with mpl.rc_context(_STYLE):
-        figure = Canvas(figsize=(_WIDTH, height), dpi=100, layout="constrained")
+        figure = Figure(figsize=(_WIDTH, height), dpi=100, layout="constrained")
         yield figure, figure.add_subplot()
 
 
-def svg(figure: Canvas) -> str:
-    """The figure as an <svg> element that takes its colours and letters from the page."""
+def svg(figure: Figure) -> Markup:
+    """Return the figure as an <svg> element that uses the colors and fonts of the page."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -169,32 +185,22 @@ def svg(figure: Canvas) -> str:
     text = re.sub(r'\s(width|height)="[\d.]+pt"', "", text, count=2)
     text = re.sub(r'\s(xmlns(:\w+)?|version)="[^"]*"', "", text)
     text = re.sub(r"\s?font-family: [^;\"]*;", "", text)
-    text = _own_names(text.replace("xlink:href", "href"))
+    text = _unique_ids(text.replace("xlink:href", "href"))
     for color, variable in _VARIABLES.items():
         text = text.replace(color, f"var({variable})")
-    return text
+    return Markup(text)  # matplotlib escapes all text
 
 
-def _own_names(text: str) -> str:
-    """Ids that are referred to get a name of this figure's own, the others go: a page holds many figures."""
-    mark = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+def _unique_ids(text: str) -> str:
+    """Prefix referenced ids with a hash of the figure and drop the others: a page contains many figures."""
+    prefix = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
-    text = re.sub(r'\sid="([^"]+)"', lambda m: f' id="{mark}-{m[1]}"' if m[1] in used else "", text)
-    return re.sub(r'(url\(#|href="#)', rf"\g<1>{mark}-", text)
+    text = re.sub(r'\sid="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", text)
+    return re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", text)
 
 
-def words(name: str) -> str:
-    """A key as words."""
-    return name.replace("_", " ")
-
-
-def criterion_words(name: str) -> str:
-    """What a criterion of success asks."""
-    return {"any": "touched", "final": "there at the end", "held": "held"}.get(name, name)
-
-
-def _across(axes: Axes, names: list[str]) -> None:
-    """Names down the side, first on top, values across."""
+def _name_rows(axes: Axes, names: list[str]) -> None:
+    """Write the row names on the left, the first on top."""
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", labelcolor=INK, pad=7)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -203,8 +209,8 @@ def _across(axes: Axes, names: list[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _legend(figure: Canvas, axes: Axes) -> None:
-    """The names above the figure, two or three in a row."""
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    """Draw the legend above the axes, with two or three columns."""
     handles, labels = axes.get_legend_handles_labels()
     if labels:
         columns = 3 if len(labels) in (1, 3) and max(map(len, labels)) < 17 else 2

@@ -1,4 +1,4 @@
-"""report.json, format 1: everything that was measured, and why the rest was not."""
+"""report.json, format 2: everything that was measured, and the reason why the rest was not."""
 
 from __future__ import annotations
 
@@ -7,103 +7,88 @@ from typing import Any
 
 from robossl.core.errors import UsageError
 from robossl.core.io import read_json, write_json
+from robossl.core.system_info import system_info
+from robossl.evaluation.context import EvaluationContext
+from robossl.evaluation.report.section import RESERVED_KEYS, Report, load_sections
 
-FORMAT = 1
+FORMAT = 2
 NAME = "report.json"
-Report = dict[str, Any]
-
-WORLD_KEYS = (
-    "forward_skill",
-    "inverse_r2",
-    "inverse_excess_r2",
-    "probe_r2",
-    "valid_prediction_time",
-    "effective_rank",
-    "updates",
-    "rows",
-)
-_REQUIRED = ("env", "seed", "versions", "device", "seconds")
-_SECTIONS = ("world", "goals", "control")
-_UNSAID = "not measured in this run"
+EXPECTED_SECTIONS = ("world_model", "goal_reaching", "control")  # present, or in "missing" with a reason
+NOT_MEASURED = "not measured in this run"
 
 
-def build(
-    env: str,
-    seed: int,
-    versions: dict[str, str],
-    device: str,
-    seconds: dict[str, float],
-    world: dict[str, Any] | None = None,
-    goals: dict[str, Any] | None = None,
-    control: dict[str, Any] | None = None,
-    health: dict[str, Any] | None = None,
-    ablation: dict[str, Any] | None = None,
-    made: dict[str, Any] | None = None,
-    absent: dict[str, str] | None = None,
-) -> Report:
-    """A report of format 1.
-
-    `world`, `goals`, `control` as `diagnose`, `reach_goals` and `evaluate_returns` feed them; `health` is
-    the learner's own {figures..., "words": [...]}; `ablation` is what leaving objectives out does; `made`
-    says how: {"command", "config" (TOML), "git", ...}.
-    Whatever is missing has its reason in `absent`; without one the report says "not measured in this run".
-    """
-    report: Report = {"format": FORMAT, "env": env, "seed": int(seed), "versions": versions, "device": device}
-    report["seconds"] = {phase: float(time) for phase, time in seconds.items()}
-    reasons = dict(absent or {})
-    for name, section in (("world", world), ("goals", goals), ("control", control)):
-        if section:
-            report[name] = section
-        else:
-            reasons.setdefault(name, _UNSAID)
-    if world:
-        for key in WORLD_KEYS:
-            if key not in world:
-                reasons.setdefault(f"world.{key}", _UNSAID)
-    if health:
-        report["health"] = health
-    if ablation:
-        report["ablation"] = ablation
-    if made:
-        report["made"] = made
-    report["absent"] = dict(sorted(reasons.items()))
+def build(context: EvaluationContext) -> Report:
+    """Return the report of what the context holds: its sections in page order, and the missing keys."""
+    report: Report = {
+        "format": FORMAT,
+        "env": context.env,
+        "seed": int(context.seed),
+        "versions": system_info()["versions"],
+        "device": context.device,
+        "seconds": {phase: float(seconds) for phase, seconds in context.seconds.items()},
+    }
+    order = [section.name for section in load_sections()[0]]
+    names = sorted(context.results, key=lambda name: order.index(name) if name in order else len(order))
+    report |= {name: context.results[name] for name in names if context.results[name]}
+    missing = dict(context.missing)
+    for name in EXPECTED_SECTIONS:
+        if name not in report:
+            missing.setdefault(name, NOT_MEASURED)
+    report["missing"] = dict(sorted(missing.items()))
     return report
 
 
 def write(folder: str | Path, report: Report) -> Path:
-    """Write report.json into `folder`; gives its path."""
+    """Write report.json into `folder` and return its path."""
     path = Path(folder) / NAME
     write_json(path, check(report, str(path)))
     return path
 
 
 def read(path: str | Path) -> Report:
-    """Read a report.json, or the one in a run's folder."""
+    """Read a report.json, or the one in a folder.
+
+    Raises:
+        UsageError: The file is not a report of format 2.
+    """
     path = Path(path)
     path = path / NAME if path.is_dir() else path
     return check(read_json(path), str(path))
 
 
-def check(report: Any, where: str = "this") -> Report:
-    """The report itself; RequestError where it is not one of format 1."""
+def check(report: Any, where: str = "report") -> Report:
+    """Return the report if it is one of format 2.
+
+    Raises:
+        UsageError: It is not.
+    """
     if not isinstance(report, dict) or "format" not in report:
-        raise UsageError(f"{where} is not a report; expected an object with a format, env and seed")
+        raise UsageError(f"{where}: expected a report (a JSON object with format, env and seed), got none")
     if report["format"] != FORMAT:
-        raise UsageError(f"{where} has format {report['format']!r}; this robossl reads format {FORMAT}")
-    missing = [key for key in (*_REQUIRED, "absent") if key not in report]
-    missing += [k for k in _SECTIONS if k not in report and k not in report.get("absent", {})]
-    if missing:
-        raise UsageError(f"{where} lacks {', '.join(missing)}; a report of format {FORMAT} has them")
+        raise UsageError(
+            f"{where}: expected a report of format {FORMAT}, got format {report['format']!r}; evaluate again: "
+            "robossl evaluate RUN"
+        )
+    absent = [key for key in RESERVED_KEYS if key not in report]
+    missing = report.get("missing")
+    if isinstance(missing, dict):
+        absent += [name for name in EXPECTED_SECTIONS if name not in report and name not in missing]
+    if absent:
+        raise UsageError(f"{where}: expected the keys of format {FORMAT}, got none of {', '.join(absent)}")
+    objects = [key for key in report if key not in ("format", "env", "seed", "device")]
+    invalid = [key for key in objects if not isinstance(report[key], dict)]
+    if invalid:
+        raise UsageError(f"{where}: expected a JSON object in {', '.join(invalid)}")
     return report
 
 
-def reason(report: Report, key: str) -> str | None:
-    """Why `key` ("goals", "world.inverse_r2", ...) is not in the report; None where it is there."""
+def missing_reason(report: Report, key: str) -> str | None:
+    """Return why `key` ("control", "world_model.inverse_r2", ...) is not in the report; None if it is there."""
     value: Any = report
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     if value is not None:
         return None
     parts = key.split(".")
-    above = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
-    return next((report["absent"][name] for name in above if name in report["absent"]), _UNSAID)
+    prefixes = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((report["missing"][p] for p in prefixes if p in report["missing"]), NOT_MEASURED)

@@ -1,0 +1,90 @@
+"""Evaluation context: what is evaluated, with which settings, and the results so far."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+
+from robossl import registry
+from robossl.core.interfaces import NullProgress, Policy, ProgressReporter
+
+if TYPE_CHECKING:
+    from robossl.streams import Stream
+    from robossl.world_model import WorldModel
+
+EVALUATION_SEED = 7_000_000  # plus the seed of the run; training seeds are 63-bit hashes, so they differ
+# Settings of an env, besides its id, that change its observations.
+_OBSERVATION_SETTINGS = ("model", "pixels", "proprioception", "camera", "substeps")
+
+
+@dataclass
+class EvaluationContext:
+    """Input of every report section: what is evaluated, the settings, and the results of earlier sections.
+
+    A section reads what it needs and raises `Unavailable` if it is not there.
+    """
+
+    env: str  # env id
+    seed: int = 0  # seed of the run; use `evaluation_seed` to draw held-out episodes
+    model: WorldModel | None = None
+    stream: Stream | None = None
+    agents: Mapping[str, Policy] = field(default_factory=dict)  # row of the control table -> agent
+    agent: str | None = None  # name of the agents
+    agent_steps: int | None = None  # env steps that each agent was trained for
+    updates: int = 0  # gradient steps of the model
+    make_envs: Callable[..., gym.vector.VectorEnv] | None = None  # (num_envs, **settings); default: registry
+    episodes: int = 20  # held-out episodes of a row of the control table
+    goal_horizon: int = 25  # [steps] between start and goal
+    goal_trials: int = 100  # start-goal pairs; 0 skips goal reaching
+    ablation_updates: int | None = None  # gradient steps of an ablation variant; None skips the ablation
+    videos: bool = True
+    threads: int = 1  # CPU threads of the envs
+    device: str = "cpu"
+    config: str = ""  # TOML
+    folder: Path | None = None  # of the report; None writes no files
+    progress: ProgressReporter = field(default_factory=NullProgress)
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)  # section -> data
+    missing: dict[str, str] = field(default_factory=dict)  # dotted key -> reason
+    seconds: dict[str, float] = field(default_factory=dict)  # [s] by phase
+
+    def __post_init__(self) -> None:
+        if self.make_envs is None:
+            self.make_envs = functools.partial(registry.make_envs, self.env)
+
+    @property
+    def evaluation_seed(self) -> int:
+        """Seed of held-out episodes and goals, which training does not use."""
+        return EVALUATION_SEED + self.seed
+
+    def envs(self, num_envs: int, **settings: Any) -> gym.vector.VectorEnv:
+        """Return envs as in `make_envs`, with the threads of this evaluation."""
+        assert self.make_envs is not None
+        return self.make_envs(num_envs, threads=self.threads, **settings)
+
+    def step_seconds(self) -> float | None:
+        """Return the duration of one step of the recorded envs [s]; None if unknown."""
+        settings = {} if self.stream is None else recorded_settings(self.stream)
+        return step_seconds(self.env, **settings)
+
+
+def recorded_settings(stream: Stream) -> dict[str, Any]:
+    """Return the settings of the recorded envs that change observations: pixels, camera, ..."""
+    env_kwargs = stream.header.get("env_kwargs") or {}
+    return {name: env_kwargs[name] for name in _OBSERVATION_SETTINGS if env_kwargs.get(name)}
+
+
+def step_seconds(env: str, **settings: Any) -> float | None:
+    """Return the duration of one step [s]: `metadata["step_seconds"]` or `dt` of the env; None if unknown."""
+    envs = registry.make_envs(env, 1, **settings)
+    try:
+        inner = getattr(envs.unwrapped, "envs", [None])[0]
+        default = getattr(inner.unwrapped, "dt", None) if isinstance(inner, gym.Env) else None
+        seconds = envs.metadata.get("step_seconds", default)
+        return float(seconds) if isinstance(seconds, (int, float)) else None
+    finally:
+        envs.close()

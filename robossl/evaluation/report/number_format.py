@@ -1,0 +1,83 @@
+"""Format numbers, percentages, intervals and keys for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_LABELS = {
+    # rows of the control and goal-reaching tables
+    "latent_observation": "latent + observation",
+    "latent": "latent only",
+    "random_latent": "random encoder",
+    "observation": "observation only",
+    "planner": "planner (no reward)",
+    "inverse_policy": "inverse policy (no reward)",
+    "random": "random actions",
+    "zero_action": "zero action",
+    # criteria of goal reaching
+    "reached_any": "reached",
+    "reached_final": "reached at the end",
+    "sustained": "sustained",
+    # provenance
+    "git": "git revision",
+    "cores": "CPU cores",
+    "render": "render backend",
+}
+
+
+def label(key: str) -> str:
+    """Return a key as text: `zero_action` as `zero action`."""
+    return _LABELS.get(key, key.replace("_", " "))
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Return a number with as many digits as are meaningful; a value below 1 is never rounded to 1."""
+    size = abs(value)
+    if size >= 1000:
+        text = f"{value:,.0f}"
+    elif size >= 10:
+        text = f"{value:.0f}" if size >= 100 else f"{value:.1f}"
+    elif 0.9995 <= size < 1:
+        text = ">0.999" if value > 0 else "<-0.999"
+    else:
+        text = f"{value:.{3 if 0.99 < size < 1 else digits}f}"
+    return text.replace("-", "−")
+
+
+def percent(value: float) -> str:
+    """Return a fraction as a whole percentage; a value between 0 and 1 is never rounded to 0 % or 100 %."""
+    rounded = round(100 * value)
+    if rounded == 0 and value > 0:
+        return "under 1\u00a0%"
+    return "over 99\u00a0%" if rounded == 100 and value < 1 else f"{rounded}\u00a0%".replace("-", "−")
+
+
+def interval(estimate: Mapping[str, Any], share: bool = False) -> str:
+    """Return the 95 % interval of an estimate in brackets, as percentages if `share`."""
+    if estimate["n"] < 2 and not share:
+        return "[one value]"
+    ends = (estimate["low"], estimate["high"])
+    low, high = (f"{100 * end:.0f}".replace("-", "−") if share else number(end) for end in ends)
+    return f"[{low}, {high}]"
+
+
+def plain(value: Any) -> str:
+    """Return a JSON value as text: numbers with three digits, lists and objects separated by commas."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{label(str(key))} {plain(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(plain, value))
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else number(value, 3)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in seconds or minutes."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def steps_ahead(horizon: str | int) -> str:
+    """Return `1 step` or `25 steps`."""
+    return f"{horizon} step{'s' * (int(horizon) != 1)}"

@@ -1,0 +1,141 @@
+"""Report sections: the `Section` class, the list of registered sections, and how they are computed.
+
+A section is one `Section` object. robossl finds those of the `SECTIONS` table of each module in this package, of the
+entry-point group `robossl.report_sections`, and of `registry.register("report_sections", name, section)`.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robossl import registry
+from robossl.core.errors import OperationError, UsageError
+from robossl.core.traceback_utils import format_location
+from robossl.evaluation.context import EvaluationContext
+
+Data = dict[str, Any]  # JSON object of a section in report.json
+Report = dict[str, Any]  # JSON object of report.json
+RESERVED_KEYS = ("format", "env", "seed", "versions", "device", "seconds", "missing")
+GROUP = "report_sections"
+
+
+class Unavailable(UsageError):
+    """A section does not apply to what is evaluated; the message is the reason shown in the report."""
+
+
+class Card(NamedTuple):
+    """A number to remember, shown at the top of the page."""
+
+    value: str
+    label: str
+    detail: str = ""
+
+
+def _no_text(data: Data) -> list[str]:
+    return []
+
+
+def _no_cards(data: Data) -> list[Card]:
+    return []
+
+
+def _no_variables(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One key of report.json and one section of report.html."""
+
+    name: str  # key in report.json: lower-case letters, digits and underscores
+    title: str  # heading on the page
+    compute: Callable[[EvaluationContext], Data]  # raises `Unavailable` if the section does not apply
+    template: str | Path  # Jinja2 source, or a file with it; gets `data`, `report` and the `view` variables
+    summary: Callable[[Data], Sequence[str]] = _no_text  # sentences for the opening of the page
+    cards: Callable[[Data], Sequence[Card]] = _no_cards  # numbers for the top of the page
+    view: Callable[[Data, Report, Path | None], Mapping[str, Any]] = (
+        _no_variables  # more template variables: plots
+    )
+    order: int = (
+        650  # position on the page; built-in sections: 100 videos ... 600 diagnostics, 700 provenance
+    )
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or self.name != self.name.lower() or self.name in RESERVED_KEYS:
+            raise UsageError(
+                f"expected a lower-case identifier other than {', '.join(RESERVED_KEYS)} as the name of a report "
+                f"section, got {self.name!r}"
+            )
+        if not self.title or not str(self.template):
+            raise UsageError(f"report section {self.name!r}: expected a title and a template")
+
+    def source(self) -> str:
+        """Return the Jinja2 source of the template."""
+        return self.template.read_text(encoding="utf-8") if isinstance(self.template, Path) else self.template
+
+
+def load_sections() -> tuple[list[Section], dict[str, str]]:
+    """Return all registered sections in page order, and the names that could not be loaded with the reason."""
+    sections, broken = [], {}
+    for name in registry.names(GROUP):
+        try:
+            section = registry.load(GROUP, name)
+        except UsageError as error:
+            broken[name] = str(error)
+            continue
+        if isinstance(section, Section) and section.name == name:
+            sections.append(section)
+        else:
+            broken[name] = f"expected a Section of this name, got {section!r:.80}"
+    return sorted(sections, key=lambda section: (section.order, section.name)), broken
+
+
+def compute_sections(context: EvaluationContext, names: Sequence[str] | None = None) -> None:
+    """Compute sections and store their data in `context.results`, or the reason in `context.missing`.
+
+    Sections that have data or a reason already are not computed again.
+
+    Args:
+        context: What is evaluated.
+        names: Names of the sections; all registered ones if None.
+    """
+    sections, broken = load_sections()
+    for section in sections:
+        known = section.name in context.results or section.name in context.missing
+        if not known and (names is None or section.name in names):
+            _compute(section, context)
+    for name, reason in broken.items() if names is None else ():
+        context.missing.setdefault(name, reason)
+
+
+def _compute(section: Section, context: EvaluationContext) -> None:
+    try:
+        data = json.loads(json.dumps(section.compute(context), allow_nan=False))
+        if not isinstance(data, dict):
+            raise TypeError(f"expected a dict from compute, got {type(data).__name__}")
+    except (UsageError, OperationError) as error:
+        context.missing[section.name] = str(error)
+    except Exception as error:
+        if is_builtin(section):
+            raise
+        context.missing[section.name] = describe_error(error)
+    else:
+        context.results[section.name] = data
+
+
+def is_builtin(section: Section) -> bool:
+    """Return whether a section belongs to robossl; unexpected errors of other sections are reported, not raised."""
+    return getattr(section.compute, "__module__", "").startswith("robossl.")
+
+
+def describe_error(error: Exception) -> str:
+    """Return one line with the type, message and innermost location of an error of third-party code."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    location = format_location(frames)
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}{f' at {location}' if location else ''}"

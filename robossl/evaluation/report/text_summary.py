@@ -1,0 +1,50 @@
+"""The opening of a report: sentences and cards from the summaries of its sections."""
+
+from __future__ import annotations
+
+from robossl.evaluation.report.report_file import EXPECTED_SECTIONS, missing_reason
+from robossl.evaluation.report.section import (
+    Card,
+    Report,
+    Section,
+    describe_error,
+    is_builtin,
+    load_sections,
+)
+
+
+def text_summary(report: Report) -> list[str]:
+    """Return the summary sentences of a report, each with n and baselines."""
+    return opening(report, load_sections()[0])[0]
+
+
+def opening(report: Report, sections: list[Section]) -> tuple[list[str], list[Card], dict[str, str]]:
+    """Return the sentences and cards of all sections, and the sections whose summary failed with the error.
+
+    The world model, goal reaching and control are first; if they are missing, the sentence is the reason.
+    """
+    sentences: list[str] = []
+    cards: list[Card] = []
+    failed: dict[str, str] = {}
+    for section in sorted(sections, key=_opening_order):
+        if section.name not in report:
+            if section.name in EXPECTED_SECTIONS:
+                sentences.append(f"{section.title}: not available ({missing_reason(report, section.name)}).")
+            continue
+        try:
+            new_sentences, new_cards = (
+                section.summary(report[section.name]),
+                section.cards(report[section.name]),
+            )
+            sentences += map(str, new_sentences)
+            cards += new_cards
+        except Exception as error:
+            if is_builtin(section):
+                raise
+            failed[section.name] = describe_error(error)
+    return sentences, cards, failed
+
+
+def _opening_order(section: Section) -> tuple[int, int]:
+    first = section.name in EXPECTED_SECTIONS
+    return (EXPECTED_SECTIONS.index(section.name) if first else len(EXPECTED_SECTIONS), section.order)
