@@ -1,6 +1,7 @@
-"""EnvPool's HalfCheetah, in a Python that has it: for every line on stdin so many vector steps; their seconds in JSON.
+"""Time EnvPool's HalfCheetah in a Python that has EnvPool.
 
-Started by benchmarks.simulation --envpool PYTHON; it needs EnvPool and numpy only.
+`benchmarks.simulation --envpool PYTHON` starts this script, which needs EnvPool and numpy only. Each line on stdin is a
+number of vector steps; the script runs them and prints their time in seconds as JSON.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ def main() -> None:
         import envpool
         import numpy as np
     except ImportError as error:
-        print(json.dumps({"absent": str(error)}), flush=True)
+        print(json.dumps({"missing": str(error)}), flush=True)
         return
-    lanes, threads = int(sys.argv[1]), int(sys.argv[2])
-    envs = envpool.make("HalfCheetah-v4", env_type="gymnasium", num_envs=lanes, num_threads=threads)
+    num_envs, threads = int(sys.argv[1]), int(sys.argv[2])
+    envs = envpool.make("HalfCheetah-v4", env_type="gymnasium", num_envs=num_envs, num_threads=threads)
     envs.reset()
     random = np.random.default_rng(0)
     print(json.dumps({"version": envpool.__version__}), flush=True)
     for line in sys.stdin:
-        actions = random.uniform(-1, 1, (int(line), lanes, 6))
-        began = time.perf_counter()
+        actions = random.uniform(-1, 1, (int(line), num_envs, 6))
+        started = time.perf_counter()
         for action in actions:
             envs.step(action)
-        print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
+        print(json.dumps({"seconds": time.perf_counter() - started}), flush=True)
 
 
 if __name__ == "__main__":

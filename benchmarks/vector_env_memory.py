@@ -1,6 +1,6 @@
-"""How much memory many lanes take: `python -m benchmarks.vector_env_memory robossl/WalkerRun-v0 1024`, in JSON.
+"""Peak memory of a vector env in JSON: `python -m benchmarks.vector_env_memory robossl/WalkerRun-v0 1024`.
 
-The peak of a process that makes the lanes and steps them, of all that it is (Python, MuJoCo, numpy), in MiB.
+The number is the peak of the whole process (Python, MuJoCo, numpy) in MiB, after five steps of 1,024 sub-environments.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import robossl.envs
 
 
 def main() -> None:
-    env_id, lanes = sys.argv[1], int(sys.argv[2])
+    env_id, num_envs = sys.argv[1], int(sys.argv[2])
     robossl.envs.register()
-    envs = gym.make_vec(env_id, num_envs=lanes, nthread=2)
+    envs = gym.make_vec(env_id, num_envs=num_envs, nthread=2)
     envs.reset(seed=0)
     random = np.random.default_rng(0)
     for _ in range(5):
         envs.step(random.uniform(-1, 1, envs.action_space.shape or ()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     mebibytes = peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"env": env_id, "lanes": lanes, "mebibytes": round(mebibytes, 1)}))
+    print(json.dumps({"env": env_id, "num_envs": num_envs, "mebibytes": round(mebibytes, 1)}))
 
 
 if __name__ == "__main__":

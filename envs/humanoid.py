@@ -1,84 +1,104 @@
-"""Humanoid: a human of 1.75 m with 21 joints, asked to stand up or to walk."""
+"""Humanoid: a human of 1.75 m and 75 kg with 21 joints.
+
+Action (21): position targets of all joints, -1 and 1 at the joint limits. Order: abdomen (turn, bend forward, bend
+aside), right and left leg (hip: abduct, turn, forward; knee; ankle: up, inward), right and left arm (shoulder:
+forward, abduct; elbow). The zero action is the middle of every joint's range, in which the humanoid does not stand.
+Observation (52): see `LeggedRobot`; the torso's height is in units of 1.28 m.
+
+| task | reward | success |
+| --- | --- | --- |
+| HumanoidStand | upright with the head at 1.5 m or above | the same, tilted by no more than 26 degrees |
+| HumanoidWalk | standing, and forward speed up to 1 m/s | standing at 1 m/s or faster |
+
+Episodes have 400 steps (10 s) and do not terminate early. HumanoidStand starts in a squat.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from .engine.task import Pose
-from .shared.legged import LeggedRobot, LeggedTask, Limb, Tip, leg_bound, standing_share
-from .shared.reward_shaping import speed_reward
+from .shared.legged import (
+    LeggedRobot,
+    LeggedTask,
+    SpatialContactPoint,
+    SpatialLink,
+    legged_observation_limit,
+)
+from .shared.standing import ForwardTask, StandTask
 
-_HEAD = 0.37  # [m] from the torso's frame up to the middle of the head
-_TALL = 1.5  # [m] head height from which it counts as standing; straight up it is 1.65 m
-_MARGIN = 0.7  # [m] below that, where 0.1 of the reward is left
-_UPRIGHT = 0.9  # cosine of 26 degrees
+_HEAD = 0.37  # [m] from the torso's frame up to the center of the head
 
-_TRUNK = (Limb(0, (0.0, 0.0, -0.2), "z"), Limb(1, (0.0, 0.0, 0.0), "-y"), Limb(2, (0.0, 0.0, 0.0), "x"))
+_ABDOMEN = (
+    SpatialLink(0, (0.0, 0.0, -0.2), "z"),
+    SpatialLink(1, (0.0, 0.0, 0.0), "-y"),
+    SpatialLink(2, (0.0, 0.0, 0.0), "x"),
+)
 _PELVIS = 3
-_TRUNK_LIMITS = [[-45, 45], [-30, 75], [-35, 35]]  # [degrees]
+_ABDOMEN_LIMITS = [[-45, 45], [-30, 75], [-35, 35]]  # [degrees]
 _LEG_LIMITS = [[-25, 45], [-40, 45], [-25, 120], [0, 140], [-50, 25], [-20, 35]]
 _ARM_LIMITS = [[-60, 180], [-20, 120], [0, 145]]
 
 
-def _leg(first: int, side: int) -> tuple[Limb, ...]:
-    """Hip (out, turned out, forward), knee, ankle (up, inward) of the leg on the left where `side` is 1."""
-    out, inward = ("x", "-x") if side > 0 else ("-x", "x")
+def _leg_links(first: int, side: int) -> tuple[SpatialLink, ...]:
+    """Return hip (abduct, turn, forward), knee and ankle (up, inward); `side` is 1 for the left leg, else -1."""
+    outward, inward = ("x", "-x") if side > 0 else ("-x", "x")
     return (
-        Limb(_PELVIS, (0.0, side * 0.09, -0.15), out),
-        Limb(first, (0.0, 0.0, 0.0), "z" if side > 0 else "-z"),
-        Limb(first + 1, (0.0, 0.0, 0.0), "-y"),
-        Limb(first + 2, (0.0, 0.0, -0.429), "y"),
-        Limb(first + 3, (0.0, 0.0, -0.431), "-y"),
-        Limb(first + 4, (0.0, 0.0, 0.0), inward),
+        SpatialLink(_PELVIS, (0.0, side * 0.09, -0.15), outward),
+        SpatialLink(first, (0.0, 0.0, 0.0), "z" if side > 0 else "-z"),
+        SpatialLink(first + 1, (0.0, 0.0, 0.0), "-y"),
+        SpatialLink(first + 2, (0.0, 0.0, -0.429), "y"),
+        SpatialLink(first + 3, (0.0, 0.0, -0.431), "-y"),
+        SpatialLink(first + 4, (0.0, 0.0, 0.0), inward),
     )
 
 
-def _arm(first: int, side: int) -> tuple[Limb, ...]:
-    """Shoulder (forward, out) and elbow."""
+def _arm_links(first: int, side: int) -> tuple[SpatialLink, ...]:
+    """Return shoulder (forward, abduct) and elbow."""
     return (
-        Limb(0, (0.0, side * 0.21, 0.13), "-y"),
-        Limb(first, (0.0, 0.0, 0.0), "x" if side > 0 else "-x"),
-        Limb(first + 1, (0.0, side * 0.02, -0.326), "-y"),
+        SpatialLink(0, (0.0, side * 0.21, 0.13), "-y"),
+        SpatialLink(first, (0.0, 0.0, 0.0), "x" if side > 0 else "-x"),
+        SpatialLink(first + 1, (0.0, side * 0.02, -0.326), "-y"),
     )
 
 
-def _leg_tips(first: int, side: int) -> tuple[Tip, ...]:
-    """Both ends of thigh and shin, then the outer and the inner heel and toes."""
-    out, toe = side * 0.028, side * 0.034
+def _leg_contact_points(first: int, side: int) -> tuple[SpatialContactPoint, ...]:
+    """Return both ends of thigh and shin, then the outer and the inner heel and toes."""
+    point, heel_y, toe_y = SpatialContactPoint, side * 0.028, side * 0.034
     return (
-        *(Tip(first + 2, (0.0, 0.0, z), 0.065) for z in (0.0, -0.429)),
-        *(Tip(first + 3, (0.0, 0.0, z), 0.05) for z in (0.0, -0.431)),
-        *(Tip(first + 5, place, 0.03) for place in ((-0.04, out, -0.038), (0.15, toe, -0.038))),
-        *(Tip(first + 5, place, 0.03) for place in ((-0.04, -out, -0.038), (0.166, -out, -0.038))),
+        *(point(first + 2, (0.0, 0.0, z), 0.065) for z in (0.0, -0.429)),
+        *(point(first + 3, (0.0, 0.0, z), 0.05) for z in (0.0, -0.431)),
+        *(point(first + 5, position, 0.03) for position in ((-0.04, heel_y, -0.038), (0.15, toe_y, -0.038))),
+        *(
+            point(first + 5, position, 0.03)
+            for position in ((-0.04, -heel_y, -0.038), (0.166, -heel_y, -0.038))
+        ),
     )
 
 
-def _arm_tips(first: int, side: int) -> tuple[Tip, ...]:
-    """Both ends of upper arm and forearm, and the hand."""
+def _arm_contact_points(first: int, side: int) -> tuple[SpatialContactPoint, ...]:
+    """Return both ends of upper arm and forearm, and the hand."""
     return (
-        *(Tip(first + 1, (0.0, side * 0.02, z), 0.042) for z in (0.0, -0.326)),
-        *(Tip(first + 2, (0.0, 0.0, z), 0.034) for z in (0.0, -0.256)),
-        Tip(first + 2, (0.0, 0.0, -0.325), 0.048),
+        *(SpatialContactPoint(first + 1, (0.0, side * 0.02, z), 0.042) for z in (0.0, -0.326)),
+        *(SpatialContactPoint(first + 2, (0.0, 0.0, z), 0.034) for z in (0.0, -0.256)),
+        SpatialContactPoint(first + 2, (0.0, 0.0, -0.325), 0.048),
     )
 
 
-_TRUNK_TIPS = (
-    *(Tip(0, (0.0, y, 0.05), 0.11) for y in (-0.1, 0.1)),
-    *(Tip(0, (0.0, y, -0.08), 0.1) for y in (-0.06, 0.06)),
-    Tip(0, (0.0, 0.0, _HEAD), 0.1),
-    *(Tip(2, (0.0, y, 0.0), 0.095) for y in (-0.055, 0.055)),
-    *(Tip(_PELVIS, (0.0, y, -0.12), 0.1) for y in (-0.07, 0.07)),
+_TORSO_CONTACT_POINTS = (  # shoulders, chest, head, waist, pelvis
+    *(SpatialContactPoint(0, (0.0, y, 0.05), 0.11) for y in (-0.1, 0.1)),
+    *(SpatialContactPoint(0, (0.0, y, -0.08), 0.1) for y in (-0.06, 0.06)),
+    SpatialContactPoint(0, (0.0, 0.0, _HEAD), 0.1),
+    *(SpatialContactPoint(2, (0.0, y, 0.0), 0.095) for y in (-0.055, 0.055)),
+    *(SpatialContactPoint(_PELVIS, (0.0, y, -0.12), 0.1) for y in (-0.07, 0.07)),
 )
 
 
 class HumanoidRobot(LeggedRobot):
-    """The humanoid: abdomen (turn, bend forward, aside), right leg, left leg, right arm, left arm.
+    """The humanoid; joints: abdomen, right leg, left leg, right arm, left arm.
 
-    An action is a target for every joint, anywhere within its limits: muscles pull there as a spring with a
-    damper, no stronger than an adult's. What blind play explores is postures, not twitches. Doing nothing is
-    going limp into the middle of every joint's range, which is no posture to stand in.
+    Each joint has a position servo: a spring and a damper, limited to the strength of an adult. Random actions
+    explore postures.
     """
 
     model = "humanoid/humanoid.xml"
@@ -87,30 +107,41 @@ class HumanoidRobot(LeggedRobot):
         "torso": ("torso",),
         "leg": tuple(f"{side}_{part}" for side in ("right", "left") for part in ("thigh", "shin", "foot")),
     }
-    observation_limit = leg_bound(21)
-    stature = 1.28
-    limbs = (Limb(0, (0.0, 0.0, 0.0), "x"), *_TRUNK, *_leg(4, -1), *_leg(10, 1), *_arm(16, -1), *_arm(19, 1))
-    tips = (*_TRUNK_TIPS, *_leg_tips(4, -1), *_leg_tips(10, 1), *_arm_tips(16, -1), *_arm_tips(19, 1))
+    observation_limit = legged_observation_limit(21)
+    standing_height = 1.28
+    stand_height = 1.5  # of the head; 1.65 m with straight legs
+    stand_margin = 0.7
+    links = (
+        SpatialLink(0, (0.0, 0.0, 0.0), "x"),
+        *_ABDOMEN,
+        *_leg_links(4, -1),
+        *_leg_links(10, 1),
+        *_arm_links(16, -1),
+        *_arm_links(19, 1),
+    )
+    contact_points = (
+        *_TORSO_CONTACT_POINTS,
+        *_leg_contact_points(4, -1),
+        *_leg_contact_points(10, 1),
+        *_arm_contact_points(16, -1),
+        *_arm_contact_points(19, 1),
+    )
     feet = ((13, 14, 15, 16), (21, 22, 23, 24))
-    limits = np.radians([*_TRUNK_LIMITS, *_LEG_LIMITS, *_LEG_LIMITS, *_ARM_LIMITS, *_ARM_LIMITS])
+    joint_limits = np.radians([*_ABDOMEN_LIMITS, *_LEG_LIMITS, *_LEG_LIMITS, *_ARM_LIMITS, *_ARM_LIMITS])
 
     def head_height(self) -> np.ndarray:
-        """(n,) [m] of the middle of the head above the floor."""
-        return self.torso_height() + _HEAD * self.torso_upright()
+        """Return (n,) [m] the height of the center of the head above the floor."""
+        return self.torso_height() + _HEAD * self.upright()
 
-    def standing(self) -> np.ndarray:
-        """(n,) in [0, 1]: how much it stands."""
-        return standing_share(self, self.head_height(), _TALL, _MARGIN)
-
-    def stands(self) -> np.ndarray:
-        """(n,) bool: the head is up high and the torso upright."""
-        return (self.head_height() >= _TALL) & (self.torso_upright() >= _UPRIGHT)
+    def measured_height(self) -> np.ndarray:
+        """Return (n,) [m] the height of the head, which is compared with `stand_height`."""
+        return self.head_height()
 
 
-_BOWED = 0.85  # [rad] of the torso in a squat, and
-_LEG = np.radians([5.0, 0.0, 98.0, 95.0, 23.0, 0.0])  # of its joints, the weight above the feet
-_ARM = np.radians([80.0, 5.0, 10.0])
-_SQUATTING = np.concatenate([np.radians([0.0, 15.0, 0.0]), _LEG, _LEG, _ARM, _ARM])
+_SQUAT_PITCH = 0.85  # [rad] of the torso in a squat
+_SQUAT_LEG = np.radians([5.0, 0.0, 98.0, 95.0, 23.0, 0.0])  # with the center of mass above the feet
+_SQUAT_ARM = np.radians([80.0, 5.0, 10.0])
+_SQUAT_JOINTS = np.concatenate([np.radians([0.0, 15.0, 0.0]), _SQUAT_LEG, _SQUAT_LEG, _SQUAT_ARM, _SQUAT_ARM])
 
 
 class _HumanoidTask(LeggedTask):
@@ -118,43 +149,27 @@ class _HumanoidTask(LeggedTask):
     max_episode_steps = 400  # 10 s
 
 
-class HumanoidStand(_HumanoidTask):
-    """Rise from a squat and stand: the torso upright, the head at 1.5 m or above."""
+class HumanoidStand(StandTask, _HumanoidTask):
+    """Rise from a squat and stand with the head at 1.5 m or above."""
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
-        """Squatting, every joint a little off, pushed any way."""
-        joints = _SQUATTING + random.uniform(-0.05, 0.05, 21)
-        low, high = self.robot.limits.T
-        roll, pitch = random.normal(0.0, 0.05), _BOWED + random.normal(0.0, 0.05)
-        qpos, qvel = self._tumbled(roll, pitch, np.minimum(np.maximum(joints, low), high))
+        """Return a squat with small random joint angles and a random push of the torso."""
+        joints = _SQUAT_JOINTS + random.uniform(-0.05, 0.05, 21)
+        low, high = self.robot.joint_limits.T
+        roll, pitch = random.normal(0.0, 0.05), _SQUAT_PITCH + random.normal(0.0, 0.05)
+        qpos, qvel = self._tilted_state(roll, pitch, np.minimum(np.maximum(joints, low), high))
         qvel[:6] = random.normal(0.0, 0.1, 6)
         return qpos, qvel
 
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
-        """How much it stands."""
-        return robot.standing()
 
-    def success(self, robot: Any) -> np.ndarray:
-        """It stands."""
-        return robot.stands()
+class HumanoidWalk(ForwardTask, _HumanoidTask):
+    """Walk in the direction it faces at 1 m/s, upright."""
 
-
-class HumanoidWalk(_HumanoidTask):
-    """Walk the way it faces at 1 m/s, upright."""
-
-    _SPEED = 1.0  # [m/s]
+    target_speed = 1.0
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
-        """Standing, every joint a little off, nearly still."""
-        return self._leaning(random, random.uniform(-0.05, 0.05, 21), lean=0.05, push=0.05)
-
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
-        """Standing is worth a sixth, the speed the rest."""
-        return robot.standing() * (1 + 5 * speed_reward(robot.speed(), self._SPEED)) / 6
-
-    def success(self, robot: Any) -> np.ndarray:
-        """It stands, and moves at the wished speed."""
-        return robot.stands() & (robot.speed() >= self._SPEED)
+        """Return the humanoid standing, with small random joint angles and velocities."""
+        return self._sample_upright_state(random, random.uniform(-0.05, 0.05, 21), tilt=0.05, speed=0.05)
 
 
 TASKS = {"HumanoidStand": HumanoidStand, "HumanoidWalk": HumanoidWalk}

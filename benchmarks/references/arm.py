@@ -40,7 +40,7 @@ class _IKController:
 
     def _move_to(self, position: np.ndarray, yaw: np.ndarray, gripper: np.ndarray) -> np.ndarray:
         """Return actions (n, 8) toward positions (n, 3) [m], given finger yaw (n,) [rad] and gripper action (n,)."""
-        grip, joints = self._robot.grip(), self._robot.qpos[:, :7]
+        grip, joints = self._robot.gripper_position(), self._robot.qpos[:, :7]
         offset = position - grip
         distance = np.sqrt(np.sum(offset * offset, axis=1, keepdims=True))
         way_point = grip + offset * np.minimum(1.0, _LOOK_AHEAD / np.maximum(distance, 1e-9))
@@ -75,7 +75,7 @@ class CarryController(_IKController, ABC):
 
     def act(self, observation: Any) -> np.ndarray:
         """Return actions (n, 8)."""
-        cube = self._robot.cube()
+        cube = self._robot.cube_position()
         approaching = self._phase == _APPROACH
         grasping, carrying = self._phase == _GRASP, self._phase == _CARRY
         self._yaw = np.where(approaching, self._cube_yaw(), self._yaw)
@@ -91,7 +91,7 @@ class CarryController(_IKController, ABC):
 
     def _update_phase(self, target: np.ndarray, cube: np.ndarray) -> None:
         """Advance the phase where its condition is met; return to the approach where the cube is lost."""
-        grip = self._robot.grip()
+        grip = self._robot.gripper_position()
         near = np.sqrt(np.sum((target - grip) ** 2, axis=1)) < _POSITION_TOLERANCE
         yaw_error = np.abs(inverse_kinematics(grip, self._yaw)[:, 6] - self._robot.qpos[:, 6])
         self._grasp_age = np.where(self._phase == _GRASP, self._grasp_age + 1, 0)
@@ -106,7 +106,7 @@ class CarryController(_IKController, ABC):
         """Return (n,) [rad] the cube's yaw, from its four equivalent ones that which turns the wrist least."""
         axes = self._robot.privileged_state()["cube_axes"]
         horizontal = np.where(np.abs(axes[:, 2:3]) < 0.7, axes[:, :2], axes[:, 3:5])
-        yaw, pan = np.arctan2(horizontal[:, 1], horizontal[:, 0]), np.arctan2(*self._robot.cube()[:, 1::-1].T)
+        yaw, pan = np.arctan2(horizontal[:, 1], horizontal[:, 0]), np.arctan2(*self._robot.cube_position()[:, 1::-1].T)
         quarter = np.pi / 2
         return yaw + quarter * np.round((pan - yaw) / quarter)
 

@@ -1,1 +1,1 @@
-"""Code that several robots share: planar and legged robots, floor contact, rotations, reward shaping."""
+"""Code that several robots share: planar and legged robots, standing, rotations and reward shaping."""

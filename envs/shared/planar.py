@@ -1,4 +1,4 @@
-"""What all runners in the vertical plane share: their limbs, what they sense, how they stand on the floor."""
+"""Robots in the vertical plane (cheetah, hopper, walker): kinematic tree, observation and initial states."""
 
 from __future__ import annotations
 
@@ -8,93 +8,98 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..engine.task import Pose, Task, cached_per_step
-from .floor_contact import FloorContactRobot
+from .standing import FloorContactRobot, StandTask
 
 _SPEED = 5.0  # [m/s] and
-_SPIN = 10.0  # [rad/s]: speeds of a vigorous run, to bring velocities to unit scale
-_FREE = 3  # the torso's own coordinates: x, z, pitch
+_SPIN = 10.0  # [rad/s]: speeds of a fast run, the units of observed velocities
+_ROOT = 3  # coordinates of the torso: x, z, pitch
 
 
 @dataclass(frozen=True)
-class Limb:
-    """A rigid part that turns about a hinge; limb k is moved by joint k - 1, limb 0 is the torso."""
+class PlanarLink:
+    """A link on a hinge. Link k is moved by joint k - 1; link 0 is the torso."""
 
     parent: int
     hinge: tuple[float, float]  # [m] x and z in the parent's frame
 
 
 @dataclass(frozen=True)
-class Tip:
-    """A round end of a limb: where the body meets the floor."""
+class PlanarContactPoint:
+    """A sphere at the end of a link that may touch the floor."""
 
-    limb: int
-    x: float  # [m] in the limb's frame
+    link: int
+    x: float  # [m] in the link's frame
     z: float  # [m]
     radius: float  # [m]
 
 
 class PlanarRobot(FloorContactRobot):
-    """A torso that slides and pitches in the plane, with a tree of limbs on hinges; 25 control steps a second.
+    """A torso that slides and pitches in the plane, with a tree of J hinged links; 25 control steps per second.
 
-    Coordinates: torso x [m], height z [m], pitch [rad] (nose down positive), then the joints [rad] (limb forward
-    positive). Observation (6 + 2 J): height / standing height, cosine and sine of the pitch, joint angles [rad],
-    torso velocity / 5 m/s, pitch and joint velocities / 10 rad/s. Where it is along the track is not sensed.
+    Coordinates: torso x [m], height z [m] and pitch [rad] (nose down positive), then the joint angles [rad] (link
+    forward positive).
+
+    Observation (6 + 2 J):
+        torso height / standing height (1), cosine and sine of the pitch (2), joint angles [rad] (J),
+        torso velocity / 5 m/s (2), pitch velocity / 10 rad/s (1), joint velocities / 10 rad/s (J).
+        The position along the track is not observed.
     """
 
-    limbs: ClassVar[tuple[Limb, ...]]
-    tips: ClassVar[tuple[Tip, ...]]
-    limits: ClassVar[np.ndarray]  # (J, 2) [rad] what each joint allows
-    stature: ClassVar[float]  # [m] height of the torso when it stands
+    links: ClassVar[tuple[PlanarLink, ...]]
+    contact_points: ClassVar[tuple[PlanarContactPoint, ...]]
+    joint_limits: ClassVar[np.ndarray]  # (J, 2) [rad]
+    standing_height: ClassVar[float]  # [m] height of the torso when the robot stands
 
     def __init__(self, batch: Any) -> None:
         super().__init__(batch)
-        joints = _joints(type(self))
-        whole = 2 * (_FREE + joints)  # coordinates and velocities; a row of the state begins with the time
-        self._rows = batch.state  # (n, P) live
-        self._sensed = np.r_[2, 3, 3, 4 : 1 + whole]  # its columns: all but x; the pitch for cosine and sine
+        joints = _num_joints(type(self))
+        num_coordinates = 2 * (_ROOT + joints)  # positions and velocities
+        self._batch_state = batch.state  # (n, P) live view; column 0 is the time
+        self._columns = np.r_[
+            2, 3, 3, 4 : 1 + num_coordinates
+        ]  # all but x; the pitch twice, for cosine and sine
         scale = np.concatenate(
-            [[self.stature, 1.0, 1.0], np.ones(joints), [_SPEED, _SPEED], np.full(1 + joints, _SPIN)]
+            [[self.standing_height, 1.0, 1.0], np.ones(joints), [_SPEED, _SPEED], np.full(1 + joints, _SPIN)]
         )
-        self._scale = np.tile(scale, (len(self.qpos), 1))  # a row for every lane: quicker to divide by
+        self._scale = np.tile(scale, (len(self.qpos), 1))  # (n, D): dividing by a full array is faster
 
     def torso_height(self) -> np.ndarray:
-        """(n,) [m] above the floor."""
+        """Return (n,) [m] the height of the torso above the floor."""
         return self.qpos[:, 1]
 
     @cached_per_step
     def upright(self) -> np.ndarray:
-        """(n,) cosine of the pitch: 1 as it stands, -1 upside down."""
+        """Return (n,) the cosine of the pitch: 1 upright, -1 upside down."""
         return np.cos(self.qpos[:, 2])
 
     def speed(self) -> np.ndarray:
-        """(n,) [m/s] of the torso, forward."""
+        """Return (n,) [m/s] the forward speed of the torso."""
         return self.qvel[:, 0]
 
-    def spin(self) -> np.ndarray:
-        """(n,) [rad/s] of the torso, turning over forward."""
+    def pitch_velocity(self) -> np.ndarray:
+        """Return (n,) [rad/s] the pitch velocity of the torso; a forward flip is positive."""
         return self.qvel[:, 2]
 
     def observation(self) -> np.ndarray:
-        """(n, 6 + 2 J)."""
-        seen = self._rows.take(self._sensed, axis=1)
-        seen /= self._scale
-        sine = seen[:, 2]
-        seen[:, 1] = self.upright()
+        """Return the observation (n, 6 + 2 J)."""
+        observation = self._batch_state.take(self._columns, axis=1)
+        observation /= self._scale
+        sine = observation[:, 2]
+        observation[:, 1] = self.upright()
         np.sin(sine, out=sine)
-        return seen
+        return observation
 
     @classmethod
-    def pose(cls, observation: np.ndarray) -> np.ndarray:
-        """(m, 3 + J): at the beginning of the track, since no observation tells where along it."""
-        height = observation[:, :1] * cls.stature
+    def pose_from_observation(cls, observation: np.ndarray) -> np.ndarray:
+        """Return poses (m, 3 + J) at x = 0, because the position along the track is not observed."""
+        height = observation[:, :1] * cls.standing_height
         pitch = np.arctan2(observation[:, 2:3], observation[:, 1:2])
-        return np.concatenate(
-            [np.zeros_like(height), height, pitch, observation[:, 3 : 3 + _joints(cls)]], axis=1
-        )
+        joints = observation[:, 3 : 3 + _num_joints(cls)]
+        return np.concatenate([np.zeros_like(height), height, pitch, joints], axis=1)
 
     def privileged_state(self) -> dict[str, np.ndarray]:
-        """Torso height [m] and pitch, joints, their velocities [m/s, rad/s], which feet stand on the floor (0, 1)."""
-        pitch, joints = self.qpos[:, 2:3], self.qpos[:, _FREE:]
+        """Return torso height [m] and pitch, joint angles, velocities [m/s, rad/s] and foot contacts (0, 1)."""
+        pitch, joints = self.qpos[:, 2:3], self.qpos[:, _ROOT:]
         return {
             "torso_height": self.qpos[:, 1:2].copy(),
             "torso_pitch_cos": np.cos(pitch),
@@ -103,59 +108,69 @@ class PlanarRobot(FloorContactRobot):
             "joint_position_sin": np.sin(joints),
             "torso_velocity": self.qvel[:, :2].copy(),
             "pitch_velocity": self.qvel[:, 2:3].copy(),
-            "joint_velocity": self.qvel[:, _FREE:].copy(),
-            "foot_contact": self.contacts(self.qpos),
+            "joint_velocity": self.qvel[:, _ROOT:].copy(),
+            "foot_contact": self.foot_contacts(self.qpos),
         }
 
     @classmethod
-    def clearance(cls, qpos: np.ndarray) -> np.ndarray:
-        """(m, tips) [m] between the underside of every tip and the floor, in poses (m, 3 + J)."""
-        angle, height = [qpos[:, 2]], [qpos[:, 1]]
-        for joint, limb in enumerate(cls.limbs[1:], start=_FREE):
-            above = angle[limb.parent]
-            height.append(height[limb.parent] + _drop(above, *limb.hinge))
-            angle.append(above - qpos[:, joint])
+    def floor_clearance(cls, qpos: np.ndarray) -> np.ndarray:
+        """Return (m, contact points) [m] between each contact point and the floor, for poses (m, 3 + J)."""
+        pitch, height = [qpos[:, 2]], [qpos[:, 1]]  # of each link
+        for joint, link in enumerate(cls.links[1:], start=_ROOT):
+            parent_pitch = pitch[link.parent]
+            height.append(height[link.parent] + _relative_height(parent_pitch, *link.hinge))
+            pitch.append(parent_pitch - qpos[:, joint])
         return np.stack(
-            [height[tip.limb] + _drop(angle[tip.limb], tip.x, tip.z) - tip.radius for tip in cls.tips], axis=1
+            [
+                height[point.link] + _relative_height(pitch[point.link], point.x, point.z) - point.radius
+                for point in cls.contact_points
+            ],
+            axis=1,
         )
 
     @classmethod
-    def grounded(cls, pitch: float, joints: np.ndarray) -> np.ndarray:
-        """(3 + J,): the pose in which the lowest tip just touches the floor."""
+    def pose_on_floor(cls, pitch: float, joints: np.ndarray) -> np.ndarray:
+        """Return the pose (3 + J,) in which the lowest contact point just touches the floor."""
         qpos = np.concatenate([[0.0, 0.0, pitch], joints])
-        qpos[1] = -cls.clearance(qpos[None]).min()
+        qpos[1] = -cls.floor_clearance(qpos[None]).min()
         return qpos
 
 
-def _drop(angle: np.ndarray, x: float, z: float) -> np.ndarray:
-    """The height [m] of the point (x, z) of a frame above that frame's origin, the frame pitched by `angle`."""
-    return z * np.cos(angle) - x * np.sin(angle)
+def _relative_height(pitch: np.ndarray, x: float, z: float) -> np.ndarray:
+    """Return the height [m] of the point (x, z) of a frame with this pitch above the frame's origin."""
+    return z * np.cos(pitch) - x * np.sin(pitch)
 
 
-def _joints(runner: type[PlanarRobot]) -> int:
-    return len(runner.limbs) - 1
+def _num_joints(robot: type[PlanarRobot]) -> int:
+    return len(robot.links) - 1
 
 
-def runner_bound(joints: int) -> np.ndarray:
-    """The observation bound of a runner with so many joints."""
+def planar_observation_limit(joints: int) -> np.ndarray:
+    """Return the observation limit (6 + 2 J,) of a planar robot with J joints."""
     return np.concatenate([[4.0, 1.0, 1.0], np.full(joints, 4.0), np.full(3 + joints, 10.0)])
 
 
 class PlanarTask(Task):
-    """A life of ten seconds on the track."""
+    """A task of 10 s on the track. Initial state: standing, nearly at rest."""
 
     robot: ClassVar[type[PlanarRobot]]
     max_episode_steps = 250  # 10 s
 
-    def standing(self, random: np.random.Generator) -> Pose:
-        """On its feet, every joint a little off, nearly still."""
-        joints = random.uniform(-0.1, 0.1, _joints(self.robot))  # [rad]
-        low, high = self.robot.limits.T
-        qpos = self.robot.grounded(random.uniform(-0.05, 0.05), np.minimum(np.maximum(joints, low), high))
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
+        """Return the robot on its feet with small random joint angles and velocities."""
+        joints = random.uniform(-0.1, 0.1, _num_joints(self.robot))  # [rad]
+        low, high = self.robot.joint_limits.T
+        qpos = self.robot.pose_on_floor(
+            random.uniform(-0.05, 0.05), np.minimum(np.maximum(joints, low), high)
+        )
         return qpos, random.normal(0.0, 0.05, len(qpos))
 
-    def fallen(self, random: np.random.Generator) -> Pose:
-        """Any way round, every joint anywhere within its limits, let go with one tip on the floor."""
-        joints = random.uniform(*self.robot.limits.T)
-        qpos = self.robot.grounded(random.uniform(-np.pi, np.pi), joints)
+
+class PlanarStandTask(StandTask, PlanarTask):
+    """Get up and stand. Initial state: on the floor at any pitch."""
+
+    def sample_initial_state(self, random: np.random.Generator) -> Pose:
+        """Return the robot at rest at a random pitch, with random joint angles and one contact point on the floor."""
+        joints = random.uniform(*self.robot.joint_limits.T)
+        qpos = self.robot.pose_on_floor(random.uniform(-np.pi, np.pi), joints)
         return qpos, np.zeros(len(qpos))

@@ -1,4 +1,4 @@
-"""The one shape of every reward: 1 where all is well, falling smoothly to 0 away from there."""
+"""Smooth rewards in [0, 1]: `tolerance` (after dm_control) and `speed_reward`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _VALUE_AT_MARGIN = 0.1
 
 @lru_cache(maxsize=256)
 def as_scalar_array(value: float) -> np.ndarray:
-    """The array () that numpy would make of a plain number anew in every expression: half the time of a short one.
+    """Return a cached 0-d array of a number.
 
-    It is float64 for good: an expression of float32 that holds it becomes float64.
+    It saves numpy the conversion of a Python float in every expression, about half the cost of a short one. It is
+    float64, so an expression with float32 arrays becomes float64.
     """
     constant = np.array(value, np.float64)
     constant.flags.writeable = False
@@ -24,50 +25,58 @@ _ZERO, _ONE = as_scalar_array(0.0), as_scalar_array(1.0)
 
 
 def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin: float = 0.0) -> np.ndarray:
-    """1 inside [lower, upper]; outside it falls with the distance, to 0.1 one `margin` [same unit] away.
+    """Return 1 inside [lower, upper], falling smoothly to 0 outside.
 
-    The fall has a long tail, 1 / (1 + 9 (distance / margin)^2), so that there is a way up from anywhere.
-    Without a margin it is 0 outside. Any shape in, the same shape out, float64 in [0, 1].
+    The value at distance d outside is 1 / (1 + 9 (d / margin)^2): a long tail, so that there is a slope everywhere.
+
+    Args:
+        value: Array of any shape.
+        lower: Lower bound, may be -inf.
+        upper: Upper bound, may be inf.
+        margin: Distance at which the value is 0.1; if 0, the value is 0 everywhere outside.
+
+    Returns:
+        Float64 array in [0, 1] with the shape of `value`.
     """
     lower, upper, margin = float(lower), float(upper), float(margin)
-    distance = _outside(np.asarray(value, np.float64), lower, upper)
+    distance = _signed_distance(np.asarray(value, np.float64), lower, upper)
     if margin == 0.0:
         return (distance == _ZERO).astype(np.float64)
-    square = np.asarray(distance * distance)  # from here on in place: the same few numbers again and again
-    square *= _fall(margin)
+    square = np.asarray(distance * distance)  # from here on in place
+    square *= _tail_scale(margin)
     square += _ONE
     return np.reciprocal(square, out=square)
 
 
 @lru_cache(maxsize=256)
-def _fall(margin: float) -> np.ndarray:
-    """What the square of the distance is multiplied by."""
+def _tail_scale(margin: float) -> np.ndarray:
+    """Return the factor of the squared distance."""
     return as_scalar_array((1.0 / _VALUE_AT_MARGIN - 1.0) / margin**2)
 
 
 def speed_reward(speed: np.ndarray, target: float) -> np.ndarray:
-    """0 at rest and in the wrong direction, 1 at `target` and beyond; between them it rises almost evenly."""
-    margin = 2 * target  # the part of the tolerance's flank that is nearly straight
+    """Return 0 at rest or in the wrong direction and 1 at `target` [m/s] or faster; almost linear between."""
+    margin = 2 * target  # so that [0, target] is the nearly linear part of the tolerance
     at_rest, rise = _at_rest(target, margin)
-    share = tolerance(speed, target, np.inf, margin)
-    share -= at_rest
-    np.maximum(share, _ZERO, out=share)
-    share /= rise
-    return share
+    reward = tolerance(speed, target, np.inf, margin)
+    reward -= at_rest
+    np.maximum(reward, _ZERO, out=reward)
+    reward /= rise
+    return reward
 
 
 @lru_cache(maxsize=256)
 def _at_rest(target: float, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """The tolerance of no speed, and what is left from there to 1."""
+    """Return the tolerance at rest, and the difference from there to 1."""
     at_rest = tolerance(np.zeros(()), target, np.inf, margin)
     return at_rest, np.asarray(1.0 - at_rest)
 
 
-def _outside(value: np.ndarray, lower: float, upper: float) -> np.ndarray:
-    """How far outside [lower, upper] it is, up to the sign."""
+def _signed_distance(value: np.ndarray, lower: float, upper: float) -> np.ndarray:
+    """Return the distance outside [lower, upper]; its sign has no meaning."""
     if lower == upper == 0.0:
         return value
     if upper == np.inf:
         return np.maximum(as_scalar_array(lower) - value, _ZERO)
-    beyond = np.maximum(value - as_scalar_array(upper), _ZERO)
-    return beyond if lower == -np.inf else np.maximum(as_scalar_array(lower) - value, beyond)
+    above = np.maximum(value - as_scalar_array(upper), _ZERO)
+    return above if lower == -np.inf else np.maximum(as_scalar_array(lower) - value, above)

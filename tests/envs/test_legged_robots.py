@@ -1,4 +1,4 @@
-"""What the bodies on legs in space promise beyond what all tasks do."""
+"""Legged robots (quadruped, humanoid): kinematics, initial states, stability and rewards."""
 
 import gymnasium as gym
 import numpy as np
@@ -8,28 +8,30 @@ from robossl.envs.shared.legged import LeggedRobot
 
 IDS = robossl.envs.register()
 LEGGED_IDS = [i for i in IDS if issubclass(gym.make_vec(i).simulation.task.robot, LeggedRobot)]
-BODY_IDS = list({gym.make_vec(i).simulation.task.robot: i for i in LEGGED_IDS}.values())  # one task a body
+ROBOT_IDS = list(
+    {gym.make_vec(i).simulation.task.robot: i for i in LEGGED_IDS}.values()
+)  # one task per robot
 STAND_IDS = [i for i in LEGGED_IDS if "Stand" in i]
 
 
-def made(env_id: str, lanes: int = 16, **arguments):
-    envs = gym.make_vec(env_id, num_envs=lanes, **arguments)
+def make_envs(env_id: str, num_envs: int = 16, **arguments):
+    envs = gym.make_vec(env_id, num_envs=num_envs, **arguments)
     envs.reset(seed=0)
     return envs
 
 
-def turn(axis: int, angle: float) -> np.ndarray:
-    """(4,) the quaternion of a turn [rad] about x (0), y (1) or z (2)."""
+def rotation(axis: int, angle: float) -> np.ndarray:
+    """Return the quaternion (4,) of a rotation [rad] about x (0), y (1) or z (2)."""
     quaternion = np.zeros(4)
     quaternion[0], quaternion[1 + axis] = np.cos(angle / 2), np.sin(angle / 2)
     return quaternion
 
 
-def put(envs, height: list[float], turns: list[np.ndarray], speed: list[float]) -> None:
-    """Lane by lane: the torso at a height [m], turned, moving along x at a speed [m/s]; all else at rest."""
+def set_state(envs, height: list[float], rotations: list[np.ndarray], speed: list[float]) -> None:
+    """Set height [m], orientation and speed [m/s] along x of each robot; all else is at rest."""
     robot = envs.simulation.robot
     robot.qpos[:], robot.qvel[:] = 0.0, 0.0
-    robot.qpos[:, 2], robot.qpos[:, 3:7], robot.qvel[:, 0] = height, turns, speed
+    robot.qpos[:, 2], robot.qpos[:, 3:7], robot.qvel[:, 0] = height, rotations, speed
 
 
 def reward(envs) -> np.ndarray:
@@ -40,18 +42,18 @@ def success(envs) -> list[bool]:
     return envs.simulation.task.success(envs.simulation.robot).tolist()
 
 
-def played(envs, steps: int, change: float, seed: int = 0):
-    """Actions at random, each drawn anew with probability `change`; yields what each step returned."""
+def step_randomly(envs, steps: int, change: float, seed: int = 0):
+    """Yield the results of steps with random actions, each sampled again with probability `change`."""
     random = np.random.default_rng(seed)
     action = random.uniform(-1, 1, envs.action_space.shape)
     for _ in range(steps):
-        drawn = random.uniform(-1, 1, action.shape)
-        action = np.where(random.random(action.shape) < change, drawn, action)
+        sampled = random.uniform(-1, 1, action.shape)
+        action = np.where(random.random(action.shape) < change, sampled, action)
         yield envs.step(action)
 
 
-def lowest(envs) -> np.ndarray:
-    """(n, points) [m] what MuJoCo says of the gap below every end of a capsule, corner of a box and sphere."""
+def mujoco_clearance(envs) -> np.ndarray:
+    """Return (n, points) [m] the clearance of every capsule end, box corner and sphere, from MuJoCo's geometry."""
     import mujoco
 
     model, batch = envs.simulation.model, envs.simulation.batch
@@ -59,36 +61,39 @@ def lowest(envs) -> np.ndarray:
     batch.forward()
     gaps = []
     for geom in np.flatnonzero(model.geom_contype & 1):
-        centre = batch.geom_xpos[:, geom, 2]
+        center = batch.geom_xpos[:, geom, 2]
         rise = batch.geom_xmat.reshape(envs.num_envs, -1, 3, 3)[:, geom, 2]  # (n, 3) of the geom's own axes
         size, kind = model.geom_size[geom], int(model.geom_type[geom])
         if kind == int(mujoco.mjtGeom.mjGEOM_BOX):
             signs = np.stack(np.meshgrid(*[(-1, 1)] * 3), axis=-1).reshape(-1, 3)
-            gaps += [centre + rise @ (sign * size) for sign in signs]
+            gaps += [center + rise @ (sign * size) for sign in signs]
         elif kind == int(mujoco.mjtGeom.mjGEOM_CAPSULE):
-            gaps += [centre + end * rise[:, 2] * size[1] - size[0] for end in (-1, 1)]
+            gaps += [center + end * rise[:, 2] * size[1] - size[0] for end in (-1, 1)]
         else:
             assert kind == int(mujoco.mjtGeom.mjGEOM_SPHERE)
-            gaps.append(centre - size[0])
+            gaps.append(center - size[0])
     return np.stack(gaps, axis=1)
 
 
-@pytest.mark.parametrize("env_id", BODY_IDS)
-def test_the_gap_to_the_floor_is_what_mujoco_says(env_id) -> None:
-    envs = made(env_id)
-    for _ in played(envs, 30, change=0.2):
+@pytest.mark.parametrize("env_id", ROBOT_IDS)
+def test_floor_clearance_matches_mujoco(env_id) -> None:
+    envs = make_envs(env_id)
+    for _ in step_randomly(envs, 30, change=0.2):
         pass
-    ours, theirs = envs.simulation.robot.clearance(envs.simulation.robot.qpos), lowest(envs)
-    for lane in range(16):
-        near = np.abs(ours[lane][:, None] - theirs[lane][None])
-        assert near.min(axis=1).max() < 1e-9, "every tip is where the body may touch"
-        assert near.min(axis=0).max() < 1e-9, "everything that may touch is a tip"
+    ours, mujoco_gaps = (
+        envs.simulation.robot.floor_clearance(envs.simulation.robot.qpos),
+        mujoco_clearance(envs),
+    )
+    for env_index in range(16):
+        difference = np.abs(ours[env_index][:, None] - mujoco_gaps[env_index][None])
+        assert difference.min(axis=1).max() < 1e-9, "every contact point is on a collision geom"
+        assert difference.min(axis=0).max() < 1e-9, "every collision geom has contact points"
 
 
-@pytest.mark.parametrize("env_id", BODY_IDS)
-def test_up_and_velocity_are_what_mujoco_says(env_id) -> None:
-    envs = made(env_id)
-    for _ in played(envs, 30, change=0.2):
+@pytest.mark.parametrize("env_id", ROBOT_IDS)
+def test_up_direction_and_velocity_match_mujoco(env_id) -> None:
+    envs = make_envs(env_id)
+    for _ in step_randomly(envs, 30, change=0.2):
         pass
     batch, state = envs.simulation.batch, envs.privileged_state()
     batch.bind("xmat")
@@ -97,30 +102,30 @@ def test_up_and_velocity_are_what_mujoco_says(env_id) -> None:
     velocity = np.einsum("nij,ni->nj", torso, envs.simulation.robot.qvel[:, :3])
     np.testing.assert_allclose(state["torso_up"], torso[:, 2], atol=1e-12)
     np.testing.assert_allclose(state["torso_velocity"], velocity, atol=1e-12)
-    np.testing.assert_allclose(envs.simulation.robot.torso_upright(), torso[:, 2, 2], atol=1e-12)
+    np.testing.assert_allclose(envs.simulation.robot.upright(), torso[:, 2, 2], atol=1e-12)
 
 
-@pytest.mark.parametrize("env_id", BODY_IDS)
-def test_the_limits_and_joints_are_those_of_the_model(env_id) -> None:
-    envs = made(env_id)
+@pytest.mark.parametrize("env_id", ROBOT_IDS)
+def test_joint_limits_match_the_model(env_id) -> None:
+    envs = make_envs(env_id)
     model, robot = envs.simulation.model, envs.simulation.robot
-    np.testing.assert_allclose(model.jnt_range[1:], robot.limits, atol=1e-9)
-    assert model.nq == len(robot.limbs) - 1 + 7
-    assert model.nu == len(robot.limits)
+    np.testing.assert_allclose(model.jnt_range[1:], robot.joint_limits, atol=1e-9)
+    assert model.nq == len(robot.links) - 1 + 7
+    assert model.nu == len(robot.joint_limits)
     assert list(model.actuator_trnid[:, 0]) == list(range(1, model.njnt))
-    assert (model.actuator_ctrlrange[:, 0] >= robot.limits[:, 0] - 1e-9).all()
-    assert (model.actuator_ctrlrange[:, 1] <= robot.limits[:, 1] + 1e-9).all()
+    assert (model.actuator_ctrlrange[:, 0] >= robot.joint_limits[:, 0] - 1e-9).all()
+    assert (model.actuator_ctrlrange[:, 1] <= robot.joint_limits[:, 1] + 1e-9).all()
     assert model.actuator_forcelimited.all()
 
 
-@pytest.mark.parametrize("env_id", BODY_IDS)
-def test_where_it_is_and_which_way_it_faces_changes_nothing(env_id) -> None:
-    """The observation and the reward, as long as the two lives run side by side to rounding."""
-    here, there = made(env_id), made(env_id)
-    for _ in played(here, 10, 0.3):
-        pass  # a life begins with a gap of exactly nothing, where rounding decides who touches
-    there.set_physics_state(here.get_physics_state())
-    robot, angle = there.simulation.robot, 2.0
+@pytest.mark.parametrize("env_id", ROBOT_IDS)
+def test_position_and_heading_change_nothing(env_id) -> None:
+    """Observations and rewards are equal while both simulations agree to rounding."""
+    original, moved = make_envs(env_id), make_envs(env_id)
+    for _ in step_randomly(original, 10, 0.3):
+        pass  # the initial clearance is exactly zero, where rounding decides about contact
+    moved.set_physics_state(original.get_physics_state())
+    robot, angle = moved.simulation.robot, 2.0
     cosine, sine = np.cos(angle), np.sin(angle)
     w, x, y, z = robot.qpos[:, 3:7].T.copy()
     half = np.cos(angle / 2), np.sin(angle / 2)
@@ -136,78 +141,80 @@ def test_where_it_is_and_which_way_it_faces_changes_nothing(env_id) -> None:
     vx, vy = robot.qvel[:, 0].copy(), robot.qvel[:, 1].copy()
     robot.qvel[:, 0], robot.qvel[:, 1] = cosine * vx - sine * vy, sine * vx + cosine * vy
     robot.qpos[:, :2] += 64.0
-    np.testing.assert_allclose(here.observation(), there.observation(), atol=1e-6)
-    for one, other in zip(played(here, 6, 0.3), played(there, 6, 0.3)):
+    np.testing.assert_allclose(original.observation(), moved.observation(), atol=1e-6)
+    for one, other in zip(step_randomly(original, 6, 0.3), step_randomly(moved, 6, 0.3)):
         np.testing.assert_allclose(one[0], other[0], atol=1e-3)
         np.testing.assert_allclose(one[1], other[1], atol=1e-3)
 
 
-@pytest.mark.parametrize("env_id", BODY_IDS)
-def test_an_observation_tells_the_pose(env_id) -> None:
-    envs = made(env_id)
-    for _ in played(envs, 30, change=0.2):
+@pytest.mark.parametrize("env_id", ROBOT_IDS)
+def test_pose_is_reconstructed_from_the_observation(env_id) -> None:
+    envs = make_envs(env_id)
+    for _ in step_randomly(envs, 30, change=0.2):
         pass
-    seen, joints = envs.observation(), len(envs.simulation.robot.limits)
-    again = made(env_id).set_physics_state(envs.physics_from_observation(seen))
-    np.testing.assert_allclose(again[:, : 4 + joints], seen[:, : 4 + joints], atol=1e-5)
-    assert (again[:, 4 + joints :] == 0).all()
-    dreamt = envs.physics_from_observation(seen * 1.1)
-    assert np.isfinite(dreamt).all(), "an imagined up need not have length 1"
+    observation, joints = envs.observation(), len(envs.simulation.robot.joint_limits)
+    reconstructed = make_envs(env_id).set_physics_state(envs.physics_from_observation(observation))
+    np.testing.assert_allclose(reconstructed[:, : 4 + joints], observation[:, : 4 + joints], atol=1e-5)
+    assert (reconstructed[:, 4 + joints :] == 0).all()
+    physics = envs.physics_from_observation(observation * 1.1)
+    assert np.isfinite(physics).all(), "the up direction need not have length 1"
 
 
-@pytest.mark.parametrize("env_id", BODY_IDS)
-def test_feet_on_the_floor_are_felt(env_id) -> None:
-    envs = made(env_id)
+@pytest.mark.parametrize("env_id", ROBOT_IDS)
+def test_foot_contact_depends_on_floor_clearance(env_id) -> None:
+    envs = make_envs(env_id)
     robot = envs.simulation.robot
-    robot.qpos[:] = robot.grounded(turn(0, 0.0), np.clip(np.zeros(len(robot.limits)), *robot.limits.T))
-    assert (envs.privileged_state()["foot_contact"] == 1).all(), "grounded: every foot touches"
+    robot.qpos[:] = robot.pose_on_floor(
+        rotation(0, 0.0), np.clip(np.zeros(len(robot.joint_limits)), *robot.joint_limits.T)
+    )
+    assert (envs.privileged_state()["foot_contact"] == 1).all(), "on the floor, every foot is in contact"
     robot.qpos[:, 2] += 0.1
     assert (envs.privileged_state()["foot_contact"] == 0).all()
 
 
 @pytest.mark.parametrize("env_id", LEGGED_IDS)
-def test_a_life_begins_on_the_floor(env_id) -> None:
-    envs = made(env_id, 256)
+def test_initial_state_touches_the_floor(env_id) -> None:
+    envs = make_envs(env_id, 256)
     robot, batch = envs.simulation.robot, envs.simulation.batch
-    np.testing.assert_allclose(robot.clearance(robot.qpos).min(axis=1), 0, atol=1e-9)
+    np.testing.assert_allclose(robot.floor_clearance(robot.qpos).min(axis=1), 0, atol=1e-9)
     joints = robot.qpos[:, 7:]
-    assert ((joints >= robot.limits[:, 0]) & (joints <= robot.limits[:, 1])).all()
+    assert ((joints >= robot.joint_limits[:, 0]) & (joints <= robot.joint_limits[:, 1])).all()
     np.testing.assert_allclose((robot.qpos[:, 3:7] ** 2).sum(axis=1), 1, atol=1e-9)
     if env_id in STAND_IDS:
-        assert robot.torso_upright().min() > 0.2, "not on its back"
-        assert envs.success().mean() < 0.1  # with its feet below it, a moment long
+        assert robot.upright().min() > 0.2, "no robot starts on its back"
+        assert envs.success().mean() < 0.1  # some start with their feet below the trunk
     else:
-        assert (robot.torso_upright() > 0.98).all()
+        assert (robot.upright() > 0.98).all()
         assert (envs.privileged_state()["foot_contact"].max(axis=1) == 1).all()
     assert np.abs(batch.bind("qpos") - robot.qpos).max() == 0
 
 
 @pytest.mark.parametrize("env_id", STAND_IDS)
-def test_no_life_begins_with_limbs_inside_each_other(env_id) -> None:
-    """Contacts between parts of the body itself push it apart by no more than this."""
+def test_initial_states_have_little_self_penetration(env_id) -> None:
+    """Few initial states have contacts between the robot's own links, and none deeper than 5 cm."""
     import mujoco
 
-    envs = made(env_id, 256)
+    envs = make_envs(env_id, 256)
     model = envs.simulation.model
-    data, deepest, many = mujoco.MjData(model), 0.0, 0
-    for row in envs.get_physics_state():
-        mujoco.mj_setState(model, data, row, int(mujoco.mjtState.mjSTATE_INTEGRATION))
+    data, deepest, count = mujoco.MjData(model), 0.0, 0
+    for physics in envs.get_physics_state():
+        mujoco.mj_setState(model, data, physics, int(mujoco.mjtState.mjSTATE_INTEGRATION))
         mujoco.mj_forward(model, data)
-        own = [
+        self_contacts = [
             c.dist for c in data.contact if 0 not in (model.geom_bodyid[c.geom1], model.geom_bodyid[c.geom2])
         ]
-        many += bool(own)
-        deepest = min([deepest, *own])
-    assert many < 0.1 * 256, many
+        count += bool(self_contacts)
+        deepest = min([deepest, *self_contacts])
+    assert count < 0.1 * 256, count
     assert deepest > -0.05, deepest
 
 
-def survives(env_id: str, seconds: float, lanes: int) -> None:
-    """Random play, quick and slow, half of the time each: no speed, height or joint runs away, none is lost."""
-    envs = made(env_id, lanes, max_episode_steps=10**6)
+def check_stability(env_id: str, seconds: float, num_envs: int) -> None:
+    """Assert that speeds, heights and joints stay bounded under random actions that change fast, then slowly."""
+    envs = make_envs(env_id, num_envs, max_episode_steps=10**6)
     robot, steps = envs.simulation.robot, int(seconds / envs.simulation.control_step / 2)
     for change in (1.0, 0.1):
-        for t, (observation, rewards, *_, infos) in enumerate(played(envs, steps, change, seed=1)):
+        for t, (observation, rewards, *_, infos) in enumerate(step_randomly(envs, steps, change, seed=1)):
             assert not infos["physics_error"].any()
             if t % 5:
                 continue
@@ -215,30 +222,32 @@ def survives(env_id: str, seconds: float, lanes: int) -> None:
             assert ((rewards >= 0) & (rewards <= 1)).all()
             assert np.abs(robot.qvel[:, :3]).max() < 15
             assert np.abs(robot.qvel[:, 3:]).max() < 120
-            assert robot.qpos[:, 2].max() < 4 * robot.stature
-            assert robot.clearance(robot.qpos).min() > -0.1, "sunk into the floor"
-            excess = np.maximum(robot.qpos[:, 7:] - robot.limits[:, 1], robot.limits[:, 0] - robot.qpos[:, 7:])
-            assert excess.max() < 0.5, "bent past a limit"
+            assert robot.qpos[:, 2].max() < 4 * robot.standing_height
+            assert robot.floor_clearance(robot.qpos).min() > -0.1, "below the floor"
+            excess = np.maximum(
+                robot.qpos[:, 7:] - robot.joint_limits[:, 1], robot.joint_limits[:, 0] - robot.qpos[:, 7:]
+            )
+            assert excess.max() < 0.5, "beyond a joint limit"
 
 
-@pytest.mark.parametrize("env_id", BODY_IDS)
-def test_nothing_explodes(env_id) -> None:
-    """Ten minutes over 64 lanes."""
-    survives(env_id, seconds=600 / 64, lanes=64)
+@pytest.mark.parametrize("env_id", ROBOT_IDS)
+def test_random_actions_keep_the_state_bounded(env_id) -> None:
+    """Ten minutes over 64 sub-environments."""
+    check_stability(env_id, seconds=600 / 64, num_envs=64)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("env_id", BODY_IDS)
-def test_nothing_explodes_in_ten_minutes_of_each_lane(env_id) -> None:
-    survives(env_id, seconds=600, lanes=64)
+@pytest.mark.parametrize("env_id", ROBOT_IDS)
+def test_random_actions_keep_the_state_bounded_for_ten_minutes_each(env_id) -> None:
+    check_stability(env_id, seconds=600, num_envs=64)
 
 
-UPRIGHT, SIDE, OVER = turn(0, 0.0), turn(0, np.pi / 2), turn(1, np.pi)
+UPRIGHT, SIDE, OVER = rotation(0, 0.0), rotation(0, np.pi / 2), rotation(1, np.pi)
 
 
-def test_the_quadruped_is_rewarded_for_standing() -> None:
-    envs = made("robossl/QuadrupedStand-v0", 4)
-    put(envs, height=[0.3, 0.1, 0.16, 0.3], turns=[UPRIGHT, SIDE, UPRIGHT, OVER], speed=[0] * 4)
+def test_quadruped_stand_reward() -> None:
+    envs = make_envs("robossl/QuadrupedStand-v0", 4)
+    set_state(envs, height=[0.3, 0.1, 0.16, 0.3], rotations=[UPRIGHT, SIDE, UPRIGHT, OVER], speed=[0] * 4)
     np.testing.assert_allclose(reward(envs), [1, 0.023, 0.1, 0], atol=0.01)
     assert success(envs) == [True, False, False, False]
 
@@ -246,51 +255,56 @@ def test_the_quadruped_is_rewarded_for_standing() -> None:
 @pytest.mark.parametrize(
     ("env_id", "target"), [("robossl/QuadrupedWalk-v0", 1), ("robossl/QuadrupedRun-v0", 3)]
 )
-def test_the_quadruped_is_rewarded_for_speed_the_way_it_faces(env_id, target) -> None:
-    envs = made(env_id, 5)
+def test_quadruped_reward_needs_speed_in_its_heading(env_id, target) -> None:
+    envs = make_envs(env_id, 5)
     speed = [0, target, target / 2, target, target]
-    put(envs, height=[0.3] * 4 + [0.06], turns=[UPRIGHT] * 3 + [turn(2, np.pi / 2), UPRIGHT], speed=speed)
+    set_state(
+        envs,
+        height=[0.3] * 4 + [0.06],
+        rotations=[UPRIGHT] * 3 + [rotation(2, np.pi / 2), UPRIGHT],
+        speed=speed,
+    )
     np.testing.assert_allclose(reward(envs), [1 / 6, 1, 0.57, 1 / 6, 0.03], atol=0.01)
     assert success(envs) == [False, True, False, False, False]
 
 
-def test_the_quadruped_is_rewarded_for_being_high_up() -> None:
-    envs = made("robossl/QuadrupedJump-v0", 4)
-    put(envs, height=[0.3, 0.6, 0.45, 0.6], turns=[UPRIGHT, UPRIGHT, UPRIGHT, OVER], speed=[0] * 4)
+def test_quadruped_jump_reward_grows_with_height() -> None:
+    envs = make_envs("robossl/QuadrupedJump-v0", 4)
+    set_state(envs, height=[0.3, 0.6, 0.45, 0.6], rotations=[UPRIGHT, UPRIGHT, UPRIGHT, OVER], speed=[0] * 4)
     np.testing.assert_allclose(reward(envs), [0, 1, 0.48, 0], atol=0.01)
     assert success(envs) == [False, True, False, False]
 
 
-def test_the_humanoid_is_rewarded_for_standing_with_its_head_up() -> None:
-    envs = made("robossl/HumanoidStand-v0", 4)
-    put(envs, height=[1.28, 0.2, 0.43, 1.28], turns=[UPRIGHT, SIDE, UPRIGHT, OVER], speed=[0] * 4)
+def test_humanoid_stand_reward_uses_the_head_height() -> None:
+    envs = make_envs("robossl/HumanoidStand-v0", 4)
+    set_state(envs, height=[1.28, 0.2, 0.43, 1.28], rotations=[UPRIGHT, SIDE, UPRIGHT, OVER], speed=[0] * 4)
     np.testing.assert_allclose(envs.simulation.robot.head_height(), [1.65, 0.2, 0.8, 0.91], atol=1e-9)
     np.testing.assert_allclose(reward(envs), [1, 0.016, 0.1, 0], atol=0.01)
     assert success(envs) == [True, False, False, False]
 
 
-def test_the_humanoid_is_rewarded_for_speed_the_way_it_faces() -> None:
-    envs = made("robossl/HumanoidWalk-v0", 5)
-    turns = [UPRIGHT] * 3 + [turn(2, np.pi / 2), UPRIGHT]
-    put(envs, height=[1.28] * 4 + [0.43], turns=turns, speed=[0, 1, 0.5, 1, 1])
+def test_humanoid_reward_needs_speed_in_its_heading() -> None:
+    envs = make_envs("robossl/HumanoidWalk-v0", 5)
+    rotations = [UPRIGHT] * 3 + [rotation(2, np.pi / 2), UPRIGHT]
+    set_state(envs, height=[1.28] * 4 + [0.43], rotations=rotations, speed=[0, 1, 0.5, 1, 1])
     np.testing.assert_allclose(reward(envs), [1 / 6, 1, 0.57, 1 / 6, 0.1], atol=0.01)
     assert success(envs) == [False, True, False, False, False]
 
 
 @pytest.mark.parametrize("env_id", LEGGED_IDS)
-def test_left_alone_it_neither_stands_nor_moves(env_id) -> None:
-    envs = made(env_id, 32)
+def test_zero_action_earns_little_reward(env_id) -> None:
+    envs = make_envs(env_id, 32)
     for _ in range(250):
         _, rewards, *_, infos = envs.step(np.zeros(envs.action_space.shape))
     assert rewards.mean() < 0.2
     assert infos["is_success"].mean() < 0.02
 
 
-@pytest.mark.parametrize("env_id", BODY_IDS)
-def test_worlds_vary_in_physics_and_in_looks(env_id) -> None:
-    factors = made(env_id, 1).randomized_parameters.values()
-    assert sum(not factor.look for factor in factors) >= 6
-    assert sum(factor.look for factor in factors) >= 4
-    envs = made(env_id, 32, randomization="test")
-    for *_, infos in played(envs, 60, 0.3):
+@pytest.mark.parametrize("env_id", ROBOT_IDS)
+def test_robot_has_physical_and_visual_randomization(env_id) -> None:
+    factors = make_envs(env_id, 1).randomized_parameters.values()
+    assert sum(not factor.visual for factor in factors) >= 6
+    assert sum(factor.visual for factor in factors) >= 4
+    envs = make_envs(env_id, 32, randomization="test")
+    for *_, infos in step_randomly(envs, 60, 0.3):
         assert not infos["physics_error"].any()

@@ -1,4 +1,4 @@
-"""What each body promises beyond what all of them do."""
+"""Reward shaping, the reacher and the cartpole."""
 
 import math
 
@@ -13,18 +13,18 @@ from robossl.envs.shared.reward_shaping import tolerance
 robossl.envs.register()
 
 
-def test_tolerance_is_one_inside_a_tenth_at_the_margin_and_falls() -> None:
+def test_tolerance_is_one_inside_and_a_tenth_at_the_margin() -> None:
     values = np.linspace(-5, 5, 1001)
-    shaped = tolerance(values, lower=-1, upper=2, margin=0.5)
-    assert (shaped[(values >= -1) & (values <= 2)] == 1).all()
+    rewards = tolerance(values, lower=-1, upper=2, margin=0.5)
+    assert (rewards[(values >= -1) & (values <= 2)] == 1).all()
     assert tolerance(2.5, -1, 2, 0.5) == pytest.approx(0.1)
     assert tolerance(-1.5, -1, 2, 0.5) == pytest.approx(0.1)
-    assert (np.diff(shaped[values > 2]) < 0).all()
-    assert (np.diff(shaped[values < -1]) > 0).all()
+    assert (np.diff(rewards[values > 2]) < 0).all()
+    assert (np.diff(rewards[values < -1]) > 0).all()
     assert tolerance(np.array([0.0, 1.0, 3.0]), 0, 1).tolist() == [1, 1, 0]
 
 
-def test_the_fingertip_is_where_mujoco_says() -> None:
+def test_reacher_fingertip_matches_mujoco() -> None:
     envs = gym.make_vec("robossl/Reacher-v0", num_envs=32)
     envs.reset(seed=0)
     batch = envs.simulation.batch
@@ -33,7 +33,7 @@ def test_the_fingertip_is_where_mujoco_says() -> None:
     np.testing.assert_allclose(envs.privileged_state()["fingertip"], tips[:, :2], atol=1e-12)
 
 
-def test_angles_are_compared_around_the_circle() -> None:
+def test_reacher_compares_angles_modulo_two_pi() -> None:
     def goal(*joints: float) -> np.ndarray:
         return np.concatenate([np.cos(joints), np.sin(joints)])
 
@@ -42,14 +42,14 @@ def test_angles_are_compared_around_the_circle() -> None:
     task = Reacher()
     assert task.is_success(goal(math.pi - 0.03, 1.0), goal(-math.pi + 0.04, 1.0))
     assert not task.is_success(goal(0.0, 1.0), goal(0.11, 1.0))
-    turns = np.random.default_rng(0).uniform(-math.pi, math.pi, (200, 2))
+    offsets = np.random.default_rng(0).uniform(-math.pi, math.pi, (200, 2))
     wrapped = joint_error(
-        np.stack([goal(0.3, -0.2)] * 200), np.stack([goal(0.3 + a, -0.2 + b) for a, b in turns])
+        np.stack([goal(0.3, -0.2)] * 200), np.stack([goal(0.3 + a, -0.2 + b) for a, b in offsets])
     )
-    np.testing.assert_allclose(wrapped, turns, atol=1e-9)
+    np.testing.assert_allclose(wrapped, offsets, atol=1e-9)
 
 
-def test_the_shoulder_turns_freely_and_the_elbow_does_not() -> None:
+def test_reacher_elbow_is_limited_and_shoulder_is_not() -> None:
     envs = gym.make_vec("robossl/Reacher-v0", num_envs=1)
     envs.reset(seed=0)
     angles = []
@@ -60,7 +60,7 @@ def test_the_shoulder_turns_freely_and_the_elbow_does_not() -> None:
     assert math.radians(140) < np.max(angles, axis=0)[1] < math.radians(170)
 
 
-def test_a_small_target_can_be_reached_in_the_pose_named() -> None:
+def test_reacher_hard_goal_pose_puts_the_fingertip_at_the_goal() -> None:
     task, random = ReacherHard(), np.random.default_rng(0)
     goals = np.stack([task.sample_goal(random) for _ in range(300)])
     poses = task.goal_pose(goals)
@@ -69,28 +69,28 @@ def test_a_small_target_can_be_reached_in_the_pose_named() -> None:
 
 
 @pytest.mark.parametrize("env_id", ["robossl/Reacher-v0", "robossl/ReacherHard-v0"])
-def test_a_goal_can_be_got_to_and_held(env_id) -> None:
-    """A simple controller on the joints gets there within half the time and stays to the end."""
+def test_reacher_goal_is_reached_and_kept_by_pd_control(env_id) -> None:
+    """A PD controller succeeds from half of the episode to its end."""
     envs = gym.make_vec(env_id, num_envs=32)
     goal = envs.reset(seed=0)[0]["desired_goal"]
     target = envs.simulation.task.goal_pose(goal)
-    held = np.zeros((200, 32), bool)
+    success = np.zeros((200, 32), bool)
     for t in range(199):
         robot = envs.simulation.robot
         error = target - robot.qpos
         error[:, 0] = np.arctan2(np.sin(error[:, 0]), np.cos(error[:, 0]))
-        held[t] = envs.step(2.0 * error - 0.15 * robot.qvel)[4]["is_success"]
-    assert held[100:199].all()
+        success[t] = envs.step(2.0 * error - 0.15 * robot.qvel)[4]["is_success"]
+    assert success[100:199].all()
 
 
-def test_a_goal_lane_is_marked_where_it_is_reached() -> None:
+def test_reacher_marker_is_at_the_goal() -> None:
     for task in (Reacher(), ReacherHard()):
         goal = task.sample_goal(np.random.default_rng(4))
         tip = fingertip(task.goal_pose(goal[None])[0])
         np.testing.assert_allclose(task.markers(goal)[-1].position[:2], tip, atol=1e-9)
 
 
-def test_the_cartpole_is_rewarded_from_hanging_to_standing() -> None:
+def test_cartpole_reward_is_one_upright_and_zero_hanging() -> None:
     envs = gym.make_vec("robossl/CartPoleSwingUp-v0", num_envs=2)
     envs.reset(seed=0)
     robot = envs.simulation.robot
@@ -102,7 +102,7 @@ def test_the_cartpole_is_rewarded_from_hanging_to_standing() -> None:
     assert isinstance(envs.simulation.task, CartPoleSwingUp)
 
 
-def test_an_upright_pole_falls_by_itself_and_pushing_moves_the_cart() -> None:
+def test_uncontrolled_pole_falls_and_force_moves_the_cart() -> None:
     envs = gym.make_vec("robossl/CartPoleBalance-v0", num_envs=8)
     envs.reset(seed=0)
     fallen = np.zeros(8, bool)
@@ -115,8 +115,7 @@ def test_an_upright_pole_falls_by_itself_and_pushing_moves_the_cart() -> None:
     assert (envs.privileged_state()["cart_position"] > before + 0.3).all()
 
 
-def test_a_body_answers_for_where_it_is_now() -> None:
-    """What is worked out once a step is forgotten when the step is over."""
+def test_cached_values_are_cleared_after_a_step() -> None:
     envs = gym.make_vec("robossl/CartPoleBalance-v0", num_envs=3)
     robot = envs.unwrapped.simulation.robot
     envs.reset(seed=0)
