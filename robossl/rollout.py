@@ -16,7 +16,8 @@ from gymnasium import Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import Observation, Policy, ProgressReporter
+from robossl.core.interfaces import NullProgress, Observation, Policy, ProgressReporter
+from robossl.core.seeding import derive
 from robossl.core.spaces import flatten_by_path, unflatten_by_path
 
 _SUCCESS = "is_success"
@@ -113,6 +114,70 @@ def collect_steps(
         if collected >= num_steps:
             break
     return collected
+
+
+class StepLoop:
+    """The steps of an agent with its own training loop: its envs, the last observation, and the steps requested so far.
+
+    `agent.learn(envs, N)` and then `agent.learn(envs, M)` step the envs as `agent.learn(envs, N + M)` does.
+    """
+
+    def __init__(self, envs: VectorEnv, seed: int) -> None:
+        """Step `envs`; the first reset has this seed."""
+        self.envs, self.seed = envs, int(seed)
+        self.num_steps = 0  # env steps taken, summed over the sub-environments
+        self._requested_steps = 0
+        self._observation: Observation | None = None  # None: reset before the next step
+        self._ended = np.zeros(envs.num_envs, bool)
+
+    def steps(
+        self, agent: Policy, num_steps: int, progress: ProgressReporter | None = None
+    ) -> Iterator[StepResult]:
+        """Yield the results of `num_steps` more steps under the exploring agent.
+
+        Vector steps are whole: steps that one call takes too many, the next call takes less.
+        """
+        progress = progress or NullProgress()
+        self._requested_steps += num_steps
+        if self.num_steps >= self._requested_steps:
+            return
+        if self._observation is None:
+            seed = derive(self.seed, "begin again", self.num_steps) if self.num_steps else self.seed
+            self._observation, _ = self.envs.reset(seed=seed % 2**31)
+            self._ended = np.zeros(self.envs.num_envs, bool)
+            agent.reset()
+        for step in steps(self.envs, agent, self._observation, explore=True, ended=self._ended):
+            self._observation, self._ended = step.observation, step.done
+            count = int(step.real.sum())
+            self.num_steps += count
+            progress.update(count)
+            yield step
+            if self.num_steps >= self._requested_steps:
+                return
+
+    def reset_envs(self) -> None:
+        """Reset the envs before the next step, to new episodes."""
+        self._observation = None
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        """Return the last observation and the counters; the envs are saved separately."""
+        space = self.envs.single_observation_space
+        parts = None if self._observation is None else flatten_by_path(space, self._observation)
+        return {
+            "observation": None if parts is None else {path: np.array(v) for path, v in parts.items()},
+            "ended": self._ended.copy(),
+            "num_steps": self.num_steps,
+            "requested_steps": self._requested_steps,
+        }
+
+    def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
+        """Continue from `get_checkpoint`."""
+        self._observation = None
+        if tree["observation"] is not None:
+            parts = {path: np.array(value) for path, value in tree["observation"].items()}
+            self._observation = unflatten_by_path(self.envs.single_observation_space, parts)
+        self._ended = np.array(tree["ended"], bool)
+        self.num_steps, self._requested_steps = int(tree["num_steps"]), int(tree["requested_steps"])
 
 
 def autoreset_mode(envs: VectorEnv, required: bool = False) -> AutoresetMode:

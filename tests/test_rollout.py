@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
-from robossl.rollout import StepResult, autoreset_mode, collect_steps, final_observation, steps
+from robossl.rollout import StepLoop, StepResult, autoreset_mode, collect_steps, final_observation, steps
 
 NUM_ENVS = 3
 MODES = list(AutoresetMode)
@@ -161,6 +161,33 @@ def test_collected_steps_are_real_and_less_than_one_vector_step_too_many(mode, n
     collected = collect_steps(counting_envs(mode), CountingPolicy(NUM_ENVS), num_steps, 0, progress)
     assert num_steps <= collected < num_steps + NUM_ENVS
     assert progress.total == collected
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_steps_of_several_calls_add_up(mode) -> None:
+    whole, parts = (StepLoop(counting_envs(mode), 3) for _ in range(2))
+    expected = list(whole.steps(CountingPolicy(NUM_ENVS), 61))
+    policy, results = CountingPolicy(NUM_ENVS), []
+    for count in (1, 1, 9, 0, 50):
+        results += parts.steps(policy, count)
+    assert parts.num_steps == whole.num_steps == sum(int(step.real.sum()) for step in expected)
+    assert 61 <= whole.num_steps < 61 + NUM_ENVS
+    for one, other in zip(expected, results, strict=True):
+        assert np.array_equal(one.observation, other.observation)
+        assert np.array_equal(one.action, other.action)
+
+
+def test_a_step_loop_continues_from_its_checkpoint() -> None:
+    envs = counting_envs(AutoresetMode.DISABLED)
+    loop, policy = StepLoop(envs, 3), CountingPolicy(NUM_ENVS)
+    list(loop.steps(policy, 25))
+    other = StepLoop(envs, 0)
+    other.set_checkpoint(loop.get_checkpoint())
+    (step,) = other.steps(policy, 3)
+    assert (step.next_observation[:, 2] == policy.count).all(), "the envs were not reset"
+    other.reset_envs()
+    (step,) = other.steps(policy, 3)
+    assert (step.next_observation[:, 2] == 1).all(), "the envs were reset"
 
 
 def test_success_is_none_where_the_env_does_not_report_it() -> None:

@@ -11,7 +11,7 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize, VecVideoRecorder
 
-pytest.importorskip("moviepy", reason="make test-compat installs moviepy, which SB3 needs for videos")
+pytest.importorskip("moviepy", reason="make compat installs moviepy, which SB3 needs for videos")
 NUM_ENVS = 2
 LIMIT = 10  # [steps] of an episode
 

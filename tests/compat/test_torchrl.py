@@ -6,7 +6,7 @@ import gymnasium as gym
 import pytest
 from compat_ids import IDS, PLAIN
 
-torchrl_envs = pytest.importorskip("torchrl.envs", reason="make test-compat installs TorchRL")
+torchrl_envs = pytest.importorskip("torchrl.envs", reason="make compat installs TorchRL")
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),

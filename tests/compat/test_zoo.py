@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rl_zoo3", reason="make test-compat installs rl_zoo3")
+pytest.importorskip("rl_zoo3", reason="make compat installs rl_zoo3")
 pytestmark = pytest.mark.slow
 HYPERPARAMETERS = Path(__file__).with_name("hyperparameters.yml")
 
