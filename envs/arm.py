@@ -18,13 +18,16 @@ Goals are positions from the tray's center / 0.3 m. Episodes do not terminate ea
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from .engine.task import GoalTask, Marker, Pose, Robot, Task
 from .shared.reward_shaping import tolerance
 from .shared.rotations import distance_to_cube, dot, lowest_corner, quaternion_from_6d, rotation_6d
+
+if TYPE_CHECKING:
+    from mujoco.batch import Batch
 
 _UNIT = 0.3  # [m] unit of observed positions
 _TRAY_CENTER = np.array([0.5, 0.0, 0.0])  # [m] origin of observed positions
@@ -62,7 +65,7 @@ class ArmRobot(Robot):
         [np.full(7, 1.3), np.full(2, 1.5), np.full(6, 5.0), np.ones(6), np.full(15, 10.0)]
     )
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
         self._sites = batch.bind("site_xpos")  # (n, 3, 3) live view: grip, left pad, right pad
         self._frames = batch.bind("site_xmat")  # (n, 3, 9) live view
@@ -181,7 +184,7 @@ def _sample_state(random: np.random.Generator) -> Pose:
     return _make_pose(joints, _FINGER_TRAVEL / 2, cube, yaw), np.zeros(15)
 
 
-class _PositionTask(GoalTask):
+class _PositionTask(GoalTask[ArmRobot]):
     """Move the gripper or the cube to a goal position, from the tray's center / 0.3 m, in two or three dimensions."""
 
     robot = ArmRobot
@@ -216,7 +219,7 @@ class ArmReach(_PositionTask):
         """Return a goal (3,) above the tray."""
         return (random.uniform(*self._GOAL_BOX) - _TRAY_CENTER) / _UNIT
 
-    def achieved(self, robot: Any) -> np.ndarray:
+    def achieved(self, robot: ArmRobot) -> np.ndarray:
         """Return the gripper position (n, 3) in goal units."""
         return (robot.gripper_position() - _TRAY_CENTER) / _UNIT
 
@@ -251,7 +254,7 @@ class ArmPush(_PositionTask):
         """Return a goal (2,) on the tray, away from its rims."""
         return (_sample_cube_position(random, self._RIM_MARGIN) - _TRAY_CENTER)[:2] / _UNIT
 
-    def achieved(self, robot: Any) -> np.ndarray:
+    def achieved(self, robot: ArmRobot) -> np.ndarray:
         """Return the cube position (n, 2) in goal units."""
         return (robot.cube_position()[:, :2] - _TRAY_CENTER[:2]) / _UNIT
 
@@ -275,7 +278,7 @@ class ArmPush(_PositionTask):
         return np.concatenate([horizontal, np.full_like(horizontal[..., :1], _CUBE_HALF)], axis=-1)
 
 
-class ArmLift(Task):
+class ArmLift(Task[ArmRobot]):
     """Grasp the cube and lift it by 0.2 m, at any position."""
 
     robot = ArmRobot
@@ -289,14 +292,14 @@ class ArmLift(Task):
         """Return the gripper above the tray and the cube anywhere on it, at rest."""
         return _sample_state(random)
 
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: ArmRobot, action: np.ndarray) -> np.ndarray:
         """Return (n,): one fifth for the gripper at the cube, the rest linear in the height of the cube."""
         offset = robot.gripper_position() - robot.cube_position()
         near = tolerance(np.sqrt(dot(offset, offset)), upper=self._FULL_REWARD, margin=self._MARGIN)
         height = np.minimum(np.maximum((robot.cube_position()[:, 2] - _CUBE_HALF) / self._HEIGHT, 0.0), 1.0)
         return near * (1 + 4 * height) / 5
 
-    def success(self, robot: Any) -> np.ndarray:
+    def success(self, robot: ArmRobot) -> np.ndarray:
         """Return (n,) bool: the cube is at 0.19 m or above, within 50 mm of the gripper."""
         offset = robot.gripper_position() - robot.cube_position()
         in_gripper = dot(offset, offset) <= (2 * _CUBE_HALF) ** 2

@@ -15,7 +15,6 @@ Episodes have 500 steps (10 s) and do not terminate early.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -73,7 +72,7 @@ class CartPoleRobot(Robot):
         }
 
 
-class CartPoleSwingUp(Task):
+class CartPoleSwingUp(Task[CartPoleRobot]):
     """Swing the hanging pole up and keep it upright over the center of the rail."""
 
     robot = CartPoleRobot
@@ -86,7 +85,7 @@ class CartPoleSwingUp(Task):
         """Return the pole hanging near the center, nearly at rest."""
         return random.normal([0.0, math.pi], 0.01), random.normal(0.0, 0.01, 2)
 
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: CartPoleRobot, action: np.ndarray) -> np.ndarray:
         """Return (n,) the product of four terms: upright, centered, slow pole, small action."""
         upright = (1 + robot.upright()) / 2
         centered = (1 + tolerance(robot.cart_position(), margin=2.0)) / 2
@@ -94,7 +93,7 @@ class CartPoleSwingUp(Task):
         small_action = (4 + tolerance(action[:, 0], margin=1.0)) / 5
         return upright * centered * slow * small_action
 
-    def success(self, robot: Any) -> np.ndarray:
+    def success(self, robot: CartPoleRobot) -> np.ndarray:
         """Return (n,) bool: the pole is within 5.7 degrees of upright, the cart within 25 cm of the center."""
         return (robot.upright() >= self._UPRIGHT) & (np.abs(robot.cart_position()) <= self._CENTERED)
 

@@ -13,8 +13,6 @@ Episodes have 250 steps (10 s), start standing and do not terminate early.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .shared.planar import PlanarContactPoint, PlanarLink, PlanarRobot, PlanarTask, planar_observation_limit
@@ -55,26 +53,26 @@ class CheetahRobot(PlanarRobot):
     joint_limits = np.radians([[-60, 30], [-45, 45], [-45, 25], [-40, 60], [-50, 70], [-30, 30]])
 
 
-class CheetahRun(PlanarTask):
+class CheetahRun(PlanarTask[CheetahRobot]):
     """Run forward at 10 m/s, the back upward."""
 
     robot = CheetahRobot
     _TARGET_SPEED = 10.0  # [m/s]
     _DIRECTION = 1.0
 
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: CheetahRobot, action: np.ndarray) -> np.ndarray:
         """Return (n,) the speed reward times (1 + upright) / 2."""
         reward = speed_reward(self._directed_speed(robot), self._TARGET_SPEED)
         reward *= _ONE + robot.upright()
         reward /= _TWO
         return reward
 
-    def success(self, robot: Any) -> np.ndarray:
+    def success(self, robot: CheetahRobot) -> np.ndarray:
         """Return (n,) bool: at the target speed or faster, and not upside down."""
         fast = self._directed_speed(robot) >= as_scalar_array(self._TARGET_SPEED)
         return fast & (robot.upright() > _ZERO)
 
-    def _directed_speed(self, robot: Any) -> np.ndarray:
+    def _directed_speed(self, robot: CheetahRobot) -> np.ndarray:
         """Return (n,) [m/s] the speed in the direction of the task."""
         return as_scalar_array(self._DIRECTION) * robot.speed()
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -203,7 +202,7 @@ def _palm_to_world(position: np.ndarray) -> np.ndarray:
 REST_POSITION = _palm_to_world(_PALM_REST)  # (3,) [m] of the cube in the world's frame
 
 
-class HandTurn(Task):
+class HandTurn(Task[HandRobot]):
     """Turn the cube about the vertical at 1 rad/s, without dropping it.
 
     Reward and success use the current angular velocity, so oscillation is rewarded too, but far less than
@@ -236,7 +235,7 @@ class HandTurn(Task):
         ]
         return np.concatenate([position, quaternion, joints]), np.zeros(22)
 
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: HandRobot, action: np.ndarray) -> np.ndarray:
         """Return (n,): 1 at the target spin, 0 at rest or backward, less away from the rest position."""
         at_rest, current = self._spin_tolerance(np.zeros(1)), self._spin_tolerance(robot.cube_spin()[2])
         turning = np.maximum(current - at_rest, 0.0) / (1.0 - at_rest)
@@ -251,7 +250,7 @@ class HandTurn(Task):
             self._SPIN_MARGIN,
         )
 
-    def success(self, robot: Any) -> np.ndarray:
+    def success(self, robot: HandRobot) -> np.ndarray:
         """Return (n,) bool: turning at the target spin, near the rest position, slow and without tumbling."""
         spin_x, spin_y, spin_z = robot.cube_spin()
         x, y, z = split_xyz(robot.qvel[:, :3])
@@ -259,7 +258,7 @@ class HandTurn(Task):
         level = spin_x * spin_x + spin_y * spin_y <= self._MAX_TUMBLE**2
         return in_hand & level & (np.abs(spin_z - self._TARGET_SPIN) <= self._SPIN_TOLERANCE)
 
-    def terminated(self, robot: Any) -> np.ndarray:
+    def terminated(self, robot: HandRobot) -> np.ndarray:
         """Return (n,) bool: the cube is below the palm."""
         return robot.qpos[:, 2] < _DROP_HEIGHT
 

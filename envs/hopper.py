@@ -17,13 +17,13 @@ import numpy as np
 
 from .shared.planar import (
     PlanarContactPoint,
+    PlanarFallenTask,
     PlanarLink,
     PlanarRobot,
-    PlanarStandTask,
     PlanarTask,
     planar_observation_limit,
 )
-from .shared.standing import ForwardTask, StandingRobot
+from .shared.standing import ForwardTask, StandingRobot, StandTask
 
 
 class HopperRobot(StandingRobot, PlanarRobot):
@@ -58,13 +58,13 @@ class HopperRobot(StandingRobot, PlanarRobot):
     joint_limits = np.radians([[-50, 50], [-10, 120], [-150, 0], [-45, 45]])
 
 
-class HopperStand(PlanarStandTask):
+class HopperStand(StandTask[HopperRobot], PlanarFallenTask[HopperRobot]):
     """Get up from any pose and stand with the waist at 0.6 m or above."""
 
     robot = HopperRobot
 
 
-class HopperHop(ForwardTask, PlanarTask):
+class HopperHop(ForwardTask[HopperRobot], PlanarTask[HopperRobot]):
     """Hop forward at 2 m/s, upright."""
 
     robot = HopperRobot

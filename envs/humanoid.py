@@ -144,12 +144,12 @@ _SQUAT_ARM = np.radians([80.0, 5.0, 10.0])
 _SQUAT_JOINTS = np.concatenate([np.radians([0.0, 15.0, 0.0]), _SQUAT_LEG, _SQUAT_LEG, _SQUAT_ARM, _SQUAT_ARM])
 
 
-class _HumanoidTask(LeggedTask):
+class _HumanoidTask(LeggedTask[HumanoidRobot]):
     robot = HumanoidRobot
     max_episode_steps = 400  # 10 s
 
 
-class HumanoidStand(StandTask, _HumanoidTask):
+class HumanoidStand(StandTask[HumanoidRobot], _HumanoidTask):
     """Rise from a squat and stand with the head at 1.5 m or above."""
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
@@ -162,7 +162,7 @@ class HumanoidStand(StandTask, _HumanoidTask):
         return qpos, qvel
 
 
-class HumanoidWalk(ForwardTask, _HumanoidTask):
+class HumanoidWalk(ForwardTask[HumanoidRobot], _HumanoidTask):
     """Walk in the direction it faces at 1 m/s, upright."""
 
     target_speed = 1.0

@@ -90,7 +90,7 @@ def _sample_in_room(random: np.random.Generator, side: float) -> np.ndarray:
     return np.array([side * random.uniform(near, far), random.uniform(-far, far)])
 
 
-class PointMaze(GoalTask):
+class PointMaze(GoalTask[PointMazeRobot]):
     """Roll to a goal position; start and goal are anywhere in the two rooms."""
 
     robot = PointMazeRobot

@@ -95,7 +95,7 @@ def _box_distance(outside_x: np.ndarray, outside_y: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(outside_x, 0.0) ** 2 + np.maximum(outside_y, 0.0) ** 2)
 
 
-class PushT(GoalTask):
+class PushT(GoalTask[PushTRobot]):
     """Push the block into a goal pose."""
 
     robot = PushTRobot

@@ -16,8 +16,6 @@ Episodes have 500 steps (10 s) and do not terminate early. QuadrupedStand starts
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .engine.task import Pose
@@ -99,7 +97,7 @@ class QuadrupedRobot(LeggedRobot):
     joint_limits = np.array([[-0.863, 0.863], [-0.686, 4.501], [-2.818, -0.888]] * 4)
 
 
-class _QuadrupedTask(LeggedTask):
+class _QuadrupedTask(LeggedTask[QuadrupedRobot]):
     robot = QuadrupedRobot
     max_episode_steps = 500  # 10 s
 
@@ -109,7 +107,7 @@ class _QuadrupedTask(LeggedTask):
         return self._sample_upright_state(random, joints, tilt=0.05, speed=0.05)
 
 
-class QuadrupedStand(StandTask, _QuadrupedTask):
+class QuadrupedStand(StandTask[QuadrupedRobot], _QuadrupedTask):
     """Get up from the floor and stand with the trunk at 0.28 m or above."""
 
     _LOW = np.array([-0.4, 0.0, -2.7] * 4)  # [rad] folded legs that do not penetrate each other:
@@ -121,7 +119,7 @@ class QuadrupedStand(StandTask, _QuadrupedTask):
         return self._tilted_state(roll, pitch, random.uniform(self._LOW, self._HIGH))
 
 
-class QuadrupedWalk(ForwardTask, _QuadrupedTask):
+class QuadrupedWalk(ForwardTask[QuadrupedRobot], _QuadrupedTask):
     """Walk in the direction it faces at 1 m/s, upright."""
 
     target_speed = 1.0
@@ -138,12 +136,12 @@ class QuadrupedJump(_QuadrupedTask):
 
     _HEIGHT = 0.6  # [m] twice the standing height
 
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: QuadrupedRobot, action: np.ndarray) -> np.ndarray:
         """Return (n,): 0 at the standing height, 1 at 0.6 m, times (1 + upright) / 2."""
         height = robot.torso_height() - robot.standing_height
         return speed_reward(height, self._HEIGHT - robot.standing_height) * (1 + robot.upright()) / 2
 
-    def success(self, robot: Any) -> np.ndarray:
+    def success(self, robot: QuadrupedRobot) -> np.ndarray:
         """Return (n,) bool: upright at 0.6 m or above."""
         return (robot.torso_height() >= self._HEIGHT) & (robot.upright() >= UPRIGHT)
 

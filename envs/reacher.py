@@ -87,7 +87,7 @@ def _sample_joints(random: np.random.Generator) -> np.ndarray:
     return random.uniform([-math.pi, -_ELBOW_LIMIT], [math.pi, _ELBOW_LIMIT])
 
 
-class Reacher(GoalTask):
+class Reacher(GoalTask[ReacherRobot]):
     """Reach a goal pose; angles are compared modulo 2 pi."""
 
     robot = ReacherRobot
@@ -159,7 +159,7 @@ def _split_goal(goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return goal[..., :2], goal[..., 2:]
 
 
-class ReacherHard(GoalTask):
+class ReacherHard(GoalTask[ReacherRobot]):
     """Reach a small target with the fingertip; targets are uniform over the reachable ring."""
 
     robot = ReacherRobot

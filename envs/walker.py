@@ -15,20 +15,18 @@ Episodes have 250 steps (10 s) and do not terminate early. WalkerStand starts ly
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .shared.planar import (
     PlanarContactPoint,
+    PlanarFallenTask,
     PlanarLink,
     PlanarRobot,
-    PlanarStandTask,
     PlanarTask,
     planar_observation_limit,
 )
 from .shared.reward_shaping import speed_reward, tolerance
-from .shared.standing import ForwardTask, StandingRobot
+from .shared.standing import ForwardTask, StandingRobot, StandTask
 
 
 def _leg_links(first: int) -> tuple[PlanarLink, PlanarLink, PlanarLink]:
@@ -72,13 +70,13 @@ class WalkerRobot(StandingRobot, PlanarRobot):
     joint_limits = np.radians([[-20, 100], [-150, 0], [-45, 45]] * 2)
 
 
-class WalkerStand(PlanarStandTask):
+class WalkerStand(StandTask[WalkerRobot], PlanarFallenTask[WalkerRobot]):
     """Get up from any pose and stand with the torso at 1.2 m or above."""
 
     robot = WalkerRobot
 
 
-class WalkerWalk(ForwardTask, PlanarTask):
+class WalkerWalk(ForwardTask[WalkerRobot], PlanarTask[WalkerRobot]):
     """Walk forward at 1 m/s, upright."""
 
     robot = WalkerRobot
@@ -91,7 +89,7 @@ class WalkerRun(WalkerWalk):
     target_speed = 8.0
 
 
-class WalkerFlip(PlanarTask):
+class WalkerFlip(PlanarTask[WalkerRobot]):
     """Flip forward repeatedly at 5 rad/s, one flip every 1.3 s (after URLB; Laskin et al. 2021)."""
 
     robot = WalkerRobot
@@ -99,7 +97,7 @@ class WalkerFlip(PlanarTask):
     _HEIGHT = 0.6  # [m] torso height at which the head clears the floor
     _HEIGHT_MARGIN = 0.4  # [m] below it, where 0.1 is left: rolling on the floor earns little
 
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: WalkerRobot, action: np.ndarray) -> np.ndarray:
         """Return (n,) the speed reward of the pitch velocity, times height, times (2 - upright) / 3.
 
         The last factor makes the reward upside down three times that upright, so that rocking earns little.
@@ -107,7 +105,7 @@ class WalkerFlip(PlanarTask):
         high = tolerance(robot.torso_height(), self._HEIGHT, np.inf, self._HEIGHT_MARGIN)
         return speed_reward(robot.pitch_velocity(), self._PITCH_VELOCITY) * high * (2 - robot.upright()) / 3
 
-    def success(self, robot: Any) -> np.ndarray:
+    def success(self, robot: WalkerRobot) -> np.ndarray:
         """Return (n,) bool: upside down, at the target pitch velocity and height."""
         flipping = (robot.pitch_velocity() >= self._PITCH_VELOCITY) & (robot.upright() < 0)
         return flipping & (robot.torso_height() >= self._HEIGHT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -147,10 +147,11 @@ def legged_observation_limit(joints: int) -> np.ndarray:
     return np.concatenate([[10.0, 1.0, 1.0, 1.0], np.full(joints, 5.0), np.full(6 + joints, 10.0)])
 
 
-class LeggedTask(Task):
-    """A task on the floor, with two distributions of initial states."""
+LeggedRobotT = TypeVar("LeggedRobotT", bound=LeggedRobot)
 
-    robot: ClassVar[type[LeggedRobot]]
+
+class LeggedTask(Task[LeggedRobotT]):
+    """A task on the floor, with two distributions of initial states."""
 
     def _sample_upright_state(
         self, random: np.random.Generator, joints: np.ndarray, tilt: float, speed: float

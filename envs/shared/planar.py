@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 
 from ..engine.task import Pose, Task, cached_per_step
-from .standing import FloorContactRobot, StandTask
+from .standing import FloorContactRobot
+
+if TYPE_CHECKING:
+    from mujoco.batch import Batch
 
 _SPEED = 5.0  # [m/s] and
 _SPIN = 10.0  # [rad/s]: speeds of a fast run, the units of observed velocities
@@ -50,7 +53,7 @@ class PlanarRobot(FloorContactRobot):
     joint_limits: ClassVar[np.ndarray]  # (J, 2) [rad]
     standing_height: ClassVar[float]  # [m] height of the torso when the robot stands
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
         joints = _num_joints(type(self))
         num_coordinates = 2 * (_ROOT + joints)  # positions and velocities
@@ -150,10 +153,12 @@ def planar_observation_limit(joints: int) -> np.ndarray:
     return np.concatenate([[4.0, 1.0, 1.0], np.full(joints, 4.0), np.full(3 + joints, 10.0)])
 
 
-class PlanarTask(Task):
+PlanarRobotT = TypeVar("PlanarRobotT", bound=PlanarRobot)
+
+
+class PlanarTask(Task[PlanarRobotT]):
     """A task of 10 s on the track. Initial state: standing, nearly at rest."""
 
-    robot: ClassVar[type[PlanarRobot]]
     max_episode_steps = 250  # 10 s
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
@@ -166,8 +171,8 @@ class PlanarTask(Task):
         return qpos, random.normal(0.0, 0.05, len(qpos))
 
 
-class PlanarStandTask(StandTask, PlanarTask):
-    """Get up and stand. Initial state: on the floor at any pitch."""
+class PlanarFallenTask(PlanarTask[PlanarRobotT]):
+    """A task of 10 s on the track. Initial state: on the floor at any pitch, at rest."""
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Return the robot at rest at a random pitch, with random joint angles and one contact point on the floor."""

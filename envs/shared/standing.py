@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -64,33 +64,33 @@ class StandingRobot(FloorContactRobot):
         return (self.measured_height() >= self.stand_height) & (self.upright() >= UPRIGHT)
 
 
-class StandTask(Task):
+StandingRobotT = TypeVar("StandingRobotT", bound=StandingRobot)
+
+
+class StandTask(Task[StandingRobotT]):
     """Stand. Reward: `standing_reward`; success: `is_standing`."""
 
-    robot: ClassVar[type[StandingRobot]]
-
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: StandingRobotT, action: np.ndarray) -> np.ndarray:
         """Return (n,) how well the robot stands."""
         return robot.standing_reward()
 
-    def success(self, robot: Any) -> np.ndarray:
+    def success(self, robot: StandingRobotT) -> np.ndarray:
         """Return (n,) bool: the robot stands."""
         return robot.is_standing()
 
 
-class ForwardTask(Task):
+class ForwardTask(Task[StandingRobotT]):
     """Move forward at `target_speed` while standing.
 
     Reward: `standing_reward` times (1 + 5 `speed_reward`) / 6. Success: standing at `target_speed` or faster.
     """
 
-    robot: ClassVar[type[StandingRobot]]
     target_speed: ClassVar[float]  # [m/s]
 
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
+    def reward(self, robot: StandingRobotT, action: np.ndarray) -> np.ndarray:
         """Return (n,): one sixth for standing, the rest for the speed."""
         return robot.standing_reward() * (1 + 5 * speed_reward(robot.speed(), self.target_speed)) / 6
 
-    def success(self, robot: Any) -> np.ndarray:
+    def success(self, robot: StandingRobotT) -> np.ndarray:
         """Return (n,) bool: the robot stands and is at least as fast as `target_speed`."""
         return robot.is_standing() & (robot.speed() >= self.target_speed)
