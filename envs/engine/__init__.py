@@ -1,1 +1,1 @@
-"""The simulation engine of the MuJoCo envs: tasks, batched simulation, Gymnasium interfaces, rendering."""
+"""Simulation engine of the MuJoCo envs: tasks, batched simulation, Gymnasium interfaces, rendering."""

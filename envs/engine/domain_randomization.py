@@ -1,180 +1,196 @@
-"""Variations: every lane may live in a world of its own, drawn anew for each life."""
+"""Domain randomization: physics, delay, noise and visuals of each sub-environment, sampled in each episode."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import derive, generator_state, restore_generator
 
-from .randomization_spec import Rule, sample_spec, validate_spec
-from .randomized_parameter import factors_of
+from .randomization_spec import RandomizationArgument, RandomizationSpec, sample_spec, validate_spec
+from .randomized_parameter import RandomizedParameter, randomized_parameters
 from .task import Robot
-from .visual_randomizer import Look
+from .visual_randomizer import VisualParameters
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
+    from mujoco.batch import Batch
 
 
 class DomainRandomization:
-    """The rules of n lanes, the values drawn from them, and what they do to physics, actions and senses.
+    """Specs of n sub-environments, the sampled values, and their effect on physics, actions and observations.
 
-    A lane's values and noise come from a generator of their own, made from the lane's state at its reset: the
-    same seed begins the same lives with the same goals, however the worlds differ.
+    Values and noise come from a separate generator, derived from the sub-environment's generator at its reset. The same
+    seed therefore gives the same initial states and goals with any randomization.
+
+    Args:
+        robot: The robot class.
+        model: Its model.
+        batch: The batch whose model fields are randomized.
+        spec: One spec for all sub-environments, or a list of n.
     """
 
-    def __init__(self, robot: type[Robot], model: Any, batch: Any, rule: Any) -> None:
-        self.randomized_parameters = factors_of(robot, model)
-        self.rules: list[Rule] = [{} for _ in range(batch.nsim)]
-        self._nominal = np.array([factor.nominal for factor in self.randomized_parameters.values()], np.float64)  # (F,)
+    def __init__(self, robot: type[Robot], model: MjModel, batch: Batch, spec: RandomizationArgument) -> None:
+        self.parameters = randomized_parameters(robot, model)
+        self.specs: list[RandomizationSpec] = [{} for _ in range(batch.nsim)]
+        self._nominal = np.array([p.nominal for p in self.parameters.values()], np.float64)  # (F,)
         self.values = np.tile(self._nominal, (batch.nsim, 1))  # (n, F)
         self._model, self._batch = model, batch
-        self._randoms: list[np.random.Generator | None] = [None] * batch.nsim
-        delays = int(self.randomized_parameters["action_delay"].bounds[1])
-        self._sent = np.zeros(
-            (batch.nsim, delays + 1, model.nu)
-        )  # (n, K, A) the latest actions, newest first
-        self._noise = np.zeros((batch.nsim, len(robot.observation_limit)))  # (n, D) added to what is observed
-        self._fields: dict[str, np.ndarray] = {}  # (n, ...) each lane's own, of those ever varied
-        self.active = False  # some lane may differ from the nominal world
-        self.ask(rule, np.ones(batch.nsim, bool))
+        self._generators: list[np.random.Generator | None] = [None] * batch.nsim
+        max_delay = int(self.parameters["action_delay"].bounds[1])
+        self._sent_actions = np.zeros((batch.nsim, max_delay + 1, model.nu))  # (n, K, A) newest first
+        self._noise = np.zeros((batch.nsim, len(robot.observation_limit)))  # (n, D) added to the observation
+        self._fields: dict[str, np.ndarray] = {}  # (n, ...) model fields that were ever randomized
+        self.active = False  # some sub-environment may differ from the nominal model
+        self.set_spec(spec, np.ones(batch.nsim, bool))
 
-    # --- what is asked
+    # --- specs and values
 
-    def ask(self, rule: Any, chosen: np.ndarray) -> None:
-        """Rules for the chosen lanes (n,) bool, from their next reset on: one for all, or a list of n."""
-        lanes = np.flatnonzero(chosen)
-        if isinstance(rule, (list, tuple)):
-            if len(rule) != len(self.rules):
-                raise UsageError(f"expected {len(self.rules)} randomizations, one for each sub-environment, got {len(rule)}")
-            asked: Sequence[Any] = [rule[lane] for lane in lanes]
+    def set_spec(self, spec: Any, mask: np.ndarray) -> None:
+        """Set the specs of the sub-environments in `mask` (n,) bool, from their next reset on.
+
+        Args:
+            spec: One spec for all of them, or a list of n.
+            mask: The sub-environments.
+        """
+        env_ids = np.flatnonzero(mask)
+        if isinstance(spec, (list, tuple)):
+            if len(spec) != len(self.specs):
+                expected = f"{len(self.specs)} randomization specs, one for each sub-environment"
+                raise UsageError(f"expected {expected}, got {len(spec)}")
+            specs: Sequence[Any] = [spec[env_index] for env_index in env_ids]
         else:
-            asked = [rule] * len(lanes)
-        for lane, one in zip(lanes, [validate_spec(one, self.randomized_parameters) for one in asked]):
-            self.rules[lane] = one
-            self.active = self.active or bool(one)
+            specs = [spec] * len(env_ids)
+        for env_index, valid in zip(env_ids, [validate_spec(s, self.parameters) for s in specs]):
+            self.specs[env_index] = valid
+            self.active = self.active or bool(valid)
 
     def values_by_name(self) -> dict[str, np.ndarray]:
-        """(n,) the value of each factor in each lane's world."""
-        return {name: self.values[:, i].copy() for i, name in enumerate(self.randomized_parameters)}
+        """Return the current value (n,) of each parameter."""
+        return {name: self.values[:, i].copy() for i, name in enumerate(self.parameters)}
 
-    def looks(self, lanes: Iterable[int] | None = None) -> Iterable[Look]:
-        """How the worlds of `lanes` (all without) look."""
+    def visuals(self, env_ids: Iterable[int] | None = None) -> Iterable[VisualParameters]:
+        """Return the visual parameters of sub-environments `env_ids` (None: all)."""
         if not self.active:
             return repeat({})
-        return [self._look(lane) for lane in (range(len(self.rules)) if lanes is None else lanes)]
+        return [self._visuals(i) for i in (range(len(self.specs)) if env_ids is None else env_ids)]
 
-    def _look(self, lane: int) -> Look:
+    def _visuals(self, env_index: int) -> VisualParameters:
         return {
             name: float(value)
-            for (name, factor), value in zip(self.randomized_parameters.items(), self.values[lane])
-            if factor.look and value != factor.nominal
+            for (name, parameter), value in zip(self.parameters.items(), self.values[env_index])
+            if parameter.visual and value != parameter.nominal
         }
 
-    # --- a life
+    # --- an episode
 
-    def begin(self, lane: int, random: np.random.Generator) -> None:
-        """Draw a lane's world; its generator `random` is left as it was."""
-        self._sent[lane] = self._noise[lane] = 0
-        self._randoms[lane] = None
+    def sample(self, env_index: int, random: np.random.Generator) -> None:
+        """Sample the values of a sub-environment; the state of its generator `random` does not change."""
+        self._sent_actions[env_index] = self._noise[env_index] = 0
+        self._generators[env_index] = None
         values = self._nominal
-        if self.rules[lane]:
+        if self.specs[env_index]:
             own = np.random.default_rng(derive(0, "variations", str(generator_state(random))))
-            values = sample_spec(self.rules[lane], self.randomized_parameters, own)
-            self._randoms[lane] = own
-        if not np.array_equal(values, self.values[lane]):
-            self._become(lane, values)
+            values = sample_spec(self.specs[env_index], self.parameters, own)
+            self._generators[env_index] = own
+        if not np.array_equal(values, self.values[env_index]):
+            self._apply_values(env_index, values)
 
-    def _become(self, lane: int, values: np.ndarray) -> None:
-        """Give a lane a world of these values (F,)."""
-        self.values[lane] = values
-        scaling = [(f, v) for f, v in zip(self.randomized_parameters.values(), values) if f.scales]
-        for field in {name for factor, _ in scaling for name, _ in factor.scales}:
-            self._vary(field, lane, scaling)
-        self._batch.set_const([lane])
+    def _apply_values(self, env_index: int, values: np.ndarray) -> None:
+        """Write values (F,) into the model fields of a sub-environment."""
+        self.values[env_index] = values
+        scales = [(p, value) for p, value in zip(self.parameters.values(), values) if p.scaled_fields]
+        for field in {name for parameter, _ in scales for name, _ in parameter.scaled_fields}:
+            self._scale_field(field, env_index, scales)
+        self._batch.set_const([env_index])
 
-    def _vary(self, field: str, lane: int, scaling: list[tuple[Any, float]]) -> None:
-        nominal = _field(self._model, field)
-        value = np.array(nominal)
-        for factor, times in scaling:
-            for name, rows in factor.scales:
-                if name == field and times != 1.0:
-                    value[rows] *= times
-        if field not in self._fields and not np.array_equal(value, nominal):
+    def _scale_field(
+        self, field: str, env_index: int, scales: list[tuple[RandomizedParameter, float]]
+    ) -> None:
+        nominal = _model_field(self._model, field)
+        scaled = np.array(nominal)
+        for parameter, factor in scales:
+            for name, index in parameter.scaled_fields:
+                if name == field and factor != 1.0:
+                    scaled[index] *= factor
+        if field not in self._fields and not np.array_equal(scaled, nominal):
             self._fields[field] = self._batch.expand(field)
         if field in self._fields:
-            self._fields[field][lane] = value
+            self._fields[field][env_index] = scaled
 
-    def acted(self, action: np.ndarray, ids: np.ndarray | None) -> np.ndarray:
-        """(n, A) the actions that arrive in lanes `ids` (all without) when `action` (n, A) is sent."""
-        chosen = slice(None) if ids is None else ids
-        self._sent[chosen, 1:] = self._sent[chosen, :-1]
-        self._sent[chosen, 0] = action[chosen]
+    def delay_action(self, action: np.ndarray, env_ids: np.ndarray | None) -> np.ndarray:
+        """Return the actions (n, A) that take effect when `action` (n, A) is sent to `env_ids` (None: all)."""
+        chosen = slice(None) if env_ids is None else env_ids
+        self._sent_actions[chosen, 1:] = self._sent_actions[chosen, :-1]
+        self._sent_actions[chosen, 0] = action[chosen]
         delay = self.values[:, self._column("action_delay")].astype(np.int64)
-        return self._sent[np.arange(len(delay)), delay]
+        return self._sent_actions[np.arange(len(delay)), delay]
 
-    def sense(self, ids: np.ndarray) -> None:
-        """Draw the noise of what lanes `ids` observe now."""
-        deviation = self.values[:, self._column("sensor_noise")]
-        for lane in ids[deviation[ids] > 0]:
-            random = self._randoms[lane]
+    def sample_noise(self, env_ids: np.ndarray) -> None:
+        """Sample the noise of the next observation of sub-environments `env_ids`."""
+        std = self.values[:, self._column("sensor_noise")]
+        for env_index in env_ids[std[env_ids] > 0]:
+            random = self._generators[env_index]
             assert random is not None
-            self._noise[lane] = random.normal(0, deviation[lane], self._noise.shape[1])
+            self._noise[env_index] = random.normal(0, std[env_index], self._noise.shape[1])
 
-    def sensed(self, numbers: np.ndarray) -> np.ndarray:
-        """(n, D) the numbers of lanes as they are observed."""
-        return np.where(self._noise == 0, numbers, numbers + self._noise)  # not a bit changed without noise
+    def add_noise(self, numbers: np.ndarray) -> np.ndarray:
+        """Return observed numbers (n, D) with the sampled noise; unchanged bits where there is none."""
+        return np.where(self._noise == 0, numbers, numbers + self._noise)
 
-    def quiet(self, lanes: np.ndarray) -> None:
-        """Lanes are put into a state: nothing is under way to them, they observe it exactly."""
-        self._sent[lanes] = self._noise[lanes] = 0
+    def clear(self, env_ids: np.ndarray) -> None:
+        """Drop delayed actions and noise of sub-environments whose state was set by the user."""
+        self._sent_actions[env_ids] = self._noise[env_ids] = 0
 
     def _column(self, name: str) -> int:
-        return list(self.randomized_parameters).index(name)
+        return list(self.parameters).index(name)
 
-    # --- being saved
+    # --- checkpoints
 
     def get_checkpoint(self) -> dict[str, Any] | None:
-        """Everything that decides the lanes' worlds, now and from the next reset on."""
+        """Return everything that determines values, delays and noise; None without randomization."""
         if not self.active:
             return None
         return {
-            "rules": [dict(rule) for rule in self.rules],
+            "specs": [dict(spec) for spec in self.specs],
             "values": self.values.copy(),
-            "sent": self._sent.copy(),
+            "sent_actions": self._sent_actions.copy(),
             "noise": self._noise.copy(),
-            "generators": [None if r is None else generator_state(r) for r in self._randoms],
+            "generators": [None if r is None else generator_state(r) for r in self._generators],
         }
 
-    def become(self, tree: Mapping[str, Any] | None) -> None:
-        """Give every lane the world of a checkpoint."""
-        for lane in range(len(self.rules)):
-            values = self._nominal if tree is None else np.asarray(tree["values"][lane], np.float64)
-            if not np.array_equal(values, self.values[lane]):
-                self._become(lane, values)
+    def apply(self, tree: Mapping[str, Any] | None) -> None:
+        """Write the values of a checkpoint into the model fields; call it before the physics state is set."""
+        for env_index in range(len(self.specs)):
+            values = self._nominal if tree is None else np.asarray(tree["values"][env_index], np.float64)
+            if not np.array_equal(values, self.values[env_index]):
+                self._apply_values(env_index, values)
 
     def set_checkpoint(self, tree: Mapping[str, Any] | None) -> None:
-        """Go on where `get_checkpoint` was, once the lanes have their worlds and their states."""
+        """Continue from `get_checkpoint`; call it after `apply` and after the physics state is set."""
         self.active = tree is not None
         if tree is None:
-            self.rules = [{} for _ in self.rules]
-            self._randoms = [None] * len(self.rules)
-            self.quiet(np.arange(len(self.rules)))
+            self.specs = [{} for _ in self.specs]
+            self._generators = [None] * len(self.specs)
+            self.clear(np.arange(len(self.specs)))
             return
-        self.rules = [validate_spec(rule, self.randomized_parameters) for rule in tree["rules"]]
-        self._randoms = [None if state is None else _restored(state) for state in tree["generators"]]
-        self._sent[:] = tree["sent"]
+        self.specs = [validate_spec(spec, self.parameters) for spec in tree["specs"]]
+        self._generators = [None if state is None else _generator_from(state) for state in tree["generators"]]
+        self._sent_actions[:] = tree["sent_actions"]
         self._noise[:] = tree["noise"]
 
 
-def _restored(state: dict[str, Any]) -> np.random.Generator:
+def _generator_from(state: dict[str, Any]) -> np.random.Generator:
     random = np.random.default_rng(0)
     restore_generator(random, state)
     return random
 
 
-def _field(model: Any, name: str) -> np.ndarray:
-    """A field of a model, or of its options as "opt.<name>"."""
-    part, _, rest = name.partition(".")
-    return np.asarray(getattr(model.opt, rest) if part == "opt" else getattr(model, name))
+def _model_field(model: MjModel, name: str) -> np.ndarray:
+    """Return a field of a model, or of its options as "opt.<name>"."""
+    owner, _, option = name.partition(".")
+    return np.asarray(getattr(model.opt, option) if owner == "opt" else getattr(model, name))

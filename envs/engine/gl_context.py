@@ -1,4 +1,4 @@
-"""OpenGL for this process: one context a thread for all that is drawn, its first picture under a watchdog."""
+"""OpenGL contexts: one for each thread, shared by all renderers, the first opened with a timeout."""
 
 from __future__ import annotations
 
@@ -10,191 +10,211 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from robossl.core.errors import OperationError
 
-from .mujoco_setup import backend, load_mujoco
+from .mujoco_setup import gl_backend, load_mujoco
 from .watchdog import run_with_timeout, warn_if_slow
 
-_PATIENCE = 5.0  # [s] after which a silent driver is named
-_LIMIT = 60.0  # [s] after which it is given up
-_SOFTWARE = ("llvmpipe", "softpipe", "swrast", "swiftshader")  # drivers that draw on the CPU
-_FAULTS = (AttributeError, ImportError, OSError, RuntimeError, Warning)  # how a missing OpenGL shows
-_mine = threading.local()  # .opengl: the one of this thread
-_process: list[int] = []  # the process that opened OpenGL first
-_opened: list[OpenGL] = []  # kept to the end: an MjrContext freed in another's context would destroy that one
-_given_up: list[str] = []  # why no picture can be drawn in this process any more
+if TYPE_CHECKING:
+    from mujoco import MjModel, MjrContext
+
+_WARN_AFTER = 5.0  # [s] after which a driver that does not respond is named
+_TIMEOUT = 60.0  # [s] after which it is abandoned
+_SOFTWARE = ("llvmpipe", "softpipe", "swrast", "swiftshader")  # drivers that render on the CPU
+_START_ERRORS = (
+    AttributeError,
+    ImportError,
+    OSError,
+    RuntimeError,
+    Warning,
+)  # of an OpenGL that is not installed
+_thread_local = threading.local()  # .opengl: the OpenGL of this thread
+_process: list[int] = []  # id of the process that opened OpenGL first
+_opened: list[
+    OpenGL
+] = []  # kept alive: an MjrContext freed in another GL context would destroy resources there
+_failures: list[str] = []  # why this process cannot render any more
 
 
-class _NoCollection:
-    """Python's cyclic garbage collection waits, in all threads, while anybody is inside."""
+class _GarbageCollectionPause:
+    """Pauses Python's cyclic garbage collection, in all threads, while any thread is inside."""
 
     def __init__(self) -> None:
-        self._lock, self._inside, self._was = threading.Lock(), 0, False
+        self._lock, self._inside, self._was_enabled = threading.Lock(), 0, False
 
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._was = gc.isenabled()
+                self._was_enabled = gc.isenabled()
                 gc.disable()
             self._inside += 1
 
     def __exit__(self, *reason: object) -> None:
         with self._lock:
             self._inside -= 1
-            if self._inside == 0 and self._was:
+            if self._inside == 0 and self._was_enabled:
                 gc.enable()
 
 
-_no_collection = _NoCollection()
+_garbage_collection_pause = _GarbageCollectionPause()
 
 
 class OpenGL:
-    """The GL context of a thread, for every thread needs its own."""
+    """The GL context of one thread; get it by `OpenGL.of_this_thread()`."""
 
     def __init__(self) -> None:
-        self.driver = ""  # such as "llvmpipe (LLVM 15.0.6, 256 bits)"; known after the first picture
-        self.backend = backend()
-        self._context: Any = None
-        self._drawings: list[Any] = []  # MjrContexts in use
-        self._discarded: list[Any] = []  # and those to be freed when the GL context is current
+        self.driver = ""  # such as "llvmpipe (LLVM 15.0.6, 256 bits)"; set by the first image
+        self.backend = gl_backend()
+        self._gl_context: Any = None
+        self._contexts: list[MjrContext] = []  # in use
+        self._discarded: list[MjrContext] = []  # to be freed when the GL context is current
 
     @classmethod
-    def here(cls) -> OpenGL:
-        """The context of this thread; WorkError in a fork of a process that has drawn."""
+    def of_this_thread(cls) -> OpenGL:
+        """Return the context of the calling thread.
+
+        Raises:
+            OperationError: This process was forked from one that has rendered.
+        """
         if _process and _process[0] != os.getpid():
             raise OperationError(
-                "no picture can be drawn here: OpenGL does not survive a fork, and this process was forked from "
-                "one that has drawn; start it with the method 'spawn', or before the first picture"
+                "cannot render here: OpenGL does not survive a fork, and this process was forked from one that has "
+                "rendered; start it with the method 'spawn', or before the first image"
             )
-        found = getattr(_mine, "opengl", None)
-        if found is None:
-            found = _mine.opengl = cls()
-        return found
+        opengl = getattr(_thread_local, "opengl", None)
+        if opengl is None:
+            opengl = _thread_local.opengl = cls()
+        return opengl
 
     @property
     def name(self) -> str:
-        """Who draws: the backend, and the driver where it says who it is."""
+        """The backend, and the driver where it is known."""
         return f"{self.backend}: {self.driver}" if self.driver else self.backend
 
     @property
     def software(self) -> bool:
-        """Pictures are drawn on the CPU: soft shadows and smooth edges would cost ten times the rest."""
-        return any(word in self.driver.lower() for word in _SOFTWARE)
+        """Whether the CPU renders: shadows and smoothed edges then take ten times the rest."""
+        return any(name in self.driver.lower() for name in _SOFTWARE)
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """The context is current, opened if need be; WorkError where OpenGL does not start.
+        """Make the GL context current, and open it on the first call.
 
-        Afterwards the one that was current before is so again, for others (Gymnasium's own renderer) count on
-        it; MuJoCo before 4.0 cannot do that. Meanwhile no garbage is collected: a renderer of others that is
-        finalised frees what it calls its own in whichever context is current.
+        Afterwards the previous context is current again, because other renderers (Gymnasium's) rely on it; MuJoCo
+        before 4.0 does not support that. Garbage collection is paused meanwhile: a third-party renderer that is
+        finalized frees its resources by number in the current context, which would be ours.
+
+        Raises:
+            OperationError: OpenGL does not start.
         """
-        if self._context is None:
+        if self._gl_context is None:
             self._open()
-        with _no_collection, _held(self._context):
+        with _garbage_collection_pause, _make_current(self._gl_context):
             while self._discarded:
                 self._discarded.pop().free()
             yield
 
-    def prepare(self, model: Any) -> Any:
-        """An MjrContext of a model, to be given to `discard` in the end; call it while current."""
+    def create_context(self, model: MjModel) -> MjrContext:
+        """Return a new rendering context of a model; call it while the GL context is current."""
         mujoco = load_mujoco()
-        drawing = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
-        self._drawings.append(drawing)
-        return drawing
+        context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+        self._contexts.append(context)
+        return context
 
-    def discard(self, drawing: Any) -> None:
-        """Free an MjrContext the next time the GL context is current; may be called from any thread."""
-        if drawing in self._drawings:
-            self._drawings.remove(drawing)
-            self._discarded.append(drawing)
+    def discard_context(self, context: MjrContext) -> None:
+        """Free a rendering context the next time the GL context is current; any thread may call this."""
+        if context in self._contexts:
+            self._contexts.remove(context)
+            self._discarded.append(context)
 
     def close(self) -> None:
-        """Free everything; pictures can be drawn again afterwards."""
-        if self._context is None:
+        """Free everything; the next image opens the GL context again."""
+        if self._gl_context is None:
             return
-        self._discarded += self._drawings
-        self._drawings = []
+        self._discarded += self._contexts
+        self._contexts = []
         with self.current():
             pass
-        self._context.free()
-        self._context = None
+        self._gl_context.free()
+        self._gl_context = None
 
     def _open(self) -> None:
-        if _given_up:
-            raise OperationError(_given_up[0])
+        if _failures:
+            raise OperationError(_failures[0])
         mujoco = load_mujoco()
         _process[:] = [os.getpid()]
         try:
-            started, self.driver = self._first_picture(mujoco)
-            self._context = started or _context(self.backend)
+            opened, self.driver = self._render_first_image(mujoco)
+            self._gl_context = opened or _create_gl_context(self.backend)
         except OperationError as error:
-            _given_up.append(f"no picture can be drawn here: {error}")
-            raise OperationError(_given_up[0]) from error
-        except (*_FAULTS, mujoco.FatalError) as error:
+            _failures.append(f"cannot render here: {error}")
+            raise OperationError(_failures[0]) from error
+        except (*_START_ERRORS, mujoco.FatalError) as error:
             raise OperationError(
-                f"no picture can be drawn here: OpenGL did not start with MUJOCO_GL={self.backend} ({error}); "
-                "set MUJOCO_GL to egl, osmesa or glfw before mujoco is imported, and install that library"
+                f"cannot render here: OpenGL did not start with MUJOCO_GL={self.backend} ({error}); set MUJOCO_GL to "
+                "egl, osmesa or glfw before mujoco is imported, and install that library"
             ) from error
         _opened.append(self)
         if len(_opened) == 1:
-            atexit.register(_close)  # what is registered last comes first: before MuJoCo ends the display
+            atexit.register(_close_at_exit)  # registered last, called first: before MuJoCo closes the display
 
-    def _first_picture(self, mujoco: Any) -> tuple[Any, str]:
-        """What `_start` gives under the watchdog, in a thread of its own, or here where there are windows.
+    def _render_first_image(self, mujoco: ModuleType) -> tuple[Any, str]:
+        """Return what `_open_and_render` returns, run with a timeout in a separate thread where there are no windows.
 
-        To make a context takes the current one from the thread that does it, so a thread of its own is also
-        kind to whoever draws in this one.
+        Creating a context makes it current in its thread, so a separate thread also protects other renderers here.
         """
-        what, hint = f"a first picture with MUJOCO_GL={self.backend}", "egl and osmesa need no display"
+        what, hint = f"a first image with MUJOCO_GL={self.backend}", "egl and osmesa need no display"
         if self.backend in ("egl", "osmesa"):
-            return run_with_timeout(lambda: _start(mujoco, self.backend), what, hint, _PATIENCE, _LIMIT)
-        return warn_if_slow(lambda: _start(mujoco, self.backend), what, hint, _PATIENCE)
+            return run_with_timeout(
+                lambda: _open_and_render(mujoco, self.backend), what, hint, _WARN_AFTER, _TIMEOUT
+            )
+        return warn_if_slow(lambda: _open_and_render(mujoco, self.backend), what, hint, _WARN_AFTER)
 
 
-def _close() -> None:
-    """Free what this thread opened, unless it is a fork's."""
-    if _process == [os.getpid()] and hasattr(_mine, "opengl"):
-        _mine.opengl.close()
+def _close_at_exit() -> None:
+    """Free what this thread opened, except in a forked process."""
+    if _process == [os.getpid()] and hasattr(_thread_local, "opengl"):
+        _thread_local.opengl.close()
 
 
-def _held(context: Any) -> AbstractContextManager[None]:
-    if hasattr(context, "as_current"):
-        return context.as_current()
-    context.make_current()
+def _make_current(gl_context: Any) -> AbstractContextManager[None]:
+    if hasattr(gl_context, "as_current"):
+        return gl_context.as_current()
+    gl_context.make_current()
     return nullcontext()
 
 
-def _context(backend: str) -> Any:
-    """A new GL context; MuJoCo's own choice is of no use where it was imported before anybody chose."""
+def _create_gl_context(backend: str) -> Any:
+    """Return a new GL context of a backend, also where MuJoCo was imported before the backend was chosen."""
     if backend in ("off", "disable", "disabled", "false", "0"):
-        raise RuntimeError("it is switched off")
+        raise RuntimeError("rendering is switched off")
     name = backend if backend in ("egl", "osmesa", "cgl") else "glfw"
     return importlib.import_module(f"mujoco.{name}").GLContext(64, 64)
 
 
-def _start(mujoco: Any, backend: str) -> tuple[Any, str]:
-    """A context that has drawn a first picture and is not current, and the name of its driver."""
-    context = _context(backend)
-    with _held(context):
+def _open_and_render(mujoco: ModuleType, backend: str) -> tuple[Any, str]:
+    """Render a first image; return a context that is not current, or None, and the name of its driver."""
+    gl_context = _create_gl_context(backend)
+    with _make_current(gl_context):
         model = mujoco.MjModel.from_xml_string("<mujoco/>")
         model.vis.global_.offwidth = model.vis.global_.offheight = 8
-        drawing = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, drawing)
-        mujoco.mjr_render(mujoco.MjrRect(0, 0, 8, 8), mujoco.MjvScene(model, 10), drawing)
+        context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
+        mujoco.mjr_render(mujoco.MjrRect(0, 0, 8, 8), mujoco.MjvScene(model, 10), context)
         mujoco.mjr_finish()
-        drawing.free()
-        driver = _driver()
-    if not hasattr(context, "as_current"):  # it stays current in this thread: the asking one needs another
         context.free()
-        context = None
-    return context, driver
+        driver = _driver()
+    if not hasattr(gl_context, "as_current"):  # it stays current in this thread: the caller needs another one
+        gl_context.free()
+        gl_context = None
+    return gl_context, driver
 
 
 def _driver() -> str:
-    """What OpenGL calls itself; empty where MuJoCo does not draw through PyOpenGL."""
+    """Return the name of the OpenGL driver; empty where MuJoCo does not render through PyOpenGL."""
     if not sys.platform.startswith("linux"):
         return ""
     from OpenGL import GL

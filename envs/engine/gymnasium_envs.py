@@ -1,4 +1,4 @@
-"""Other people's envs: any Gymnasium id as a vector env, vectorised as a short race says."""
+"""Third-party envs: any Gymnasium id as a vector env, in one process or in several, whichever is faster."""
 
 from __future__ import annotations
 
@@ -20,88 +20,93 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.traceback_utils import innermost_env_frame
 
-from .mujoco_setup import choose_backend, load_mujoco
+from .mujoco_setup import choose_backend, load_mujoco, quiet_console
 
-_CHEAP = 1e-3  # [s] a step quicker than this is never worth a process of its own
-_PROBE = 32  # steps of one env that tell whether a race is worth while
-_RACE = 0.3  # [s] each way
+_CHEAP_STEP = 1e-3  # [s] an env with a faster step never gains from processes of its own
+_PROBE_STEPS = 32  # of one env, to measure its step
+_TRIAL_TIME = 0.3  # [s] of each vectorization
 
 
 class GymnasiumVectorEnv(VectorWrapper):
-    """Gymnasium's own vectorisation of an id, with pictures lane by lane.
+    """Gymnasium's vectorization of an id, which can render one sub-environment.
 
-    Whatever the env raises becomes a `WorkError` of one line that names the env, as it was `asked` for, and where
-    it stood.
+    Errors of the env become an `OperationError` of one line with the env, the call and the line in the env's code.
+
+    Args:
+        env: Gymnasium's vector env.
+        env_name: The env as the user named it, for messages.
     """
 
-    def __init__(self, env: VectorEnv, asked: str) -> None:
+    def __init__(self, env: VectorEnv, env_name: str) -> None:
         super().__init__(env)
-        self._asked = asked
+        self._env_name = env_name
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """All lanes, or those of `options["reset_mask"]`."""
-        with _named(self._asked, "reset"):
+        """Reset all sub-environments, or those of `options["reset_mask"]`."""
+        with _translate_errors(self._env_name, "reset"):
             return self.env.reset(seed=seed, options=options)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """One step of all lanes."""
-        with _named(self._asked, "step"):
+        """Advance all sub-environments by one step."""
+        with _translate_errors(self._env_name, "step"):
             return self.env.step(actions)
 
-    def render_frame(self, lane: int) -> np.ndarray | None:
-        """(H, W, 3) uint8 of one lane; None where the env draws no pictures.
+    def render_frame(self, env_index: int) -> np.ndarray | None:
+        """Return a frame (H, W, 3) uint8 of one sub-environment; None if the env renders no frames.
 
-        Errors as in `render`.
+        Raises:
+            UsageError: A package that the env needs for rendering is not installed.
         """
         if self.render_mode != "rgb_array" or not isinstance(self.env, SyncVectorEnv):
             return None
-        with _drawn(self._asked):
-            return self.env.envs[lane].render()  # type: ignore[return-value]
+        with _translate_render_errors(self._env_name):
+            return self.env.envs[env_index].render()  # type: ignore[return-value]
 
     def render(self) -> tuple[Any, ...] | None:
-        """What each lane shows, None where the env draws nothing.
+        """Return a frame of each sub-environment; None if the env renders none.
 
-        RequestError where the env says that a package for drawing is missing.
+        Raises:
+            UsageError: A package that the env needs for rendering is not installed.
         """
-        with _drawn(self._asked):
+        with _translate_render_errors(self._env_name):
             return self.env.render()
 
 
-class _Maker:
-    """Makes one env, here or in another process, without MuJoCo's chatter about old models."""
+class _EnvMaker:
+    """Makes one env, here or in another process, without MuJoCo's messages about old models."""
 
-    def __init__(self, spec: EnvSpec, arguments: dict[str, Any], asked: str) -> None:
-        self.spec, self.arguments, self.asked = spec, arguments, asked
+    def __init__(self, spec: EnvSpec, arguments: dict[str, Any], env_name: str) -> None:
+        self.spec, self.arguments, self.env_name = spec, arguments, env_name
 
     def __call__(self) -> gymnasium.Env:
-        with _quiet(self.spec):
+        with _quiet_mujoco(self.spec):
             return gymnasium.make(self.spec, **self.arguments)
 
 
 @contextmanager
-def _drawn(asked: str) -> Iterator[None]:
-    """As `_named`, and in plain words where there is nothing to draw with."""
-    with _named(asked, "render"):
+def _translate_render_errors(env_name: str) -> Iterator[None]:
+    """Translate errors as `_translate_errors`, and a missing package into a UsageError."""
+    with _translate_errors(env_name, "render"):
         try:
             yield
         except gymnasium.error.DependencyNotInstalled as error:
-            raise UsageError(f"no pictures of this env: {_one_line(error)}") from error
+            raise UsageError(f"cannot render {env_name}: {_one_line(error)}") from error
 
 
 @contextmanager
-def _named(asked: str, call: str) -> Iterator[None]:
-    """What a stranger's env raises, in one line: which env, in which call, what, and where in its code."""
+def _translate_errors(env_name: str, call: str) -> Iterator[None]:
+    """Raise errors of a third-party env as one line: env, call, error, and the line in its code."""
     try:
         yield
     except (UsageError, OperationError):
         raise
     except Exception as error:
-        words = f"{asked} raised {type(error).__name__} in {call}: {_one_line(error)}"
-        raise OperationError(f"{words}{_where(error)}; see robossl check {asked}") from error
+        message = f"{env_name} raised {type(error).__name__} in {call}: {_one_line(error)}"
+        raise OperationError(f"{message}{_location(error)}; run robossl check {env_name}") from error
 
 
-def _where(error: Exception) -> str:
-    """The innermost line that is the env's own: ` (my_env.py:31)`; nothing where none is."""
+def _location(error: Exception) -> str:
+    """Return the innermost line of the env's own code, such as ` (my_env.py:31)`; empty if there is none."""
     frame = innermost_env_frame(traceback.extract_tb(error.__traceback__), but=(__file__,))
     return "" if frame is None else f" ({os.path.basename(frame.filename)}:{frame.lineno})"
 
@@ -113,116 +118,109 @@ def make_gymnasium_envs(
     vectorization: str = "auto",
     **arguments: Any,
 ) -> GymnasiumVectorEnv:
-    """`num_envs` lanes of any Gymnasium id ("id" or "module:id"), each with the time limit of its spec.
+    """Make a vector env of any Gymnasium id, with the time limit of its spec.
 
-    `vectorization` is "sync", "async" (a process a lane) or "auto": sync, unless the env is slow and a race
-    of a third of a second each shows async ahead. Pictures are drawn in this process only (a GL context does
-    not survive a fork): with a render_mode it is sync. `arguments` go to `gymnasium.make`.
+    Args:
+        env_id: "id" or "module:id".
+        num_envs: Number of sub-environments.
+        autoreset_mode: Gymnasium's autoreset mode.
+        vectorization: "sync", "async" (a process for each sub-environment), or "auto": async if the env is slow and
+            async was faster in a short trial of both. With a render_mode it is sync, because a GL context does not
+            survive a fork.
+        **arguments: Arguments of `gymnasium.make`.
     """
     if vectorization not in ("auto", "sync", "async"):
-        raise UsageError(f"unknown vectorization {vectorization!r}; there are: auto, sync, async")
+        raise UsageError(f"unknown vectorization {vectorization!r}; available: auto, sync, async")
     if num_envs < 1:
         raise UsageError(f"expected num_envs >= 1, got {num_envs}")
     if arguments.get("render_mode") is not None:
         if vectorization == "async":
-            raise UsageError("pictures need vectorization='sync'; got 'async' with a render_mode")
+            raise UsageError("expected vectorization='sync' with a render_mode, got 'async'")
         vectorization = "sync"
-    spec = _find(env_id)
-    maker = _Maker(spec, arguments, env_id)
+    spec = _find_spec(env_id)
+    make_env = _EnvMaker(spec, arguments, env_id)
     mode = AutoresetMode(autoreset_mode)
     try:
-        envs = _vectorized(maker, num_envs, mode, vectorization)
+        envs = _vectorize(make_env, num_envs, mode, vectorization)
     except OperationError:
         raise
     except Exception as error:
-        raise UsageError(f"the env {env_id!r} cannot be made: {_one_line(error)}") from error
+        raise UsageError(f"cannot make the env {env_id!r}: {_one_line(error)}") from error
     envs.spec = spec
     return GymnasiumVectorEnv(envs, env_id)
 
 
-def _vectorized(maker: _Maker, num_envs: int, mode: AutoresetMode, vectorization: str) -> VectorEnv:
+def _vectorize(make_env: _EnvMaker, num_envs: int, mode: AutoresetMode, vectorization: str) -> VectorEnv:
     if vectorization == "async":
-        return AsyncVectorEnv([maker] * num_envs, autoreset_mode=mode)
-    if vectorization == "sync" or num_envs == 1 or _seconds_a_step(maker) < _CHEAP:
-        return SyncVectorEnv([maker] * num_envs, autoreset_mode=mode)
-    entrants = [kind([maker] * num_envs, autoreset_mode=mode) for kind in (SyncVectorEnv, AsyncVectorEnv)]
-    speeds = [_steps_a_second(envs) for envs in entrants]
-    winner = int(np.argmax(speeds))
-    entrants[1 - winner].close()
-    return entrants[winner]
+        return AsyncVectorEnv([make_env] * num_envs, autoreset_mode=mode)
+    if vectorization == "sync" or num_envs == 1 or _step_time(make_env) < _CHEAP_STEP:
+        return SyncVectorEnv([make_env] * num_envs, autoreset_mode=mode)
+    candidates = [
+        kind([make_env] * num_envs, autoreset_mode=mode) for kind in (SyncVectorEnv, AsyncVectorEnv)
+    ]
+    fastest = int(np.argmax([_steps_per_second(envs) for envs in candidates]))
+    candidates[1 - fastest].close()
+    return candidates[fastest]
 
 
-def _seconds_a_step(maker: _Maker) -> float:
-    """[s] a step of one env takes, resets included."""
-    env = maker()
+def _step_time(make_env: _EnvMaker) -> float:
+    """Return the time [s] of a step of one env, resets included."""
+    env = make_env()
     env.action_space.seed(0)
-    with _named(maker.asked, "its first steps"):
+    with _translate_errors(make_env.env_name, "its first steps"):
         env.reset(seed=0)
-        began = time.perf_counter()
-        for _ in range(_PROBE):
+        start = time.perf_counter()
+        for _ in range(_PROBE_STEPS):
             _, _, terminated, truncated, _ = env.step(env.action_space.sample())
             if terminated or truncated:
                 env.reset()
-        taken = time.perf_counter() - began
+        duration = time.perf_counter() - start
     env.close()
-    return taken / _PROBE
+    return duration / _PROBE_STEPS
 
 
-def _steps_a_second(envs: VectorEnv) -> float:
-    """Vector steps a second, over a third of a second."""
+def _steps_per_second(envs: VectorEnv) -> float:
+    """Return the vector steps per second over `_TRIAL_TIME`."""
     envs.reset(seed=0)
     envs.action_space.seed(0)
-    ended = np.zeros(envs.num_envs, bool)
-    steps, began = 0, time.perf_counter()
-    while time.perf_counter() - began < _RACE:
+    steps, start = 0, time.perf_counter()
+    while time.perf_counter() - start < _TRIAL_TIME:
         _, _, terminated, truncated, _ = envs.step(envs.action_space.sample())
         ended = terminated | truncated
         if envs.metadata["autoreset_mode"] == AutoresetMode.DISABLED and ended.any():
             envs.reset(options={"reset_mask": ended})
         steps += 1
-    return steps / (time.perf_counter() - began)
+    return steps / (time.perf_counter() - start)
 
 
-def _find(env_id: str) -> EnvSpec:
-    """What Gymnasium knows of "id" or "module:id"."""
+def _find_spec(env_id: str) -> EnvSpec:
+    """Return Gymnasium's spec of "id" or "module:id"."""
     module, _, name = env_id.rpartition(":")
     if module:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise UsageError(
-                f"the module of env {env_id!r} cannot be imported: {_one_line(error)}"
-            ) from error
+            raise UsageError(f"cannot import the module of env {env_id!r}: {_one_line(error)}") from error
     if name not in gymnasium.registry:
         near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else "is the package that registers it imported?"
-        raise UsageError(f"no env {name!r} among the {len(gymnasium.registry)} Gymnasium knows; {hint}")
+        hint = f"did you mean {' or '.join(near)}?" if near else "import the package that registers it"
+        raise UsageError(f"unknown env {name!r} among {len(gymnasium.registry)} Gymnasium ids; {hint}")
     return gymnasium.registry[name]
 
 
 @contextmanager
-def _quiet(spec: EnvSpec) -> Iterator[None]:
-    """Silence MuJoCo's console while an env is made, and its log file for good.
-
-    Gymnasium's MuJoCo models are of an old dialect, of which MuJoCo complains at every compile.
-    """
+def _quiet_mujoco(spec: EnvSpec) -> Iterator[None]:
+    """Suppress MuJoCo's console messages while an env is made; Gymnasium's models use old MJCF syntax."""
     choose_backend()
     if isinstance(spec.entry_point, str):
         if "mujoco" in spec.entry_point:
-            load_mujoco()  # whose import fails with clear words
-        load_env_creator(spec.entry_point)  # imports MuJoCo if the env is of that kind
+            load_mujoco()  # a failed import then has a clear message
+        load_env_creator(spec.entry_point)  # imports MuJoCo if the env needs it
     if "mujoco" not in sys.modules:
         yield
         return
-    mujoco = load_mujoco()
-    config = mujoco.MjLogConfig.get()
-    spoken, config.logto_console = config.logto_console, False
-    mujoco.MjLogConfig.set(config)
-    try:
+    with quiet_console():
         yield
-    finally:
-        config.logto_console = spoken
-        mujoco.MjLogConfig.set(config)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,9 +1,9 @@
-"""Any robot from its MJCF file alone: joints are observed, actuators act, nothing is wished."""
+"""Env of any robot from its MJCF file: observes the joints, drives the actuators, has no reward and no success."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,119 +14,135 @@ from .single_env import MujocoEnv
 from .task import Pose, Robot, Task
 from .vector_env import MujocoVectorEnv
 
+if TYPE_CHECKING:
+    from mujoco import MjModel
+    from mujoco.batch import Batch
+
 MAX_EPISODE_STEPS = 500
-_CONTROL_STEP = 0.02  # [s] unless the physics' own step is longer
-_FAR = 1000.0  # [m, m/s or rad/s] beyond which nothing is observed
-_JITTER = 0.05  # [rad or m] by which hinges and slides differ from the model's own pose at the start
+_CONTROL_STEP = 0.02  # [s] unless the physics step is longer
+_UNLIMITED = 1000.0  # [m, m/s or rad/s] observation limit of quantities that the model does not limit
+_JITTER = 0.05  # [rad or m] of hinges and slides around the initial pose
+_QPOS_WIDTH = {"free": 7, "ball": 4, "slide": 1, "hinge": 1}  # columns of qpos
 
 
-class Layout:
-    """Which columns of qpos are what: limited joints, free turns, and the rest; units of the observation."""
+class JointLayout:
+    """Columns of qpos by kind (limited joints, unlimited hinges, others) and the observation computed from them.
 
-    def __init__(self, model: Any) -> None:
+    Args:
+        model: The compiled model.
+    """
+
+    def __init__(self, model: MjModel) -> None:
         mujoco = load_mujoco()
-        kinds = {int(getattr(mujoco.mjtJoint, f"mjJNT_{name.upper()}")): name for name in _WIDTH}
+        kinds = {int(getattr(mujoco.mjtJoint, f"mjJNT_{name.upper()}")): name for name in _QPOS_WIDTH}
         limited: list[int] = []
-        spans: list[np.ndarray] = []
-        turns: list[int] = []
-        rest: list[int] = []
+        ranges: list[np.ndarray] = []
+        hinges: list[int] = []
+        others: list[int] = []
         quaternions: list[int] = []
         for joint in range(model.njnt):
             kind, first = kinds[int(model.jnt_type[joint])], int(model.jnt_qposadr[joint])
             if kind in ("hinge", "slide") and model.jnt_limited[joint]:
                 limited.append(first)
-                spans.append(model.jnt_range[joint])
+                ranges.append(model.jnt_range[joint])
             elif kind == "hinge":
-                turns.append(first)
+                hinges.append(first)
             else:
-                rest += range(first, first + _WIDTH[kind])
+                others += range(first, first + _QPOS_WIDTH[kind])
                 quaternions += {"ball": [first], "free": [first + 3]}.get(kind, [])
-        self.limited, self.turns, self.rest = (_columns(c) for c in (limited, turns, rest))
-        self.quaternions = np.array(quaternions, np.int64)  # where each begins in qpos
-        low, high = np.array(spans).reshape(-1, 2).T
-        self.middle, self.half = (low + high) / 2, np.maximum((high - low) / 2, 1e-6)
+        self.limited, self.hinges, self.others = (_as_index(c) for c in (limited, hinges, others))
+        self.quaternions = np.array(quaternions, np.int64)  # first column of each
+        low, high = np.array(ranges).reshape(-1, 2).T
+        self.center, self.half_range = (low + high) / 2, np.maximum((high - low) / 2, 1e-6)
         self.neutral = np.array(model.qpos0)  # (nq,)
-        self.speeds = int(model.nv)
-        sizes = [len(limited), len(turns), len(turns), len(rest), self.speeds]
+        self.nv = int(model.nv)
+        sizes = [len(limited), len(hinges), len(hinges), len(others), self.nv]
         ends = np.cumsum(sizes).tolist()
         self.parts = [slice(end - size, end) for size, end in zip(sizes, ends)]  # of the observation
-        order = [*limited, *turns, *turns, *rest, *range(model.nq, model.nq + self.speeds)]
-        self.columns = 1 + np.array(order, np.int64)  # (D,) of the state, whose rows begin with the time
-        others = np.zeros(len(order) - len(limited))
-        self.shift = np.append(self.middle, others)  # (D,) and
-        self.scale = np.append(self.half, others + 1.0)  # (D,): what they are taken from and divided by
-        self.bound = np.repeat([2.0, 1.0, 1.0, _FAR, _FAR], sizes)  # (D,)
+        order = [*limited, *hinges, *hinges, *others, *range(model.nq, model.nq + self.nv)]
+        self.columns = 1 + np.array(
+            order, np.int64
+        )  # (D,) of the physics state, whose first column is the time
+        unscaled = np.zeros(len(order) - len(limited))
+        self.offset = np.append(self.center, unscaled)  # (D,) subtracted from the columns
+        self.scale = np.append(self.half_range, unscaled + 1.0)  # (D,) divides the difference
+        self.limit = np.repeat([2.0, 1.0, 1.0, _UNLIMITED, _UNLIMITED], sizes)  # (D,)
 
 
-def _columns(numbers: list[int]) -> Any:
-    """Which columns of an array to take: a slice where they stand side by side, which copies nothing."""
-    first = numbers[0] if numbers else 0
-    together = range(first, first + len(numbers))
-    return slice(together.start, together.stop) if numbers == list(together) else np.array(numbers, np.int64)
+def _as_index(columns: list[int]) -> Any:
+    """Return an index of array columns: a slice where they are contiguous, which copies nothing."""
+    first = columns[0] if columns else 0
+    contiguous = range(first, first + len(columns))
+    return (
+        slice(contiguous.start, contiguous.stop)
+        if columns == list(contiguous)
+        else np.array(columns, np.int64)
+    )
 
 
-_WIDTH = {"free": 7, "ball": 4, "slide": 1, "hinge": 1}  # columns of qpos
-
-
-class Joints(Robot):
+class MjcfRobot(Robot):
     """The joints of any model.
 
-    Observation: limited joints in units of half their range from its middle, cosines and sines of hinges
-    without limits, other positions [m] and quaternions, then all joint velocities [rad/s, m/s].
+    Observation: limited joints in units of half their range from its center, cosines and sines of unlimited hinges,
+    other positions [m] and quaternions, then all joint velocities [rad/s, m/s].
     """
 
-    layout: Layout
+    layout: JointLayout
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
-        self._rows = batch.state  # (n, P) live
-        lanes = len(self.qpos), 1
-        self._shift, self._scale = np.tile(self.layout.shift, lanes), np.tile(self.layout.scale, lanes)
+        self._state = batch.state  # (n, P) live
+        repeats = len(self.qpos), 1
+        self._offset, self._scale = np.tile(self.layout.offset, repeats), np.tile(self.layout.scale, repeats)
 
     def observation(self) -> np.ndarray:
-        """(n, D)."""
+        """Return the observation (n, D)."""
         _, cosine, sine, *_ = self.layout.parts
-        seen = self._rows.take(self.layout.columns, axis=1)
-        seen -= self._shift
-        seen /= self._scale
+        numbers = self._state.take(self.layout.columns, axis=1)
+        numbers -= self._offset
+        numbers /= self._scale
         if cosine.stop > cosine.start:
-            np.cos(seen[:, cosine], out=seen[:, cosine])
-            np.sin(seen[:, sine], out=seen[:, sine])
-        return seen
+            np.cos(numbers[:, cosine], out=numbers[:, cosine])
+            np.sin(numbers[:, sine], out=numbers[:, sine])
+        return numbers
 
     @classmethod
-    def pose(cls, observation: np.ndarray) -> np.ndarray:
-        """(m, nq): the joint positions that are observed."""
+    def pose_from_observation(cls, observation: np.ndarray) -> np.ndarray:
+        """Return the observed joint positions qpos (m, nq)."""
         layout = cls.layout
-        limited, cosine, sine, rest = (observation[:, part] for part in layout.parts[:4])
+        limited, cosine, sine, others = (observation[:, part] for part in layout.parts[:4])
         pose = np.tile(layout.neutral, (len(observation), 1))
-        pose[:, layout.limited] = limited * layout.half + layout.middle
-        pose[:, layout.turns] = np.arctan2(sine, cosine)
-        pose[:, layout.rest] = rest
+        pose[:, layout.limited] = limited * layout.half_range + layout.center
+        pose[:, layout.hinges] = np.arctan2(sine, cosine)
+        pose[:, layout.others] = others
         for first in layout.quaternions:
-            turn = pose[:, first : first + 4]
-            length = np.sqrt((turn**2).sum(axis=1, keepdims=True))
-            pose[:, first : first + 4] = np.where(
-                length > 1e-6, turn / np.maximum(length, 1e-6), [1, 0, 0, 0]
-            )
+            quaternion = pose[:, first : first + 4]
+            length = np.sqrt((quaternion**2).sum(axis=1, keepdims=True))
+            unit = quaternion / np.maximum(length, 1e-6)
+            pose[:, first : first + 4] = np.where(length > 1e-6, unit, [1, 0, 0, 0])
         return pose
 
     def privileged_state(self) -> dict[str, np.ndarray]:
-        """Limited joints [rad or m], other hinges as cosine and sine, the rest, velocities; what there is."""
+        """Return joint positions [rad or m] and velocities; unlimited hinges as cosine and sine."""
         layout = self.layout
-        turns = self.qpos[:, layout.turns]
-        found = {
+        angles = self.qpos[:, layout.hinges]
+        quantities = {
             "joint_position": self.qpos[:, layout.limited].copy(),
-            "joint_angle_cos": np.cos(turns),
-            "joint_angle_sin": np.sin(turns),
-            "body_pose": self.qpos[:, layout.rest].copy(),
+            "joint_angle_cos": np.cos(angles),
+            "joint_angle_sin": np.sin(angles),
+            "body_pose": self.qpos[:, layout.others].copy(),
             "joint_velocity": self.qvel.copy(),
         }
-        return {name: value for name, value in found.items() if value.shape[1]}
+        return {name: value for name, value in quantities.items() if value.shape[1]}
 
 
-class Mjcf(Task):
-    """A robot from its MJCF file: live and learn; there is no reward and nothing to succeed in."""
+class MjcfTask(Task[MjcfRobot]):
+    """A robot from its MJCF file, without reward and success.
+
+    Args:
+        model: Path of the MJCF file.
+        substeps: Physics steps per control step; None gives control steps of about 0.02 s.
+    """
 
     max_episode_steps = MAX_EPISODE_STEPS
 
@@ -135,53 +151,55 @@ class Mjcf(Task):
         compiled = load_model(path)
         for count, what in ((compiled.nu, "actuator"), (compiled.njnt, "joint")):
             if not count:
-                raise UsageError(f"{model} has no {what}s: a robot that learns needs one <{what}> or more")
+                raise UsageError(
+                    f"expected a robot with {what}s, got {model}, which has no {what}s; add one <{what}>"
+                )
         if substeps is not None and substeps < 1:
-            raise UsageError(f"substeps is {substeps}; expected 1 or more physics steps a control step")
-        layout = Layout(compiled)
-        members = {
+            raise UsageError(f"expected substeps >= 1 (physics steps per control step), got {substeps}")
+        layout = JointLayout(compiled)
+        attributes = {
             "model": path,
             "substeps": substeps or max(1, round(_CONTROL_STEP / compiled.opt.timestep)),
-            "observation_limit": layout.bound,
+            "observation_limit": layout.limit,
             "layout": layout,
-            "__doc__": Joints.__doc__,
+            "__doc__": MjcfRobot.__doc__,
         }
-        self.robot = type("Joints", (Joints,), members)  # type: ignore[misc]
-        self._start = np.array(compiled.key_qpos[0] if compiled.nkey else compiled.qpos0)
+        self.robot = type("MjcfRobot", (MjcfRobot,), attributes)
+        self._initial_pose = np.array(compiled.key_qpos[0] if compiled.nkey else compiled.qpos0)
         self._arguments = (path, substeps)
 
-    def __reduce__(self) -> tuple[type[Mjcf], tuple[str, int | None]]:
-        return Mjcf, self._arguments
+    def __reduce__(self) -> tuple[type[MjcfTask], tuple[str, int | None]]:
+        return MjcfTask, self._arguments
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
-        """Near the first keyframe, or the pose the file is written in; at rest."""
-        layout = self.robot.layout  # type: ignore[attr-defined]
-        pose = self._start.copy()
+        """Return a pose near the first keyframe, or near the pose of the file; at rest."""
+        layout = self.robot.layout
+        pose = self._initial_pose.copy()
         jitter = random.uniform(-_JITTER, _JITTER, len(pose))
-        low, high = layout.middle - layout.half, layout.middle + layout.half
-        pose[layout.turns] += jitter[layout.turns]
+        low, high = layout.center - layout.half_range, layout.center + layout.half_range
+        pose[layout.hinges] += jitter[layout.hinges]
         pose[layout.limited] = np.clip(pose[layout.limited] + jitter[layout.limited], low, high)
-        return pose, np.zeros(layout.speeds)
+        return pose, np.zeros(layout.nv)
 
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
-        """(n,) nothing."""
+    def reward(self, robot: MjcfRobot, action: np.ndarray) -> np.ndarray:
+        """Return zeros (n,)."""
         return np.zeros(len(robot.qpos))
 
-    def success(self, robot: Any) -> None:
-        """There is none."""
+    def success(self, robot: MjcfRobot) -> None:
+        """Return None: there is no success."""
 
 
 def make(model: str | None = None, substeps: int | None = None, **settings: Any) -> MujocoEnv:
-    """The robot of an MJCF file as a single env; `settings` are MujocoEnv's."""
-    return MujocoEnv(Mjcf(_given(model), substeps), **settings)
+    """Make a single env of an MJCF file; `settings` are those of MujocoEnv."""
+    return MujocoEnv(MjcfTask(_require_model(model), substeps), **settings)
 
 
 def make_vector(model: str | None = None, substeps: int | None = None, **settings: Any) -> MujocoVectorEnv:
-    """The robot of an MJCF file as a vector env; `settings` are MujocoVectorEnv's."""
-    return MujocoVectorEnv(Mjcf(_given(model), substeps), **settings)
+    """Make a vector env of an MJCF file; `settings` are those of MujocoVectorEnv."""
+    return MujocoVectorEnv(MjcfTask(_require_model(model), substeps), **settings)
 
 
-def _given(model: str | None) -> str:
+def _require_model(model: str | None) -> str:
     if model is None:
-        raise UsageError("any robot from its MJCF file: give model='my_robot.xml'")
+        raise UsageError("expected the path of an MJCF file, got none; give model='my_robot.xml'")
     return model

@@ -1,21 +1,30 @@
-"""The door to MuJoCo: imported when an env is made, with a GL backend chosen and no log file left behind."""
+"""Import of MuJoCo with a GL backend chosen and no log file, and compilation of MJCF files."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from robossl.core.errors import OperationError, UsageError
 
-_BACKENDS = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}  # in the order they are tried
+if TYPE_CHECKING:
+    from mujoco import MjModel
+
+_BACKENDS = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}  # in the order in which they are tried
 
 
 def load_mujoco() -> ModuleType:
-    """The mujoco module; no MUJOCO_LOG.TXT is written into the working directory from here on."""
+    """Return the mujoco module; MuJoCo writes no MUJOCO_LOG.TXT from here on.
+
+    Raises:
+        OperationError: The GL backend that MUJOCO_GL names is not installed.
+    """
     choose_backend()
     try:
         import mujoco
@@ -24,8 +33,8 @@ def load_mujoco() -> ModuleType:
         if chosen is None:
             raise
         raise OperationError(
-            f"mujoco cannot be imported with MUJOCO_GL={chosen} ({error}); install that library, or set "
-            "MUJOCO_GL to another one (egl, osmesa, glfw) or to off, which draws no pictures"
+            f"cannot import mujoco with MUJOCO_GL={chosen} ({error}); install that library, or set MUJOCO_GL to "
+            "egl, osmesa, glfw, or off (no rendering)"
         ) from error
 
     config = mujoco.MjLogConfig.get()
@@ -36,15 +45,15 @@ def load_mujoco() -> ModuleType:
 
 
 def choose_backend() -> None:
-    """On Linux without a screen EGL, else OSMesa, before MuJoCo is imported; what the user chose stays."""
+    """Set MUJOCO_GL on Linux without a display, before MuJoCo is imported; a value set by the user stays."""
     if "mujoco" not in sys.modules and "MUJOCO_GL" not in os.environ:
-        name = backend()
+        name = gl_backend()
         if name in _BACKENDS:
             os.environ["MUJOCO_GL"] = name
 
 
-def backend() -> str:
-    """What draws here: MUJOCO_GL where it is set; without a screen the first that is installed; or windows."""
+def gl_backend() -> str:
+    """Return the GL backend: MUJOCO_GL if set, else the first installed one that fits the machine."""
     chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
     if chosen:
         return chosen
@@ -59,25 +68,38 @@ def backend() -> str:
 
 
 def headless() -> bool:
-    """Linux without a screen."""
-    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    return sys.platform.startswith("linux") and not screen
+    """Return whether this is Linux without a display."""
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return sys.platform.startswith("linux") and not display
 
 
-def load_model(path: str) -> Any:
-    """The compiled `mujoco.MjModel` of an MJCF file: a path inside robossl.assets, or an absolute one."""
+@contextmanager
+def quiet_console() -> Iterator[None]:
+    """Suppress MuJoCo's messages on the console, such as warnings about old MJCF syntax."""
+    mujoco = load_mujoco()
+    config = mujoco.MjLogConfig.get()
+    before, config.logto_console = config.logto_console, False
+    mujoco.MjLogConfig.set(config)
+    try:
+        yield
+    finally:
+        config.logto_console = before
+        mujoco.MjLogConfig.set(config)
+
+
+def load_model(path: str) -> MjModel:
+    """Return the compiled model of an MJCF file.
+
+    Args:
+        path: A path inside robossl.assets, or an absolute path.
+    """
     mujoco = load_mujoco()
     file = os.path.join(str(resources.files("robossl.assets")), path)
     if not os.path.isfile(file):
-        raise UsageError(f"no MJCF file {path!r}; expected a path inside robossl.assets or an absolute path")
-    config = mujoco.MjLogConfig.get()
-    spoken, config.logto_console = config.logto_console, False  # such as of an old dialect
-    mujoco.MjLogConfig.set(config)
-    try:
-        return mujoco.MjModel.from_xml_path(file)
-    except (ValueError, mujoco.FatalError) as error:
-        words = " ".join(str(error).split())
-        raise UsageError(f"{path} does not compile: {words}") from error
-    finally:
-        config.logto_console = spoken
-        mujoco.MjLogConfig.set(config)
+        raise UsageError(f"no MJCF file {path!r}; expected a path inside robossl.assets, or an absolute path")
+    with quiet_console():
+        try:
+            return mujoco.MjModel.from_xml_path(file)
+        except (ValueError, mujoco.FatalError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"{path} does not compile: {reason}") from error

@@ -1,9 +1,9 @@
-"""What a lane observes: numbers, pictures, or both, and the goals of a goal task beside them."""
+"""Observations of a task: numbers, images or both, with the achieved and desired goal of a goal task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -12,81 +12,109 @@ from robossl.core.errors import UsageError
 
 from .rendering import Renderer
 from .task import GoalTask, Task
-from .visual_randomizer import Look
+from .visual_randomizer import VisualParameters
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
 
 Observation = Any  # an array (n, ...), or a dict of such arrays
 Goals = tuple[np.ndarray, np.ndarray]  # achieved and desired, (n, G) float32
 
 
 class ObservationBuilder:
-    """The senses of a task's body.
+    """Builds the observation space and the observations of a task.
 
-    By default a lane observes numbers (D,). With `pixels` = (H, W) it observes a picture (H, W, 3) instead,
-    without goal markers; with `proprioception` as well both, as "observation" and "pixels". A goal task's
-    goals stand beside that, as "achieved_goal" and "desired_goal".
+    The observation is an array of numbers (D,) by default, and an image (H, W, 3) uint8 without goal markers with
+    `pixels`. It is a dict with "observation" and "pixels" with `proprioception`. A goal task adds "achieved_goal" and
+    "desired_goal".
+
+    Args:
+        task: The task.
+        model: Its model.
+        pixels: Image size (height, width), or None.
+        proprioception: Observe the numbers beside the image.
+        camera: Name of the camera; None takes the model's first.
     """
 
     def __init__(
-        self, task: Task, model: Any, pixels: Sequence[int] | None, proprioception: bool, camera: str | None
+        self,
+        task: Task,
+        model: MjModel,
+        pixels: Sequence[int] | None,
+        proprioception: bool,
+        camera: str | None,
     ) -> None:
         if proprioception and pixels is None:
-            raise UsageError("proprioception=True says what is observed beside pixels; give pixels=(H, W)")
-        self.bound = task.robot.observation_limit  # (D,)
-        self._low = self._high = np.empty(
-            (0, len(self.bound))
-        )  # (n, D) the bound of every number of every lane
-        self._goal_bound = task.goal_limit if isinstance(task, GoalTask) else None
-        self._eye = None if pixels is None else Renderer(model, camera, pixels, soft=False)
+            raise UsageError(
+                "expected pixels=(height, width) with proprioception=True, got none; give pixels"
+            )
+        self.limit = task.robot.observation_limit  # (D,)
+        self._low = self._high = np.empty((0, len(self.limit)))  # (n, D)
+        self._goal_limit = task.goal_limit if isinstance(task, GoalTask) else None
+        self._renderer = None if pixels is None else Renderer(model, camera, pixels, high_quality=False)
         self._proprioception = proprioception
-        self.backend = None if self._eye is None else self._eye.open()  # who draws what is observed
+        self.backend = (
+            None if self._renderer is None else self._renderer.open()
+        )  # that renders image observations
 
     def space(self) -> spaces.Space:
-        """Of one lane."""
-        numbers = box(self.bound)
-        pictures = None if self._eye is None else spaces.Box(0, 255, (*self._eye.size, 3), np.uint8)
-        goals = None if self._goal_bound is None else (box(self._goal_bound), box(self._goal_bound))
-        space = self._compose(numbers, pictures, goals)
+        """Return the observation space of one sub-environment."""
+        numbers = box(self.limit)
+        image = None if self._renderer is None else spaces.Box(0, 255, (*self._renderer.size, 3), np.uint8)
+        goals = None if self._goal_limit is None else (box(self._goal_limit), box(self._goal_limit))
+        space = self._compose(numbers, image, goals)
         return spaces.Dict(space) if isinstance(space, dict) else space
 
-    def held(self, numbers: np.ndarray) -> np.ndarray:
-        """(n, D) float32: numbers (n, D) as a body gives them, held within their bound."""
-        if self._high.shape != numbers.shape:  # three arrays alike: numpy goes through them in one line
+    def clip(self, numbers: np.ndarray) -> np.ndarray:
+        """Return a robot's numbers (n, D) clipped to their limit, as float32."""
+        if self._high.shape != numbers.shape:  # limits of the same shape: numpy clips without broadcasting
             self._high = np.empty_like(numbers)
-            self._high[:] = self.bound
+            self._high[:] = self.limit
             self._low = -self._high
-        return within(numbers, self._low, self._high)
+        return clip_to_float32(numbers, self._low, self._high)
 
     def observe(
-        self, numbers: np.ndarray, rows: Iterable[np.ndarray], looks: Iterable[Look], goals: Goals | None
+        self,
+        numbers: np.ndarray,
+        physics: Iterable[np.ndarray],
+        visuals: Iterable[VisualParameters],
+        goals: Goals | None,
     ) -> Observation:
-        """What is observed: numbers (n, D) as `held`, pictures of physics rows in looks, goals."""
-        pictures = None if self._eye is None else self._eye.frames(rows, looks)
-        return self._compose(numbers, pictures, goals)
+        """Return the observation.
 
-    def _compose(self, numbers: Any, pictures: Any, goals: tuple[Any, Any] | None) -> Any:
-        both = {"observation": numbers, "pixels": pictures}
-        alone = numbers if pictures is None else pictures
+        Args:
+            numbers: Clipped numbers (n, D).
+            physics: Physics states, n of (P,), to render.
+            visuals: Visual parameters, n.
+            goals: Achieved and desired goals, or None.
+        """
+        images = None if self._renderer is None else self._renderer.frames(physics, visuals)
+        return self._compose(numbers, images, goals)
+
+    def _compose(self, numbers: Any, images: Any, goals: tuple[Any, Any] | None) -> Any:
+        both = {"observation": numbers, "pixels": images}
+        only = numbers if images is None else images
         if goals is None:
-            return both if self._proprioception else alone
-        told = {"achieved_goal": goals[0], "desired_goal": goals[1]}
-        return told | (both if self._proprioception else {"observation": alone})
+            return both if self._proprioception else only
+        goal_entries = {"achieved_goal": goals[0], "desired_goal": goals[1]}
+        return goal_entries | (both if self._proprioception else {"observation": only})
 
     def close(self) -> None:
-        """Free the renderer; it opens again when it is needed."""
-        if self._eye is not None:
-            self._eye.close()
+        """Free the renderer; it opens again on the next observation."""
+        if self._renderer is not None:
+            self._renderer.close()
 
 
-def within(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Values (n, D) held in [low, high] as float32.
+def clip_to_float32(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return values (n, D) clipped to [low, high], as float32.
 
-    NaN stays NaN: broken physics has been put back before, so it is a fault of the body, which nobody should hide.
+    NaN stays NaN. Physics errors have been undone before, so NaN is an error of the robot's code and must stay visible.
     """
-    held = np.maximum(values, low)
-    return np.minimum(held, high, out=held).astype(np.float32, "C")
+    clipped = np.maximum(values, low)
+    return np.minimum(clipped, high, out=clipped).astype(np.float32, "C")
 
 
-def box(bound: np.ndarray) -> spaces.Box:
-    """All within [-bound, bound]."""
-    bound = bound.astype(np.float32)
-    return spaces.Box(-bound, bound, dtype=np.float32)
+def box(limit: np.ndarray) -> spaces.Box:
+    """Return the float32 space [-limit, limit]."""
+    limit = limit.astype(np.float32)
+    return spaces.Box(-limit, limit, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Rules: what is asked of a lane's variations, checked, and values drawn from it."""
+"""Randomization specs: validation, and sampling of parameter values."""
 
 from __future__ import annotations
 
@@ -10,66 +10,81 @@ import numpy as np
 
 from robossl.core.errors import UsageError, unknown_name_error
 
-from .randomized_parameter import RandomizedParameter, Span
+from .randomized_parameter import RandomizedParameter, Range
 
-Rule = dict[str, Any]  # by factor a value, a span [low, high], "train" or "test"; what is missing is nominal
+RandomizationSpec = dict[
+    str, Any
+]  # by parameter a value, a range [low, high], "train" or "test"; others are nominal
+RandomizationArgument = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any] | None] | None
 
-_NAMED = ("train", "test")
+_RANGE_NAMES = ("train", "test")
 
 
-def validate_spec(rule: Any, factors: Mapping[str, RandomizedParameter]) -> Rule:
-    """`rule` (a dict as above, "train" or "test" for all factors, None for none) as plain JSON."""
-    if rule is None:
+def validate_spec(spec: Any, parameters: Mapping[str, RandomizedParameter]) -> RandomizationSpec:
+    """Return `spec` as plain JSON.
+
+    Args:
+        spec: A dict as above, "train" or "test" for all parameters, or None for no randomization.
+        parameters: The parameters of the model, by name.
+
+    Raises:
+        UsageError: Unknown parameter, or a value outside of its bounds.
+    """
+    if spec is None:
         return {}
-    if isinstance(rule, str) and rule in _NAMED:
-        return dict.fromkeys(factors, rule)
-    if not isinstance(rule, Mapping):
-        raise UsageError(f"expected randomization 'train', 'test' or a dict by name, got {rule!r}")
-    for name in rule:
-        if name not in factors:
-            raise unknown_name_error("variation", name, factors)
-    return {name: _checked(factors[name], asked) for name, asked in rule.items()}
+    if isinstance(spec, str) and spec in _RANGE_NAMES:
+        return dict.fromkeys(parameters, spec)
+    if not isinstance(spec, Mapping):
+        raise UsageError(f"expected randomization 'train', 'test' or a dict by parameter name, got {spec!r}")
+    for name in spec:
+        if name not in parameters:
+            raise unknown_name_error("randomized parameter", name, parameters)
+    return {name: _validate_value(parameters[name], value) for name, value in spec.items()}
 
 
-def _checked(factor: RandomizedParameter, asked: Any) -> Any:
-    if isinstance(asked, str):
-        if asked in _NAMED:
-            return asked
-        raise UsageError(f"{factor.name} is {asked!r}; expected a number, [low, high], 'train' or 'test'")
-    low, high = factor.bounds
-    values = np.asarray(asked)
-    numbers = values.dtype.kind in "iuf" and values.shape in ((), (2,))
-    if numbers and factor.whole:
-        numbers = bool((values == np.round(values)).all())
-    if (
-        not numbers
-        or not ((values >= low) & (values <= high)).all()
-        or (values.ndim and values[0] > values[1])
-    ):
-        kind = "whole numbers" if factor.whole else "numbers"
+def _validate_value(parameter: RandomizedParameter, value: Any) -> Any:
+    if isinstance(value, str):
+        if value in _RANGE_NAMES:
+            return value
         raise UsageError(
-            f"{factor.name} is {asked!r}; expected {kind} from {low:g} to {high:g} [{factor.unit}]: "
-            "a value, or [lowest, highest]"
+            f"expected {parameter.name} as a number, [low, high], 'train' or 'test', got {value!r}"
         )
-    return float(values) if values.ndim == 0 else [float(value) for value in values]
+    low, high = parameter.bounds
+    numbers = np.asarray(value)
+    valid = numbers.dtype.kind in "iuf" and numbers.shape in ((), (2,))
+    if valid and parameter.integer:
+        valid = bool((numbers == np.round(numbers)).all())
+    if (
+        not valid
+        or not ((numbers >= low) & (numbers <= high)).all()
+        or (numbers.ndim and numbers[0] > numbers[1])
+    ):
+        kind = "whole numbers" if parameter.integer else "numbers"
+        raise UsageError(
+            f"expected {parameter.name} as {kind} from {low:g} to {high:g} [{parameter.unit}], a value or "
+            f"[lowest, highest], got {value!r}"
+        )
+    return float(numbers) if numbers.ndim == 0 else [float(number) for number in numbers]
 
 
 def sample_spec(
-    rule: Rule, factors: Mapping[str, RandomizedParameter], random: np.random.Generator
+    spec: RandomizationSpec, parameters: Mapping[str, RandomizedParameter], random: np.random.Generator
 ) -> np.ndarray:
-    """(F,) a value for each factor, in the order of `factors`."""
-    return np.array([_drawn(factor, rule.get(name), random) for name, factor in factors.items()])
+    """Return sampled values (F,), one for each parameter, in the order of `parameters`."""
+    return np.array(
+        [_sample_value(parameter, spec.get(name), random) for name, parameter in parameters.items()]
+    )
 
 
-def _drawn(factor: RandomizedParameter, asked: Any, random: np.random.Generator) -> float:
-    if asked is None:
-        return factor.nominal
-    if isinstance(asked, float):
-        return asked
-    spans: Sequence[Span] = [tuple(asked)] if isinstance(asked, list) else getattr(factor, asked)
-    lengths = np.array([high - low + factor.whole for low, high in spans])
+def _sample_value(parameter: RandomizedParameter, value: Any, random: np.random.Generator) -> float:
+    if value is None:
+        return parameter.nominal
+    if isinstance(value, float):
+        return value
+    ranges: Sequence[Range] = [tuple(value)] if isinstance(value, list) else getattr(parameter, value)
+    lengths = np.array([high - low + parameter.integer for low, high in ranges])
     total = lengths.sum()
-    low, high = spans[int(random.choice(len(spans), p=lengths / total))] if total else spans[0]
-    if factor.whole:
+    low, high = ranges[int(random.choice(len(ranges), p=lengths / total))] if total else ranges[0]
+    if parameter.integer:
         return float(random.integers(math.ceil(low), math.floor(high) + 1))
     return float(random.uniform(low, high))

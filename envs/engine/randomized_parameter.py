@@ -1,139 +1,140 @@
-"""Factors: the named, bounded ways in which a world may differ from the nominal one."""
+"""Randomized parameters: named, bounded changes of the physics, actions, observations or visuals of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .mujoco_setup import load_mujoco
 from .task import Robot
 
-Span = tuple[float, float]
-TIMES = "x nominal"
+if TYPE_CHECKING:
+    from mujoco import MjModel
+
+Range = tuple[float, float]
+Index = Any  # of the rows of a model field: a slice, a list, or a tuple of them
+TIMES_NOMINAL = "x nominal"
 
 
 @dataclass(frozen=True)
 class RandomizedParameter:
-    """One number of a world, with what may be asked of it, and the spans it is drawn from."""
+    """One number that domain randomization can change, with its bounds and sampling ranges."""
 
     name: str
     unit: str
     nominal: float
-    train: tuple[Span, ...]
-    test: tuple[Span, ...]  # these overlap with none of train
-    about: str
-    whole: bool = False  # only whole numbers
-    scales: tuple[tuple[str, Any], ...] = ()  # model fields it multiplies, and which of their rows
-    look: bool = False  # it changes pictures only
+    train: tuple[Range, ...]
+    test: tuple[Range, ...]  # disjoint from `train`
+    description: str
+    integer: bool = False
+    scaled_fields: tuple[tuple[str, Index], ...] = ()  # model fields that it multiplies, with the rows
+    visual: bool = False  # changes images only
 
     @property
-    def bounds(self) -> Span:
-        """What may be asked for: from the lowest to the highest of all spans."""
-        ends = [end for span in (*self.train, *self.test) for end in span]
+    def bounds(self) -> Range:
+        """The lowest and the highest value of all ranges."""
+        ends = [end for range_ in (*self.train, *self.test) for end in range_]
         return min(ends), max(ends)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything a person needs to choose a value."""
+        """Return what a user needs to choose a value, as plain JSON."""
         return {
             "name": self.name,
             "unit": self.unit,
             "nominal": self.nominal,
             "bounds": list(self.bounds),
-            "train": [list(span) for span in self.train],
-            "test": [list(span) for span in self.test],
-            "about": self.about,
+            "train": [list(range_) for range_ in self.train],
+            "test": [list(range_) for range_ in self.test],
+            "description": self.description,
         }
 
 
-def factors_of(robot: type[Robot], model: Any) -> dict[str, RandomizedParameter]:
-    """The factors that change anything for this model, by name; always in the same order."""
-    return {factor.name: factor for factor in (*_physics(robot, model), *_senses(), *_looks(model))}
+def randomized_parameters(robot: type[Robot], model: MjModel) -> dict[str, RandomizedParameter]:
+    """Return the parameters that have an effect on this model, by name, in a fixed order."""
+    parameters = (*_physics(robot, model), *_action_and_observation(), *_visuals(model))
+    return {parameter.name: parameter for parameter in parameters}
 
 
-def scaled_mass(name: str, bodies: Any, about: str) -> RandomizedParameter:
-    """The mass of `bodies` (their numbers), and with it their inertia."""
-    scales = (("body_mass", bodies), ("body_inertia", bodies))
-    return RandomizedParameter(
-        name, TIMES, 1, ((0.8, 1.25),), ((0.4, 0.65), (1.5, 2.5)), about, scales=scales
-    )
+def _mass(name: str, bodies: slice | Sequence[int], description: str) -> RandomizedParameter:
+    """Return the mass of MuJoCo bodies, which scales their inertia too."""
+    fields = (("body_mass", bodies), ("body_inertia", bodies))
+    train, test = ((0.8, 1.25),), ((0.4, 0.65), (1.5, 2.5))
+    return RandomizedParameter(name, TIMES_NOMINAL, 1, train, test, description, scaled_fields=fields)
 
 
-def _physics(robot: type[Robot], model: Any) -> Iterator[RandomizedParameter]:
+def _physics(robot: type[Robot], model: MjModel) -> Iterator[RandomizedParameter]:
     every = slice(None)
     if (model.body_mass > 0).any() and model.nv:
-        yield scaled_mass("link_mass", every, "mass and inertia of everything that moves")
-    for name, links in robot.mass_groups.items():
-        numbers = [model.body(link).id for link in links]
-        yield scaled_mass(f"{name}_mass", numbers, f"mass and inertia of the {name}")
-    if _touching(model) or model.dof_frictionloss.any() or model.tendon_frictionloss.any():
+        yield _mass("link_mass", every, "mass and inertia of all moving bodies")
+    for name, bodies in robot.mass_groups.items():
+        yield _mass(
+            f"{name}_mass", [model.body(body).id for body in bodies], f"mass and inertia of the {name}"
+        )
+    if _has_contacts(model) or model.dof_frictionloss.any() or model.tendon_frictionloss.any():
         fields = (("geom_friction", (every, slice(0, 1))), ("dof_frictionloss", every))
         yield RandomizedParameter(
-            "friction", TIMES, 1, ((0.7, 1.4),), ((0.25, 0.5), (2, 3)), "of contacts, and dry friction of joints",
-            scales=(*fields, ("tendon_frictionloss", every)),
+            "friction", TIMES_NOMINAL, 1, ((0.7, 1.4),), ((0.25, 0.5), (2, 3)), "contact and dry joint friction",
+            scaled_fields=(*fields, ("tendon_frictionloss", every)),
         )  # fmt: skip
     if model.dof_damping.any() or model.tendon_damping.any():
         yield RandomizedParameter(
-            "joint_damping", TIMES, 1, ((0.7, 1.4),), ((0.2, 0.5), (2, 5)), "viscous friction of joints",
-            scales=(("dof_damping", every), ("tendon_damping", every)),
+            "joint_damping", TIMES_NOMINAL, 1, ((0.7, 1.4),), ((0.2, 0.5), (2, 5)), "viscous joint friction",
+            scaled_fields=(("dof_damping", every), ("tendon_damping", every)),
         )  # fmt: skip
-    if _heavy(model):
+    if _has_gravity_load(model):
         yield RandomizedParameter(
-            "gravity", TIMES, 1, ((0.9, 1.1),), ((0.5, 0.8), (1.2, 1.5)), "the pull of the earth",
-            scales=(("opt.gravity", every),),
+            "gravity", TIMES_NOMINAL, 1, ((0.9, 1.1),), ((0.5, 0.8), (1.2, 1.5)), "gravitational acceleration",
+            scaled_fields=(("opt.gravity", every),),
         )  # fmt: skip
     yield RandomizedParameter(
-        "actuator_gain", TIMES, 1, ((0.85, 1.15),), ((0.5, 0.75), (1.25, 1.5)), "force of the actuators",
-        scales=(("actuator_gainprm", every), ("actuator_biasprm", every)),
+        "actuator_gain", TIMES_NOMINAL, 1, ((0.85, 1.15),), ((0.5, 0.75), (1.25, 1.5)), "force of the actuators",
+        scaled_fields=(("actuator_gainprm", every), ("actuator_biasprm", every)),
     )  # fmt: skip
 
 
-def _senses() -> Iterator[RandomizedParameter]:
+def _action_and_observation() -> Iterator[RandomizedParameter]:
     yield RandomizedParameter(
-        "action_delay",
-        "control steps",
-        0,
-        ((0, 1),),
-        ((2, 4),),
-        "actions arrive late; none before the first",
-        True,
-    )
+        "action_delay", "control steps", 0, ((0, 1),), ((2, 4),), "delay of actions; zero action before the first",
+        integer=True,
+    )  # fmt: skip
     yield RandomizedParameter(
-        "sensor_noise",
-        "observed units",
-        0,
-        ((0, 0.02),),
-        ((0.03, 0.1),),
-        "standard deviation of each observed number",
-    )
+        "sensor_noise", "observed units", 0, ((0, 0.02),), ((0.03, 0.1),), "standard deviation of observed numbers",
+    )  # fmt: skip
 
 
-def _looks(model: Any) -> Iterator[RandomizedParameter]:
-    def look(
-        name: str, unit: str, nominal: float, train: Span, test: tuple[Span, Span], about: str
+def _visuals(model: MjModel) -> Iterator[RandomizedParameter]:
+    def visual(
+        name: str, unit: str, nominal: float, train: Range, test: tuple[Range, Range], description: str
     ) -> RandomizedParameter:
-        return RandomizedParameter(name, unit, nominal, (train,), test, about, look=True)
+        return RandomizedParameter(name, unit, nominal, (train,), test, description, visual=True)
 
-    yield look("color_hue", "degrees", 0, (-30, 30), ((-180, -60), (60, 180)), "turn of all colours")
-    yield look("light", TIMES, 1, (0.8, 1.2), ((0.4, 0.65), (1.35, 1.8)), "brightness of all lamps")
-    yield look("camera_zoom", TIMES, 1, (0.95, 1.05), ((0.7, 0.9), (1.1, 1.3)), "focal length")
-    yield look("camera_roll", "degrees", 0, (-5, 5), ((-30, -10), (10, 30)), "turn about the line of sight")
+    yield visual("color_hue", "degrees", 0, (-30, 30), ((-180, -60), (60, 180)), "hue rotation of all colors")
+    yield visual(
+        "light", TIMES_NOMINAL, 1, (0.8, 1.2), ((0.4, 0.65), (1.35, 1.8)), "brightness of all lights"
+    )
+    yield visual("camera_zoom", TIMES_NOMINAL, 1, (0.95, 1.05), ((0.7, 0.9), (1.1, 1.3)), "focal length")
+    yield visual(
+        "camera_roll", "degrees", 0, (-5, 5), ((-30, -10), (10, 30)), "rotation about the optical axis"
+    )
     if model.nmat and (model.mat_texid >= 0).any():
-        yield look("texture_scale", TIMES, 1, (0.8, 1.25), ((0.25, 0.6), (1.7, 4)), "repeats of all textures")
+        yield visual(
+            "texture_scale", TIMES_NOMINAL, 1, (0.8, 1.25), ((0.25, 0.6), (1.7, 4)), "texture repeats"
+        )
 
 
-def _touching(model: Any) -> bool:
-    """Some geoms can collide."""
+def _has_contacts(model: MjModel) -> bool:
+    """Return whether some geoms can collide."""
     mujoco = load_mujoco()
     if model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_CONTACT):
         return False
     return bool(model.npair or (model.geom_contype[:, None] & model.geom_conaffinity[None]).any())
 
 
-def _heavy(model: Any) -> bool:
-    """Gravity acts on some joint, in one of a few poses at rest."""
+def _has_gravity_load(model: MjModel) -> bool:
+    """Return whether gravity acts on some joint, in one of a few poses at rest."""
     mujoco = load_mujoco()
     data = mujoco.MjData(model)
     random = np.random.default_rng(0)

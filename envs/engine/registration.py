@@ -1,4 +1,4 @@
-"""Names for the tasks: every body module of this folder puts its TASKS into Gymnasium's registry."""
+"""Registration of tasks with Gymnasium: every robot file of this package puts its TASKS into the registry."""
 
 from __future__ import annotations
 
@@ -17,29 +17,35 @@ NAMESPACE = "robossl"
 
 
 def register() -> list[str]:
-    """Register `robossl/<Name>-v0` for every task there is; the ids. May be called again.
+    """Register `robossl/<Name>-v0` for every task of this package, and `robossl/Mjcf-v0`, which needs an MJCF file.
 
-    Beside them `robossl/Mjcf-v0`, which is none without a file.
+    Returns:
+        The sorted ids of the tasks. A second call changes nothing.
     """
-    ids = [env_id for module in _bodies() for env_id in register_tasks(module.TASKS)]
+    ids = [env_id for module in _robot_modules() for env_id in register_tasks(module.TASKS)]
     _register_mjcf()
     return sorted(ids)
 
 
 def register_tasks(tasks: Mapping[str, type[Task]], namespace: str = NAMESPACE) -> list[str]:
-    """Register `<namespace>/<Name>-v0` for each of `tasks`, as single and as native vector env; the ids.
+    """Register `<namespace>/<Name>-v0` for each task, as single env and as native vector env.
 
-    May be called again. Another package does so with its own bodies, under its own name.
+    Args:
+        tasks: Task classes by name; each must be importable from its module.
+        namespace: First part of the ids. Other packages use their own name.
+
+    Returns:
+        The ids. A second call changes nothing.
     """
     for name, task in tasks.items():
         env_id = f"{namespace}/{name}-v0"
         if env_id not in gymnasium.registry:
-            _register_one(env_id, f"{task.__module__}:{task.__qualname__}", task)
+            _register_task(env_id, f"{task.__module__}:{task.__qualname__}", task)
     return [f"{namespace}/{name}-v0" for name in tasks]
 
 
 def is_native(spec: gymnasium.envs.registration.EnvSpec) -> bool:
-    """Its lanes are one MuJoCo batch, whoever wrote the body."""
+    """Return whether an id is simulated as one MuJoCo batch, by this or another package."""
     return str(spec.vector_entry_point).startswith(f"{__package__}.")
 
 
@@ -54,29 +60,29 @@ def _register_mjcf() -> None:
         )
 
 
-def _register_one(env_id: str, where: str, task: type[Task]) -> None:
+def _register_task(env_id: str, path: str, task: type[Task]) -> None:
     single = "MujocoGoalEnv" if issubclass(task, GoalTask) else "MujocoEnv"
     gymnasium.register(
         env_id,
         entry_point=f"{__package__}.single_env:{single}",
         vector_entry_point=f"{__package__}.vector_env:MujocoVectorEnv",
         max_episode_steps=task.max_episode_steps,
-        kwargs={"task": where},
+        kwargs={"task": path},
     )
 
 
-def _bodies() -> Iterator[ModuleType]:
-    """The modules of this folder that define TASKS; a file is a plug-in."""
+def _robot_modules() -> Iterator[ModuleType]:
+    """Import the modules of this package and yield those that define TASKS."""
     package = str(__package__).rpartition(".")[0]
     folder = importlib.import_module(package).__path__
-    for found in sorted(m.name for m in pkgutil.iter_modules(folder)):
-        module = importlib.import_module(f"{package}.{found}")
+    for name in sorted(module.name for module in pkgutil.iter_modules(folder)):
+        module = importlib.import_module(f"{package}.{name}")
         if hasattr(module, "TASKS"):
             yield module
 
 
-def resolve(task: Task | type[Task] | str) -> Task:
-    """A task from itself, its class, or "module:Name"."""
+def resolve_task(task: Task | type[Task] | str) -> Task:
+    """Return a task from a task, its class, or "module:Name"."""
     if isinstance(task, str):
         module_name, _, name = task.partition(":")
         module = importlib.import_module(module_name)

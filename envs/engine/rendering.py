@@ -1,11 +1,11 @@
-"""Pictures of physics rows: the offscreen renderer, quick where the CPU draws."""
+"""Offscreen rendering of physics states, with reduced quality where the CPU renders."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from types import MappingProxyType
-from typing import Any
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,76 +14,91 @@ from robossl.core.errors import UsageError, unknown_name_error
 from .gl_context import OpenGL
 from .mujoco_setup import load_mujoco
 from .task import Marker
-from .visual_randomizer import Look, VisualRandomizer
+from .visual_randomizer import VisualParameters, VisualRandomizer
 
-_NOMINAL: Look = MappingProxyType({})
-_SMALL = 128  # [pixels] below which facets are not seen
-_PLANE = 1000.0  # [m] half the size of what stands for an infinite plane
-_MAX_GEOMS = 2000  # in one picture
+if TYPE_CHECKING:
+    from mujoco import MjModel, MjvScene
+
+_NOMINAL: VisualParameters = MappingProxyType({})
+_SMALL = 128  # [pixels] image size up to which the facets of round geoms are invisible
+_PLANE = 1000.0  # [m] half size of the plane that replaces an infinite one
+_MAX_GEOMS = 2000  # in one image
 _OFFSCREEN = 1  # mjFB_OFFSCREEN
-_ALL = 7  # mjCAT_ALL: what moves, what stands still, and decoration
+_ALL = 7  # mjCAT_ALL: moving geoms, static geoms and decoration
 
 
 class Renderer:
-    """Draws physics rows of a model through a named camera (None: the model's first), `size` = (H, W) pixels.
+    """Renders physics states of a model; an image depends on the state, the markers and the visual parameters only.
 
-    Without `soft` there are no shadows, no reflections, no smoothed edges, which are nine tenths of the time
-    where the CPU draws; `soft=None` is soft where a GPU draws. The picture is a function of row and markers.
+    Args:
+        model: The model.
+        camera: Name of the camera; None takes the model's first.
+        size: Image size (height, width) [pixels].
+        high_quality: Shadows, reflections and smoothed edges, which take 90 % of the time where the CPU renders. None
+            renders them with a GPU only.
     """
 
-    _opengl: OpenGL | None = None  # where it draws, once it does
-    _drawing: Any = None
+    _opengl: OpenGL | None = None  # set by the first image
+    _context: Any = None  # MjrContext
 
-    def __init__(self, model: Any, camera: str | None, size: Sequence[int], soft: bool | None = None) -> None:
-        self.size = self._height, self._width = checked_size(size)
+    def __init__(
+        self, model: MjModel, camera: str | None, size: Sequence[int], high_quality: bool | None = None
+    ) -> None:
+        self.size = self._height, self._width = check_image_size(size)
         self._camera = camera_id(model, camera)
         self._original = model
-        self._soft = soft
+        self._high_quality = high_quality
 
-    def frame(self, row: np.ndarray, markers: Sequence[Marker] = (), look: Look = _NOMINAL) -> np.ndarray:
-        """(H, W, 3) uint8 of a physics row (P,), with `markers`, in a world that looks like `look`."""
-        with self._opened().current():
-            return self._draw(row, markers, look)
+    def frame(
+        self, physics: np.ndarray, markers: Sequence[Marker] = (), visuals: VisualParameters = _NOMINAL
+    ) -> np.ndarray:
+        """Return an image (H, W, 3) uint8 of a physics state (P,)."""
+        with self._open().current():
+            return self._render(physics, markers, visuals)
 
-    def frames(self, rows: Iterable[np.ndarray], looks: Iterable[Look]) -> np.ndarray:
-        """(n, H, W, 3) uint8 of physics rows, each in a world of its look."""
-        with self._opened().current():
-            return np.stack([self._draw(row, (), look) for row, look in zip(rows, looks)])
+    def frames(self, physics: Iterable[np.ndarray], visuals: Iterable[VisualParameters]) -> np.ndarray:
+        """Return images (n, H, W, 3) uint8 of n physics states (P,) with their visual parameters."""
+        with self._open().current():
+            return np.stack([self._render(state, (), v) for state, v in zip(physics, visuals)])
 
-    def _draw(self, row: np.ndarray, markers: Sequence[Marker], look: Look) -> np.ndarray:
+    def _render(
+        self, physics: np.ndarray, markers: Sequence[Marker], visuals: VisualParameters
+    ) -> np.ndarray:
         mujoco = load_mujoco()
-        self._wardrobe.wear(look)
-        self._pose(mujoco, row)
+        self._visual_randomizer.apply(visuals)
+        self._set_state(mujoco, physics)
         mujoco.mjv_updateScene(
             self._model, self._data, self._option, self._perturb, self._view, _ALL, self._scene
         )
-        self._wardrobe.hold(self._scene)
+        self._visual_randomizer.apply_camera_roll(self._scene)
         for marker in markers:
             add_marker(self._scene, marker)
-        picture = np.empty((self._height, self._width, 3), np.uint8)
-        mujoco.mjr_setBuffer(_OFFSCREEN, self._drawing)  # else what another drawing left changes this picture
-        mujoco.mjr_render(self._rectangle, self._scene, self._drawing)
-        mujoco.mjr_readPixels(picture, None, self._rectangle, self._drawing)
-        return picture[::-1].copy()  # OpenGL begins at the bottom
+        image = np.empty((self._height, self._width, 3), np.uint8)
+        mujoco.mjr_setBuffer(
+            _OFFSCREEN, self._context
+        )  # otherwise leftovers of another context change this image
+        mujoco.mjr_render(self._rectangle, self._scene, self._context)
+        mujoco.mjr_readPixels(image, None, self._rectangle, self._context)
+        return image[::-1].copy()  # the first row of OpenGL is at the bottom
 
     def open(self) -> str:
-        """Begin to draw, if not yet done; who draws."""
-        return self._opened().name
+        """Open the renderer if it is closed; return the name of the backend and driver."""
+        return self._open().name
 
-    def _opened(self) -> OpenGL:
-        here = OpenGL.here()
-        if self._opengl is not here:
-            with here.current():
-                self._begin(here)
-        return here
+    def _open(self) -> OpenGL:
+        opengl = OpenGL.of_this_thread()
+        if self._opengl is not opengl:
+            with opengl.current():
+                self._create_context(opengl)
+        return opengl
 
-    def _begin(self, opengl: OpenGL) -> None:
+    def _create_context(self, opengl: OpenGL) -> None:
         mujoco = load_mujoco()
         model = self._model = copy.copy(self._original)
         model.vis.global_.offwidth, model.vis.global_.offheight = self._width, self._height
-        if not (self._soft if self._soft is not None else not opengl.software):
+        if not (self._high_quality if self._high_quality is not None else not opengl.software):
             simplify_scene(model, small=max(self.size) <= _SMALL)
-        self._wardrobe = VisualRandomizer(model)
+        self._visual_randomizer = VisualRandomizer(model)
         self._data = mujoco.MjData(model)
         self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
         self._option, self._perturb = mujoco.MjvOption(), mujoco.MjvPerturb()
@@ -93,13 +108,13 @@ class Renderer:
         else:
             self._view.type, self._view.fixedcamid = int(mujoco.mjtCamera.mjCAMERA_FIXED), self._camera
         self._rectangle = mujoco.MjrRect(0, 0, self._width, self._height)
-        self._drawing = opengl.prepare(model)
+        self._context = opengl.create_context(model)
         self._opengl = opengl
 
-    def _pose(self, mujoco: Any, row: np.ndarray) -> None:
-        """Bring everything that is drawn to where the row says."""
+    def _set_state(self, mujoco: ModuleType, physics: np.ndarray) -> None:
+        """Set the rendered data to a physics state and compute the poses of everything visible."""
         model, data = self._model, self._data
-        mujoco.mj_setState(model, data, row, int(mujoco.mjtState.mjSTATE_INTEGRATION))
+        mujoco.mj_setState(model, data, physics, int(mujoco.mjtState.mjSTATE_INTEGRATION))
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
         mujoco.mj_camlight(model, data)
@@ -109,20 +124,20 @@ class Renderer:
             mujoco.mj_flex(model, data)
 
     def close(self) -> None:
-        """Give the memory on the GPU back."""
+        """Free the GPU memory; the next image opens the renderer again."""
         if self._opengl is not None:
-            self._opengl.discard(self._drawing)
-        self._opengl = self._drawing = None
+            self._opengl.discard_context(self._context)
+        self._opengl = self._context = None
 
     def __del__(self) -> None:
         self.close()
 
 
-def simplify_scene(model: Any, small: bool) -> None:
-    """Leave out of a renderer's model what takes nearly all the time and is hardly seen.
+def simplify_scene(model: MjModel, small: bool) -> None:
+    """Remove from a renderer's model what takes most of the rendering time and is hardly visible.
 
-    Shadows, smooth edges and reflections; in `small` pictures also the facets of round things; and of infinite
-    planes, each of 40,000 squares to MuJoCo, all but a few, where neither texture nor lamps would tell.
+    Removes shadows, smoothed edges and reflections; in `small` images also facets of round geoms; and most of the
+    40,000 squares of an infinite plane, where neither texture nor lights make a difference.
     """
     mujoco = load_mujoco()
     quality = model.vis.quality
@@ -134,21 +149,26 @@ def simplify_scene(model: Any, small: bool) -> None:
         return
     for plane in np.flatnonzero(model.geom_type == int(mujoco.mjtGeom.mjGEOM_PLANE)):
         material = model.geom_matid[plane]
-        told = material >= 0 and (model.mat_texid[material] >= 0).any() and not model.mat_texuniform[material]
-        if (model.geom_size[plane, :2] == 0).all() and not told:
+        textured = (
+            material >= 0 and (model.mat_texid[material] >= 0).any() and not model.mat_texuniform[material]
+        )
+        if (model.geom_size[plane, :2] == 0).all() and not textured:
             model.geom_size[plane] = [_PLANE, _PLANE, _PLANE / 4]
 
 
-def checked_size(size: Any) -> tuple[int, int]:
-    """(H, W) of a picture."""
+def check_image_size(size: Any) -> tuple[int, int]:
+    """Return an image size as (height, width) [pixels]."""
     values = np.asarray(size)
     if values.shape != (2,) or values.dtype.kind not in "iu" or values.min() < 1 or values.max() > 4096:
-        raise UsageError(f"expected a picture of (height, width) pixels, each 1 to 4096, got {size!r}")
+        raise UsageError(f"expected an image size (height, width), each 1 to 4096 pixels, got {size!r}")
     return int(values[0]), int(values[1])
 
 
-def camera_id(model: Any, camera: str | None) -> int:
-    """The number of a named camera; -1 (one that shows everything) for None where the model has none."""
+def camera_id(model: MjModel, camera: str | None) -> int:
+    """Return the index of a named camera.
+
+    None means the first camera, or -1, a camera that shows the whole scene, in a model without cameras.
+    """
     names = [model.camera(number).name for number in range(model.ncam)]
     if camera is None:
         return 0 if names else -1
@@ -157,8 +177,8 @@ def camera_id(model: Any, camera: str | None) -> int:
     return names.index(camera)
 
 
-def add_marker(scene: Any, marker: Marker) -> None:
-    """Append a marker to an mjvScene."""
+def add_marker(scene: MjvScene, marker: Marker) -> None:
+    """Append a marker to a scene."""
     mujoco = load_mujoco()
     size = np.zeros(3)
     size[: len(marker.size)] = marker.size

@@ -1,10 +1,10 @@
-"""A task on a batch of simulations: reset, step, observe, save, restore; all physics runs here."""
+"""Batched simulation of one task: reset, step, observe, set the physics state, checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -13,29 +13,45 @@ from gymnasium.utils import seeding
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator_state, restore_generator
 
-from ..shared.reward_shaping import as_scalar_array
-from . import physics_errors
 from .domain_randomization import DomainRandomization
+from .input_checks import check_env_ids, check_finite_rows
 from .mujoco_setup import load_model, load_mujoco
-from .observation_builder import Observation, ObservationBuilder, box, within
+from .observation_builder import Observation, ObservationBuilder, box, clip_to_float32
+from .physics_errors import PhysicsStepper
+from .randomization_spec import RandomizationArgument
 from .task import GoalTask, Task, cached_per_step
 from .task_validation import check_declared, dry_run
 
-_LEAST, _MOST = as_scalar_array(-1.0), as_scalar_array(1.0)  # of an action
-_UNSTABLE = slice(3, 6)  # MuJoCo's warnings of a bad qpos, qvel and qacc
+if TYPE_CHECKING:
+    from mujoco.batch import Batch
+
+_ACTION_LOW, _ACTION_HIGH = np.array(-1.0), np.array(1.0)
+_STAGES = {"none": "mjSTAGE_NONE", "position": "mjSTAGE_POS", "velocity": "mjSTAGE_VEL"}
 
 
 class StepResult(NamedTuple):
-    """What one step brought, lane by lane."""
+    """Results of one control step, by sub-environment."""
 
     reward: np.ndarray  # (n,) float64
     terminated: np.ndarray  # (n,) bool
-    success: np.ndarray | None  # (n,) bool, of a task that can succeed
-    physics_error: np.ndarray  # (n,) bool: the physics broke; the lane stands where it was before the step
+    success: np.ndarray | None  # (n,) bool; None for a task without success
+    physics_error: np.ndarray  # (n,) bool: the physics diverged; the state is the one before the step
 
 
 class Simulation:
-    """`task` on `num_envs` lanes, each with its own random generator; `nthread` = 0 takes all CPUs."""
+    """Batch of `num_envs` sub-environments of one task, each with its own random generator.
+
+    Args:
+        task: The task.
+        num_envs: Number of sub-environments n.
+        nthread: Threads that step the physics; 0 takes all CPUs.
+        pixels: Size (height, width) of image observations; None observes numbers.
+        proprioception: Observe the numbers beside the image.
+        camera: Name of the camera of image observations; None takes the first.
+        randomization: Domain randomization: "train", "test", a dict by parameter, or a list of one for each
+            sub-environment.
+        substeps: Physics steps per control step; None takes the robot's.
+    """
 
     def __init__(
         self,
@@ -45,152 +61,130 @@ class Simulation:
         pixels: Sequence[int] | None = None,
         proprioception: bool = False,
         camera: str | None = None,
-        randomization: Any = None,
+        randomization: RandomizationArgument = None,
         substeps: int | None = None,
     ) -> None:
         mujoco = load_mujoco()
-        from mujoco.batch import Batch, SimulationError
+        from mujoco.batch import Batch
 
         if num_envs < 1 or nthread < 0:
             raise UsageError(f"expected num_envs >= 1 and nthread >= 0, got {num_envs} and {nthread}")
         if substeps is not None and substeps < 1:
-            raise UsageError(f"substeps is {substeps}; expected 1 or more physics steps a control step")
+            raise UsageError(f"expected substeps >= 1 (physics steps per control step), got {substeps}")
         check_declared(task)
         self.task = task
-        self.substeps = substeps or task.robot.substeps  # physics steps per control step
         self.num_envs = num_envs
         self.model = load_model(task.robot.model)
         if self.model.nu == 0:
             raise UsageError(
-                f"{task.robot.model} has no actuators: a robot that learns needs one <actuator> or more"
+                f"expected a robot with actuators, got {task.robot.model}, which has no actuators; add one <actuator>"
             )
         dry_run(task, self.model)
         self.batch = Batch(self.model, num_envs, nthread)
         self.robot = task.robot(self.batch)
-        self.step_cache: dict[Any, Any] | None = None  # as the body's: the same answers, for as long
+        self.step_cache: dict[Any, Any] | None = None  # set together with that of the robot
         self.randomization = DomainRandomization(task.robot, self.model, self.batch, randomization)
+        self.substeps = substeps or task.robot.substeps
         self.control_step = self.substeps * self.model.opt.timestep  # [s]
         self.generators: list[np.random.Generator | None] = [None] * num_envs
 
-        stages = {"none": "mjSTAGE_NONE", "position": "mjSTAGE_POS", "velocity": "mjSTAGE_VEL"}
-        self._stage = int(getattr(mujoco.mjtStage, stages[task.robot.forward_stage]))
-        self._simulation_error = SimulationError
-        self._control = self.batch.bind("ctrl")  # (n, nu)
+        self._stage = int(getattr(mujoco.mjtStage, _STAGES[task.robot.forward_stage]))
+        self.stepper = PhysicsStepper(self.batch, self.model, self.substeps, self._stage, type(task).__name__)
+        self._state = self.batch.state  # (n, P) live
+        self._control = self.batch.bind("ctrl")  # (n, nu) live
         limited = self.model.actuator_ctrllimited.astype(bool)
         low, high = np.where(limited, self.model.actuator_ctrlrange.T, [[-1.0], [1.0]])
-        self._middle, self._half = (low + high) / 2, (high - low) / 2  # (nu,)
-        self._stretched = bool(np.any(self._middle) or np.any(self._half != 1.0))
-        self._rows = self.batch.state  # (n, P) live
-        self._moving = self._rows[:, 1 : 1 + self.model.nq + self.model.nv]  # positions and velocities
-        self._before = self._rows.copy()
-        self._warned = self.batch.warning[:, _UNSTABLE, 1]  # (n, 3) live
-        self._mishaps = physics_errors.PhysicsErrorLog(type(task).__name__)
+        self._control_center, self._control_half_range = (low + high) / 2, (high - low) / 2  # (nu,)
+        self._scale_actions = bool(np.any(self._control_center) or np.any(self._control_half_range != 1.0))
         self._action = np.zeros((num_envs, self.model.nu))
-        self.senses = ObservationBuilder(task, self.model, pixels, proprioception, camera)
+        self.observation_builder = ObservationBuilder(task, self.model, pixels, proprioception, camera)
         self._goal: np.ndarray | None = None  # (n, G) float32
-        self._sensed: slice | None = None  # where in the observation the achieved goal is
+        self._achieved_slice: slice | None = None
         if isinstance(task, GoalTask):
             if type(task).achieved is GoalTask.achieved:
-                self._sensed = task.achieved_slice
-                if self._sensed is None:
-                    raise UsageError(
-                        f"the goal task {type(task).__name__} does not tell what is achieved; expected "
-                        "achieved(robot), or achieved_slice = slice(...) of the observation"
-                    )
+                self._achieved_slice = _achieved_slice(task)
             self._goal = np.zeros((num_envs, len(task.goal_limit)), np.float32)
 
     # --- spaces
 
     def observation_space(self) -> spaces.Space:
-        """Of one lane."""
-        return self.senses.space()
+        """Return the observation space of one sub-environment."""
+        return self.observation_builder.space()
 
     def action_space(self) -> spaces.Box:
-        """Of one lane: [-1, 1] for every actuator, stretched to its control range if it has one."""
+        """Return the action space of one sub-environment: [-1, 1] for each actuator, scaled to its control range."""
         return box(np.ones(self.model.nu))
 
-    # --- life
+    def metadata(self) -> dict[str, Any]:
+        """Return the metadata that single and vector envs share: rates and the backend of image observations."""
+        return {
+            "render_fps": round(1 / self.control_step),
+            "step_seconds": self.control_step,
+            "render_backend": self.observation_builder.backend,
+        }
 
-    def seed(self, lane: int, seed: int) -> None:
-        """A fresh generator for a lane; any non-negative integer."""
-        self.generators[lane] = seeding.np_random(seed)[0]
+    # --- episodes
 
-    def generator(self, lane: int) -> np.random.Generator:
-        """The lane's own generator, seeded by chance if nobody has seeded it."""
-        random = self.generators[lane]
+    def seed(self, env_index: int, seed: int) -> None:
+        """Give a sub-environment a new generator from any non-negative integer."""
+        self.generators[env_index] = seeding.np_random(seed)[0]
+
+    def generator(self, env_index: int) -> np.random.Generator:
+        """Return the generator of a sub-environment, randomly seeded if `seed` was not called."""
+        random = self.generators[env_index]
         if random is None:
-            random = self.generators[lane] = seeding.np_random()[0]
+            random = self.generators[env_index] = seeding.np_random()[0]
         return random
 
-    def reset(self, ids: np.ndarray) -> None:
-        """Begin a new life in lanes `ids` (sorted)."""
-        self.batch.reset(ids, stage=0)
-        for lane in ids:
-            random = self.generator(lane)
+    def reset(self, env_ids: np.ndarray) -> None:
+        """Start a new episode in sub-environments `env_ids` (sorted)."""
+        self.batch.reset(env_ids, stage=0)
+        for env_index in env_ids:
+            random = self.generator(env_index)
             if self.randomization.active:
-                self.randomization.begin(lane, random)
-            self.robot.qpos[lane], self.robot.qvel[lane] = self.task.sample_initial_state(random)
+                self.randomization.sample(env_index, random)
+            qpos, qvel = self.task.sample_initial_state(random)
+            self.robot.qpos[env_index], self.robot.qvel[env_index] = qpos, qvel
             if self._goal is not None:
-                self._goal[lane] = self.task.sample_goal(random)  # type: ignore[attr-defined]
-        self._settle(ids)
+                self._goal[env_index] = self.task.sample_goal(random)  # type: ignore[attr-defined]
+        self._refresh_derived(env_ids)
         if self.randomization.active:
-            self.randomization.sense(ids)
+            self.randomization.sample_noise(env_ids)
 
-    def _settle(self, ids: np.ndarray) -> None:
-        """Make what the body reads agree with state rows just written."""
+    def _refresh_derived(self, env_ids: np.ndarray) -> None:
+        """Compute derived fields and drop cached results after a write into the state."""
         self.step_cache = self.robot.step_cache = None
         if self._stage:
-            self.batch.forward(ids, self._stage)
+            self.batch.forward(env_ids, self._stage)
 
-    def step(self, action: np.ndarray, ids: np.ndarray | None = None) -> StepResult:
-        """Advance lanes `ids` (all without) by one control step; `action` is (n, nu), checked and float."""
+    def step(self, action: np.ndarray, env_ids: np.ndarray | None = None) -> StepResult:
+        """Advance sub-environments by one control step.
+
+        Args:
+            action: Actions (n, nu), finite; clipped to [-1, 1].
+            env_ids: The sub-environments to advance; None advances all.
+        """
         self._action[...] = action
-        action = np.minimum(np.maximum(self._action, _LEAST, out=self._action), _MOST, out=self._action)
+        action = np.minimum(
+            np.maximum(self._action, _ACTION_LOW, out=self._action), _ACTION_HIGH, out=self._action
+        )
         if self.randomization.active:
-            action = self.randomization.acted(action, ids)
+            action = self.randomization.delay_action(action, env_ids)
         control = self.control(action)
-        if ids is None:
+        if env_ids is None:
             self._control[...] = control
         else:
-            self._control[ids] = control[ids]
-        physics_error = self._advance(ids)
+            self._control[env_ids] = control[env_ids]
+        physics_error = self.stepper.step(env_ids)
         if self.randomization.active:
-            self.randomization.sense(np.arange(self.num_envs) if ids is None else ids)
-        return self._judge(action, physics_error)
+            self.randomization.sample_noise(np.arange(self.num_envs) if env_ids is None else env_ids)
+        return self._reward_and_success(action, physics_error)
 
     def control(self, action: np.ndarray) -> np.ndarray:
-        """What actions (n, A) within [-1, 1] are to the actuators, each in its own unit."""
-        return self._middle + self._half * action if self._stretched else action
+        """Return the actuator controls (n, nu), in each actuator's unit, of actions (n, nu) in [-1, 1]."""
+        return self._control_center + self._control_half_range * action if self._scale_actions else action
 
-    def _advance(self, ids: np.ndarray | None) -> np.ndarray:
-        """Step the physics; (n,) bool of the lanes that broke, put back to where they were."""
-        self._before[...] = self._rows
-        reasons: dict[int, str] = {}  # by lane that broke
-        try:
-            self.batch.step(ids, self.substeps, self._stage)
-        except self._simulation_error as error:
-            reasons = dict.fromkeys(map(int, error.ids), " ".join(str(error).split()))
-        if np.count_nonzero(self._warned):
-            reasons |= {int(lane): physics_errors.WARNINGS[kind] for lane, kind in np.argwhere(self._warned)}
-            self.batch.warning[list(reasons)] = 0
-        if (
-            np.count_nonzero(np.isfinite(self._rows)) < self._rows.size
-        ):  # one piece of memory: quicker than a part
-            broken = np.flatnonzero(~np.isfinite(self._moving).all(axis=1))
-            reasons = dict.fromkeys(map(int, broken), physics_errors.NOT_FINITE) | reasons
-        physics_error = np.zeros(self.num_envs, bool)
-        if reasons:
-            lanes = np.array(sorted(reasons))
-            physics_error[lanes] = True
-            self.batch.state[lanes] = self._before[lanes]
-            spoilt = lanes[~np.isfinite(self._before[lanes]).all(axis=1)]
-            if spoilt.size:  # by somebody who wrote into the state between two steps
-                self.batch.reset(spoilt, stage=0)
-            self._settle(lanes)
-            self._mishaps.tell(reasons, self._before[:, 0])
-        return physics_error
-
-    def _judge(self, action: np.ndarray, physics_error: np.ndarray) -> StepResult:
+    def _reward_and_success(self, action: np.ndarray, physics_error: np.ndarray) -> StepResult:
         task: Any = self.task
         self.step_cache = self.robot.step_cache = {}
         if self._goal is not None:
@@ -204,152 +198,156 @@ class Simulation:
         return StepResult(reward, terminated, success, physics_error)
 
     def success(self) -> np.ndarray | None:
-        """(n,) bool: the wish is fulfilled right now; None where there is no wish."""
+        """Return (n,) bool: the task is solved in the current state; None for a task without success."""
         task: Any = self.task
-        return task.success(self.robot) if self._goal is None else task.is_success(self._achieved(), self._goal)
+        return (
+            task.success(self.robot) if self._goal is None else task.is_success(self._achieved(), self._goal)
+        )
+
+    # --- observations
 
     @cached_per_step
     def _achieved(self) -> np.ndarray:
-        """(n, G) float32."""
+        """Return the achieved goals (n, G) float32."""
         task: Any = self.task
-        if self._sensed is not None:
-            return self._held()[:, self._sensed]
-        return within(task.achieved(self.robot), -task.goal_limit, task.goal_limit)
+        if self._achieved_slice is not None:
+            return self._proprioception()[:, self._achieved_slice]
+        return clip_to_float32(task.achieved(self.robot), -task.goal_limit, task.goal_limit)
 
     @cached_per_step
-    def _held(self) -> np.ndarray:
-        """(n, D) float32: what the bodies sense, without noise."""
-        return self.senses.held(self.robot.observation())
+    def _proprioception(self) -> np.ndarray:
+        """Return the observed numbers (n, D) float32, without noise."""
+        return self.observation_builder.clip(self.robot.observation())
 
-    def observation(self, lanes: np.ndarray | None = None) -> Observation:
-        """What the lanes (all without) observe now: fresh arrays."""
-        rows, goals = self._rows, None
+    def observation(self, env_ids: np.ndarray | None = None) -> Observation:
+        """Return the current observation of `env_ids` (None: all) as new arrays."""
+        state, goals = self._state, None
         if self._goal is not None:
             goals = self._achieved().copy(), self._goal.copy()
         if self.randomization.active:
-            numbers = self.senses.held(self.randomization.sensed(self.robot.observation()))
+            numbers = self.observation_builder.clip(self.randomization.add_noise(self.robot.observation()))
         else:
-            numbers = self._held()
-        self.step_cache = self.robot.step_cache = None  # the step is over: whoever asks now may have moved the lanes
-        if lanes is not None:
-            numbers, rows = numbers[lanes], rows[lanes]
-            goals = None if goals is None else (goals[0][lanes], goals[1][lanes])
-        return self.senses.observe(numbers, rows, self.randomization.looks(lanes), goals)
+            numbers = self._proprioception()
+        self.step_cache = self.robot.step_cache = (
+            None  # the user may write into the state before the next call
+        )
+        if env_ids is not None:
+            numbers, state = numbers[env_ids], state[env_ids]
+            goals = None if goals is None else (goals[0][env_ids], goals[1][env_ids])
+        return self.observation_builder.observe(numbers, state, self.randomization.visuals(env_ids), goals)
 
-    def goal(self, lane: int) -> np.ndarray:
-        """The goal (G,) of a lane of a goal task."""
+    def goal(self, env_index: int) -> np.ndarray:
+        """Return the goal (G,) of a sub-environment of a goal task."""
         assert self._goal is not None
-        return self._goal[lane]
+        return self._goal[env_index]
 
-    # --- truth
+    def goal_observation(self, goal: np.ndarray, env_ids: np.ndarray | None = None) -> Observation:
+        """Return the observation, without goals, of the robot at rest at `goal`.
+
+        Args:
+            goal: Goals (m, G).
+            env_ids: Sub-environments (m,) whose visual randomization the images show; None shows the nominal model.
+        """
+        if not isinstance(self.task, GoalTask):
+            raise UsageError(f"expected a goal task, got {type(self.task).__name__}, which has no goals")
+        goals = check_finite_rows("goals", goal, ("m", len(self.task.goal_limit)), np.float64)
+        scratch = self._batch_at_rest(self.task.goal_pose(goals))
+        robot = self.task.robot(scratch)
+        scratch.forward(stage=self._stage)
+        visuals = repeat({}) if env_ids is None else self.randomization.visuals(env_ids)
+        numbers = self.observation_builder.clip(robot.observation())
+        return self.observation_builder.observe(numbers, scratch.state, visuals, None)
+
+    # --- physics state
 
     def privileged_state(self) -> dict[str, np.ndarray]:
-        """Privileged quantities by name, (n, k) float64."""
+        """Return physical quantities by name, each (n, k) float64."""
         return self.robot.privileged_state()
 
     def get_physics_state(self) -> np.ndarray:
-        """(n, P) float64: the complete physics of each lane."""
+        """Return the complete physics state (n, P) float64."""
         return self.batch.state.copy()
 
-    def set_physics_state(self, physics: np.ndarray, ids: Any = None, goal: np.ndarray | None = None) -> np.ndarray:
-        """Put lanes `ids` into physics rows (m, P), with goals (m, G) if given; the sorted ids (m,)."""
-        lanes = np.arange(self.num_envs) if ids is None else np.asarray(ids)
-        order = _checked_order(lanes, self.num_envs)
-        rows = np.asarray(physics, np.float64)
-        if rows.shape != (len(lanes), self.batch.nstate) or not np.isfinite(rows).all():
-            raise UsageError(
-                f"expected finite physics rows of shape {(len(lanes), self.batch.nstate)}, got {rows.shape}"
-            )
+    def set_physics_state(
+        self, physics: np.ndarray, env_ids: Any = None, goal: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Put sub-environments into given physics states.
+
+        Args:
+            physics: Physics states (m, P), as `get_physics_state` returns them.
+            env_ids: Distinct sub-environments (m,); None means all.
+            goal: Goals (m, G); None keeps the goals.
+
+        Returns:
+            The sorted `env_ids` (m,).
+        """
+        ids = check_env_ids(env_ids, self.num_envs)
+        state = check_finite_rows("physics states", physics, (len(ids), self.batch.nstate), np.float64)
         if goal is not None:
-            self._set_goal(lanes, goal)
-        self.batch.state[lanes] = rows
-        self.batch.warning[lanes] = 0
-        self.randomization.quiet(lanes)
-        self._settle(lanes[order])
-        return lanes[order]
-
-    def _set_goal(self, lanes: np.ndarray, goal: np.ndarray) -> None:
-        if self._goal is None:
-            raise UsageError(f"the task {type(self.task).__name__} has no goals to set")
-        goals = np.asarray(goal, np.float32)
-        expected = (len(lanes), self._goal.shape[1])
-        if goals.shape != expected or not np.isfinite(goals).all():
-            raise UsageError(f"expected finite goals of shape {expected}, got {goals.shape}")
-        self._goal[lanes] = goals
-
-    def goal_observation(self, goal: np.ndarray, lanes: np.ndarray | None = None) -> Observation:
-        """What the robot observes, but for goals, when it rests at goals (m, G), in the looks of `lanes` (m,)."""
-        if not isinstance(self.task, GoalTask):
-            raise UsageError(f"the task {type(self.task).__name__} has no goals")
-        goals = np.asarray(goal, np.float64)
-        if goals.ndim != 2 or goals.shape[1] != len(self.task.goal_limit) or not np.isfinite(goals).all():
-            raise UsageError(
-                f"expected finite goals of shape (m, {len(self.task.goal_limit)}), got {goals.shape}"
-            )
-        scratch = self._at_rest(self.task.goal_pose(goals))
-        robot = self.task.robot(scratch)
-        scratch.forward(stage=self._stage)
-        looks = repeat({}) if lanes is None else self.randomization.looks(lanes)
-        return self.senses.observe(self.senses.held(robot.observation()), scratch.state, looks, None)
+            if self._goal is None:
+                raise UsageError(
+                    f"expected no goal for {type(self.task).__name__}, which has no goals; leave it out"
+                )
+            self._goal[ids] = check_finite_rows("goals", goal, (len(ids), self._goal.shape[1]), np.float32)
+        self.batch.state[ids] = state
+        self.batch.warning[ids] = 0
+        self.randomization.clear(ids)
+        ids = ids[np.argsort(ids)]
+        self._refresh_derived(ids)
+        return ids
 
     def physics_from_observation(self, observation: np.ndarray) -> np.ndarray | None:
-        """(m, P): the physics of a body at rest in the poses that observations (m, D) tell; None if they do not."""
-        seen = np.asarray(observation, np.float64)
-        if seen.ndim != 2 or seen.shape[1] != len(self.senses.bound) or not np.isfinite(seen).all():
-            raise UsageError(
-                f"expected finite observations of shape (m, {len(self.senses.bound)}), got {seen.shape}"
-            )
-        pose = self.task.robot.pose(seen)
-        return None if pose is None else self._at_rest(pose).state.copy()
+        """Return physics states (m, P) of the robot at rest in the poses of `observation`.
 
-    def _at_rest(self, pose: np.ndarray) -> Any:
-        """A batch of its own, of simulations at rest in poses (m, nq)."""
+        Args:
+            observation: Observed numbers (m, D), without goals.
+
+        Returns:
+            The states, or None if the robot's observation does not fix its pose.
+        """
+        expected = ("m", len(self.observation_builder.limit))
+        seen = check_finite_rows("observations", observation, expected, np.float64)
+        pose = self.task.robot.pose_from_observation(seen)
+        return None if pose is None else self._batch_at_rest(pose).state.copy()
+
+    def _batch_at_rest(self, pose: np.ndarray) -> Batch:
+        """Return a separate batch of simulations at rest in poses (m, nq)."""
         from mujoco.batch import Batch
 
         scratch = Batch(self.model, len(pose), 1)
         scratch.bind("qpos")[:] = pose
         return scratch
 
-    # --- being saved
+    # --- checkpoints
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """Everything that decides the future of the physics and the goals."""
+        """Return everything that determines the future of physics, goals, randomization and generators."""
         return {
             "physics": self.get_physics_state(),
             "goal": None if self._goal is None else self._goal.copy(),
             "randomization": self.randomization.get_checkpoint(),
-            "generators": [generator_state(self.generator(lane)) for lane in range(self.num_envs)],
+            "generators": [generator_state(self.generator(env_index)) for env_index in range(self.num_envs)],
         }
 
     def set_checkpoint(self, tree: dict[str, Any]) -> None:
-        """Go on where `get_checkpoint` was."""
+        """Continue from `get_checkpoint`, to the same bits."""
         if len(tree["generators"]) != self.num_envs:
             raise UsageError(
-                f"the checkpoint has {len(tree['generators'])} lanes, these envs {self.num_envs}"
+                f"expected a checkpoint of {self.num_envs} sub-environments, got {len(tree['generators'])}; "
+                f"make the envs with num_envs={len(tree['generators'])}"
             )
-        self.randomization.become(tree["randomization"])
+        self.randomization.apply(tree["randomization"])
         self.set_physics_state(tree["physics"], goal=tree["goal"])
         self.randomization.set_checkpoint(tree["randomization"])
-        for lane, state in enumerate(tree["generators"]):
-            restore_generator(self.generator(lane), state)
+        for env_index, state in enumerate(tree["generators"]):
+            restore_generator(self.generator(env_index), state)
 
 
-def _checked_order(lanes: np.ndarray, num_envs: int) -> np.ndarray:
-    """The order that sorts distinct lane numbers (m,)."""
-    proper = lanes.ndim == 1 and lanes.size and np.issubdtype(lanes.dtype, np.integer)
-    if not proper or len(set(lanes.tolist())) < len(lanes) or lanes.min() < 0 or lanes.max() >= num_envs:
-        raise UsageError(f"expected distinct lanes from 0 to {num_envs - 1}, got {lanes.tolist()}")
-    return np.argsort(lanes)
-
-
-def checked_action(action: Any, shape: Sequence[int] | None) -> np.ndarray:
-    """Actions as an array of the expected shape, all finite."""
-    array = np.asarray(action)
-    if array.dtype.kind not in "fiu":
-        raise UsageError(f"expected actions that are numbers, got {array.dtype}")
-    if array.shape != shape:
-        raise UsageError(f"expected actions of shape {shape}, got {array.shape}")
-    finite = np.isfinite(array)
-    if np.count_nonzero(finite) < finite.size:
-        raise UsageError(f"expected finite actions, got {array[~finite][0]}")
-    return array
+def _achieved_slice(task: GoalTask) -> slice:
+    """Return the columns of the observation that are the achieved goal."""
+    if task.achieved_slice is None:
+        raise UsageError(
+            f"expected {type(task).__name__}.achieved_slice or {type(task).__name__}.achieved(robot), got neither; "
+            "define achieved_slice = slice(...) of the observation, or override achieved"
+        )
+    return task.achieved_slice

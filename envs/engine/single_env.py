@@ -1,4 +1,4 @@
-"""MujocoEnv: a task on a batch of one, as a plain Gymnasium env."""
+"""MujocoEnv and MujocoGoalEnv: a task in one sub-environment as a plain Gymnasium env."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ import numpy as np
 
 from robossl.core.errors import UsageError
 
+from .input_checks import check_action, check_reset_options
 from .observation_builder import Observation
-from .registration import resolve
+from .randomization_spec import RandomizationArgument
+from .registration import resolve_task
 from .render_manager import RenderManager
-from .simulation import Simulation, checked_action
-from .task import Task
-from .vector_env import compute_reward
+from .simulation import Simulation
+from .task import Task, compute_goal_reward
 
 
 class MujocoEnv(gymnasium.Env):
-    """One lane of a task. Time limits are Gymnasium's TimeLimit wrapper's business.
+    """Gymnasium env of one task; Gymnasium's TimeLimit wrapper adds the time limit.
 
-    `task` is a Task, a subclass of it, or "module:Name". When the physics breaks the episode is truncated and
-    `info["physics_error"]` is true.
+    When the physics diverges the episode is truncated and `info["physics_error"]` is true.
+
+    Args:
+        task: A Task, a subclass of it, or "module:Name".
+        render_mode: "human", "rgb_array" or None.
+        camera: Name of the camera of frames and image observations; None takes the first.
+        render_size: Size (height, width) of rendered frames [pixels].
+        pixels: Size (height, width) of image observations [pixels]; None observes numbers.
+        proprioception: Observe the numbers beside the image.
+        randomization: Domain randomization; see `MujocoVectorEnv`.
+        substeps: Physics steps per control step; None takes the robot's.
     """
 
     metadata = {"render_modes": ["human", "rgb_array"]}  # noqa: RUF012
@@ -34,12 +44,12 @@ class MujocoEnv(gymnasium.Env):
         render_size: tuple[int, int] = (480, 480),
         pixels: tuple[int, int] | None = None,
         proprioception: bool = False,
-        randomization: Any = None,
+        randomization: RandomizationArgument = None,
         substeps: int | None = None,
     ) -> None:
         self._arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
         self.simulation = Simulation(
-            resolve(task),
+            resolve_task(task),
             num_envs=1,
             nthread=1,
             pixels=pixels,
@@ -49,55 +59,48 @@ class MujocoEnv(gymnasium.Env):
             substeps=substeps,
         )
         self.render_mode = render_mode
-        self.metadata = {
-            **self.metadata,
-            "render_fps": round(1 / self.simulation.control_step),
-            "step_seconds": self.simulation.control_step,
-            "render_backend": self.simulation.senses.backend,
-        }
+        self.metadata = {**self.metadata, **self.simulation.metadata()}
         self.observation_space = self.simulation.observation_space()
         self.action_space = self.simulation.action_space()
-        self._show = RenderManager(self.simulation, render_mode, camera, render_size)
-        self._begun = False
+        self._render_manager = RenderManager(self.simulation, render_mode, camera, render_size)
+        self._started = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin a new episode; `options["randomization"]` is the new rule for this and all later ones."""
+        """Start a new episode; `options["randomization"]` replaces the randomization from this episode on."""
         super().reset(seed=seed)
-        unknown = set(options or {}) - {"randomization"}
-        if unknown:
-            raise UsageError(f"unknown reset options: {', '.join(sorted(unknown))}; there are: randomization")
-        if "randomization" in (options or {}):
-            self.simulation.randomization.ask((options or {})["randomization"], np.ones(1, bool))
+        options = dict(check_reset_options(options, ("randomization",)))
+        if "randomization" in options:
+            self.simulation.randomization.set_spec(options["randomization"], np.ones(1, bool))
         self.simulation.generators[0] = self.np_random
         self.simulation.reset(np.zeros(1, np.int64))
-        self._begun = True
-        self._show.update()
+        self._started = True
+        self._render_manager.update()
         return self.observation(), _info(self.simulation.success(), False)
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """One control step; `action` is (A,) within [-1, 1]."""
-        if not self._begun:
-            raise UsageError("step() was called before reset()")
-        outcome = self.simulation.step(checked_action(action, self.action_space.shape)[None])
-        physics_error = bool(outcome.physics_error[0])
-        self._show.update()
-        terminated = bool(outcome.terminated[0])
-        info = _info(outcome.success, physics_error)
-        return self.observation(), float(outcome.reward[0]), terminated, physics_error, info
+        """Advance by one control step; `action` is (A,), clipped to [-1, 1]."""
+        if not self._started:
+            raise UsageError("step() was called before reset(); call reset() first")
+        result = self.simulation.step(check_action(action, self.action_space.shape)[None])
+        physics_error = bool(result.physics_error[0])
+        self._render_manager.update()
+        terminated = bool(result.terminated[0])
+        info = _info(result.success, physics_error)
+        return self.observation(), float(result.reward[0]), terminated, physics_error, info
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """A frame (H, W, 3) uint8; None unless render_mode is "rgb_array"."""
-        return self._show.frame(0)
+        """Return a frame (H, W, 3) uint8; None unless render_mode is "rgb_array"."""
+        return self._render_manager.frame(0)
 
     def close(self) -> None:
         """Free the renderers."""
-        self._show.close()
-        self.simulation.senses.close()
+        self._render_manager.close()
+        self.simulation.observation_builder.close()
 
     def observation(self) -> Observation:
-        """What the robot observes now, as reset and step return it."""
+        """Return the current observation, as reset and step return it."""
         batch = self.simulation.observation()
         return {k: v[0] for k, v in batch.items()} if isinstance(batch, dict) else batch[0]
 
@@ -107,7 +110,7 @@ class MujocoEnv(gymnasium.Env):
         return {
             "arguments": self._arguments,
             "checkpoint": checkpoint,
-            "begun": self._begun,
+            "started": self._started,
             "spec": self.spec,
         }
 
@@ -115,17 +118,17 @@ class MujocoEnv(gymnasium.Env):
         self.__init__(**state["arguments"])  # type: ignore[misc]
         self.simulation.set_checkpoint(state["checkpoint"])
         self.np_random = self.simulation.generator(0)
-        self._begun, self.spec = state["begun"], state["spec"]
+        self._started, self.spec = state["started"], state["spec"]
 
 
 def _info(success: np.ndarray | None, physics_error: bool) -> dict[str, Any]:
-    known = {} if success is None else {"is_success": bool(success[0])}
-    return known | {"physics_error": physics_error}
+    info = {} if success is None else {"is_success": bool(success[0])}
+    return info | {"physics_error": physics_error}
 
 
 class MujocoGoalEnv(MujocoEnv):
-    """One lane of a task with goals; by its `compute_reward` others know it for a goal env."""
+    """Gymnasium env of one goal task; libraries recognize a goal env by its `compute_reward`."""
 
     def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any = None) -> Any:
-        """Rewards (...,) of achieved and desired goals (..., G), as hindsight replay asks for them."""
-        return compute_reward(self.simulation.task, achieved, desired)
+        """Return the rewards (...,) of goals (..., G), for hindsight relabeling; `info` is not used."""
+        return compute_goal_reward(self.simulation.task, achieved, desired)

@@ -1,8 +1,8 @@
-"""What a robot is (Body) and what is wished of it (Task): pure functions over a batch of lanes, numpy only.
+"""Interfaces of a robot and its tasks: pure numpy functions over a batch of n sub-environments.
 
-Dynamics come from the body, wishes from the task. All tasks of a body share its model, its observation and
-its actions, so one reward-free stream serves them all. Lane i of every array is computed from lane i alone,
-by elementwise operations: then a batch of n and n batches of one agree to the last bit.
+The robot defines model, observation and actions; a task defines initial states, reward, success and termination. All
+tasks of a robot share its model, observation and actions, so one reward-free stream serves all of them. Row i of every
+array is computed from row i alone, by elementwise operations: a batch of n and n batches of one then agree to the bit.
 """
 
 from __future__ import annotations
@@ -11,152 +11,189 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from robossl.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from mujoco.batch import Batch
+
 Pose = tuple[np.ndarray, np.ndarray]  # qpos (nq,), qvel (nv,)
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
+RobotT = TypeVar("RobotT", bound="Robot")
 
 
-def cached_per_step(method: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
-    """Within a step this answer is worked out once, for reward, success and observation; do not write into it."""
+def cached_per_step(method: Callable[[Any], Value]) -> Callable[[Any], Value]:
+    """Compute a method without arguments once in a step, for reward, success and observation.
+
+    The result is kept in `self.step_cache`, which is None between a step's observation and the next step. Callers must
+    not write into the result.
+    """
 
     @wraps(method)
-    def answer(asked: Any) -> Answer:
-        known = asked.step_cache
-        if known is None:
-            return method(asked)
-        if method not in known:
-            known[method] = method(asked)
-        return known[method]
+    def cached(owner: Any) -> Value:
+        cache = owner.step_cache
+        if cache is None:
+            return method(owner)
+        if method not in cache:
+            cache[method] = method(owner)
+        return cache[method]
 
-    return answer
+    return cached
+
+
+def to_column_major(goal: np.ndarray) -> np.ndarray:
+    """Return goals (..., G) as float64 in column-major order, in which each column is contiguous."""
+    return np.asarray(goal).astype(np.float64, "F")
 
 
 @dataclass(frozen=True)
 class Marker:
-    """A translucent shape drawn where a goal is; it is no part of the physics."""
+    """A translucent shape that shows a goal in rendered frames; it is not part of the physics."""
 
     shape: str  # "sphere": size = (radius,); "capsule": size = (radius, half length); "box": half sizes
     position: np.ndarray  # (3,) [m]
     size: tuple[float, ...]  # [m]
     rotation: np.ndarray | None = None  # (3, 3)
-    color: tuple[float, float, float, float] = (0.25, 0.85, 0.45, 0.3)
+    color: tuple[float, float, float, float] = (0.25, 0.85, 0.45, 0.3)  # red, green, blue, alpha in [0, 1]
 
     @classmethod
     def rod(cls, start: np.ndarray, end: np.ndarray, radius: float) -> Marker:
-        """A capsule from one point to another, both (3,) [m]."""
-        along = np.asarray(end, np.float64) - start
-        length = float(np.sqrt(along @ along))
-        axis = along / max(length, 1e-12)
+        """Return a capsule of `radius` [m] from point `start` to point `end`, both (3,) [m]."""
+        direction = np.asarray(end, np.float64) - start
+        length = float(np.sqrt(direction @ direction))
+        axis = direction / max(length, 1e-12)
         helper = np.array([0.0, 0.0, 1.0]) if abs(axis[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
-        across = np.cross(helper, axis)
-        across /= np.sqrt(across @ across)
-        rotation = np.stack([across, np.cross(axis, across), axis], axis=1)
+        normal = np.cross(helper, axis)
+        normal /= np.sqrt(normal @ normal)
+        rotation = np.stack([normal, np.cross(axis, normal), axis], axis=1)
         return cls("capsule", (np.asarray(start) + end) / 2, (radius, length / 2), rotation)
 
 
 class Robot(ABC):
-    """A robot on a batch of n simulations, answering in the body's own words.
+    """A robot simulated in n sub-environments; the base class of every robot file.
 
-    `batch` is a `mujoco.batch.Batch`; a body binds in its constructor what it reads.
+    A subclass binds the arrays that it reads (`batch.bind("xpos")`, ...) in its constructor.
+
+    Args:
+        batch: The MuJoCo batch that simulates `model` n times.
     """
 
-    model: ClassVar[str]  # MJCF inside robossl.assets
+    model: ClassVar[str]  # MJCF file: a path inside robossl.assets, or an absolute path
     substeps: ClassVar[int]  # physics steps per control step
-    forward_stage: ClassVar[str] = "none"  # derived fields to be current after a step: "none", "position", "velocity"
-    mass_groups: ClassVar[dict[str, tuple[str, ...]]] = {}  # links by name, whose masses may vary by themselves
-    observation_limit: ClassVar[np.ndarray]  # (D,) the observation lies in [-bound, bound]
+    forward_stage: ClassVar[str] = (
+        "none"  # derived fields computed after a step: "none", "position", "velocity"
+    )
+    mass_groups: ClassVar[
+        dict[str, tuple[str, ...]]
+    ] = {}  # MuJoCo bodies by group, whose mass can be randomized
+    observation_limit: ClassVar[np.ndarray]  # (D,) the observation lies in [-limit, limit]
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, batch: Batch) -> None:
         self.qpos = batch.bind("qpos")  # (n, nq) live
         self.qvel = batch.bind("qvel")  # (n, nv) live
-        self.step_cache: dict[Any, Any] | None = None  # answers to `once` methods, from a step to its observation
+        self.step_cache: dict[Any, Any] | None = None  # results of `cached_per_step` methods
 
     @abstractmethod
     def observation(self) -> np.ndarray:
-        """(n, D): what the robot senses, about unit scale; no goal in it."""
+        """Return the proprioceptive observation (n, D), of about unit scale, without the goal."""
 
     @abstractmethod
     def privileged_state(self) -> dict[str, np.ndarray]:
-        """Physical truth by name, each (n, k) in SI units, angles as cosine and sine; never shown to a model."""
+        """Return physical quantities by name for probes, never shown to a model.
+
+        Returns:
+            Arrays (n, k) in SI units. Angles are given as cosine and sine.
+        """
 
     @classmethod
-    def pose(cls, observation: np.ndarray) -> np.ndarray | None:
-        """(m, nq) float64: the pose that observations (m, D) tell; None where they do not tell it.
+    def pose_from_observation(cls, observation: np.ndarray) -> np.ndarray | None:
+        """Return the poses in which the robot observes `observation`, or None if the observation does not fix them.
 
-        Also for observations that a model imagined: a cosine and a sine need not lie on the unit circle.
+        Args:
+            observation: Observations (m, D), also decoded ones: a cosine and a sine may lie off the unit circle.
+
+        Returns:
+            qpos (m, nq) float64, or None.
         """
         return None
 
 
-class Task(ABC):
-    """What is wished of a body: where a life starts, what is good, when it is over."""
+class Task(ABC, Generic[RobotT]):
+    """Initial-state distribution, reward, success and termination for one robot."""
 
-    robot: ClassVar[type[Robot]]
-    max_episode_steps: ClassVar[int]
+    robot: type[RobotT]
+    max_episode_steps: ClassVar[int]  # [control steps]
 
     @abstractmethod
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
-        """The pose in which one lane begins."""
+        """Return the initial qpos (nq,) and qvel (nv,) of one episode."""
 
     @abstractmethod
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
-        """(n,) in [0, 1] for being where the body is now, having done action (n, A)."""
+    def reward(self, robot: RobotT, action: np.ndarray) -> np.ndarray:
+        """Return rewards (n,) in [0, 1] for the state after actions (n, A)."""
 
     @abstractmethod
-    def success(self, robot: Any) -> np.ndarray | None:
-        """(n,) bool: the wish is fulfilled right now; None where there is no wish."""
+    def success(self, robot: RobotT) -> np.ndarray | None:
+        """Return (n,) bool: the task is solved in the current state; None for a task without success."""
 
-    def terminated(self, robot: Any) -> np.ndarray:
-        """(n,) bool: a true ending, after which nothing follows; none unless a task says so."""
+    def terminated(self, robot: RobotT) -> np.ndarray:
+        """Return (n,) bool: the current state is terminal; never by default."""
         return np.zeros(len(robot.qpos), bool)
 
 
-def to_column_major(goal: np.ndarray) -> np.ndarray:
-    """Goals (..., G) as float64, each column in one piece of memory: arithmetic goes through it in a line."""
-    return np.asarray(goal).astype(np.float64, "F")
+class GoalTask(Task[RobotT]):
+    """A task with a goal vector (G,) sampled in each episode."""
 
-
-class GoalTask(Task):
-    """A wish that can be pointed at: a goal vector of G numbers, drawn anew for every life."""
-
-    goal_limit: ClassVar[np.ndarray]  # (G,) goals lie in [-bound, bound]
-    achieved_slice: ClassVar[slice | None] = None  # columns of the observation that are the achieved goal, if any
+    goal_limit: ClassVar[np.ndarray]  # (G,) goals lie in [-limit, limit]
+    achieved_slice: ClassVar[slice | None] = (
+        None  # columns of the observation that are the achieved goal, if any
+    )
 
     @abstractmethod
     def sample_goal(self, random: np.random.Generator) -> np.ndarray:
-        """One goal (G,)."""
+        """Return one goal (G,)."""
 
-    def achieved(self, robot: Any) -> np.ndarray:
-        """(n, G): the goal that would be fulfilled right now; a task that does not say `sensed` says it here."""
+    def achieved(self, robot: RobotT) -> np.ndarray:
+        """Return the achieved goals (n, G) of the current state; override it where `achieved_slice` is None."""
         return robot.observation()[:, self.achieved_slice]
 
     @abstractmethod
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        """(...,) in [0, 1] for goals (..., G); any number of leading axes."""
+        """Return rewards (...,) in [0, 1] for goals (..., G) with any number of leading axes."""
 
     @abstractmethod
     def is_success(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        """(...,) bool for goals (..., G)."""
+        """Return (...,) bool for goals (..., G): the desired goal is reached."""
 
     def reward_and_success(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`goal_reward` and `reached` at once; a task whose two share their work does it here."""
+        """Return `goal_reward` and `is_success`; override it to share their work."""
         return self.goal_reward(achieved, desired), self.is_success(achieved, desired)
 
     @abstractmethod
     def goal_pose(self, goal: np.ndarray) -> np.ndarray:
-        """(m, nq): a pose in which goals (m, G) are fulfilled."""
+        """Return poses qpos (m, nq) in which goals (m, G) are reached."""
 
     def markers(self, goal: np.ndarray) -> list[Marker]:
-        """How goal (G,) is drawn."""
+        """Return the shapes that show goal (G,) in rendered frames; none by default."""
         return []
 
-    def reward(self, robot: Any, action: np.ndarray) -> np.ndarray:
-        """Not asked of a goal task: its reward is `goal_reward`."""
-        raise NotImplementedError("a goal task is rewarded by goal_reward")
+    def reward(self, robot: RobotT, action: np.ndarray) -> np.ndarray:
+        """Raise NotImplementedError: the reward of a goal task is `goal_reward`."""
+        raise NotImplementedError(
+            "a goal task has no reward(robot, action); call goal_reward(achieved, desired)"
+        )
 
-    def success(self, robot: Any) -> np.ndarray:
-        """Not asked of a goal task: its success is `reached`."""
-        raise NotImplementedError("a goal task is fulfilled when it is reached")
+    def success(self, robot: RobotT) -> np.ndarray:
+        """Raise NotImplementedError: the success of a goal task is `is_success`."""
+        raise NotImplementedError("a goal task has no success(robot); call is_success(achieved, desired)")
+
+
+def compute_goal_reward(task: Task, achieved: np.ndarray, desired: np.ndarray) -> Any:
+    """Return the rewards (...,) of goals (..., G); a float for two single goals (G,)."""
+    if not isinstance(task, GoalTask):
+        raise UsageError(f"expected a goal task, got {type(task).__name__}, which has no goals")
+    reward = task.goal_reward(np.asarray(achieved), np.asarray(desired))
+    return float(reward) if np.ndim(reward) == 0 else reward

@@ -1,8 +1,8 @@
-"""A rehearsal: what a body and a task give is held against what was agreed, once, before anybody relies on it."""
+"""Validation of a robot and a task: attributes, and the shapes of their results in a dry run, when an env is made."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
@@ -11,115 +11,118 @@ from robossl.core.errors import UsageError, unknown_name_error
 
 from .task import GoalTask, Robot, Task
 
-_LANES = 3
-_DECLARED = {  # what every body says of itself
-    "model": 'the MJCF file, model = str(Path(__file__).with_name("my_robot.xml"))',
-    "substeps": "the physics steps of a control step, substeps = 4",
-    "observation_limit": "how large each observed number may be, observation_limit = np.array([...]) of shape (D,)",
+if TYPE_CHECKING:
+    from mujoco import MjModel
+
+_NUM_ENVS = 3
+_REQUIRED = {  # attributes of every robot class
+    "model": 'the MJCF file, such as model = str(Path(__file__).with_name("my_robot.xml"))',
+    "substeps": "the physics steps per control step, such as substeps = 4",
+    "observation_limit": "the limit of each observed number, an array (D,), such as observation_limit = np.ones(4)",
 }
-_rehearsed: WeakKeyDictionary[type, WeakSet[type]] = WeakKeyDictionary()  # of this process: tasks by body
+_validated: WeakKeyDictionary[type, WeakSet[type]] = WeakKeyDictionary()  # tasks by robot, in this process
 
 
 def check_declared(task: Task) -> None:
-    """`RequestError` where the body or the task lacks what it has to say of itself."""
-    robot = getattr(task, "robot", None)
+    """Raise UsageError if the robot or the task lacks a required attribute."""
+    name, robot = type(task).__name__, getattr(task, "robot", None)
     if not (isinstance(robot, type) and issubclass(robot, Robot)):
-        raise UsageError(f"{type(task).__name__}.robot is {robot!r}; expected a subclass of Robot")
-    for name, what in _DECLARED.items():
-        if not hasattr(robot, name):
-            raise UsageError(f"{robot.__name__} does not say its {name}: {what}")
+        raise UsageError(f"expected {name}.robot as a subclass of Robot, got {robot!r}")
+    for attribute, description in _REQUIRED.items():
+        if not hasattr(robot, attribute):
+            raise UsageError(f"expected {robot.__name__}.{attribute}, got none; define {description}")
     if isinstance(task, GoalTask) and np.ndim(getattr(task, "goal_limit", 0)) != 1:
         raise UsageError(
-            f"{type(task).__name__} does not say its goal_limit: how large each number of a goal may be, "
-            "goal_limit = np.array([...]) of shape (G,)"
+            f"expected {name}.goal_limit as an array (G,), got none; define the limit of each number of a goal, such as "
+            "goal_limit = np.ones(2)"
         )
 
 
-def dry_run(task: Task, model: Any) -> None:
-    """Let a task begin and be judged in a few lanes of its own; `RequestError` for a shape that does not fit.
+def dry_run(task: Task, model: MjModel) -> None:
+    """Run a task in a few sub-environments of its own, once per task and robot in a process.
 
-    Each task and body once in a process.
+    Raises:
+        UsageError: A method returned an array of another shape or type than the interface defines.
     """
-    known = _rehearsed.setdefault(task.robot, WeakSet())
-    if type(task) in known:
+    validated = _validated.setdefault(task.robot, WeakSet())
+    if type(task) in validated:
         return
     from mujoco.batch import Batch
 
-    _links(task.robot, model)
-    batch = Batch(model, _LANES, 1)
+    _check_mass_groups(task.robot, model)
+    batch = Batch(model, _NUM_ENVS, 1)
     robot = task.robot(batch)
     random = np.random.default_rng(0)
-    for lane in range(_LANES):
-        robot.qpos[lane], robot.qvel[lane] = _start(task, random, model)
+    for env_index in range(_NUM_ENVS):
+        robot.qpos[env_index], robot.qvel[env_index] = _initial_state(task, random, model)
     batch.forward()
-    _sensed(robot)
-    _judged(task, robot, random, model)
-    known.add(type(task))
+    _check_observation(robot)
+    _check_task(task, robot, random, model)
+    validated.add(type(task))
 
 
-def _links(robot: type[Robot], model: Any) -> None:
+def _check_mass_groups(robot: type[Robot], model: MjModel) -> None:
     names = [model.body(number).name for number in range(1, model.nbody)]
-    for link in (link for links in robot.mass_groups.values() for link in links):
-        if link not in names:
-            raise unknown_name_error(f"body element (of {robot.__name__}.mass_groups)", link, names)
+    for body in (body for bodies in robot.mass_groups.values() for body in bodies):
+        if body not in names:
+            raise unknown_name_error(f"MuJoCo body (of {robot.__name__}.mass_groups)", body, names)
 
 
-def _start(task: Task, random: np.random.Generator, model: Any) -> tuple[np.ndarray, np.ndarray]:
-    pose = task.sample_initial_state(random)
+def _initial_state(task: Task, random: np.random.Generator, model: MjModel) -> tuple[np.ndarray, np.ndarray]:
+    state = task.sample_initial_state(random)
     name = f"{type(task).__name__}.sample_initial_state(random)"
-    if not isinstance(pose, tuple) or len(pose) != 2:
-        raise UsageError(f"{name} gave {_told(pose)}; expected a pose and velocities: return qpos, qvel")
-    for part, what, size in ((pose[0], "a pose", model.nq), (pose[1], "velocities", model.nv)):
-        if np.shape(part) != (size,):
-            raise UsageError(f"{name} gave {what}, {_told(part)}; the model has {(size,)}")
-    return np.asarray(pose[0]), np.asarray(pose[1])
+    if not isinstance(state, tuple) or len(state) != 2:
+        raise UsageError(f"expected a pair (qpos, qvel) from {name}, got {_describe(state)}")
+    for part, array, size in (("qpos", state[0], model.nq), ("qvel", state[1], model.nv)):
+        if np.shape(array) != (size,):
+            raise UsageError(f"expected {part} of shape {(size,)} from {name}, got {_describe(array)}")
+    return np.asarray(state[0]), np.asarray(state[1])
 
 
-def _sensed(robot: Robot) -> None:
-    bound = np.shape(robot.observation_limit)
-    if len(bound) != 1:
+def _check_observation(robot: Robot) -> None:
+    name, limit = type(robot).__name__, np.shape(robot.observation_limit)
+    if len(limit) != 1:
         raise UsageError(
-            f"{type(robot).__name__}.observation_limit is {_told(robot.observation_limit)}; expected a number for "
-            "each that is observed: (D,)"
+            f"expected {name}.observation_limit of shape (D,), got {_describe(robot.observation_limit)}"
         )
-    _array(f"{type(robot).__name__}.observation()", robot.observation(), (_LANES, *bound), "numbers")
-    for name, value in robot.privileged_state().items():
-        if np.ndim(value) != 2 or len(value) != _LANES:
+    _check_array(f"{name}.observation()", robot.observation(), (_NUM_ENVS, *limit), "numbers")
+    for quantity, value in robot.privileged_state().items():
+        if np.ndim(value) != 2 or len(value) != _NUM_ENVS:
             raise UsageError(
-                f"{type(robot).__name__}.privileged_state() gave for {name!r} {_told(value)}; expected (n, k), here "
-                f"{_LANES} rows"
+                f"expected an array (n, k), here n = {_NUM_ENVS}, for {quantity!r} from {name}.privileged_state(), got "
+                f"{_describe(value)}"
             )
 
 
-def _judged(task: Any, robot: Robot, random: np.random.Generator, model: Any) -> None:
+def _check_task(task: Any, robot: Robot, random: np.random.Generator, model: MjModel) -> None:
     name = type(task).__name__
     if isinstance(task, GoalTask):
         size = np.shape(task.goal_limit)
-        goals = [task.sample_goal(random) for _ in range(_LANES)]
-        _array(f"{name}.sample_goal(random)", goals[0], size, "numbers", "")
+        goals = [task.sample_goal(random) for _ in range(_NUM_ENVS)]
+        _check_array(f"{name}.sample_goal(random)", goals[0], size, "numbers")
         desired = np.array(goals, np.float32)
         if type(task).achieved is not GoalTask.achieved or task.achieved_slice is not None:
-            _array(f"{name}: the achieved goal", task.achieved(robot), (_LANES, *size), "numbers")
+            _check_array(f"{name}.achieved(robot)", task.achieved(robot), (_NUM_ENVS, *size), "numbers")
         reward, success = task.reward_and_success(desired, desired)
+        reward_method, success_method = "goal_reward(achieved, desired)", "is_success(achieved, desired)"
     else:
-        reward = task.reward(robot, np.zeros((_LANES, model.nu)))
+        reward = task.reward(robot, np.zeros((_NUM_ENVS, model.nu)))
         success = task.success(robot)
-    _array(f"{name}: the reward", reward, (_LANES,), "numbers")
+        reward_method, success_method = "reward(robot, action)", "success(robot)"
+    _check_array(f"{name}.{reward_method}", reward, (_NUM_ENVS,), "numbers")
     if success is not None:
-        _array(f"{name}: success", success, (_LANES,), "booleans")
-    _array(f"{name}.terminated(robot)", task.terminated(robot), (_LANES,), "booleans")
+        _check_array(f"{name}.{success_method}", success, (_NUM_ENVS,), "booleans")
+    _check_array(f"{name}.terminated(robot)", task.terminated(robot), (_NUM_ENVS,), "booleans")
 
 
-def _array(
-    what: str, value: Any, shape: tuple[int, ...], kind: str, of: str = f", for {_LANES} lanes"
-) -> None:
-    """An array of that shape, of numbers or of booleans."""
+def _check_array(method: str, value: Any, shape: tuple[int, ...], kind: str) -> None:
+    """Raise UsageError unless `value` is an array of that shape, of numbers or of booleans."""
     kinds = {"numbers": "fiu", "booleans": "b"}[kind]
     if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind not in kinds:
-        raise UsageError(f"{what} gave {_told(value)}; expected an array {shape} of {kind}{of}")
+        raise UsageError(f"expected an array {shape} of {kind} from {method}, got {_describe(value)}")
 
 
-def _told(value: Any) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array {value.shape} of {value.dtype}"
     if isinstance(value, (tuple, list)):

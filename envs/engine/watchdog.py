@@ -1,4 +1,4 @@
-"""A watchdog for what may hang where nothing can interrupt it, such as a graphics driver."""
+"""Timeouts for calls that may hang and cannot be interrupted, such as the start of a graphics driver."""
 
 from __future__ import annotations
 
@@ -10,42 +10,50 @@ from typing import TypeVar
 from robossl.core.errors import OperationError
 
 Result = TypeVar("Result")
-_say = logging.getLogger(__name__).warning
+_logger = logging.getLogger(__name__)
+_SLOW = "%s takes longer than %g s; %s"
 
 
 def run_with_timeout(
-    work: Callable[[], Result], what: str, hint: str, patience: float, limit: float
+    work: Callable[[], Result], what: str, hint: str, warn_after: float, timeout: float
 ) -> Result:
-    """What `work` gives, done in a thread of its own.
+    """Run `work` in a separate thread and return its result.
 
-    After `patience` [s] one line says that `what` is slow, and `hint`; after `limit` [s] it is left alone in
-    its thread, with a WorkError. What `work` raises is raised here.
+    Args:
+        work: The call.
+        what: Name of the call for messages.
+        hint: What the user can do.
+        warn_after: Time [s] after which one warning is logged.
+        timeout: Time [s] after which the thread is abandoned.
+
+    Raises:
+        OperationError: The call did not return in time. Errors of `work` are raised unchanged.
     """
-    outcome: list[Result] = []
+    results: list[Result] = []
     errors: list[BaseException] = []
 
-    def attempt() -> None:
+    def run() -> None:
         try:
-            outcome.append(work())
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
             errors.append(error)
 
-    worker = threading.Thread(target=attempt, name=what, daemon=True)
-    worker.start()
-    worker.join(patience)
-    if worker.is_alive():
-        _say("%s takes longer than %g s; %s", what, patience, hint)
-        worker.join(limit - patience)
-    if worker.is_alive():
-        raise OperationError(f"{what} hangs: it was not done in {limit:g} s; {hint}")
+    thread = threading.Thread(target=run, name=what, daemon=True)
+    thread.start()
+    thread.join(warn_after)
+    if thread.is_alive():
+        _logger.warning(_SLOW, what, warn_after, hint)
+        thread.join(timeout - warn_after)
+    if thread.is_alive():
+        raise OperationError(f"{what} hangs: it did not return in {timeout:g} s; {hint}")
     if errors:
         raise errors[0]
-    return outcome[0]
+    return results[0]
 
 
-def warn_if_slow(work: Callable[[], Result], what: str, hint: str, patience: float) -> Result:
-    """What `work` gives, done here, where it cannot be left alone: after `patience` [s] one line names it."""
-    timer = threading.Timer(patience, _say, ["%s takes longer than %g s; %s", what, patience, hint])
+def warn_if_slow(work: Callable[[], Result], what: str, hint: str, warn_after: float) -> Result:
+    """Run `work` in this thread and return its result; log one warning after `warn_after` [s]."""
+    timer = threading.Timer(warn_after, _logger.warning, [_SLOW, what, warn_after, hint])
     timer.daemon = True
     timer.start()
     try:
