@@ -1,1 +1,1 @@
-"""The bodies as MJCF, one folder a body; README.md tells where each figure comes from."""
+"""MuJoCo models (MJCF) of the robots, one folder per robot; README.md gives the source of each value."""
