@@ -123,7 +123,7 @@ class Experiment:
     def record_offset(self, name: str) -> None:
         """Commit a stream; the next checkpoint includes all of its time steps."""
         self._streams[name].commit()
-        self.state.stream_offsets[name] = self._streams[name].mark()
+        self.state.stream_offsets[name] = self._streams[name].offset()
 
     # --- world model and agents
 

@@ -1,4 +1,4 @@
-"""The command line inside the tests' own process, where torch is imported once."""
+"""Runs the command line inside the process of the tests, where torch is imported once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from robossl.cli import main
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit code."""
+class Finished:
+    """Output and exit code of a command."""
 
     code: int
     stdout: str
@@ -24,15 +24,15 @@ class Done:
 
     @property
     def document(self) -> Any:
-        """The one JSON document that is all of stdout."""
+        """The JSON document on stdout; nothing else may be there."""
         assert self.stdout.count("\n") == 1
         return json.loads(self.stdout)
 
 
-def robossl(folder: Path, *words: object) -> Done:
-    """`robossl WORDS` in a folder."""
+def robossl(folder: Path, *args: object) -> Finished:
+    """Run `robossl ARGS` in a folder."""
     out, err = io.StringIO(), io.StringIO()
-    kept, sys.argv = (sys.argv, list(sys.path)), ["robossl", *map(str, words)]
+    saved, sys.argv = (sys.argv, list(sys.path)), ["robossl", *map(str, args)]
     before = os.getcwd()
     os.chdir(folder)
     code: Any = None
@@ -43,20 +43,20 @@ def robossl(folder: Path, *words: object) -> Done:
         code = end.code
     finally:
         os.chdir(before)
-        sys.argv, sys.path[:] = kept
-    return Done(code, out.getvalue(), err.getvalue())
+        sys.argv, sys.path[:] = saved
+    return Finished(code, out.getvalue(), err.getvalue())
 
 
-def right(folder: Path, *words: object) -> Done:
-    """A command that does what it was asked to."""
-    done = robossl(folder, *words)
-    assert done.code == 0, done.stderr
-    return done
+def succeed(folder: Path, *args: object) -> Finished:
+    """Run a command that must succeed."""
+    finished = robossl(folder, *args)
+    assert finished.code == 0, finished.stderr
+    return finished
 
 
-def wrong(folder: Path, *words: object, code: int = 2) -> str:
-    """The one line with which a command refuses (2) or fails (1)."""
-    done = robossl(folder, *words)
-    assert (done.code, done.stdout) == (code, ""), done
-    assert done.stderr.count("\n") == 1
-    return done.stderr
+def fail(folder: Path, *args: object, code: int = 2) -> str:
+    """Run a command that must be refused (2) or fail (1), and return its one line of stderr."""
+    finished = robossl(folder, *args)
+    assert (finished.code, finished.stdout) == (code, ""), finished
+    assert finished.stderr.count("\n") == 1
+    return finished.stderr

@@ -1,4 +1,4 @@
-"""A robot is asked for by its MJCF file: every verb takes it, and what it leaves can be used from any folder."""
+"""Every command takes an MJCF file as env, and what it writes can be used from any folder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
-from cli_runner import right, wrong
+from cli_runner import fail, succeed
 from resume_helpers import flags
 
 import robossl
 from robossl import registry
 from robossl.core.errors import UsageError
-from robossl.training import evaluation_steps, output_dirs
+from robossl.evaluation import context as evaluation_context
+from robossl.training import output_dirs
 
 ROBOT = """
 <mujoco>
@@ -37,49 +38,52 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_verbs_take_a_file_and_what_they_leave_stands_by_itself(file: Path, tmp_path: Path) -> None:
-    right(tmp_path, "collect", "robots/my_arm.xml", "--steps", "6000", "--out", "stream")
-    right(tmp_path, "pretrain", "stream", "--pretrain.updates", "2", "--out", "model")
+def test_commands_take_a_file_and_their_folders_work_elsewhere(file: Path, tmp_path: Path) -> None:
+    succeed(tmp_path, "collect", "robots/my_arm.xml", "--steps", "6000", "--out", "stream")
+    succeed(tmp_path, "pretrain", "stream", "--pretrain.updates", "2", "--out", "model")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    right(elsewhere, "evaluate", "../model", "--no-videos", "--out", "evaluation")
-    right(elsewhere, "imagine", "../model", "--stream", "../stream", "--horizon", "5", "--video", "dream.mp4")
+    succeed(elsewhere, "evaluate", "../model", "--no-videos", "--out", "evaluation")
+    succeed(
+        elsewhere, "imagine", "../model", "--stream", "../stream", "--horizon", "5", "--video", "imagined.mp4"
+    )
     for folder in (tmp_path / "stream", tmp_path / "model", elsewhere / "evaluation"):
         assert output_dirs.recorded_env(folder) == str(file)
 
 
 def test_learn_takes_a_file(file: Path, tmp_path: Path) -> None:
-    right(tmp_path, "learn", "robots/my_arm.xml", *flags(), "--out", "run")
+    succeed(tmp_path, "learn", "robots/my_arm.xml", *flags(), "--out", "run")
     assert output_dirs.recorded_env(tmp_path / "run") == str(file)
     assert "<h1>my_arm.xml</h1>" in (tmp_path / "run" / "report.html").read_text()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    right(elsewhere, "learn", "--resume", "../run")
-    right(elsewhere, "evaluate", "../run", "--no-videos", "--episodes", "1", "--out", "evaluation")
+    succeed(elsewhere, "learn", "--resume", "../run")
+    succeed(elsewhere, "evaluate", "../run", "--no-videos", "--episodes", "1", "--out", "evaluation")
 
 
-def test_an_agent_of_a_file_is_trained_and_played(file: Path, tmp_path: Path) -> None:
-    right(tmp_path, "train", "robots/my_arm.xml", "--steps", "32", "--num-envs", "2", "--out", "agent")
+def test_train_and_play_take_a_file(file: Path, tmp_path: Path) -> None:
+    succeed(tmp_path, "train", "robots/my_arm.xml", "--steps", "32", "--num-envs", "2", "--out", "agent")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    for of in ("../agent", "../robots/my_arm.xml"):
-        right(elsewhere, "play", of, "--video", "played.mp4")
+    for path in ("../agent", "../robots/my_arm.xml"):
+        succeed(elsewhere, "play", path, "--video", "played.mp4")
 
 
 def test_check_takes_a_file(file: Path, tmp_path: Path) -> None:
     assert (
-        "commands that work: collect, pretrain, train, learn" in right(tmp_path, "check", "robots/my_arm.xml").stdout
+        "commands that work: collect, pretrain, train, learn"
+        in succeed(tmp_path, "check", "robots/my_arm.xml").stdout
     )
 
 
-def test_a_batch_of_a_file_is_known_by_it(file: Path) -> None:
+def test_envs_of_a_file_are_named_by_the_file(file: Path) -> None:
     by_id = gym.make_vec("robossl/Mjcf-v0", num_envs=2, model=str(file))
     by_file = robossl.make(str(file), num_envs=2)
     assert registry.env_name(by_id) == registry.env_name(by_file) == str(file)
     assert np.array_equal(by_id.reset(seed=1)[0], by_file.reset(seed=1)[0])
 
 
-def test_a_stream_of_such_a_batch_leads_back_to_the_file(
+def test_stream_records_the_absolute_path_of_the_file(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(file.parent)
@@ -88,26 +92,26 @@ def test_a_stream_of_such_a_batch_leads_back_to_the_file(
     monkeypatch.chdir(tmp_path)
     env = str(output_dirs.recorded_env(stream.path))
     assert env == str(file)
-    assert evaluation_steps.step_seconds(env, **evaluation_steps.recorded_settings(stream)) == pytest.approx(
-        0.02
-    )
-
-
-def test_a_file_that_was_moved_is_taken_where_it_is_asked_for(file: Path, tmp_path: Path) -> None:
-    stream = robossl.collect(str(file), steps=40, out=tmp_path / "stream", num_envs=2)
-    moved = file.rename(tmp_path / "moved.xml")
-    assert evaluation_steps.step_seconds(
-        str(moved), **evaluation_steps.recorded_settings(stream)
+    assert evaluation_context.step_seconds(
+        env, **evaluation_context.recorded_settings(stream)
     ) == pytest.approx(0.02)
 
 
-def test_a_file_that_is_not_there_is_answered(tmp_path: Path) -> None:
-    for verb in ("learn", "collect", "train", "check"):
-        assert wrong(tmp_path, verb, "absent.xml").startswith("robossl: no MJCF file absent.xml")
-    with pytest.raises(UsageError, match=r"no MJCF file absent\.mjcf"):
-        robossl.make("absent.mjcf")
+def test_stream_of_a_moved_file_is_used_with_its_new_path(file: Path, tmp_path: Path) -> None:
+    stream = robossl.collect(str(file), steps=40, out=tmp_path / "stream", num_envs=2)
+    moved = file.rename(tmp_path / "moved.xml")
+    assert evaluation_context.step_seconds(
+        str(moved), **evaluation_context.recorded_settings(stream)
+    ) == pytest.approx(0.02)
 
 
-def test_folders_of_a_file_have_its_name() -> None:
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    for command in ("learn", "collect", "train", "check"):
+        assert "missing.xml" in fail(tmp_path, command, "missing.xml")
+    with pytest.raises(UsageError, match=r"absent\.mjcf"):
+        robossl.make("missing.mjcf")
+
+
+def test_slug_of_a_file_is_its_name() -> None:
     names = {"/home/me/robots/my_arm.xml": "my_arm", "My_Arm.XML": "my_arm", "my-vehicle.mjcf": "my-vehicle"}
     assert {file: output_dirs.slug(file) for file in names} == names

@@ -1,4 +1,4 @@
-"""Tiny runs, and processes in which a run lives until it is ended at an exact moment."""
+"""Tiny runs, and processes that kill themselves at an exact moment of a run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import read_json
+from robossl.logging.sinks.jsonl import read_metrics
 from robossl.training import config_io
 from robossl.training.config import LearnConfig
 
@@ -42,76 +43,89 @@ FILES = (
     "model/model.safetensors",
     "agent/agent.safetensors",
     "agent/representation/model.safetensors",
-    "raw-agent/agent.safetensors",
+    "observation-agent/agent.safetensors",
 )
-_OF_THE_MACHINE = ("seconds", "versions", "made", "ms_per_decision")
+_WALL_CLOCK = ("seconds", "versions", "provenance", "ms_per_decision")  # keys of the report that may differ
+_WALL_CLOCK_METRICS = ("time/", "memory/")
 
 
 def tiny(env: str = "robossl/Reacher-v0", **settings: Any) -> LearnConfig:
-    """A run of seconds; `settings` as on the command line, with `__` for the dot."""
-    given = {name.replace("__", "."): value for name, value in settings.items()}
-    return config_io.parse(LearnConfig, ("the test", {**TINY, "env": env, **given}))
+    """Return the config of a run of a few seconds; `settings` as on the command line, with `__` for the dot."""
+    values = {name.replace("__", "."): value for name, value in settings.items()}
+    return config_io.parse(LearnConfig, ("the test", {**TINY, "env": env, **values}))
 
 
 def flags(**settings: Any) -> list[str]:
-    """The same as words of a command line."""
-    given = {**TINY, **{name.replace("__", "."): value for name, value in settings.items()}}
+    """Return the same as arguments of a command line."""
+    values = {**TINY, **{name.replace("__", "."): value for name, value in settings.items()}}
     return [
-        word
-        for name, value in given.items()
-        for word in (f"--{name}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        arg
+        for name, value in values.items()
+        for arg in (f"--{name}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value))
     ]
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """What must not depend on how often a run was ended: the bytes of its files, its report."""
+    """Return what must not depend on interruptions: bytes of files, the report, and the metrics."""
     files = {name: (run / name).read_bytes() for name in FILES if (run / name).exists()}
-    return {**files, "report": _of_the_run(read_json(run / "report.json"))}
+    return {**files, "report": _reproducible(read_json(run / "report.json")), "metrics": metrics(run)}
 
 
-def _of_the_run(value: Any) -> Any:
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """Return the metrics without wall-clock values."""
+    return [
+        {name: value for name, value in record.items() if not _is_wall_clock(name)}
+        for record in read_metrics(run)
+    ]
+
+
+def _is_wall_clock(name: str) -> bool:
+    return any(part in name for part in _WALL_CLOCK_METRICS)
+
+
+def _reproducible(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _of_the_run(v) for k, v in value.items() if k not in _OF_THE_MACHINE}
-    return [_of_the_run(v) for v in value] if isinstance(value, list) else value
+        return {k: _reproducible(v) for k, v in value.items() if k not in _WALL_CLOCK}
+    return [_reproducible(v) for v in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a run is ended: in a phase, after so many words of progress; or around a checkpoint's rename."""
+    """A moment of a run: in a phase, after some progress updates; or around the rename of a checkpoint."""
 
-    phase: str  # how its name begins, or "checkpoint"
-    after: int = 0  # advances since the phase began; of checkpoints, how many were written before
-    renamed: bool = False  # of a checkpoint: after its rename, not before
+    phase: str  # first part of its name, or "checkpoint"
+    after: int = 0  # progress updates since the phase started; of checkpoints: how many were written before
+    renamed: bool = False  # of a checkpoint: after its rename instead of before
 
 
 _NEVER = Moment("never")
 
 
-class _Doom(NullProgress):
-    """Ends its own process at a moment."""
+class _KillingProgress(NullProgress):
+    """Kills its own process at a moment."""
 
-    def __init__(self, moment: Moment, notes: Path) -> None:
-        self._moment, self._notes, self._open, self._words = moment, notes, False, 0
+    def __init__(self, moment: Moment, messages: Path) -> None:
+        self._moment, self._messages, self._active, self._updates = moment, messages, False, 0
 
     def start(self, phase: str, total: int, unit: str) -> None:
-        self._open, self._words = phase.startswith(self._moment.phase), 0
-        self._look()
+        self._active, self._updates = phase.startswith(self._moment.phase), 0
+        self._kill_if_due()
 
-    def update(self, count: int, **figures: float) -> None:
-        self._words += 1
-        self._look()
+    def update(self, count: int, **metrics: float) -> None:
+        self._updates += 1
+        self._kill_if_due()
 
     def message(self, text: str) -> None:
-        with open(self._notes, "a") as file:
+        with open(self._messages, "a") as file:
             file.write(f"{text}\n")
 
-    def _look(self) -> None:
-        if self._open and self._words == self._moment.after:
+    def _kill_if_due(self) -> None:
+        if self._active and self._updates == self._moment.after:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _guard_checkpoints(moment: Moment) -> None:
-    """End the process around the rename that makes a checkpoint."""
+def _kill_at_checkpoint(moment: Moment) -> None:
+    """Kill the process before or after the rename that completes a checkpoint."""
     rename, written = os.replace, []
 
     def replace(source: Any, target: Any) -> None:
@@ -126,44 +140,46 @@ def _guard_checkpoints(moment: Moment) -> None:
     os.replace = replace
 
 
-def _live(folder: Path, config: LearnConfig | None, moment: Moment | None, every: float) -> None:
+def _run(folder: Path, config: LearnConfig | None, moment: Moment | None, interval: float) -> None:
     import thirdparty_envs
 
     from robossl.training import experiment, phases, world_model_phase
 
     thirdparty_envs.register_thirdparty_envs()
-    experiment._EVERY, world_model_phase._SLICE = (
-        every,
-        7,
-    )  # [s] between checkpoints inside a phase, [updates]
+    experiment._CHECKPOINT_INTERVAL = interval  # [s] between checkpoints inside a phase
+    world_model_phase._LOG_INTERVAL = 7  # [updates]
     if moment is not None and moment.phase == "checkpoint":
-        _guard_checkpoints(moment)
-    doom = _Doom(moment or _NEVER, notes(folder))
+        _kill_at_checkpoint(moment)
+    progress = _KillingProgress(moment or _NEVER, messages_file(folder))
     if config is None:
-        phases.learn(resume=folder, progress=doom)
+        phases.learn(resume=folder, progress=progress)
     else:
-        phases.learn(config, folder, progress=doom)
+        phases.learn(config, folder, progress=progress)
 
 
-def notes(folder: Path) -> Path:
-    """The file of what the runs in a folder noted."""
-    return folder.with_name(f"{folder.name}-notes.txt")
+def messages_file(folder: Path) -> Path:
+    """Return the file with the messages of the runs in a folder."""
+    return folder.with_name(f"{folder.name}-messages.txt")
 
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(  # once for all processes; torch.optim imports the last one when first used
+_PROCESSES.set_forkserver_preload(  # imported once for all processes; torch.optim imports the last one at first use
     ["robossl.training.phases", "robossl.agents.sb3", "robossl.agents.planner", "tyro", "torch._dynamo"]
 )
 
 
-def live(
-    folder: Path, config: LearnConfig | None = None, end: Moment | None = None, every: float = 1e9
+def run_in_process(
+    folder: Path, config: LearnConfig | None = None, kill_at: Moment | None = None, interval: float = 1e9
 ) -> int:
-    """Begin a run, or without a config go on with the one in `folder`, in a process of its own; its exit code.
+    """Start a run in a new process, or without a config resume the one in `folder`; return the exit code.
 
-    `every` [s] a checkpoint is written inside a phase.
+    Args:
+        folder: Folder of the run.
+        config: Config of a new run.
+        kill_at: When the process kills itself.
+        interval: Time between checkpoints inside a phase [s].
     """
-    process = _PROCESSES.Process(target=_live, args=(folder, config, end, every))
+    process = _PROCESSES.Process(target=_run, args=(folder, config, kill_at, interval))
     process.start()
     process.join()
     assert process.exitcode is not None

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, the damaged one named, the one before it used."""
+"""Checkpoints: valid or missing, a damaged one is named, the one before it is used."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from robossl.core.errors import OperationError
 from robossl.training.checkpoints import Checkpoints
 
 
-def _saved(folder, count):
+def _save(folder, count):
     checkpoints = Checkpoints(folder)
     for number in range(count):
         checkpoints.save({"number": number, "weights": np.arange(1000.0) + number})
     return checkpoints
 
 
-def test_the_latest_comes_back(tmp_path):
+def test_latest_returns_newest_checkpoint(tmp_path):
     assert Checkpoints(tmp_path).latest() is None
-    assert _saved(tmp_path, 2).latest()["number"] == 1
+    assert _save(tmp_path, 2).latest()["number"] == 1
 
 
-def test_only_a_few_are_kept_and_numbers_go_on(tmp_path):
-    _saved(tmp_path, 5)
+def test_oldest_checkpoints_are_deleted(tmp_path):
+    _save(tmp_path, 5)
     assert [p.name for p in Checkpoints(tmp_path).paths()] == [
         f"checkpoint-{n:06d}.safetensors" for n in (2, 3, 4)
     ]
 
 
-@pytest.mark.parametrize("harm", ["cut", "flip"])
-def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, harm):
-    newest = _saved(tmp_path, 3).paths()[-1]
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, damage):
+    newest = _save(tmp_path, 3).paths()[-1]
     data = bytearray(newest.read_bytes())
-    if harm == "cut":
+    if damage == "cut":
         data = data[:-10]
     else:
         data[-10] ^= 1
     newest.write_bytes(data)
-    told = []
-    tree = Checkpoints(tmp_path, told.append).latest()
+    messages = []
+    tree = Checkpoints(tmp_path, messages.append).latest()
     assert tree["number"] == 1
-    assert newest.name in told[0]
+    assert newest.name in messages[0]
     assert (tmp_path / f"damaged-{newest.name}").exists()
-    assert Checkpoints(tmp_path, told.append).latest()["number"] == 1
-    assert len(told) == 1
+    assert Checkpoints(tmp_path, messages.append).latest()["number"] == 1
+    assert len(messages) == 1
 
 
-def test_all_damaged_is_an_error_that_says_so(tmp_path):
-    for path in _saved(tmp_path, 2).paths():
+def test_only_damaged_checkpoints_is_an_error(tmp_path):
+    for path in _save(tmp_path, 2).paths():
         path.write_bytes(b"nothing")
     with pytest.raises(OperationError, match="all 2 checkpoints"):
         Checkpoints(tmp_path).latest()

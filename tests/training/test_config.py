@@ -1,93 +1,134 @@
-"""Settings: defaults, then TOML, then flags; whatever is wrong is one line."""
+"""Config layers: defaults, TOML file, flags; every mistake is one line."""
 
 from __future__ import annotations
 
 import pytest
 
+from robossl.cli.config import parse_overrides, split_args
 from robossl.core.errors import UsageError
-from robossl.cli.config import parse_overrides
 from robossl.training.config import LearnConfig
 from robossl.training.config_io import flatten_fields, from_toml, parse, to_toml
 
 
-def test_a_config_written_as_toml_is_read_back(tmp_path):
+def test_toml_round_trip_keeps_config(tmp_path):
     config = parse(
         LearnConfig,
         (
             "here",
-            {"world_model.latent_dim": 32, "agent.num_iterations": 2, "world_model.objectives": ("forward", "inverse:2"), "seed": 7},
+            {
+                "world_model.latent_dim": 32,
+                "agent.num_iterations": 2,
+                "world_model.objectives": ("forward", "inverse:2"),
+                "seed": 7,
+            },
         ),
     )
     (tmp_path / "config.toml").write_text(to_toml(config))
     assert parse(LearnConfig, ("file", from_toml(tmp_path / "config.toml"))) == config
 
 
-def test_flags_go_over_the_file():
+def test_flags_override_the_file():
     config = parse(
-        LearnConfig, ("a.toml", {"world_model.latent_dim": 16, "steps": 5000}), ("flags", {"world_model.latent_dim": "48"})
+        LearnConfig,
+        ("a.toml", {"world_model.latent_dim": 16, "steps": 5000}),
+        ("flags", {"world_model.latent_dim": "48"}),
     )
     assert (config.world_model.latent_dim, config.steps) == (48, 5000)
 
 
-def test_lists_are_given_with_commas_or_spaces():
-    for words in (["--world_model.objectives", "forward,inverse"], ["--world_model.objectives", "forward", "inverse"]):
-        assert parse(LearnConfig, ("flags", parse_overrides(words, LearnConfig))).world_model.objectives == (
+def test_lists_are_separated_by_commas_or_spaces():
+    for args in (
+        ["--world_model.objectives", "forward,inverse"],
+        ["--world_model.objectives", "forward", "inverse"],
+    ):
+        assert parse(LearnConfig, ("flags", parse_overrides(args, LearnConfig))).world_model.objectives == (
             "forward",
             "inverse",
         )
 
 
-def test_yes_and_no_are_read_as_toml_and_python_write_them():
-    for word, said in (("false", False), ("False", False), ("true", True), ("True", True)):
-        given = parse_overrides(["--world_model.linear_skip", word], LearnConfig)
-        assert parse(LearnConfig, ("flags", given)).world_model.linear_skip is said
+def test_booleans_are_read_in_toml_and_python_spelling():
+    for word, expected in (("false", False), ("False", False), ("true", True), ("True", True)):
+        values = parse_overrides(["--world_model.linear_skip", word], LearnConfig)
+        assert parse(LearnConfig, ("flags", values)).world_model.linear_skip is expected
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("values", "message"),
     [
         ({"world_model.latnet_dim": 3}, "did you mean 'world_model.latent_dim'"),
-        ({"world_model.latent_dim": "x"}, "world_model.latent_dim is 'x'; expected int"),
-        ({"world_model.latent_dim": -3}, "world_model.latent_dim is -3"),
-        ({"steps": -4}, "steps is -4; expected 1 or more"),
+        ({"world_model.latent_dim": "x"}, "world_model.latent_dim: expected int, got 'x'"),
+        ({"world_model.latent_dim": -3}, "world_model.latent_dim"),
+        ({"steps": -4}, "steps: expected 1 or more, got -4"),
         ({"evaluate.videos": "maybe"}, "expected bool"),
-        ({"explore.fraction": 2.0}, "explore.fraction is 2.0"),
+        ({"agent.encoder": "frosen"}, "none, random, frozen"),
+        ({"agent.settings": 3}, "agent.settings"),
+        ({"agent.setings.gamma": 3}, "agent.setings.gamma"),
+        ({"explore.fraction": 2.0}, "explore.fraction"),
     ],
 )
-def test_a_wrong_setting_is_one_line(given, told):
+def test_invalid_setting_is_one_line(values, message):
     with pytest.raises(UsageError) as error:
-        parse(LearnConfig, ("a.toml", given))
-    assert told in str(error.value)
+        parse(LearnConfig, ("a.toml", values))
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("args", "message"),
     [
         (["--wrold_model.latent_dim", "3"], "did you mean 'world_model.latent_dim'"),
         (["--world_model.latent_dim"], "has no value"),
-        (["stray"], "one word too many"),
+        (["stray"], "unexpected argument"),
     ],
 )
-def test_a_wrong_flag_is_one_line(words, told):
-    with pytest.raises(UsageError, match=told):
-        parse_overrides(words, LearnConfig)
+def test_invalid_flag_is_one_line(args, message):
+    with pytest.raises(UsageError, match=message):
+        parse_overrides(args, LearnConfig)
 
 
-def test_a_file_that_is_not_toml_is_named(tmp_path):
+def test_invalid_toml_file_is_named(tmp_path):
     (tmp_path / "broken.toml").write_text("steps = = 3")
     with pytest.raises(UsageError, match=r"broken\.toml is not TOML"):
         from_toml(tmp_path / "broken.toml")
     with pytest.raises(UsageError, match="no config file"):
-        from_toml(tmp_path / "absent.toml")
+        from_toml(tmp_path / "missing.toml")
 
 
 def test_every_key_has_a_default():
     assert all(default is not None for _, default in flatten_fields(LearnConfig).values())
 
 
-def test_steps_are_shared_between_exploring_and_acting():
+def test_steps_are_divided_between_exploration_and_agent():
     config = LearnConfig()
     assert config.explore_steps % config.explore.num_envs == 0
     assert config.iteration_steps % config.agent.num_envs == 0
     assert config.explore_steps + config.agent.num_iterations * config.iteration_steps <= config.steps
+
+
+def test_agent_settings_are_typed_and_nested(tmp_path):
+    args = ["--agent.settings.learning_rate", "3e-4", "--agent.settings.policy_kwargs.net_arch=[64, 64]"]
+    args += ["--agent.settings.name", "some text", "--agent.settings.use_sde", "true"]
+    config = parse(LearnConfig, ("flags", parse_overrides(args, LearnConfig)))
+    expected = {
+        "learning_rate": 3e-4, "policy_kwargs": {"net_arch": [64, 64]}, "name": "some text", "use_sde": True,
+    }  # fmt: skip
+    assert config.agent.settings == expected
+    (tmp_path / "config.toml").write_text(to_toml(config))
+    assert parse(LearnConfig, ("file", from_toml(tmp_path / "config.toml"))) == config
+
+
+def test_split_args_separates_flags_of_the_command_from_settings():
+    args = [
+        "Reacher",
+        "--seed",
+        "3",
+        "--world_model.objectives",
+        "forward",
+        "inverse",
+        "--json",
+        "--agent.name=sac",
+    ]
+    own, settings = split_args(args, {"--seed", "--json"})
+    assert own == ["Reacher", "--seed", "3", "--json"]
+    assert settings == ["--world_model.objectives", "forward", "inverse", "--agent.name=sac"]

@@ -1,4 +1,4 @@
-"""A model goes to the Hub whole or not at all, by the Hub's own client, to a stand-in of the Hub on this machine."""
+"""Upload to the Hugging Face Hub with its own client, to a fake Hub on this machine: all files or none."""
 
 from __future__ import annotations
 
@@ -12,21 +12,28 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import huggingface_hub.constants
 import numpy as np
 import pytest
-from cli_runner import right, wrong
+from cli_runner import fail, succeed
 from gymnasium import spaces
 
 from robossl.core.errors import OperationError, UsageError
 from robossl.training import hub
 from robossl.world_model import WorldModel, WorldModelConfig
 
-MODEL = WorldModelConfig(latent_dim=8, encoder_hidden=(8,), dynamics_hidden=(8,), inverse_hidden=(8,), decoder_hidden=(8,), ensemble_size=2)
+MODEL = WorldModelConfig(
+    latent_dim=8,
+    encoder_hidden=(8,),
+    dynamics_hidden=(8,),
+    inverse_hidden=(8,),
+    decoder_hidden=(8,),
+    ensemble_size=2,
+)
 
 
-class StandIn(ThreadingHTTPServer):
-    """Answers as the Hub does to somebody with the token "good"; keeps what it is given, by repository."""
+class FakeHub(ThreadingHTTPServer):
+    """Answers like the Hub for the token "good"; keeps the uploaded files by repository."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answers)
+        super().__init__(("127.0.0.1", 0), HubHandler)
         self.files: dict[str, dict[str, bytes]] = {}
         self.visibility: dict[str, str] = {}
         self.full = False
@@ -36,11 +43,11 @@ class StandIn(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
-class Answers(BaseHTTPRequestHandler):
-    server: StandIn
+class HubHandler(BaseHTTPRequestHandler):
+    server: FakeHub
 
-    def log_message(self, *words: object) -> None:
-        """Nothing."""
+    def log_message(self, *args: object) -> None:
+        """Print nothing."""
 
     def do_GET(self) -> None:
         known = self.headers.get("authorization") == "Bearer good"
@@ -52,9 +59,9 @@ class Answers(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"])).decode()
         path = self.path.removeprefix("/api/")
         if path == "repos/create":
-            wish = json.loads(body)
-            name = f"{wish['organization']}/{wish['name']}"
-            self.server.visibility.setdefault(name, wish["visibility"])
+            request = json.loads(body)
+            name = f"{request['organization']}/{request['name']}"
+            self.server.visibility.setdefault(name, request["visibility"])
             self.answer(200, {"url": f"{self.server.url}/{name}"})
         elif path == "validate-yaml":
             self.answer(200, {"errors": [], "warnings": []})
@@ -85,9 +92,9 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def there(monkeypatch, tmp_path) -> Iterator[StandIn]:
-    """The stand-in, and somebody whom it knows."""
-    with StandIn() as server:
+def fake_hub(monkeypatch, tmp_path) -> Iterator[FakeHub]:
+    """A fake Hub, and a valid login."""
+    with FakeHub() as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
@@ -100,37 +107,39 @@ def there(monkeypatch, tmp_path) -> Iterator[StandIn]:
 
 @pytest.fixture
 def model(tmp_path) -> WorldModel:
-    made = WorldModel(MODEL, spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (1,)))
-    made.save(tmp_path / "model")
-    return made
+    model = WorldModel(MODEL, spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (1,)))
+    model.save(tmp_path / "model")
+    return model
 
 
-def test_what_was_pushed_is_the_model(there, model, tmp_path) -> None:
-    assert hub.push(tmp_path / "model", "me/arm") == f"{there.url}/me/arm/commit/1"
-    assert there.visibility == {"me/arm": "private"}
-    fetched = tmp_path / "fetched"
-    fetched.mkdir()
-    for name, content in there.files["me/arm"].items():
-        (fetched / name).write_bytes(content)
-    again = WorldModel.load(fetched)
-    seen = np.random.default_rng(0).uniform(-1, 1, (4, 3)).astype(np.float32)
-    np.testing.assert_array_equal(again.encode(seen), model.encode(seen))
-    shown = (fetched / "README.md").read_text()
-    assert shown.startswith("---\nlibrary_name: robossl\n")
-    assert "snapshot_download('me/arm')" in shown
+def test_uploaded_files_are_the_model(fake_hub, model, tmp_path) -> None:
+    assert hub.push(tmp_path / "model", "me/arm") == f"{fake_hub.url}/me/arm/commit/1"
+    assert fake_hub.visibility == {"me/arm": "private"}
+    downloaded = tmp_path / "downloaded"
+    downloaded.mkdir()
+    for name, content in fake_hub.files["me/arm"].items():
+        (downloaded / name).write_bytes(content)
+    loaded = WorldModel.load(downloaded)
+    observation = np.random.default_rng(0).uniform(-1, 1, (4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded.encode(observation), model.encode(observation))
+    readme = (downloaded / "README.md").read_text()
+    assert readme.startswith("---\nlibrary_name: robossl\n")
+    assert "snapshot_download('me/arm')" in readme
 
 
-def test_a_hub_that_refuses_is_named_and_the_model_stays(there, model, tmp_path) -> None:
-    there.full = True
-    words = r"the model is in .*model, but not at me/arm on the Hub: .*storage limit.*; to try again: hf upload me/arm "
-    with pytest.raises(OperationError, match=words):
+def test_refused_upload_keeps_the_model(fake_hub, model, tmp_path) -> None:
+    fake_hub.full = True
+    message = (
+        r"the model is in .*model, but not at me/arm on the Hub: .*storage limit.*; to try again: hf upload "
+    )
+    with pytest.raises(OperationError, match=message):
         hub.push(tmp_path / "model", "me/arm")
-    assert not there.files
+    assert not fake_hub.files
     assert WorldModel.load(tmp_path / "model").latent_dim == 8
 
 
-def test_it_is_asked_for_before_the_work_starts(there, tmp_path, monkeypatch) -> None:
-    right(
+def test_login_is_checked_before_any_work(fake_hub, tmp_path, monkeypatch) -> None:
+    succeed(
         tmp_path,
         "collect",
         "robossl/Reacher-v0",
@@ -142,30 +151,41 @@ def test_it_is_asked_for_before_the_work_starts(there, tmp_path, monkeypatch) ->
         "stream",
         "--quiet",
     )
-    learn = ("pretrain", "stream", "--updates", 1, "--threads", 1, "--out", "taught", "--quiet", "--push-to-hub")
-    assert "expected USER/NAME" in wrong(tmp_path, *learn, "arm")
+    command = (
+        "pretrain",
+        "stream",
+        "--updates",
+        1,
+        "--threads",
+        1,
+        "--out",
+        "model",
+        "--quiet",
+        "--push-to-hub",
+    )
+    assert "expected USER/NAME" in fail(tmp_path, *command, "arm")
     monkeypatch.setenv("HF_TOKEN", "bad")
-    assert "asking the Hub who you are failed" in wrong(tmp_path, *learn, "me/arm")
+    assert "login check at the Hub failed" in fail(tmp_path, *command, "me/arm")
     monkeypatch.delenv("HF_TOKEN")
-    assert "logged in" in wrong(tmp_path, *learn, "me/arm")
-    assert not (tmp_path / "taught").exists()
+    assert "needs a login" in fail(tmp_path, *command, "me/arm")
+    assert not (tmp_path / "model").exists()
     monkeypatch.setenv("HF_TOKEN", "good")
-    done = right(tmp_path, *learn, "me/arm", "--json")
-    assert done.document["pushed"] == f"{there.url}/me/arm/commit/1"
-    assert (tmp_path / "taught" / "model.safetensors").read_bytes() == there.files["me/arm"][
+    done = succeed(tmp_path, *command, "me/arm", "--json")
+    assert done.document["commit"] == f"{fake_hub.url}/me/arm/commit/1"
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == fake_hub.files["me/arm"][
         "model.safetensors"
     ]
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch) -> None:
+def test_missing_package_is_named_with_its_extra(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UsageError, match=r"pip install 'robossl\[hub\]'"):
         hub.check_login("me/arm")
 
 
-def test_nobody_there_is_one_line(monkeypatch) -> None:
+def test_unreachable_hub_is_one_line(monkeypatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_TOKEN", "good")
-    with pytest.raises(UsageError, match="asking the Hub who you are failed") as caught:
+    with pytest.raises(UsageError, match="login check at the Hub failed") as caught:
         hub.check_login("me/arm")
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Ended at any moment, a run goes on where it was and comes to the same bytes as one that was never ended."""
+"""A run that is killed at any moment and resumed ends with the same bytes as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from resume_helpers import Moment, flags, live, notes, outcome, tiny
+from resume_helpers import Moment, flags, messages_file, outcome, run_in_process, tiny
 
 from robossl.core.errors import OperationError
 from robossl.core.interfaces import NullProgress
@@ -23,138 +23,143 @@ ROBOSSL = Path(sys.executable).with_name("robossl")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing ended."""
-    run = tmp_path_factory.mktemp("whole") / "run"
-    assert live(run, tiny()) == 0
+def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run."""
+    run = tmp_path_factory.mktemp("full") / "run"
+    assert run_in_process(run, tiny()) == 0
     return run
 
 
-# Each is another place in the loop: before any checkpoint, with one of an earlier phase, of this phase, between
-# two actors, with nothing missing but the rename of the checkpoint, and right after it.
+# Each is a different place in the run: before any checkpoint, after one of an earlier phase, after one of this phase,
+# between two agents, just before the rename of a checkpoint, and just after it.
 MOMENTS = [
     Moment("explore", 100),
-    Moment("learn the world", 2),
-    Moment("learn the world", 1),
+    Moment("train world model", 2),
+    Moment("train world model", 1),
     Moment("goals"),
-    Moment("round 1 of 2: raw"),
+    Moment("iteration 1 of 2: observation"),
     Moment("checkpoint"),
-    Moment("round 2 of 2: raw", 10),
+    Moment("iteration 2 of 2: observation", 10),
     Moment("checkpoint", renamed=True),
     Moment("diagnose", 3),
 ]
 
 
-def test_killed_in_every_phase_it_ends_with_the_same_bytes(whole, tmp_path):
+def test_run_killed_in_every_phase_ends_with_the_same_bytes(full_run, tmp_path):
     run = tmp_path / "run"
     config = tiny()
     for moment in MOMENTS:
-        assert live(run, config, end=moment, every=0.0) == KILLED, moment
+        assert run_in_process(run, config, kill_at=moment, interval=0.0) == KILLED, moment
         config = None
-    assert live(run) == 0
-    assert outcome(run) == outcome(whole)
+    assert run_in_process(run) == 0
+    assert outcome(run) == outcome(full_run)
 
 
 @pytest.mark.parametrize("env", ["Pendulum-v1", "CartPole-v1"])
-def test_an_env_that_cannot_be_saved_lives_its_life_again(env, tmp_path):
-    whole, run, config = tmp_path / "whole", tmp_path / "run", tiny(env)
-    assert live(whole, config) == 0
-    assert live(run, config, end=Moment("round 2 of 2: raw", 20)) == KILLED
-    assert live(run) == 0
-    assert outcome(run) == outcome(whole)
-    assert not notes(run).exists() or "taken up" not in notes(run).read_text()
-    absent = read_json(run / "report.json")["absent"]
-    assert "no desired_goal" in absent["goals"]
-    assert "no is_success" in absent["control.success"]
+def test_env_without_checkpoint_is_resumed_by_replaying_actions(env, tmp_path):
+    full_run, run, config = tmp_path / "full", tmp_path / "run", tiny(env)
+    assert run_in_process(full_run, config) == 0
+    assert run_in_process(run, config, kill_at=Moment("iteration 2 of 2: observation", 20)) == KILLED
+    assert run_in_process(run) == 0
+    assert outcome(run) == outcome(full_run)
+    assert not messages_file(run).exists() or "not deterministic" not in messages_file(run).read_text()
+    missing = read_json(run / "report.json")["missing"]
+    assert "no desired_goal" in missing["goals"]
+    assert "no is_success" in missing["control.success"]
 
 
-def test_an_env_whose_seed_does_not_decide_its_life_goes_on_with_new_episodes(tmp_path):
+def test_nondeterministic_env_continues_with_new_episodes(tmp_path):
     run = tmp_path / "run"
-    assert live(run, tiny("thirdparty/GlobalRandom-v0"), end=Moment("round 2 of 2: raw", 5)) == KILLED
-    assert live(run) == 0
-    assert "could not be taken up where it was" in notes(run).read_text()
-    assert read_json(run / "report.json")["control"]["rows"]["raw"]["return"]["n"] == 2
+    assert (
+        run_in_process(
+            run, tiny("thirdparty/GlobalRandom-v0"), kill_at=Moment("iteration 2 of 2: observation", 5)
+        )
+        == KILLED
+    )
+    assert run_in_process(run) == 0
+    assert "not deterministic" in messages_file(run).read_text()
+    assert read_json(run / "report.json")["control"]["rows"]["observation"]["return"]["n"] == 2
 
 
 @pytest.fixture(scope="module")
-def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was killed in its last round; to be copied."""
-    run = tmp_path_factory.mktemp("half") / "run"
-    assert live(run, tiny(), end=Moment("round 2 of 2: raw", 10)) == KILLED
+def partial_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was killed in its last iteration; to be copied."""
+    run = tmp_path_factory.mktemp("partial") / "run"
+    assert run_in_process(run, tiny(), kill_at=Moment("iteration 2 of 2: observation", 10)) == KILLED
     return run
 
 
-def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(whole, half, tmp_path):
-    shutil.copytree(half, run := tmp_path / "run")
+def test_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(full_run, partial_run, tmp_path):
+    shutil.copytree(partial_run, run := tmp_path / "run")
     newest = sorted((run / "checkpoints").glob("checkpoint-*"))[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
-    assert live(run) == 0
-    assert newest.name in notes(run).read_text()
-    assert outcome(run) == outcome(whole)
+    assert run_in_process(run) == 0
+    assert newest.name in messages_file(run).read_text()
+    assert outcome(run) == outcome(full_run)
 
 
-def test_a_damaged_chunk_is_named_with_its_repair_and_nothing_else_is_lost(half, tmp_path):
-    shutil.copytree(half, run := tmp_path / "run")
-    chunk = run / "stream" / "chunk-000001.safetensors"  # of the first round
-    whole = chunk.read_bytes()
-    for damaged in (whole[:-5], whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:]):
+def test_damaged_chunk_is_named_with_its_repair_command(partial_run, tmp_path):
+    shutil.copytree(partial_run, run := tmp_path / "run")
+    chunk = run / "stream" / "chunk-000001.safetensors"  # of the first iteration
+    data = chunk.read_bytes()
+    for damaged in (data[:-5], data[:-5] + bytes([data[-5] ^ 1]) + data[-4:]):
         chunk.write_bytes(damaged)
-        with pytest.raises(OperationError, match=chunk.name) as refused:
+        with pytest.raises(OperationError, match=chunk.name) as caught:
             learn(resume=run, progress=NullProgress())
-        assert str(refused.value).endswith(f"robossl stream validate --repair {run / 'stream'}")
-        assert "\n" not in str(refused.value)
+        assert str(caught.value).endswith(f"robossl stream validate --repair {run / 'stream'}")
+        assert "\n" not in str(caught.value)
     assert validate_stream(run / "stream", repair=True)["repaired"]
     explored = Stream.open(run / "stream").transitions
     assert explored == 1680
-    assert live(run) == 0
+    assert run_in_process(run) == 0
     assert Stream.open(run / "stream").transitions > explored
-    assert read_json(run / "report.json")["control"]["rows"]["representation"]["return"]["n"] == 2
+    assert read_json(run / "report.json")["control"]["rows"]["latent_observation"]["return"]["n"] == 2
 
 
-def robossl(*words: object, cwd: Path) -> subprocess.Popen[str]:
-    """The command in a process of its own; its words come line by line on stderr."""
+def start_robossl(*args: object, cwd: Path) -> subprocess.Popen[str]:
+    """Start the command line in a new process; it prints progress lines on stderr."""
     return subprocess.Popen(
-        [ROBOSSL, *map(str, words)],
+        [ROBOSSL, *map(str, args)],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=hear_interrupts,
+        preexec_fn=enable_ctrl_c,
     )
 
 
-def hear_interrupts() -> None:
-    """As from a terminal: a shell starts what runs in the background deaf to Ctrl-C."""
+def enable_ctrl_c() -> None:
+    """React to Ctrl-C as in a terminal: processes in the background of a shell ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def hears(process: subprocess.Popen[str], word: str) -> None:
-    """Wait until it says this."""
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    """Wait until the process prints a line with this text."""
     assert process.stderr is not None
     for line in process.stderr:
-        if word in line:
+        if text in line:
             return
-    raise AssertionError(f"it ended without saying {word!r}")
+    raise AssertionError(f"the process ended without printing {text!r}")
 
 
-def test_the_command_is_killed_and_interrupted_at_any_time_and_resumed(whole, tmp_path):
-    """A real SIGKILL and a real Ctrl-C, timed by the clock."""
-    first = robossl("learn", *flags(), "--out", "run", cwd=tmp_path)
-    hears(first, "round 1 of 2: raw")
+def test_command_is_killed_interrupted_and_resumed(full_run, tmp_path):
+    """A SIGKILL and a Ctrl-C from outside."""
+    first = start_robossl("learn", *flags(), "--out", "run", cwd=tmp_path)
+    wait_for(first, "iteration 1 of 2: observation")
     time.sleep(0.2)
     first.kill()
     first.communicate()
-    second = robossl("learn", "--resume", "run", cwd=tmp_path)
-    hears(second, "round 2 of 2: representation")
+    second = start_robossl("learn", "--resume", "run", cwd=tmp_path)
+    wait_for(second, "iteration 2 of 2: latent_observation")
     time.sleep(0.2)
     second.send_signal(signal.SIGINT)
-    out, said = second.communicate(timeout=60)
-    assert second.returncode == 130, said
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == 130, err
     assert out == ""
-    assert said.splitlines()[-1].endswith("Go on with: robossl learn --resume run")
-    assert "Traceback" not in said
-    third = robossl("learn", "--resume", "run", "--quiet", cwd=tmp_path)
-    out, said = third.communicate(timeout=120)
-    assert third.returncode == 0, said
+    assert err.splitlines()[-1].endswith("To continue: robossl learn --resume run")
+    assert "Traceback" not in err
+    third = start_robossl("learn", "--resume", "run", "--quiet", cwd=tmp_path)
+    out, err = third.communicate(timeout=120)
+    assert third.returncode == 0, err
     assert out.splitlines()[-1] == str(tmp_path / "run" / "report.html")
-    assert outcome(tmp_path / "run") == outcome(whole)
+    assert outcome(tmp_path / "run") == outcome(full_run)

@@ -1,4 +1,4 @@
-"""The whole loop on other people's envs: it ends, and the report has what applies and a reason for the rest."""
+"""`learn` on third-party envs: it finishes; the report has every section or the reason why it is missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from robossl.training import videos
 thirdparty_envs.register_thirdparty_envs()
 
 SHORT = {"steps": 1000, "agent.num_iterations": 1, "explore.fraction": 0.8, "agent.learning_starts": 40}
-ALL_ROWS = {"representation", "raw", "random", "do_nothing"}
+ALL_ROWS = {"latent_observation", "observation", "random", "zero_action"}
 
 
 def learn(env: str, folder: Any, **settings: Any) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def learn(env: str, folder: Any, **settings: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("env", "absent"),
+    ("env", "missing"),
     [
         ("thirdparty/NestedObservation-v0", {"goals": "no desired_goal"}),
         ("thirdparty/ManyInfos-v0", {"goals": "no desired_goal"}),
@@ -42,13 +42,13 @@ def learn(env: str, folder: Any, **settings: Any) -> dict[str, Any]:
         ("CartPole-v1", {"world.inverse_r2": "actions are choices", "control.success": "no is_success"}),
     ],
 )
-def test_an_env_of_any_form_is_learned(env, absent, tmp_path):
+def test_learn_works_on_any_spaces(env, missing, tmp_path):
     report = learn(env, tmp_path)
     assert set(report["control"]["rows"]) == ALL_ROWS
-    assert report["control"]["rows"]["raw"]["curve"][-1][0] == report["control"]["steps"] > 0
+    assert report["control"]["rows"]["observation"]["curve"][-1][0] == report["control"]["steps"] > 0
     assert set(report["world"]["forward_skill"]) >= {"1", "5"}
-    for key, reason in absent.items():
-        assert reason in report["absent"][key]
+    for key, reason in missing.items():
+        assert reason in report["missing"][key]
 
 
 @pytest.mark.parametrize(
@@ -58,22 +58,28 @@ def test_an_env_of_any_form_is_learned(env, absent, tmp_path):
         ("thirdparty/RaisesInRender-v0", "in render: no canvas"),
     ],
 )
-def test_what_cannot_be_drawn_lacks_its_films_and_nothing_else(env, reason, tmp_path):
+def test_env_that_cannot_be_rendered_has_no_agent_video_only(env, reason, tmp_path):
     report = learn(env, tmp_path, evaluate__videos=True)
-    assert reason in report["absent"]["videos.agent"]
-    assert "videos.dream" not in report["absent"]  # its numbers are drawn as curves
+    assert reason in report["missing"]["videos.agent"]
+    assert "videos.imagination" not in report["missing"]  # it shows curves
     assert set(report["control"]["rows"]) == ALL_ROWS
 
 
-def test_images_are_seen_through_the_representation_alone(tmp_path, monkeypatch):
-    for name in ("_WINDOWS", "_REFERENCE"):  # few images will do for the health of a model nobody uses
+def test_images_are_observed_through_the_encoder_only(tmp_path, monkeypatch):
+    for name in ("_WINDOWS", "_REFERENCE"):  # diagnostics of a few images are enough here
         monkeypatch.setattr(f"robossl.world_model.diagnostics.{name}", 32)
-    report = learn("thirdparty/ImageObservation-v0", tmp_path, world_model__image_size=44, world_model__batch_size=8, steps=880)
-    assert set(report["control"]["rows"]) == ALL_ROWS - {"raw"}
-    assert "images only" in report["absent"]["control.raw"]
+    report = learn(
+        "thirdparty/ImageObservation-v0",
+        tmp_path,
+        world_model__image_size=44,
+        world_model__batch_size=8,
+        steps=880,
+    )
+    assert set(report["control"]["rows"]) == {"latent", "random", "zero_action"}
+    assert "images only" in report["missing"]["control.observation"]
 
 
-def test_a_mujoco_env_of_gymnasium_leaves_no_log_behind(tmp_path, monkeypatch):
+def test_gymnasium_mujoco_env_writes_no_log_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(gym.spec("HalfCheetah-v5"), "max_episode_steps", 50)  # not 1000
     report = learn("HalfCheetah-v5", tmp_path)
@@ -89,15 +95,17 @@ def test_a_mujoco_env_of_gymnasium_leaves_no_log_behind(tmp_path, monkeypatch):
         ("thirdparty/UnboundedActions-v0", "bounds"),
     ],
 )
-def test_where_no_agent_can_learn_the_world_is_learned_still(env, reason, tmp_path):
+def test_world_model_is_trained_when_no_agent_can_learn(env, reason, tmp_path):
     report = learn(env, tmp_path)
     assert "control" not in report
-    assert reason in report["absent"]["control"]
+    assert reason in report["missing"]["control"]
     assert report["world"]["updates"] == 20
 
 
-@pytest.mark.parametrize(("env", "step"), [("thirdparty/NanObservation-v0", 7), ("thirdparty/InfiniteReward-v0", 9)])
-def test_numbers_that_are_none_stop_the_run_and_all_before_them_is_kept(env, step, tmp_path):
+@pytest.mark.parametrize(
+    ("env", "step"), [("thirdparty/NanObservation-v0", 7), ("thirdparty/InfiniteReward-v0", 9)]
+)
+def test_non_finite_numbers_stop_the_run_and_keep_earlier_steps(env, step, tmp_path):
     with pytest.raises(
         UsageError, match=f"{env} gave numbers that are not finite as .* in lane 0 at step {step}"
     ):
@@ -109,7 +117,7 @@ def test_numbers_that_are_none_stop_the_run_and_all_before_them_is_kept(env, ste
 
 
 @pytest.mark.parametrize(
-    ("env", "error", "words"),
+    ("env", "error", "message"),
     [
         (
             "thirdparty/Raises-v0",
@@ -121,30 +129,30 @@ def test_numbers_that_are_none_stop_the_run_and_all_before_them_is_kept(env, ste
         ("thirdparty/MultiDiscreteActions-v0", UsageError, "MultiDiscrete"),
     ],
 )
-def test_what_an_env_raises_is_told_in_one_line(env, error, words, tmp_path):
-    with pytest.raises(error, match=words) as told:
+def test_error_of_an_env_is_reported_in_one_line(env, error, message, tmp_path):
+    with pytest.raises(error, match=message) as caught:
         learn(env, tmp_path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     if error is UsageError:
         assert not (tmp_path / "run").exists()
 
 
-def test_an_env_that_draws_nothing_is_not_asked_to() -> None:
+def test_env_without_render_modes_is_refused() -> None:
     with pytest.raises(UsageError, match=r"Unsuccessful-v0 cannot be looked at as rgb_array: .* is \[\]"):
         videos.make_render_env("thirdparty/NoSuccess-v0")
     with pytest.raises(UsageError, match="cannot be looked at as human"):
         videos.make_render_env("thirdparty/NoSuccess-v0", "human")
 
 
-def test_a_window_is_lived_in_at_the_pace_of_the_env(monkeypatch):
-    lived = []
+def test_viewer_runs_at_real_time_speed(monkeypatch):
+    times = []
     envs = registry.make_envs("thirdparty/Good-v0", 1)
     step = envs.step
     monkeypatch.setattr(
-        envs, "step", lambda actions: (lived.append(videos.time.monotonic()), step(actions))[1]
+        envs, "step", lambda actions: (times.append(videos.time.monotonic()), step(actions))[1]
     )
-    monkeypatch.setattr(videos, "viewable", lambda env, mode: envs if mode == "human" else None)
+    monkeypatch.setattr(videos, "make_render_env", lambda env, mode: envs if mode == "human" else None)
     monkeypatch.setattr(gym.spec("thirdparty/Good-v0"), "max_episode_steps", 6)
     found = videos.play("thirdparty/Good-v0", "random", None, viewer=True, episodes=1, seed=0)
-    assert found["steps"] == len(lived) == 6
-    assert lived[-1] - lived[0] >= 5 / 20, "20 frames a second, and no faster"
+    assert found["steps"] == len(times) == 6
+    assert times[-1] - times[0] >= 5 / 20, "20 frames a second, and no faster"
