@@ -1,4 +1,4 @@
-"""Toy envs of known worth: one whose successes are short, and a point that can be put anywhere."""
+"""Toy envs with known answers: one with short successes, and a point that can be set to any position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 
 class ShortSuccess(gym.Env):
-    """Half of the episodes succeed after 2 steps, half fail after 30. Reward 1 a step."""
+    """Env whose episodes succeed after 2 steps or fail after 30, with equal probability. Reward 1 per step."""
 
     observation_space = spaces.Box(0, 100, (1,), np.float32)
     action_space = spaces.Box(-1, 1, (1,), np.float32)
@@ -26,8 +26,8 @@ class ShortSuccess(gym.Env):
         return np.full(1, self.count, np.float32), 1.0, end and self.lucky, end and not self.lucky, info
 
 
-class Wordless(ShortSuccess):
-    """The same, without a word about success."""
+class UnreportedSuccess(ShortSuccess):
+    """The same env without `is_success` in its infos."""
 
     def reset(self, *, seed=None, options=None):
         return super().reset(seed=seed)[0], {}
@@ -37,46 +37,46 @@ class Wordless(ShortSuccess):
 
 
 class ConstantPolicy:
-    """One action for all, and a note of which lanes were told that an episode begins."""
+    """Policy with one action for all sub-environments; counts its resets."""
 
-    def __init__(self, action: np.ndarray, lanes: int):
-        self.action, self.begun = np.tile(action, (lanes, 1)), np.zeros(lanes, int)
+    def __init__(self, action: np.ndarray, num_envs: int):
+        self.action, self.resets = np.tile(action, (num_envs, 1)), np.zeros(num_envs, int)
 
     def act(self, observation, explore=True):
         return self.action
 
     def reset(self, mask=None):
-        self.begun += 1 if mask is None else mask
+        self.resets += 1 if mask is None else mask
 
 
 class RandomPolicy:
-    """Uniform actions."""
+    """Policy with uniform random actions."""
 
-    def __init__(self, lanes: int, seed: int = 0):
-        self.random, self.lanes = np.random.default_rng(seed), lanes
+    def __init__(self, num_envs: int, seed: int = 0):
+        self.random, self.num_envs = np.random.default_rng(seed), num_envs
 
     def act(self, observation, explore=True):
-        return self.random.uniform(-1, 1, (self.lanes, 2)).astype(np.float32)
+        return self.random.uniform(-1, 1, (self.num_envs, 2)).astype(np.float32)
 
     def reset(self, mask=None):
         pass
 
 
-class Straight:
-    """Goes straight to the goal."""
+class StraightPolicy:
+    """Policy that moves straight to the goal."""
 
     def act(self, observation, explore=True):
-        way = observation["desired_goal"] - observation["achieved_goal"]
-        return np.clip(way / PointGoal.STRIDE, -1, 1).astype(np.float32)
+        difference = observation["desired_goal"] - observation["achieved_goal"]
+        return np.clip(difference / PointGoal.STRIDE, -1, 1).astype(np.float32)
 
     def reset(self, mask=None):
         pass
 
 
 class PointGoal(VectorEnv):
-    """A point that moves by a tenth of the action; there is success within 5 cm of the goal."""
+    """Point that moves by a tenth of the action [m]; success is a distance below 5 cm to the goal."""
 
-    STRIDE, NEAR = 0.1, 0.05  # [m]
+    STRIDE, TOLERANCE = 0.1, 0.05  # [m]
 
     def __init__(self, num_envs: int = 16, limit: int = 10_000, end_on_success: bool = False):
         self.num_envs, self.limit, self.end_on_success = num_envs, limit, end_on_success
@@ -90,7 +90,7 @@ class PointGoal(VectorEnv):
 
     def reset(self, *, seed=None, options=None):
         self.position[:], self.goal[:], self.elapsed[:], self.ended[:] = 0, 1, 0, False
-        return self.observe(), {"is_success": self.near()}
+        return self.observe(), {"is_success": self.is_success()}
 
     def set_physics_state(self, physics, ids=None, goal=None):
         ids = np.arange(self.num_envs) if ids is None else ids
@@ -100,17 +100,23 @@ class PointGoal(VectorEnv):
         return self.observe()
 
     def step(self, actions):
-        again = self.ended.copy()
+        ended = self.ended.copy()
         self.position += self.STRIDE * np.clip(actions, -1, 1)
-        self.position[again], self.elapsed[again] = 0.0, -1
+        self.position[ended], self.elapsed[ended] = 0.0, -1
         self.elapsed += 1
-        terminated = self.near() & ~again & self.end_on_success
-        truncated = (self.elapsed >= self.limit) & ~again
+        terminated = self.is_success() & ~ended & self.end_on_success
+        truncated = (self.elapsed >= self.limit) & ~ended
         self.ended = terminated | truncated
-        return self.observe(), np.zeros(self.num_envs), terminated, truncated, {"is_success": self.near()}
+        return (
+            self.observe(),
+            np.zeros(self.num_envs),
+            terminated,
+            truncated,
+            {"is_success": self.is_success()},
+        )
 
-    def near(self):
-        return np.linalg.norm(self.position - self.goal, axis=1) < self.NEAR
+    def is_success(self):
+        return np.linalg.norm(self.position - self.goal, axis=1) < self.TOLERANCE
 
     def observe(self):
         position = self.position.astype(np.float32)
@@ -122,7 +128,7 @@ class PointGoal(VectorEnv):
 
 
 class PointStream:
-    """Episodes of the point: half of them walk, half of them stay where they are."""
+    """Stream of the point: it moves in half of the episodes and stays in the others."""
 
     def __init__(self, episodes: int = 20, steps: int = 50, seed: int = 0):
         from evaluation_toys import Episode

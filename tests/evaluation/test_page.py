@@ -1,4 +1,4 @@
-"""report.html: whole, self-contained, without scripts, and true to report.json."""
+"""report.html: self-contained, without scripts, accessible, and consistent with report.json."""
 
 import copy
 import re
@@ -6,37 +6,44 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from evaluation_reports import whole
+from evaluation_reports import complete_report, context_with
 
 from robossl.core.errors import UsageError
-from robossl.evaluation.report import page
-from robossl.evaluation.report.embedded_video import EmbeddedVideo
-from robossl.evaluation.report.text import number, percent, text_summary, validity_sentence
+from robossl.evaluation.report import page, report_file
+from robossl.evaluation.report.number_format import label, number, percent
+from robossl.evaluation.report.sections.world_model_section import validity_sentence
+from robossl.evaluation.report.text_summary import text_summary
 from robossl.evaluation.video.encoding import write_video
 
 VOID = {"meta", "link", "br", "img", "source", "input", "hr"}
 
 
-class Reader(HTMLParser):
-    """Reads a page and remembers what an auditor asks."""
+class PageReader(HTMLParser):
+    """Parses a page: its tags, ids, links and text, and images without a description."""
 
-    def __init__(self, text):
+    def __init__(self, html):
         super().__init__()
-        self.open, self.ids, self.links, self.tags, self.words = [], [], [], [], []
-        self.unnamed_figures = 0
-        self.feed(text)
+        self.open, self.ids, self.links, self.tags, self.texts = [], [], [], [], []
+        self.undescribed_images = 0
+        self.feed(html)
         assert self.open == []
 
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
     def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
+        values = dict(attributes)
+        described = bool(values.get("aria-label") or values.get("alt"))
         self.tags.append(tag)
-        self.links += [given[key] for key in ("href", "src", "poster") if key in given]
-        if "id" in given:
-            self.ids.append(given["id"])
+        self.links += [values[key] for key in ("href", "src", "poster") if key in values]
+        if "id" in values:
+            self.ids.append(values["id"])
         if tag in ("svg", "video", "img"):
-            self.unnamed_figures += not (given.get("aria-label") or given.get("alt"))
+            in_described = any(image for _, image in self.open)
+            self.undescribed_images += not (described or in_described)
         if tag not in VOID:
-            self.open.append(tag)
+            self.open.append((tag, described and values.get("role") == "img"))
 
     def handle_startendtag(self, tag, attributes):
         self.handle_starttag(tag, attributes)
@@ -44,105 +51,116 @@ class Reader(HTMLParser):
             self.open.pop()
 
     def handle_endtag(self, tag):
-        assert self.open.pop() == tag
+        assert self.open.pop()[0] == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a video."""
+    folder = tmp_path_factory.mktemp("report")
+    frames = [np.full((48, 64, 3), 10 * i, np.uint8) for i in range(12)]
+    write_video(folder / "imagination.mp4", frames, fps=12)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def report():
-    return whole()
+    return complete_report() | {
+        "videos": {
+            "imagination": {
+                "file": "imagination.mp4",
+                "frames": 12,
+                "rendered": False,
+                "not_rendered_reason": "no <renderer>",
+            }
+        }
+    }
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory):
-    path = tmp_path_factory.mktemp("film") / "toy.mp4"
-    write_video(path, [np.full((48, 64, 3), 10 * i, np.uint8) for i in range(12)], fps=12)
-    return EmbeddedVideo(path, "A toy", "It grows <lighter>.")
+def test_page_is_self_contained(report, folder):
+    html = page.render([report], folder=folder)
+    reader = PageReader(html)
+    assert "script" not in reader.tags
+    assert "video" in reader.tags
+    assert not re.search(r"\son\w+=", re.sub(r'base64,[^"]+', "", html))
+    assert not re.search(r"https?://", html)
+    assert all(link.startswith(("#", "data:")) for link in reader.links)
+    assert re.search(r"url\((?!#)", html) is None
+    assert "@import" not in html
 
 
-def test_the_page_stands_alone(report, film):
-    text = page.render([report], videos=[film])
-    read = Reader(text)
-    assert "script" not in read.tags
-    assert not re.search(r"\son\w+=", re.sub(r'base64,[^"]+', "", text))
-    assert not re.search(r"https?://", text)
-    assert all(link.startswith(("#", "data:")) for link in read.links)
-    assert re.search(r"url\((?!#)", text) is None
-    assert "@import" not in text
+def test_page_is_accessible(report, folder):
+    html = page.render([report], folder=folder)
+    reader = PageReader(html)
+    assert html.startswith('<!doctype html>\n<html lang="en">')
+    assert reader.undescribed_images == 0
+    assert len(reader.ids) == len(set(reader.ids))
+    assert reader.tags.count("h1") == 1
+    assert reader.tags.count("table") == reader.tags.count("caption") == 8
+    assert "th" in reader.tags
+    assert {link[1:] for link in reader.links if link.startswith("#") and len(link) > 1} <= set(reader.ids)
+    for feature in ('name="viewport"', "@media print", "prefers-color-scheme:dark", "max-width:34rem"):
+        assert feature in html
 
 
-def test_the_page_can_be_read_by_all(report, film):
-    text = page.render([report], videos=[film])
-    read = Reader(text)
-    assert text.startswith('<!doctype html>\n<html lang="en">')
-    assert read.unnamed_figures == 0
-    assert len(read.ids) == len(set(read.ids))
-    assert read.tags.count("h1") == 1
-    assert read.tags.count("table") == read.tags.count("caption") == 8
-    assert "th" in read.tags
-    assert {link[1:] for link in read.links if link.startswith("#") and len(link) > 1} <= set(read.ids)
-    for wanted in ('name="viewport"', "@media print", "prefers-color-scheme:dark", "max-width:34rem"):
-        assert wanted in text
-
-
-def test_every_row_of_the_report_is_on_the_page(report):
-    words = " ".join(Reader(page.render([report])).words)
-    for section in ("control", "goals"):
+def test_every_number_of_the_report_is_on_the_page(report, folder):
+    text = PageReader(page.render([report], folder=folder)).text
+    for section in ("control", "goal_reaching"):
         for name in report[section]["rows"]:
-            assert name.replace("_", " ") in words
-    for name in (*report["world"]["probe_r2"], *report["seconds"], *report["versions"].values()):
-        assert name.replace("_", " ") in words
-    for horizon, value in report["world"]["forward_skill"].items():
-        assert f"{horizon} (" in words
-        assert number(value) in words
+            assert label(name) in text
+    for name in (*report["world_model"]["probe_r2"], *report["seconds"], *report["versions"].values()):
+        assert label(name) in text
+    for horizon, value in report["world_model"]["prediction_skill"].items():
+        assert f"{horizon} (" in text
+        assert number(value) in text
     for row in report["control"]["rows"].values():
-        assert number(row["return"]["mean"]) in words
-        assert f"[{number(row['return']['low'])}, {number(row['return']['high'])}]" in words
-    assert report["made"]["command"] in words
-    assert "latent = 64" in words
+        assert number(row["return"]["mean"]) in text
+        assert f"[{number(row['return']['low'])}, {number(row['return']['high'])}]" in text
+    assert report["provenance"]["command"] in text
+    assert "latent_dim = 64" in text
 
 
-def test_what_is_absent_is_said_with_its_reason():
-    words = " ".join(Reader(page.render([whole(absent=True)])).words)
-    assert "the env has no <goals>" in words  # escaped in the page, whole for the reader
-    assert "no environment steps were left" in words
-    assert "Goals without reward" not in words
+def test_missing_sections_are_shown_with_their_reason():
+    text = PageReader(page.render([complete_report(without_control=True)])).text
+    assert "the env has no <goals>" in text  # escaped in the page
+    assert "no environment steps were left" in text
+    assert "Success by policy" not in text
 
 
-def test_an_empty_report_is_still_a_page():
-    from robossl.evaluation.report.report_file import build
-
-    words = " ".join(Reader(page.render([build("Toy-v0", 0, {}, "cpu", {})])).words)
-    assert "not measured in this run" in words
-    assert "Toy-v0" in words
+def test_empty_report_has_a_page():
+    text = PageReader(page.render([report_file.build(context_with({}))])).text
+    assert "World model: not available (not measured in this run)." in text
+    assert "Reacher" in text
 
 
-def test_the_summary_is_three_sentences_with_n_and_baselines(report):
-    world, goals, control = text_summary(report)
-    assert "where “nothing moves” scores 0" in world
-    assert f"{report['world']['forward_interval']['25']['n']:,} held-out forecasts" in world
+def test_summary_has_a_sentence_per_section_with_n_and_baselines(report):
+    world_model, goals, control = text_summary(report)
+    assert "where the no-change baseline scores 0" in world_model
+    n = report["world_model"]["prediction_skill_interval"]["25"]["n"]
+    assert f"{n:,} held-out forecasts" in world_model
     assert "prediction skill, 25 steps ahead" in page.render([report])
-    assert "random actions touched" in goals
-    assert "of 60 held-out goals" in goals
+    assert "random actions reached" in goals
+    assert "of 60 held-out goals 10 steps away" in goals
     assert "over 20 episodes" in control
-    assert "which is less" in control
-    assert "random actions earn" in control
+    assert "which is lower" in control
+    assert "with random actions" in control
 
 
-def test_the_summary_claims_nothing_inside_the_doubt(report):
-    doubtful = copy.deepcopy(report)
-    rows = doubtful["control"]["rows"]
-    rows["raw"]["return"] = dict(rows["representation"]["return"])
-    doubtful["goals"]["rows"]["random"] = doubtful["goals"]["rows"]["planner"]
-    doubtful["world"]["forward_linear"]["25"] = 0.99
-    world, goals, control = text_summary(doubtful)
-    assert "no better than linear dynamics" in world
-    assert "no better than chance can be claimed" in goals
-    assert "a difference within the doubt" in control
-    rows["raw"]["return"] = {"mean": 999.0, "low": 990.0, "high": 1010.0, "n": 20}
-    assert "which is more" in text_summary(doubtful)[2]
+def test_summary_calls_overlapping_intervals_not_significant(report):
+    overlapping = copy.deepcopy(report)
+    rows = overlapping["control"]["rows"]
+    rows["observation"]["return"] = dict(rows["latent_observation"]["return"])
+    overlapping["goal_reaching"]["rows"]["random"] = overlapping["goal_reaching"]["rows"]["planner"]
+    overlapping["world_model"]["forward_linear"]["25"] = 0.99
+    world_model, goals, control = text_summary(overlapping)
+    assert "no better than linear dynamics" in world_model
+    assert "not significant" in goals
+    assert "not significant" in control
+    rows["observation"]["return"] = {"mean": 999.0, "low": 990.0, "high": 1010.0, "n": 20}
+    assert "which is higher" in text_summary(overlapping)[2]
 
 
 @pytest.mark.parametrize(
@@ -150,51 +168,64 @@ def test_the_summary_claims_nothing_inside_the_doubt(report):
     [(1.0, "1.00"), (0.9999, ">0.999"), (0.9951, "0.995"), (0.5, "0.50"), (-0.25, "−0.25"), (12.34, "12.3"),
      (123.4, "123"), (12345.6, "12,346")],
 )  # fmt: skip
-def test_numbers_for_people(value, text):
+def test_numbers_have_meaningful_digits(value, text):
     assert number(value) == text
 
 
-def test_shares_never_round_to_none_or_all():
-    shown = [percent(p).replace("\u00a0", " ") for p in (0.0, 0.001, 0.5, 0.999, 1.0)]
-    assert shown == ["0 %", "under 1 %", "50 %", "over 99 %", "100 %"]
+def test_percentages_are_never_rounded_to_none_or_all():
+    texts = [percent(p).replace("\u00a0", " ") for p in (0.0, 0.001, 0.5, 0.999, 1.0)]
+    assert texts == ["0 %", "under 1 %", "50 %", "over 99 %", "100 %"]
 
 
-def test_several_reports_side_by_side(report, tmp_path):
-    path = page.write(tmp_path, [report, whole(absent=True)], names=["first", "<second>"])
-    read = Reader(path.read_text())
-    words = " ".join(read.words)
-    assert "first" in words
-    assert "<second>" in words
-    assert "goals held, planner" in words
-    assert "script" not in read.tags
-
-
-def test_the_same_report_gives_the_same_bytes(report, film):
-    assert page.render([report], videos=[film]) == page.render([copy.deepcopy(report)], videos=[film])
-
-
-def test_nothing_in_a_report_can_become_markup(report):
-    evil = copy.deepcopy(report)
-    evil["env"] = "<script>alert(1)</script>"
-    evil["made"]["command"] = '"><img src=x onerror=alert(1)>'
-    evil["goals"]["rows"]["<b>x"] = evil["goals"]["rows"]["random"]
-    read = Reader(page.render([evil]))
-    assert not {"script", "img", "b"} & set(read.tags)
-
-
-def test_nothing_to_show_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no reports"):
-        page.render([])
-    with pytest.raises(UsageError, match="no video"):
-        page.render([whole(absent=True)], videos=[EmbeddedVideo(tmp_path / "none.mp4", "x", "y")])
-
-
-def test_a_time_that_was_not_seen_to_end_is_a_least_time():
-    time = {"median": 4.0, "low": 4.0, "high": 4.0, "n": 100, "unit": "s", "tolerance": 0.5,
-            "censored": 0.87, "horizon": 4.0, "nothing_moves": 0.12}  # fmt: skip
-    assert "believed for at least 4.00 s: 87" in validity_sentence(time)
-    assert "believed for 1.50 s (median" in validity_sentence(time | {"median": 1.5, "censored": 0.4})
-
-
-def test_what_is_below_zero_has_a_minus():
+def test_negative_percentage_has_a_minus_sign():
     assert percent(-0.05) == "−5\u00a0%"
+
+
+def test_several_reports_are_shown_side_by_side(report, tmp_path):
+    path = page.write(tmp_path, [report, complete_report(without_control=True)], names=["first", "<second>"])
+    reader = PageReader(path.read_text())
+    assert "first" in reader.text
+    assert "<second>" in reader.text
+    assert "goals sustained, planner (no reward), 10 steps" in reader.text
+    assert "return, latent + observation" in reader.text
+    assert "script" not in reader.tags
+
+
+def test_same_report_gives_the_same_bytes(report, folder):
+    assert page.render([report], folder=folder) == page.render([copy.deepcopy(report)], folder=folder)
+
+
+def test_text_of_a_report_is_escaped(report):
+    hostile = copy.deepcopy(report)
+    hostile["env"] = "<script>alert(1)</script>"
+    hostile["provenance"]["command"] = '"><img src=x onerror=alert(1)>'
+    hostile["goal_reaching"]["rows"]["<b>x"] = hostile["goal_reaching"]["rows"]["random"]
+    hostile["unknown_section"] = {"text": "<i>x</i>"}
+    hostile["missing"]["<u>"] = "<u>"
+    reader = PageReader(page.render([hostile]))
+    assert not {"script", "img", "b", "i", "u"} & set(reader.tags)
+
+
+def test_no_report_is_refused():
+    with pytest.raises(UsageError, match="at least one report"):
+        page.render([])
+
+
+def test_video_that_is_gone_is_named(report, tmp_path):
+    reader = PageReader(page.render([report], folder=tmp_path))
+    assert "video" not in reader.tags
+    assert "imagination.mp4 is no longer in the folder" in reader.text
+
+
+def test_video_outside_of_the_folder_is_refused(report, tmp_path):
+    hostile = copy.deepcopy(report)
+    hostile["videos"]["imagination"]["file"] = "../../etc/passwd"
+    with pytest.raises(UsageError):
+        page.render([hostile], folder=tmp_path)
+
+
+def test_validity_time_of_mostly_valid_forecasts_is_a_lower_bound():
+    time = {"median": 4.0, "low": 4.0, "high": 4.0, "n": 100, "unit": "s", "tolerance": 0.5,
+            "censored": 0.87, "horizon": 4.0, "no_change": 0.12}  # fmt: skip
+    assert "valid for at least 4.00 s: 87" in validity_sentence(time)
+    assert "valid for 1.50 s (median" in validity_sentence(time | {"median": 1.5, "censored": 0.4})

@@ -1,4 +1,4 @@
-"""What a forecast is read off: what the model decodes where that is better, a line where it is not."""
+"""Readout of forecasts: the decoder of the model where it is better, a linear map where it is not."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ from evaluation_toys import DRIFT, PUSH, ConstantModel, PerfectModel, ToyStream,
 from gymnasium import spaces
 
 from robossl.evaluation.heldout import load_heldout
-from robossl.evaluation.latents import decoding
-from robossl.evaluation.metrics.prediction import forward_skill
+from robossl.evaluation.latents import make_decoder
+from robossl.evaluation.metrics.prediction import prediction_skill
 from robossl.evaluation.metrics.readout import fit_readout
-from robossl.evaluation.split_data import ROWS, as_numbers
+from robossl.evaluation.split_data import MAX_STEPS, observation_values
 
 
-class BentModel(PerfectModel):
-    """Knows the world in coordinates that no line reads."""
+class NonlinearModel(PerfectModel):
+    """Perfect model with latents that are a nonlinear function of the observation."""
 
     def encode(self, observation):
         return np.asarray(observation, np.float32) ** 3
@@ -25,27 +25,27 @@ class BentModel(PerfectModel):
         return ((np.cbrt(z) @ DRIFT + forces(np.asarray(action)) @ PUSH) ** 3).astype(np.float32)
 
 
-class MuteModel(BentModel):
-    """The same, and it decodes nothing."""
+class NoDecoderModel(NonlinearModel):
+    """The same model without a decoder."""
 
     decode = None
 
 
-class BabblingModel(PerfectModel):
-    """Knows the world, and decodes something else."""
+class WrongDecoderModel(PerfectModel):
+    """Perfect model with a wrong decoder."""
 
     def decode(self, z):
         return np.flip(z, -1) * 3
 
 
 class MeanModel(ConstantModel):
-    """Sees nothing, and expects what is usual."""
+    """Constant encoder whose decoder returns the mean observation."""
 
-    def __init__(self, usual):
-        self.usual = usual
+    def __init__(self, mean):
+        self.mean = mean
 
     def decode(self, z):
-        return np.broadcast_to(self.usual, z.shape)
+        return np.broadcast_to(self.mean, z.shape)
 
 
 @pytest.fixture(scope="module")
@@ -54,29 +54,30 @@ def stream():
 
 
 def skills(model, stream):
-    found = forward_skill(model, load_heldout(model, stream))
-    return {horizon: figure["mean"] for horizon, figure in found["skill"].items()}, found
+    scores = prediction_skill(model, load_heldout(model, stream))
+    return {horizon: estimate["mean"] for horizon, estimate in scores["skill"].items()}, scores
 
 
-def test_what_no_line_reads_is_read_as_the_model_decodes_it(stream):
-    told, found = skills(BentModel(), stream)
-    assert all(skill > 0.999 for skill in told.values())
-    assert all(found["shuffled"][horizon] < skill - 0.3 for horizon, skill in told.items())
-    mute, _ = skills(MuteModel(), stream)
-    assert all(mute[horizon] < 0.9 for horizon in told)
+def test_decoder_is_used_where_a_linear_map_fails(stream):
+    decoded, scores = skills(NonlinearModel(), stream)
+    assert all(skill > 0.999 for skill in decoded.values())
+    assert all(scores["shuffled"][horizon] < skill - 0.3 for horizon, skill in decoded.items())
+    linear, _ = skills(NoDecoderModel(), stream)
+    assert all(linear[horizon] < 0.9 for horizon in decoded)
 
 
-def test_a_decoder_that_errs_is_not_believed(stream):
-    readout = fit_readout(BabblingModel(), load_heldout(BabblingModel(), stream))
-    assert readout.ways.tolist() == [0, 0, 0, 0]
-    assert skills(BabblingModel(), stream)[0] == pytest.approx(skills(PerfectModel(), stream)[0], abs=1e-3)
+def test_wrong_decoder_is_not_used(stream):
+    model = WrongDecoderModel()
+    readout = fit_readout(model, load_heldout(model, stream))
+    assert readout.method.tolist() == [0, 0, 0, 0]
+    assert skills(model, stream)[0] == pytest.approx(skills(PerfectModel(), stream)[0], abs=1e-3)
 
 
-def test_who_expects_the_usual_is_no_better_under_the_true_actions(stream):
-    model = MeanModel(np.mean([rows["observation"].mean(0) for rows in stream.table], 0))
-    told, found = skills(model, stream)
-    assert found["shuffled"] == pytest.approx(told)
-    assert all(found["linear"][horizon] > skill + 0.1 for horizon, skill in told.items())
+def test_mean_model_has_the_same_skill_under_shuffled_actions(stream):
+    model = MeanModel(np.mean([fields["observation"].mean(0) for fields in stream.episode_fields], 0))
+    skill, scores = skills(model, stream)
+    assert scores["shuffled"] == pytest.approx(skill)
+    assert all(scores["linear"][horizon] > value + 0.1 for horizon, value in skill.items())
 
 
 def test_images_are_not_decoded():
@@ -84,38 +85,40 @@ def test_images_are_not_decoded():
         {"camera": spaces.Box(0, 255, (8, 8, 1), np.uint8), "joints": spaces.Box(-1, 1, (3,), np.float32)}
     )
 
-    class Seeing:
+    class ImageModel:
         def decode(self, z):
             return {"joints": z[:, :3]}
 
     z = np.arange(10.0).reshape(2, 5)
-    numbers = decoding(Seeing(), space)(z)
+    values = make_decoder(ImageModel(), space)(z)
     fields = {"observation.camera": np.zeros((2, 8, 8, 1), np.uint8), "observation.joints": z[:, :3]}
-    wanted, names = as_numbers(space, fields)
-    assert numbers.shape == wanted.shape == (2, 67)
-    pictured = np.array([name.startswith("camera") for name in names])
-    assert np.isnan(numbers[:, pictured]).all()
-    np.testing.assert_array_equal(numbers[:, ~pictured], z[:, :3])
-    assert decoding(Seeing(), space["camera"]) is None
-    assert decoding(object(), space) is None
+    expected, names = observation_values(space, fields)
+    assert values.shape == expected.shape == (2, 67)
+    is_image = np.array([name.startswith("camera") for name in names])
+    assert np.isnan(values[:, is_image]).all()
+    np.testing.assert_array_equal(values[:, ~is_image], z[:, :3])
+    assert make_decoder(ImageModel(), space["camera"]) is None
+    assert make_decoder(object(), space) is None
 
 
-def test_choices_that_do_not_begin_at_zero_are_decoded():
-    class Choosing:
+def test_discrete_observations_with_a_start_are_decoded():
+    class DiscreteModel:
         def decode(self, z):
             return z[:, 0].astype(np.int64)
 
     space = spaces.Discrete(3, start=10)
-    np.testing.assert_array_equal(decoding(Choosing(), space)(np.array([[12.0], [10.0]])), np.eye(3)[[2, 0]])
+    np.testing.assert_array_equal(
+        make_decoder(DiscreteModel(), space)(np.array([[12.0], [10.0]])), np.eye(3)[[2, 0]]
+    )
 
 
-def test_units_and_floors_are_of_all_of_train():
-    """What moves in a few of many episodes has the spread it has in all of them."""
+def test_scales_use_all_of_train():
+    """The standard deviation includes values that vary in few of many episodes."""
     stream = ToyStream(episodes=520)
     train = stream.episodes("train")
-    rows = sum(episode.stop - episode.start for episode in train)
-    assert rows > ROWS
-    held = load_heldout(PerfectModel(), stream)
-    assert len(held.train.valid) == rows
-    whole = np.concatenate([stream.table[episode.lane]["observation"] for episode in train])
-    np.testing.assert_allclose(held.spread, whole.astype(np.float64).std(0))
+    num_steps = sum(episode.stop - episode.start for episode in train)
+    assert num_steps > MAX_STEPS
+    heldout = load_heldout(PerfectModel(), stream)
+    assert len(heldout.train.valid) == num_steps
+    observations = np.concatenate([stream.episode_fields[e.lane]["observation"] for e in train])
+    np.testing.assert_allclose(heldout.observation_std, observations.astype(np.float64).std(0))

@@ -81,7 +81,7 @@ def render(reports: Sequence[Report], names: Sequence[str] | None = None, folder
     names = list(names) if names else [f"{r['env']}, seed {r['seed']}" for r in reports]
     return _render(
         "compare.html.j2",
-        reports[0],
+        reports[0]["versions"],
         title="robossl reports compared",
         names=names,
         reports=list(reports),
@@ -106,13 +106,13 @@ def _render_one(report: Report, folder: Path | None) -> str:
                 raise
             failed[section.name] = describe_error(error)
     known = {section.name for section in sections} | set(RESERVED_KEYS)
-    for name in report.keys() - known:
+    for name in (key for key in report if key not in known):
         data_json = json.dumps(report[name], indent=2, ensure_ascii=False)
         body = Markup(_environment().get_template("unknown_section.html.j2").render(data_json=data_json))
         rendered.append(_RenderedSection(name, number_format.label(name), body))
     return _render(
         "report.html.j2",
-        report,
+        report["versions"],
         title=f"{display_name(report['env'])} · robossl report",
         heading=display_name(report["env"]),
         total_seconds=sum(report["seconds"].values()),
@@ -131,9 +131,9 @@ def _render_section(section: Section, report: Report, folder: Path | None) -> Ma
     return Markup(template.render(**variables, data=data, report=report))
 
 
-def _render(template: str, report: Report, **variables: Any) -> str:
+def _render(template: str, versions: dict[str, str], **variables: Any) -> str:
     css = Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))
-    version = report["versions"].get("robossl", "")
+    version = versions.get("robossl", "")
     return _environment().get_template(template).render(css=css, version=version, **variables)
 
 
