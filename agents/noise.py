@@ -1,144 +1,160 @@
-"""Policies that know nothing: random, coloured noise, nothing at all. They explore, and every table shows them."""
+"""Open-loop policies for exploration and as baselines: uniform random, zero action, colored noise."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from robossl.core.errors import UsageError
+from robossl.core.interfaces import Observation
 from robossl.core.seeding import generator, generator_state, restore_generator
 from robossl.core.spaces import format_space
 
 from .shared.action_range import action_range
 from .shared.colored_noise import colored_noise
 
-_COLOURS = (0.0, 0.5, 1.0, 2.0)  # exponent b of the power spectrum 1 / f^b: white to red
-_LENGTH = 256  # [steps] of noise drawn at once; a longer episode gets another piece
-_HOLD = 16  # [steps] the longest that a discrete action is held
+_EXPONENTS = (0.0, 0.5, 1.0, 2.0)  # b of the power spectrum 1 / f^b: white to red
+_NOISE_STEPS = 256  # [steps] of noise drawn at once; a longer episode draws another piece
+_MAX_REPEAT = 16  # [steps] the longest repetition of a discrete action
 
 
 class _OpenLoopPolicy:
-    """A policy that looks at nothing. Every lane has a generator of its own: its life does not depend on n."""
+    """Base class of policies that ignore the observation.
+
+    Each sub-environment has its own random generator, so its actions do not depend on `num_envs`.
+    """
 
     def __init__(self, action_space: gym.Space, num_envs: int, seed: int = 0) -> None:
-        """`action_space` is that of a single lane: a Box of floats, or Discrete."""
+        """Create the policy.
+
+        Args:
+            action_space: Action space of one sub-environment: a float Box or Discrete.
+            num_envs: Number of sub-environments.
+            seed: Seed of the random generators.
+
+        Raises:
+            UsageError: If the action space is neither a float Box nor Discrete.
+        """
         self._discrete = isinstance(action_space, gym.spaces.Discrete)
         if not self._discrete and not (
             isinstance(action_space, gym.spaces.Box) and np.issubdtype(action_space.dtype, np.floating)
         ):
             raise UsageError(
-                f"a policy needs actions of a float Box or Discrete; got {format_space(action_space)}"
+                f"expected a float Box or Discrete action space, got {format_space(action_space)}"
             )
         self.space: Any = action_space
         self.num_envs = num_envs
-        self._random = [generator(seed, "policy", lane) for lane in range(num_envs)]
+        self._generators = [generator(seed, "policy", env_index) for env_index in range(num_envs)]
 
     def reset(self, mask: np.ndarray | None = None) -> None:
-        """Nothing to forget."""
+        """Start new episodes; this policy has no episode state."""
 
-    def _box(self, action: np.ndarray) -> np.ndarray:
-        """Actions (n, *A) as the space has them: rounded to its dtype, and within its bounds after that."""
+    def _to_space(self, action: np.ndarray) -> np.ndarray:
+        """Return actions (n, *A) in the dtype of the space, clipped to its bounds after rounding."""
         return np.clip(action.astype(self.space.dtype), self.space.low, self.space.high)
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """The generators of all lanes."""
-        return {"random": [generator_state(random) for random in self._random]}
+        """Return the states of all random generators."""
+        return {"generators": [generator_state(g) for g in self._generators]}
 
-    def set_checkpoint(self, tree: dict[str, Any]) -> None:
-        """Go on where `get_checkpoint` was; `RequestError` where that had another number of lanes."""
-        if len(tree["random"]) != self.num_envs:
-            raise UsageError(f"the checkpoint has {len(tree['random'])} lanes; here are {self.num_envs}")
-        for random, state in zip(self._random, tree["random"]):
-            restore_generator(random, state)
+    def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
+        """Continue from `get_checkpoint`; raise UsageError if it has another number of sub-environments."""
+        if len(tree["generators"]) != self.num_envs:
+            raise UsageError(
+                f"expected a checkpoint of {self.num_envs} sub-environments, got {len(tree['generators'])}"
+            )
+        for own, state in zip(self._generators, tree["generators"]):
+            restore_generator(own, state)
 
 
 class RandomPolicy(_OpenLoopPolicy):
-    """Every action uniform over its range, independent of the last."""
+    """Independent uniform actions over the action range."""
 
-    def act(self, observation: Any, explore: bool = True) -> np.ndarray:
-        """(n, *A) of the space's dtype, or (n,) int64."""
+    def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
+        """Return actions (n, *A) in the dtype of the space, or (n,) int64."""
         if self._discrete:
             start, count = int(self.space.start), int(self.space.n)
-            return np.array([start + random.integers(count) for random in self._random], np.int64)
+            return np.array([start + g.integers(count) for g in self._generators], np.int64)
         low, high = action_range(self.space)
-        drawn = np.stack([random.random(self.space.shape) for random in self._random])
-        return self._box(low + (high - low) * drawn)
+        uniform = np.stack([g.random(self.space.shape) for g in self._generators])
+        return self._to_space(low + (high - low) * uniform)
 
 
 class ZeroPolicy(_OpenLoopPolicy):
-    """Does nothing: zero, or what of the range lies nearest to it; the first of discrete actions."""
+    """Zero actions (the nearest value in the action range), or the first discrete action."""
 
-    def act(self, observation: Any, explore: bool = True) -> np.ndarray:
-        """(n, *A) of the space's dtype, or (n,) int64."""
+    def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
+        """Return actions (n, *A) in the dtype of the space, or (n,) int64."""
         if self._discrete:
             return np.full(self.num_envs, int(self.space.start), np.int64)
-        return self._box(np.zeros((self.num_envs, *self.space.shape)))
+        return self._to_space(np.zeros((self.num_envs, *self.space.shape)))
 
 
 class ColoredNoisePolicy(_OpenLoopPolicy):
-    """Coloured noise: each episode of a lane has a colour of its own, from white to red.
+    """Colored noise; each episode of a sub-environment draws its own exponent, from white to red.
 
-    Noise with power 1 / f^b, b drawn from {0, 0.5, 1, 2}, scaled to a standard deviation of half the range
-    and clipped to it (Eberhard et al., "Pink Noise Is All You Need", 2023). Discrete actions are drawn
-    uniformly and held for n steps, n ~ zeta(2) up to 16. Pieces are 256 steps long: in longer ones the red
-    noise of an episode of 200 steps would hardly leave one side of the range.
+    The power falls as 1 / f^b with b drawn from {0, 0.5, 1, 2}. The noise has a standard deviation of half the
+    action range and is clipped to the range (Eberhard et al., "Pink Noise Is All You Need", 2023). Discrete
+    actions are drawn uniformly and repeated for n steps, n ~ zeta(2), at most 16. Noise is drawn in pieces of
+    256 steps: in longer pieces the red noise of an episode of 200 steps would hardly leave one side of the range.
     """
 
-    _STATE = ("_colour", "_position", "_noise", "_held", "_left")
+    _STATE = ("_exponent", "_position", "_noise", "_repeated", "_steps_left")
 
     def __init__(self, action_space: gym.Space, num_envs: int, seed: int = 0) -> None:
-        """As of every policy here."""
+        """Create the policy; arguments as in the base class."""
         super().__init__(action_space, num_envs, seed)
-        length, width = (0, 0) if self._discrete else (_LENGTH, int(np.prod(action_space.shape or ())))
-        self._colour = np.zeros(num_envs)
-        self._position = np.full(num_envs, -1, np.int64)  # (n,) in the lane's piece; -1: none drawn yet
+        length, width = (0, 0) if self._discrete else (_NOISE_STEPS, int(np.prod(action_space.shape or ())))
+        self._exponent = np.zeros(num_envs)
+        self._position = np.full(num_envs, -1, np.int64)  # (n,) in the current piece; -1: none drawn yet
         self._noise = np.zeros((num_envs, length, width), np.float32)
-        self._held = np.zeros(num_envs, np.int64)  # (n,) the discrete action being held
-        self._left = np.zeros(num_envs, np.int64)  # (n,) for how many more steps
+        self._repeated = np.zeros(num_envs, np.int64)  # (n,) the discrete action being repeated
+        self._steps_left = np.zeros(num_envs, np.int64)  # (n,) for how many more steps
 
     def reset(self, mask: np.ndarray | None = None) -> None:
-        """A new colour, and new noise, for the lanes of `mask` (n,) bool; for all without one."""
+        """Draw a new exponent and new noise in the sub-environments of `mask` (n,) bool, or in all."""
         chosen = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
         self._position[chosen] = -1
-        self._left[chosen] = 0
+        self._steps_left[chosen] = 0
 
-    def act(self, observation: Any, explore: bool = True) -> np.ndarray:
-        """(n, *A) of the space's dtype, or (n,) int64."""
+    def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
+        """Return actions (n, *A) in the dtype of the space, or (n,) int64."""
         if self._discrete:
-            return self._hold()
-        for lane in np.flatnonzero((self._position < 0) | (self._position >= _LENGTH)):
-            random = self._random[lane]
-            if self._position[lane] < 0:
-                self._colour[lane] = random.choice(_COLOURS)
-            white = random.standard_normal(self._noise.shape[1:], np.float32)
-            self._noise[lane] = colored_noise(white, self._colour[lane])
-            self._position[lane] = 0
-        drawn = self._noise[np.arange(self.num_envs), self._position]  # (n, A) unit variance
+            return self._repeat_discrete()
+        for env_index in np.flatnonzero((self._position < 0) | (self._position >= _NOISE_STEPS)):
+            own = self._generators[env_index]
+            if self._position[env_index] < 0:
+                self._exponent[env_index] = own.choice(_EXPONENTS)
+            white = own.standard_normal(self._noise.shape[1:], np.float32)
+            self._noise[env_index] = colored_noise(white, self._exponent[env_index])
+            self._position[env_index] = 0
+        noise = self._noise[np.arange(self.num_envs), self._position]  # (n, A) unit variance
         self._position += 1
         low, high = action_range(self.space)
-        middle, half = (low + high) / 2, (high - low) / 2
-        return self._box(np.clip(middle + drawn.reshape(-1, *self.space.shape) * half, low, high))
+        center, half_range = (low + high) / 2, (high - low) / 2
+        return self._to_space(np.clip(center + noise.reshape(-1, *self.space.shape) * half_range, low, high))
 
-    def _hold(self) -> np.ndarray:
-        """(n,) int64: the actions being held, and new ones where the time is over."""
-        for lane in np.flatnonzero(self._left <= 0):
-            random = self._random[lane]
-            self._held[lane] = int(self.space.start) + random.integers(int(self.space.n))
-            self._left[lane] = min(int(random.zipf(2.0)), _HOLD)
-        self._left -= 1
-        return self._held.copy()
+    def _repeat_discrete(self) -> np.ndarray:
+        """Return the repeated actions (n,) int64; draw new ones where the repetition is over."""
+        for env_index in np.flatnonzero(self._steps_left <= 0):
+            own = self._generators[env_index]
+            self._repeated[env_index] = int(self.space.start) + own.integers(int(self.space.n))
+            self._steps_left[env_index] = min(int(own.zipf(2.0)), _MAX_REPEAT)
+        self._steps_left -= 1
+        return self._repeated.copy()
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """Generators, and the noise that is not yet used up."""
-        return super().get_checkpoint() | {name: getattr(self, name).copy() for name in self._STATE}
+        """Return generator states and the noise that is not used up."""
+        return super().get_checkpoint() | {name[1:]: getattr(self, name).copy() for name in self._STATE}
 
-    def set_checkpoint(self, tree: dict[str, Any]) -> None:
-        """Go on where `get_checkpoint` was."""
+    def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
+        """Continue from `get_checkpoint`."""
         super().set_checkpoint(tree)
         for name in self._STATE:
-            getattr(self, name)[...] = tree[name]
+            getattr(self, name)[...] = tree[name[1:]]
 
 
 POLICIES = {"random": RandomPolicy, "colored_noise": ColoredNoisePolicy, "zero": ZeroPolicy}

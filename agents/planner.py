@@ -1,309 +1,261 @@
-"""Planning to goals in a latent world model: improved cross-entropy search, no reward needed."""
+"""Goal-reaching planner: iCEM in a latent world model, without reward."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from robossl.core.errors import UsageError, unknown_name_error
-from robossl.core.seeding import generator, generator_state, restore_generator
-from robossl.core.spaces import format_space
+from robossl.core import spaces
+from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
+from robossl.core.interfaces import MetricLogger, NullProgress, Observation, ProgressReporter
+from robossl.core.io import read_json, write_json
+from robossl.core.seeding import derive
+from robossl.rollout import steps as rollout_steps
+from robossl.world_model import WorldModel
+from robossl.world_model.device import resolve
 
-from .shared.action_range import action_range
-from .shared.planning_costs import Cost, GoalDistance, ImaginedTrajectories
+from .shared.cem import PRESETS, DynamicsModel, Planner, PlannerConfig, slices
+from .shared.planning_costs import Cost, GoalDistance
 
-_ROWS = 256  # rollouts of one call of the network, about; always as many, see `Planner`
-_ENCODED = 16  # observations of one call of the encoder, likewise
-
-
-@dataclass(frozen=True)
-class PlannerConfig:
-    """Cross-entropy search over blocks of actions (Pinneri et al., "Sample-efficient CEM", 2020)."""
-
-    samples: int = 64  # action sequences of one iteration
-    iterations: int = 4
-    elites: int = 10  # the best ones; the next iteration is drawn around them
-    keep: float = 0.3  # share of the elites that goes into the next iteration, and the next plan, as it is
-    horizon: int = 12  # [steps] planned ahead
-    block: int = 2  # [steps] that one action is held; then it is planned anew
-    colour: float = 1.0  # exponent of the noise along a plan: 0 white, 2 red
-    spread: float = 0.6  # standard deviation of the first iteration, in halves of the action range
-    momentum: float = 0.1  # how much of the old mean and deviation stays
-
-    def __post_init__(self) -> None:
-        """`RequestError` for numbers that make no search."""
-        for name in ("samples", "iterations", "elites", "horizon", "block"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"planner.{name} is {getattr(self, name)}; expected 1 or more")
-        if self.horizon % self.block:
-            raise UsageError(f"horizon {self.horizon} is no multiple of block {self.block}")
-        if self.elites > self.samples:
-            raise UsageError(f"{self.elites} elites of {self.samples} samples; expected no more than samples")
-
-    @property
-    def decisions(self) -> int:
-        """H: actions in a plan."""
-        return self.horizon // self.block
-
-    @property
-    def kept(self) -> int:
-        """K: elites that live on."""
-        return int(self.keep * self.elites)
+_ENCODED_PER_CALL = 16  # observations; each call of the encoder gets equally many, as in `Planner`
+_DEFAULT_COSTS: tuple[Cost, ...] = (GoalDistance(),)
+_FORMAT = 1
 
 
-PRESETS = {
-    "cpu": PlannerConfig(),
-    "paper": PlannerConfig(samples=300, iterations=30, elites=30, keep=0.0, horizon=25, block=5, colour=0.0),
-}
+class PlanningModel(DynamicsModel, Protocol):
+    """A model that encodes observations and imagines."""
+
+    def encode(self, observation: Any, *previous: Any) -> Any:
+        """Return latents [..., Z] of observations; of images also given the previous images."""
 
 
-class Planner:
-    """Plans for n lanes at once, over the dynamics of a model.
+class GoalPlanner:
+    """Agent that plans towards goals: `desired_goal` of each sub-environment, or one given observation.
 
-    Every lane has a generator of its own, and the network is always called with equally many rows, a lane's
-    plans side by side. So what is planned for a lane does not depend on how many are planned with it.
+    It has no parameters to train: `learn` acts, so that its steps can be recorded.
     """
 
     def __init__(
         self,
-        model: Any,
-        config: PlannerConfig,
-        action_space: gym.Space,
-        num_envs: int = 1,
+        envs: VectorEnv,
+        representation: PlanningModel | None = None,
         seed: int = 0,
-        costs: Sequence[Cost] = (GoalDistance(),),
-    ) -> None:
-        """`model` imagines: `imagine(z [N, Z], actions [N, T, *A], heads="first") -> [N, T + 1, Z]`."""
-        if not isinstance(action_space, gym.spaces.Box):
-            raise UsageError(
-                f"the planner searches continuous actions; this env has {format_space(action_space)}"
-            )
-        low, high = (bound.reshape(-1).astype(np.float32) for bound in action_range(action_space))
-        self.model, self.config, self.num_envs, self.costs = model, config, num_envs, tuple(costs)
-        self._shape = action_space.shape
-        self._low, self._high = torch.from_numpy(low), torch.from_numpy(high)  # (A,)
-        self._middle, self._half = (self._low + self._high) / 2, (self._high - self._low) / 2
-        self._random = [generator(seed, "planner", lane) for lane in range(num_envs)]
-        self._colour = _colouring(config.decisions, config.colour)
-        width = self._middle.numel()
-        self._mean = torch.zeros(num_envs, config.decisions, width)  # (n, H, A) last plan, one decision on
-        self._kept = torch.zeros(num_envs, config.kept, config.decisions, width)  # (n, K, H, A) likewise
-        self._warm = torch.zeros(num_envs, dtype=torch.bool)  # (n,) there is a last plan
-
-    def reset(self, mask: np.ndarray | None = None) -> None:
-        """Forget the plans of the lanes of `mask` (n,) bool, of all without one."""
-        chosen = slice(None) if mask is None else torch.from_numpy(np.asarray(mask, bool))
-        self._mean[chosen] = 0.0
-        self._warm[chosen] = False
-
-    @torch.inference_mode()
-    def plan(self, z: Tensor, goal: Tensor, lanes: np.ndarray | None = None) -> np.ndarray:
-        """The next action (m, *A) of `lanes` (m,), all without, from z (m, Z) towards goal (m, Z), on the CPU."""
-        chosen = np.arange(self.num_envs) if lanes is None else np.asarray(lanes)
-        found = torch.cat(
-            [
-                self._search(z[part], goal[part], chosen[part])
-                for part in _slices(len(chosen), self._lanes_per_call)
-            ]
-        )
-        action = (self._middle + found * self._half).clamp(self._low, self._high)  # sums round
-        return action.reshape(len(chosen), *self._shape).numpy()
-
-    @property
-    def _lanes_per_call(self) -> int:
-        return max(_ROWS // self.config.samples, 1)
-
-    def _search(self, z: Tensor, goal: Tensor, lanes: np.ndarray) -> Tensor:
-        """(m, A): the first action of the best plan of each lane, in [-1, 1]."""
-        config, index = self.config, torch.from_numpy(lanes)
-        mean = self._mean[index]  # (m, H, A)
-        deviation = torch.full_like(mean, config.spread)
-        kept, fresh = self._kept[index], ~self._warm[index]
-        for _ in range(config.iterations):
-            plans = (mean[:, None] + deviation[:, None] * self._noise(lanes)).clamp(-1, 1)  # (m, S, H, A)
-            plans[:, 0] = mean  # is always among those compared
-            old = torch.where(fresh[:, None, None, None], plans[:, 1 : 1 + config.kept], kept)
-            plans[:, 1 : 1 + config.kept] = old
-            order = self._cost(z, goal, plans).topk(config.elites, dim=1, largest=False).indices
-            elite = torch.take_along_dim(plans, order[:, :, None, None], 1)  # (m, E, H, A) best first
-            mean = config.momentum * mean + (1 - config.momentum) * elite.mean(1)
-            deviation = config.momentum * deviation + (1 - config.momentum) * elite.std(1, correction=0)
-            kept, fresh = elite[:, : config.kept], torch.zeros_like(fresh)
-        self._mean[index] = torch.cat([mean[:, 1:], mean[:, -1:]], 1)
-        self._kept[index] = torch.cat([kept[:, :, 1:], kept[:, :, -1:]], 2)
-        self._warm[index] = True
-        return elite[:, 0, 0]
-
-    def _noise(self, lanes: np.ndarray) -> Tensor:
-        """(m, S, H, A) of unit variance, coloured along H, each lane's from its own generator."""
-        decisions, width = self._mean.shape[1:]
-        shape = (self.config.samples, decisions, width)
-        white = np.stack([self._random[lane].standard_normal(shape, np.float32) for lane in lanes])
-        return torch.from_numpy(np.einsum("th,mshw->mstw", self._colour, white))
-
-    def _cost(self, z: Tensor, goal: Tensor, plans: Tensor) -> Tensor:
-        """(m, S) of plans (m, S, H, A); spare lanes fill the call up to its size."""
-        m, samples = plans.shape[:2]
-        spare = self._lanes_per_call - m
-        z, goal, plans = (
-            torch.cat([part, part.new_zeros(spare, *part.shape[1:])]) for part in (z, goal, plans)
-        )
-        steps = plans.repeat_interleave(self.config.block, 2).flatten(0, 1)  # (N, T, A) in [-1, 1]
-        actions = (self._middle + steps * self._half).reshape(*steps.shape[:2], *self._shape)
-        path = self.model.imagine(z.repeat_interleave(samples, 0), actions, heads="first")[:, 1:]
-        imagined = ImaginedTrajectories(path.to(goal.device), steps, goal.repeat_interleave(samples, 0))
-        total = sum((cost(imagined) for cost in self.costs), torch.zeros(steps.shape[:2]))  # (N, T)
-        return total.sum(-1).reshape(-1, samples)[:m]
-
-    def get_checkpoint(self) -> dict[str, Any]:
-        """Generators and warm plans."""
-        return {
-            "random": [generator_state(random) for random in self._random],
-            "mean": self._mean.numpy().copy(),
-            "kept": self._kept.numpy().copy(),
-            "warm": self._warm.numpy().copy(),
-        }
-
-    def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
-        """Go on where `get_checkpoint` was, to the same bits."""
-        if len(tree["random"]) != self.num_envs:
-            raise UsageError(f"the checkpoint has {len(tree['random'])} lanes; here are {self.num_envs}")
-        for random, state in zip(self._random, tree["random"]):
-            restore_generator(random, state)
-        self._mean, self._kept, self._warm = (
-            torch.from_numpy(np.array(tree[name])) for name in ("mean", "kept", "warm")
-        )
-
-
-def _colouring(length: int, exponent: float) -> np.ndarray:
-    """(H, H) float32: a matrix that turns white noise into noise of power 1 / f^exponent and unit variance."""
-    # finer than a plan is long, so that its end knows nothing of its start
-    frequency = np.fft.rfftfreq(8 * length)
-    frequency[0] = frequency[1]
-    covariance = np.fft.irfft(frequency**-exponent)[:length]
-    lag = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
-    return np.linalg.cholesky(covariance[lag] / covariance[0]).astype(np.float32)
-
-
-def _slices(count: int, size: int) -> list[slice]:
-    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
-
-
-class GoalPlanner:
-    """A policy that plans towards goals: each lane's own `desired_goal`, or one observation to bring about."""
-
-    def __init__(
-        self,
-        model: Any,
-        envs: gym.vector.VectorEnv,
-        seed: int = 0,
+        device: str = "auto",
         preset: str = "cpu",
-        config: PlannerConfig | None = None,
-        costs: Sequence[Cost] = (GoalDistance(),),
-        goal_observation: np.ndarray | None = None,
+        goal_observation: np.ndarray | Sequence[float] | None = None,
+        costs: Sequence[Cost] = _DEFAULT_COSTS,
+        **settings: Any,
     ) -> None:
-        """`model` encodes and imagines.
+        """Create a planner for `envs`.
 
-        `goal_observation` (D,) or (n, D) is where to go. Without one, the env must be a goal env that says how
-        a goal looks: `goal_observation(goals (m, G)) -> (m, D)`. `RequestError` where it cannot.
+        Args:
+            envs: The envs to act in.
+            representation: A world model; it encodes and imagines.
+            seed: Seed of the search.
+            device: Device of the world model; auto: where it is.
+            preset: `cpu` or `paper`.
+            goal_observation: Observation (D,) or (n, D) to reach. None: `envs.goal_observation(goals (m, G))` returns
+                the observations (m, D) at the goals of the env.
+            costs: Cost functions, added up.
+            settings: Fields of `PlannerConfig`, in place of those of the preset.
+
+        Raises:
+            UsageError: For unknown settings, actions other than Box, an env without goal observations, or no model.
         """
-        if config is None and preset not in PRESETS:
-            raise unknown_name_error("planner preset", preset, PRESETS)
-        settings = config or PRESETS[preset]
-        self.model, self.num_envs = model, envs.num_envs
-        self._look: Callable[[np.ndarray], np.ndarray] | None = None
+        self.check_settings({"preset": preset, **settings})
+        config = dataclasses.replace(PRESETS[preset], **settings)
+        if representation is None:
+            raise UsageError("the planner needs a world model; expected representation, got None")
+        if device != "auto" and isinstance(representation, WorldModel):
+            representation = representation.to(resolve(device))
+        self.model, self.envs, self.num_envs, self.seed = representation, envs, envs.num_envs, int(seed)
+        self._goal_to_observation: Callable[[np.ndarray], np.ndarray] | None = None
         self._goal: np.ndarray | None = None
         if goal_observation is None:
-            self._look = getattr(envs.unwrapped, "goal_observation", None)
-            if self._look is None:
+            self._goal_to_observation = getattr(envs.unwrapped, "goal_observation", None)
+            if self._goal_to_observation is None:
                 raise UsageError(
-                    f"{type(envs.unwrapped).__name__} cannot say how a goal looks (goal_observation); "
-                    "give the planner an observation to bring about"
+                    f"{type(envs.unwrapped).__name__} has no method goal_observation (goals to observations); "
+                    "pass goal_observation, an observation to reach"
                 )
         else:
             goal = np.asarray(goal_observation)
             self._goal = np.broadcast_to(goal, (self.num_envs, goal.shape[-1]))
-        self.planner = Planner(model, settings, envs.single_action_space, self.num_envs, seed, costs)
+        self.planner = Planner(representation, config, envs.single_action_space, self.num_envs, seed, costs)
         self._action = np.zeros((self.num_envs, *(envs.single_action_space.shape or ())), np.float32)
-        self._left = np.zeros(self.num_envs, np.int64)  # (n,) for how many more steps it is held
-        self._before: np.ndarray | None = None  # (n, H, W, C) the last pictures, where pictures are seen
-        self._fresh = np.ones(self.num_envs, bool)  # (n,) there is no picture before
+        self._steps_left = np.zeros(self.num_envs, np.int64)  # (n,) steps that the current action is repeated
+        self._previous: np.ndarray | None = None  # (n, H, W, C) the last images, for image observations
+        self._first = np.ones(self.num_envs, bool)  # (n,) whether there is no previous image
+        self._observation: Observation | None = None  # where `learn` continues
+        self._done = np.zeros(self.num_envs, bool)
+        self._num_steps, self._target_steps = 0, 0  # env steps taken by `learn`, and requested
 
-    def act(self, observation: Any, explore: bool = True) -> np.ndarray:
-        """(n, *A); the lanes whose action was held for a block plan anew."""
-        lanes = np.flatnonzero(self._left == 0)
-        seen = np.asarray(observation["observation"] if isinstance(observation, dict) else observation)
-        before = self._remember(seen)
-        if len(lanes):
-            goal = self._goals(observation, lanes).astype(seen.dtype)
-            past = None if before is None else before[lanes]
-            self._action[lanes] = self.planner.plan(
-                self._encode(seen[lanes], past), self._encode(goal), lanes
-            )
-            self._left[lanes] = self.planner.config.block
-        self._left -= 1
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        """Check names and values of settings.
+
+        Raises:
+            UsageError: For an unknown setting or preset, or an invalid value.
+        """
+        fields = [field.name for field in dataclasses.fields(PlannerConfig)]
+        known = ["preset", "goal_observation", "costs", *fields]
+        for name in settings:
+            if name not in known:
+                raise unknown_name_error("planner setting", name, known)
+        preset = settings.get("preset", "cpu")
+        if preset not in PRESETS:
+            raise unknown_name_error("planner preset", preset, PRESETS)
+        dataclasses.replace(PRESETS[preset], **{k: v for k, v in settings.items() if k in fields})
+
+    # --- acting
+
+    def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
+        """Return actions (n, *A); make a new plan where the action was repeated often enough."""
+        env_ids = np.flatnonzero(self._steps_left == 0)
+        inputs = np.asarray(observation["observation"] if isinstance(observation, dict) else observation)
+        previous = self._previous_images(inputs)
+        if len(env_ids):
+            goal = self._goal_observations(observation, env_ids).astype(inputs.dtype)
+            z = self._encode(inputs[env_ids], None if previous is None else previous[env_ids])
+            self._action[env_ids] = self.planner.plan(z, self._encode(goal), env_ids)
+            self._steps_left[env_ids] = self.planner.config.action_repeat
+        self._steps_left -= 1
         return self._action.copy()
 
-    def _remember(self, seen: np.ndarray) -> np.ndarray | None:
-        """Pictures (n, H, W, C) one step before these, themselves in lanes just begun; None for numbers."""
-        if seen.ndim < 4:
+    def _previous_images(self, inputs: np.ndarray) -> np.ndarray | None:
+        """Return the images (n, H, W, C) one step earlier, in new episodes the same images; None for vectors."""
+        if inputs.ndim < 4:
             return None
-        fresh = self._fresh.reshape(-1, 1, 1, 1)
-        before = seen if self._before is None else np.where(fresh, seen, self._before)
-        self._before, self._fresh = seen.copy(), np.zeros_like(self._fresh)
-        return before
+        first = self._first.reshape(-1, 1, 1, 1)
+        previous = inputs if self._previous is None else np.where(first, inputs, self._previous)
+        self._previous, self._first = inputs.copy(), np.zeros_like(self._first)
+        return previous
 
-    def _goals(self, observation: Any, lanes: np.ndarray) -> np.ndarray:
-        """(m, D): what the lanes would observe at their goals."""
+    def _goal_observations(self, observation: Observation, env_ids: np.ndarray) -> np.ndarray:
+        """Return the observations (m, D) at the goals."""
         if self._goal is not None:
-            return self._goal[lanes]
-        assert self._look is not None
-        return np.asarray(self._look(np.asarray(observation["desired_goal"])[lanes]))
+            return self._goal[env_ids]
+        assert self._goal_to_observation is not None
+        return np.asarray(self._goal_to_observation(np.asarray(observation["desired_goal"])[env_ids]))
 
-    def _encode(self, seen: np.ndarray, before: np.ndarray | None = None) -> Tensor:
-        """z (m, Z) of observations (m, D), or of pictures and those before; in calls of always the same size."""
-        given, found = [seen] if before is None else [seen, before], []
+    def _encode(self, inputs: np.ndarray, previous: np.ndarray | None = None) -> Tensor:
+        """Return z (m, Z) of observations (m, D), or of images and previous images; all calls have the same size."""
+        arrays, latents = [inputs] if previous is None else [inputs, previous], []
         with torch.inference_mode():
-            for part in _slices(len(seen), _ENCODED):
-                rows = [values[part] for values in given]
-                spare = _ENCODED - len(rows[0])
-                filled = [np.concatenate([values, np.repeat(values[:1], spare, 0)]) for values in rows]
-                found.append(torch.as_tensor(self.model.encode(*filled))[: len(rows[0])])
-        return torch.cat(found)
+            for part in slices(len(inputs), _ENCODED_PER_CALL):
+                chunk = [values[part] for values in arrays]
+                padding = _ENCODED_PER_CALL - len(chunk[0])
+                padded = [np.concatenate([values, np.repeat(values[:1], padding, 0)]) for values in chunk]
+                latents.append(torch.as_tensor(self.model.encode(*padded))[: len(chunk[0])])
+        return torch.cat(latents)
 
     def reset(self, mask: np.ndarray | None = None) -> None:
-        """New episodes in the lanes of `mask` (n,) bool, in all without one: their plans are forgotten."""
+        """Start new episodes in the sub-environments of `mask` (n,) bool, or in all; discard their plans."""
         chosen = slice(None) if mask is None else np.asarray(mask, bool)
-        self._left[chosen], self._fresh[chosen] = 0, True
+        self._steps_left[chosen], self._first[chosen] = 0, True
         self.planner.reset(mask)
 
-    def set_representation(self, representation: Any) -> None:
-        """Go on in a newer version of the model: old plans are of no use there."""
+    # --- the agent protocol
+
+    def learn(
+        self,
+        envs: VectorEnv,
+        steps: int,
+        progress: ProgressReporter | None = None,
+        logger: MetricLogger | None = None,
+    ) -> None:
+        """Act in `envs` for `steps` environment steps, summed over the sub-environments; nothing is trained."""
+        if envs is not self.envs:
+            raise UsageError("a planner acts in the envs it was created with")
+        progress = progress or NullProgress()
+        self._target_steps += steps
+        if self._num_steps >= self._target_steps:
+            return
+        if self._observation is None:
+            seed = self.seed if self._num_steps == 0 else derive(self.seed, "begin again", self._num_steps)
+            self._observation, _ = envs.reset(seed=seed % 2**31)
+            self._done = np.zeros(self.num_envs, bool)
+            self.reset()
+        for step in rollout_steps(envs, self, self._observation, explore=True, ended=self._done):
+            self._observation, self._done = step.observation, step.done
+            count = int(step.real.sum())
+            self._num_steps += count
+            progress.update(count)
+            if self._num_steps >= self._target_steps:
+                break
+
+    def set_representation(self, representation: PlanningModel) -> None:
+        """Switch to a newer version of the model and discard the plans made with the old one."""
         self.model = self.planner.model = representation
         self.reset()
 
+    def reset_envs(self, envs: VectorEnv) -> None:
+        """Reset `envs` before the next step of `learn`."""
+        self._observation = None
+
     def get_checkpoint(self) -> dict[str, Any]:
-        """The planner's state, and the actions being held."""
+        """Return the state of the search, of the repeated actions and of `learn`."""
+        space = self.envs.single_observation_space
+        last = self._observation
         return {
             "planner": self.planner.get_checkpoint(),
             "action": self._action.copy(),
-            "left": self._left.copy(),
-            "before": None if self._before is None else self._before.copy(),
-            "fresh": self._fresh.copy(),
+            "steps_left": self._steps_left.copy(),
+            "previous": None if self._previous is None else self._previous.copy(),
+            "first": self._first.copy(),
+            "observation": None
+            if last is None
+            else {path: np.array(value) for path, value in spaces.flatten_by_path(space, last).items()},
+            "done": self._done.copy(),
+            "num_steps": self._num_steps,
+            "target_steps": self._target_steps,
         }
 
     def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
-        """Go on where `get_checkpoint` was, to the same bits."""
+        """Continue from `get_checkpoint`, to the same bits."""
         self.planner.set_checkpoint(tree["planner"])
-        self._action[...], self._left[...] = tree["action"], tree["left"]
-        self._before = None if tree["before"] is None else np.array(tree["before"])
-        self._fresh = np.array(tree["fresh"], bool)
+        self._action[...], self._steps_left[...] = tree["action"], tree["steps_left"]
+        self._previous = None if tree["previous"] is None else np.array(tree["previous"])
+        self._first, self._done = np.array(tree["first"], bool), np.array(tree["done"], bool)
+        self._num_steps, self._target_steps = int(tree["num_steps"]), int(tree["target_steps"])
+        self._observation = None
+        if tree["observation"] is not None:
+            parts = {path: np.array(value) for path, value in tree["observation"].items()}
+            self._observation = spaces.unflatten_by_path(self.envs.single_observation_space, parts)
+
+    def save(self, folder: str | Path) -> None:
+        """Write planner.json and the world model, in the subfolder `representation`."""
+        if not isinstance(self.model, WorldModel):
+            raise UsageError(f"expected a WorldModel to save a planner, got {type(self.model).__name__}")
+        if self.planner.costs != _DEFAULT_COSTS:
+            raise UsageError("a planner with custom costs cannot be saved; expected the default costs")
+        self.model.save(Path(folder) / "representation")
+        settings = {
+            **dataclasses.asdict(self.planner.config),
+            "goal_observation": None if self._goal is None else self._goal[0].tolist(),
+        }
+        write_json(
+            Path(folder) / "planner.json", {"format": _FORMAT, "seed": self.seed, "settings": settings}
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path, envs: VectorEnv, device: str = "auto") -> GoalPlanner:
+        """Return the planner that `save` wrote, ready to act in `envs`."""
+        path = Path(folder) / "planner.json"
+        saved = read_json(path)
+        if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+            raise UsageError(f"{path}: expected a planner of format {_FORMAT}")
+        if not isinstance(saved.get("seed"), int) or not isinstance(saved.get("settings"), dict):
+            raise CorruptedFileError(f"{path} is damaged: expected an integer seed and an object of settings")
+        model = WorldModel.load(Path(folder) / "representation", device).frozen_copy()
+        return cls(envs, model, saved["seed"], **saved["settings"])
 
 
 AGENTS = {"planner": GoalPlanner}

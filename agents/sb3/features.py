@@ -1,7 +1,9 @@
-"""What an agent sees: the latent, the observation's own numbers, and the goal, as one flat vector."""
+"""Conversion of env observations to those of SB3 agents: a flat vector, and images if the agent trains an encoder."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -9,69 +11,121 @@ import numpy as np
 
 from robossl.core import spaces
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import Representation
+from robossl.core.interfaces import Observation, Representation
 
-_LENGTH = 0.25  # of a latent beside the numbers it was made from
+_LATENT_NORM = 0.25  # length of a latent beside the numbers it is computed from
+VECTOR = "vector"  # key of the numbers where SB3 also receives images
 
 
 class FeatureBuilder:
-    """Observations (n, ...) of an env -> features (n, F) float32: concat(z, vector leaves, goals).
+    """Converts observations (n, ...) of an env to the observations of an SB3 agent.
 
-    The latent is scaled, see `latent_scale`. What the encoder does not see is still seen, and the control
-    group, without a representation, sees everything but z. Images reach an agent through z only. The
-    representation is held, not copied: whoever adopts a newer one changes it here, for acting and for
-    replay alike.
+    Without images: a flat vector (n, F) float32. It has the latent first (if there is a representation; scaled, see
+    `latent_scale`), then all vector leaves (goals included), categories one-hot. Images reach this vector only as part
+    of the latent, and are left out without a representation. With `keep_images`: a dict of the vector and of the images
+    (n, C, H, W) uint8, for an encoder that is part of the policy.
+
+    The representation is referenced, not copied: `set_representation` changes it for acting and replay at once.
     """
 
-    def __init__(self, space: gym.Space, representation: Representation | None = None) -> None:
-        """`space` is the observation space of a single lane."""
+    def __init__(
+        self, space: gym.Space, representation: Representation | None = None, keep_images: bool = False
+    ) -> None:
+        """Create the converter.
+
+        Args:
+            space: Observation space of one sub-environment.
+            representation: Frozen encoder, or None.
+            keep_images: Pass images on, for an encoder in the policy; excludes a representation.
+
+        Raises:
+            UsageError: If nothing remains of the observation.
+        """
+        assert representation is None or not keep_images
         self.space = space
         self.representation = representation
-        self._vectors = {p: s for p, s in spaces.leaves(space).items() if not spaces.is_image(s)}
+        leaves = spaces.leaves(space)
+        self._vectors = {path: leaf for path, leaf in leaves.items() if not spaces.is_image(leaf)}
+        inputs = spaces.model_inputs(space) if keep_images else {}
+        self._images = {path: image_key(path) for path, leaf in inputs.items() if spaces.is_image(leaf)}
         self.latent_dim = representation.latent_dim if representation is not None else 0
-        self.size = self.latent_dim + sum(width(leaf) for leaf in self._vectors.values())
+        self.size = self.latent_dim + sum(width(leaf) for leaf in self._vectors.values())  # F
         self._scale = np.float32(latent_scale(space, self.latent_dim))
-        if self.size == 0:
+        if self.size == 0 and not self._images:
             raise UsageError(
-                "the observation has images only, and an agent on raw observations sees numbers only; "
-                "give it a representation"
+                "observations are images only; expected encoder random, frozen, finetune or scratch, got none"
             )
-        self.box = gym.spaces.Box(-np.inf, np.inf, (self.size,), np.float32)
+        box = gym.spaces.Box(-np.inf, np.inf, (self.size,), np.float32)
+        self.observation_space: gym.Space = box
+        if self._images:
+            shapes = {key: leaves[path].shape or () for path, key in self._images.items()}
+            images = {key: gym.spaces.Box(0, 255, (s[-1], *s[:-1]), np.uint8) for key, s in shapes.items()}
+            self.observation_space = gym.spaces.Dict({**({VECTOR: box} if self.size else {}), **images})
 
-    def __call__(self, observation: Any) -> np.ndarray:
-        """(n, F) float32 of a batch as the vector env returned it."""
+    def __call__(self, observation: Observation) -> Any:
+        """Return the flat vector (n, F) float32, or the dict with images, of a batch of env observations."""
         parts = spaces.flatten_by_path(self.space, observation)
-        columns = [_columns(leaf, parts[path]) for path, leaf in self._vectors.items()]
+        columns = [encode_leaf(leaf, parts[path]) for path, leaf in self._vectors.items()]
+        if self._images:
+            vector = {VECTOR: np.concatenate(columns, axis=1)} if columns else {}
+            images = {
+                key: np.ascontiguousarray(np.moveaxis(parts[path], -1, 1))
+                for path, key in self._images.items()
+            }
+            return vector | images
         if self.representation is not None:
             z = np.asarray(self.representation.encode(observation), np.float32)  # (n, Z) of unit variance
             columns.insert(0, z * self._scale)
         return np.concatenate(columns, axis=1)
 
     def set_representation(self, representation: Representation) -> None:
-        """Go on with a newer version; its latent must have the same size."""
+        """Switch to a newer version of the representation; raise UsageError if its latent has another size."""
         if self.representation is None:
-            raise UsageError("this agent acts on raw observations; it has no representation to renew")
+            raise UsageError("this agent has no frozen representation that could be replaced")
         if representation.latent_dim != self.latent_dim:
             raise UsageError(
-                f"the representation has a latent of {representation.latent_dim}; the agent was made for {self.latent_dim}"
+                f"expected a representation with latent_dim {self.latent_dim}, got {representation.latent_dim}"
             )
         self.representation = representation
 
+    def encoder_inputs(self) -> EncoderInputs:
+        """Return where an encoder in the policy finds its inputs."""
+        inputs, columns, first = spaces.model_inputs(self.space), [], self.latent_dim
+        for path, leaf in self._vectors.items():
+            last = first + width(leaf)
+            if path in inputs:
+                columns += list(range(first, last))
+            first = last
+        return EncoderInputs(tuple(columns), dict(self._images))
 
-def latent_scale(space: gym.Space, latent: int) -> float:
-    """What z [..., Z], of unit variance, is multiplied by before an agent sees it.
 
-    Beside the numbers it was made from, it is shortened to a length of about 0.25. An optimiser that
-    moves every weight by the same amount a step (Adam) lets many coordinates of unit variance drown the few
-    of the observation: on the Reacher, SAC then learned at half the pace that it has on raw observations.
-    Where the encoder reads images, z keeps its unit variance: there it says what nothing else does.
+@dataclass(frozen=True)
+class EncoderInputs:
+    """The inputs of an encoder within the observation that SB3 receives."""
+
+    columns: tuple[int, ...]  # of the vector, in the order of the encoder
+    images: Mapping[str, str]  # path of the leaf -> key of the SB3 observation
+
+
+def image_key(path: str) -> str:
+    """Return the key of an image leaf; names of torch modules must not contain dots."""
+    return f"image/{path.replace('.', '/')}" if path else "image"
+
+
+def latent_scale(space: gym.Space, latent_dim: int) -> float:
+    """Return the factor by which z [..., Z], of unit variance, is multiplied before an agent receives it.
+
+    Beside the numbers it is computed from, z is scaled to a length of about 0.25. With Adam, which moves each weight
+    by a similar amount per step, many inputs of unit variance dominate the few of the observation: on Reacher, SAC
+    learned at half the pace that it has on raw observations. If the encoder reads images, z keeps its unit variance,
+    because nothing else carries its information.
     """
-    seeing = any(spaces.is_image(leaf) for leaf in spaces.model_inputs(space).values())
-    return 1.0 if seeing or latent == 0 else _LENGTH / float(np.sqrt(latent))
+    has_images = any(spaces.is_image(leaf) for leaf in spaces.model_inputs(space).values())
+    return 1.0 if has_images or latent_dim == 0 else _LATENT_NORM / float(np.sqrt(latent_dim))
 
 
 def width(leaf: gym.Space) -> int:
-    """How many numbers a leaf of an observation is: its values, or one for each category."""
+    """Return the number of columns of a leaf: one for each value, or one for each category."""
     if isinstance(leaf, gym.spaces.Discrete):
         return int(leaf.n)
     if isinstance(leaf, gym.spaces.MultiDiscrete):
@@ -79,8 +133,8 @@ def width(leaf: gym.Space) -> int:
     return int(np.prod(leaf.shape or (), dtype=int))
 
 
-def _columns(leaf: gym.Space, values: np.ndarray) -> np.ndarray:
-    """(n, width) float32: boxes as they are, categories one-hot."""
+def encode_leaf(leaf: gym.Space, values: np.ndarray) -> np.ndarray:
+    """Return the columns (n, width) float32 of a leaf: Box values unchanged, categories one-hot."""
     flat = np.asarray(values).reshape(len(values), -1)
     if isinstance(leaf, gym.spaces.Discrete):
         return _one_hot(flat[:, 0] - leaf.start, int(leaf.n))
@@ -92,7 +146,7 @@ def _columns(leaf: gym.Space, values: np.ndarray) -> np.ndarray:
 
 
 def _one_hot(index: np.ndarray, count: int) -> np.ndarray:
-    """(n, count) float32 of whole numbers (n,) from 0."""
+    """Return (n, count) float32 of integers (n,) from 0."""
     columns = np.zeros((len(index), count), np.float32)
     columns[np.arange(len(index)), index.astype(np.int64)] = 1.0
     return columns

@@ -1,89 +1,147 @@
-"""An SB3 agent in a folder: agent.json, agent.safetensors, and the world model it acts on."""
+"""Files of an SB3 agent: sb3.json, sb3.safetensors, and the frozen world model it acts on."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stable_baselines3.common.base_class import BaseAlgorithm
+from gymnasium.vector import VectorEnv
 
-from robossl.core import spaces
 from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.interfaces import Representation
 from robossl.core.io import load_tree, read_json, save_tree, write_json
-from robossl.world_model import WorldModel
+from robossl.world_model import WorldModel, WorldModelConfig
+from robossl.world_model.custom_encoder import CustomEncoder
 
-from .features import FeatureBuilder
-from .training_state import get_training_state
+from .training_state import PARTS, get_training_state
+
+if TYPE_CHECKING:
+    from .agent import Sb3Agent
 
 _FORMAT = 1
-_KINDS = {"agent": str, "seed": int, "settings": dict, "observation_space": dict, "action_space": dict}
-_NO_SETTINGS = {"name", "envs", "representation", "seed", "device", "mode"}  # said otherwise
-_NOT_SAVED = {"tensorboard_log"}  # a path of this machine; and no file may say where to write
+_FOLDER = "representation"
+_TYPES = {"algorithm": str, "seed": int, "settings": dict, "representation": dict}
+_NOT_SETTINGS = {
+    "envs",
+    "representation",
+    "seed",
+    "device",
+    "callbacks",
+}  # arguments of `load`, not of the file
 
 
-def save(
-    folder: str | Path,
-    name: str,
-    seed: int,
-    settings: dict[str, Any],
-    features: FeatureBuilder,
-    envs: Any,
-    algorithm: BaseAlgorithm,
-) -> None:
-    """Write an agent into `folder`, made if need be."""
-    folder = Path(folder)
-    model = features.representation
-    if not (model is None or isinstance(model, WorldModel)):
-        raise UsageError(
-            f"the agent acts on a {type(model).__name__}; only an agent on a WorldModel can be saved"
-        )
+@dataclass(frozen=True)
+class SavedAgent:
+    """The content of sb3.json, and the representation."""
+
+    seed: int
+    settings: dict[str, Any]
+    representation: Representation | None
+
+
+def save(folder: Path, agent: Sb3Agent) -> None:
+    """Write an agent into `folder`.
+
+    A frozen world model is written as a whole. Of a trained encoder only the config is written: its weights are those
+    of the policy. A representation of another class is described; `read` expects it as an argument.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    if model is not None:
-        model.save(folder / "representation")
-    save_tree(folder / "agent.safetensors", get_training_state(algorithm))
-    card = {
-        "format": _FORMAT,
-        "agent": name,
-        "seed": seed,
-        "settings": {key: value for key, value in settings.items() if key not in _NOT_SAVED},
-        "representation": None if model is None else model.version,
-        "observation_space": spaces.to_json(features.space),
-        "action_space": spaces.to_json(envs.single_action_space),
-    }
-    write_json(folder / "agent.json", card)
+    frozen, initial = agent.features.representation, agent.encoder.initial
+    description: dict[str, Any] = {"type": "none"}
+    if isinstance(frozen, WorldModel) and not isinstance(frozen.encoder, CustomEncoder):
+        frozen.save(folder / _FOLDER)
+        description = {"type": "world_model"}
+    elif frozen is not None:
+        description = {
+            "type": "custom",
+            "class": type(frozen).__name__,
+            "latent_dim": int(frozen.latent_dim),
+            "version": int(frozen.version),
+        }
+    elif initial is not None and isinstance(initial.encoder, CustomEncoder):
+        description = {
+            "type": "custom",
+            "class": type(initial).__name__,
+            "latent_dim": initial.latent_dim,
+            "version": 0,
+        }
+    elif initial is not None:
+        description = {"type": "trained_encoder", "config": initial.config.to_json()}
+    save_tree(folder / "sb3.safetensors", get_training_state(agent.algorithm))
+    write_json(
+        folder / "sb3.json",
+        {
+            "format": _FORMAT,
+            "algorithm": agent.name,
+            "seed": agent.seed,
+            "settings": agent.settings,
+            "representation": description,
+        },
+    )
 
 
-def read(folder: str | Path, envs: Any, device: str) -> tuple[dict[str, Any], WorldModel | None]:
-    """The card of the agent in `folder`, checked against the spaces of `envs`, and the model it acts on."""
-    folder = Path(folder)
-    path = folder / "agent.json"
-    card = read_json(path)
-    if not isinstance(card, dict) or card.get("format") != _FORMAT:
-        raise UsageError(f"{path} does not describe an agent of format {_FORMAT}")
-    for key, kind in _KINDS.items():
-        if not isinstance(card.get(key), kind):
+def read(
+    folder: Path, algorithm: str, envs: VectorEnv, device: str, representation: Representation | None
+) -> SavedAgent:
+    """Read sb3.json and the representation of the agent in `folder`.
+
+    Raises:
+        UsageError: If the agent is of another format or algorithm, or `representation` is missing or does not fit.
+        CorruptedFileError: If the file is damaged.
+    """
+    path = folder / "sb3.json"
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise UsageError(f"{path}: expected an SB3 agent of format {_FORMAT}")
+    for key, kind in _TYPES.items():
+        if not isinstance(content.get(key), kind):
             raise CorruptedFileError(
-                f"{path} is damaged: {key} is {card.get(key)!r:.100}; expected {kind.__name__}"
+                f"{path} is damaged: {key}: expected {kind.__name__}, got {content.get(key)!r:.100}"
             )
-    if wrong := sorted(card["settings"].keys() & _NO_SETTINGS):
-        raise CorruptedFileError(f"{path} is damaged: {', '.join(wrong)} among the settings")
-    for what, space in (("observation", envs.single_observation_space), ("action", envs.single_action_space)):
-        made_for = spaces.from_json(card[f"{what}_space"])
-        if made_for != space:
+    if content["algorithm"] != algorithm:
+        raise UsageError(f"{path}: expected an agent {algorithm}, got {content['algorithm']}")
+    settings = content["settings"]
+    if wrong := sorted(settings.keys() & _NOT_SETTINGS):
+        raise CorruptedFileError(f"{path} is damaged: settings: unexpected {', '.join(wrong)}")
+    saved = _read_representation(folder, content["representation"], envs, device, representation)
+    return SavedAgent(content["seed"], settings, saved)
+
+
+def _read_representation(
+    folder: Path,
+    description: dict[str, Any],
+    envs: VectorEnv,
+    device: str,
+    representation: Representation | None,
+) -> Representation | None:
+    kind = description.get("type")
+    if kind == "world_model":
+        return WorldModel.load(folder / _FOLDER, device).frozen_copy()
+    if kind == "trained_encoder":
+        config = WorldModelConfig.from_json(description["config"])
+        return WorldModel(config, envs.single_observation_space, envs.single_action_space)
+    if kind == "custom":
+        if representation is None:
             raise UsageError(
-                f"the agent in {folder} was made for {what}s {spaces.format_space(made_for)}; "
-                f"this env has {spaces.format_space(space)}"
+                f"the agent in {folder} was trained on a representation {description.get('class')}, which is not "
+                "saved with it; load it with load(folder, envs, representation=...)"
             )
-    card["settings"] = {key: value for key, value in card["settings"].items() if key not in _NOT_SAVED}
-    if card.get("representation") is None:
-        return card, None
-    return card, WorldModel.load(folder / "representation", device).frozen_copy()
+        if representation.latent_dim != description.get("latent_dim"):
+            raise UsageError(
+                f"expected a representation with latent_dim {description.get('latent_dim')}, "
+                f"got {representation.latent_dim}"
+            )
+        return representation
+    if kind != "none":
+        raise CorruptedFileError(f"{folder / 'sb3.json'} is damaged: unexpected representation {kind!r:.100}")
+    return None
 
 
-def read_learned(folder: str | Path) -> dict[str, Any]:
-    """What the agent in `folder` has learned, for `set_learned`."""
-    path = Path(folder) / "agent.safetensors"
+def read_training_state(folder: Path) -> dict[str, Any]:
+    """Return the training state of the agent in `folder`, for `set_training_state`."""
+    path = folder / "sb3.safetensors"
     tree = load_tree(path)
-    if not isinstance(tree, dict) or not {"policy", "optimisers", "entropy", "counts"} <= tree.keys():
-        raise CorruptedFileError(f"{path} is damaged: it does not hold what an agent has learned")
+    if not isinstance(tree, dict) or not set(PARTS) <= tree.keys():
+        raise CorruptedFileError(f"{path} is damaged: expected the training state of an agent")
     return tree

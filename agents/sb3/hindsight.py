@@ -1,4 +1,4 @@
-"""Hindsight: what was reached later in the same episode stands in for the goal that was asked for."""
+"""Hindsight relabeling: goals reached later in the episode replace the desired goal of replayed transitions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
 from robossl.core.spaces import is_goal_space
@@ -13,28 +14,27 @@ from robossl.streams import Stream, Window
 
 GoalReward = Callable[[np.ndarray, np.ndarray], np.ndarray]  # achieved, desired (B, G) -> (B,)
 _ACHIEVED, _DESIRED = "achieved_goal", "desired_goal"
-_REACH = 50  # [steps] how far ahead the goals that stand in are looked for
+_MAX_STEPS_AHEAD = 50  # [steps] from the transition to the time step of the new goal
 
 
 class HindsightRelabeler:
-    """Relabels a share of sampled transitions (Andrychowicz et al., "Hindsight Experience Replay", 2017).
+    """Relabels a fraction of sampled transitions (Andrychowicz et al., "Hindsight Experience Replay", 2017).
 
-    The stand-in is what the episode achieved at a row drawn uniformly from the next 50, the "future"
-    strategy with a bound; the reward is the env's own `compute_reward` for it. Whether the transition
-    terminated stays as it was lived.
+    The new goal is what the episode achieved at a time step drawn uniformly from the next 50 (the strategy "future"
+    with a bound); the reward is the env's own `compute_reward` for it. `terminated` stays as recorded.
     """
 
-    def __init__(self, stream: Stream, reward: GoalReward, share: float) -> None:
-        """`share` of the transitions, from 0 to 1, is relabelled."""
-        self._stream, self._reward, self._share = stream, reward, share
+    def __init__(self, stream: Stream, reward: GoalReward, fraction: float) -> None:
+        """Relabel a `fraction` of the transitions, from 0 to 1."""
+        self._stream, self._reward, self._fraction = stream, reward, fraction
 
-    def relabel(self, window: Window, random: np.random.Generator) -> tuple[Any, np.ndarray]:
-        """(observation [B, 2, ...], reward [B, 1]) of windows of one action, some with another goal."""
-        ahead = self._stream.ahead(window.lane, window.start, _REACH)  # (B,)
-        chosen = np.flatnonzero((random.random(len(ahead)) < self._share) & (ahead > 0))  # (C,)
+    def relabel(self, window: Window, rng: np.random.Generator) -> tuple[Any, np.ndarray]:
+        """Return (observation [B, 2, ...], reward [B, 1]) of windows of one action, some with another goal."""
+        ahead = self._stream.ahead(window.lane, window.start, _MAX_STEPS_AHEAD)  # (B,)
+        chosen = np.flatnonzero((rng.random(len(ahead)) < self._fraction) & (ahead > 0))  # (C,)
         if len(chosen) == 0:
             return window.observation, window.reward
-        later = window.start[chosen] + random.integers(1, ahead[chosen] + 1)
+        later = window.start[chosen] + rng.integers(1, ahead[chosen] + 1)
         field = f"observation.{_ACHIEVED}"
         goal = self._stream.take(window.lane[chosen], later, [field])[field]  # (C, G)
         desired, reward = np.array(window.observation[_DESIRED]), np.array(window.reward)
@@ -43,26 +43,26 @@ class HindsightRelabeler:
         return {**window.observation, _DESIRED: desired}, reward
 
 
-def goal_reward(envs: Any) -> GoalReward | None:
-    """The env's `compute_reward` for batches of goals; None where it has no goals or cannot say."""
+def goal_reward(envs: VectorEnv) -> GoalReward | None:
+    """Return the env's `compute_reward` for batches of goals; None if it has no goals or no such method."""
     if not is_goal_space(envs.single_observation_space):
         return None
-    inner = envs.unwrapped
-    if not hasattr(inner, "compute_reward"):
-        lanes = getattr(inner, "envs", None)
-        if not lanes or not lanes[0].has_wrapper_attr("compute_reward"):
+    unwrapped = envs.unwrapped
+    if not hasattr(unwrapped, "compute_reward"):
+        sub_envs = getattr(unwrapped, "envs", None)
+        if not sub_envs or not sub_envs[0].has_wrapper_attr("compute_reward"):
             return None
-        compute = lanes[0].get_wrapper_attr("compute_reward")
+        compute = sub_envs[0].get_wrapper_attr("compute_reward")
     else:
-        compute = inner.compute_reward
+        compute = unwrapped.compute_reward
 
     def reward(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        found = np.asarray(compute(achieved, desired, {}), np.float32)
-        if found.size != len(achieved):
+        values = np.asarray(compute(achieved, desired, {}), np.float32)
+        if values.size != len(achieved):
             raise UsageError(
-                f"compute_reward of {envs} gave {found.size} rewards for {len(achieved)} goals; "
-                "hindsight needs one for each (or hindsight = 0)"
+                f"compute_reward of {envs}: expected {len(achieved)} rewards for as many goals, got {values.size}; "
+                "make it accept batches, or set hindsight to 0"
             )
-        return found.reshape(len(achieved))
+        return values.reshape(len(achieved))
 
     return reward

@@ -1,14 +1,15 @@
-"""A replay buffer of SB3 that holds nothing: it samples the stream that the recorder fills."""
+"""Replay buffer for SB3 without storage: it samples the stream that the recorder writes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
+from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 
 from robossl.core import spaces
 from robossl.core.errors import UsageError
@@ -20,12 +21,11 @@ from .hindsight import HindsightRelabeler
 
 
 class StreamReplayBuffer(ReplayBuffer):
-    """Transitions of some lanes of a stream, encoded by today's representation when they are drawn.
+    """Transitions of some lanes of a stream, encoded by the current representation when they are sampled.
 
-    Every step is already in the stream when SB3 hands it over, so `add` only counts. Observation and next
-    observation are encoded in one batch. A transition bootstraps unless it terminated; a time limit, an
-    interruption or the end of a round is no termination. Only the agent's own lanes are drawn from, so
-    that agents with different representations learn from the same amount of experience.
+    Every step is in the stream when SB3 adds it, so `add` only counts. Observations and next observations are encoded
+    in one batch. A transition bootstraps unless it terminated: a time limit or an interruption is no termination. Only
+    the agent's own lanes are sampled, so that agents with different encoders learn from the same amount of experience.
     """
 
     def __init__(
@@ -44,54 +44,81 @@ class StreamReplayBuffer(ReplayBuffer):
         seed: int = 0,
         hindsight: HindsightRelabeler | None = None,
     ) -> None:
-        super().__init__(
-            n_envs, observation_space, action_space, device, n_envs, False, handle_timeout_termination
-        )
+        """Create the buffer; SB3 passes the positional arguments.
+
+        Args:
+            buffer_size: Not used, as `optimize_memory_usage` and `handle_timeout_termination`.
+            observation_space: Observation space of the algorithm.
+            action_space: Action space of the algorithm.
+            device: Device of the samples.
+            n_envs: Number of sub-environments, which is the number of lanes.
+            stream: The stream.
+            features: Converts observations of the stream to those of the algorithm.
+            first_lane: First lane of the agent.
+            seed: Seed of the sampling.
+            hindsight: Relabels goals, or None.
+        """
+        BaseBuffer.__init__(
+            self, n_envs, observation_space, action_space, device, n_envs
+        )  # no arrays are allocated
+        self.optimize_memory_usage = False
         self.stream, self.features, self._hindsight = stream, features, hindsight
-        self._lanes = _Lanes(first_lane, n_envs)
-        self._random = generator(seed, "replay")
+        self._lanes = _OwnLanes(first_lane, n_envs)
+        self._rng = generator(seed, "replay")
         self._added = 0
 
     def add(self, obs: Any, next_obs: Any, action: Any, reward: Any, done: Any, infos: Any) -> None:
-        """Count the rows; they are in the stream."""
+        """Count the transitions; the recorder has written them."""
         self._added += self.n_envs
 
     @property
     def empty(self) -> bool:
-        """Whether the agent's lanes hold no transition yet: of a lane's first row nobody knows where it led."""
-        return not self._lanes.room(self.stream.lengths - 1).any()
+        """Whether the agent's lanes hold no complete transition (the newest time step has no successor yet)."""
+        return not self._lanes.available(self.stream.lengths - 1).any()
 
     def size(self) -> int:
-        """Transitions added so far."""
+        """Return the number of transitions added."""
         return self._added
 
     def reset(self) -> None:
-        """A stream forgets nothing."""
+        """Keep everything; the stream is not deleted."""
 
     def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
-        """(B, F) observations and next observations, (B, A) actions in [-1, 1] as SB3 stores them, (B, 1) the rest."""
-        window = self.stream.windows(batch_size, 1, self._random, split=None, sampler=self._lanes)
-        assert self._lanes.hold(window.lane), "another agent's lane was drawn from"
+        """Return a batch.
+
+        Observations and next observations are (B, F) or dicts, actions (B, A) in [-1, 1] as SB3 stores them, dones and
+        rewards (B, 1).
+        """
+        window = self.stream.windows(batch_size, 1, self._rng, split=None, sampler=self._lanes)
+        assert self._lanes.contain(window.lane), "a lane of another agent was sampled"
         observation, reward = window.observation, window.reward
         if self._hindsight is not None:
-            observation, reward = self._hindsight.relabel(window, self._random)
+            observation, reward = self._hindsight.relabel(window, self._rng)
         space = self.features.space
         both = {
             path: values.reshape(2 * batch_size, *values.shape[2:])
             for path, values in spaces.flatten_by_path(space, observation).items()
         }
-        seen = self.features(spaces.unflatten_by_path(space, both)).reshape(batch_size, 2, -1)
+        inputs = self.features(spaces.unflatten_by_path(space, both))
         samples = (
-            seen[:, 0],
-            self._stored(window.action[:, 0]),
-            seen[:, 1],
-            window.terminated.astype(np.float32),
-            self._normalize_reward(reward, env).astype(np.float32),
+            self._step(inputs, 0),
+            self.to_torch(self._to_sb3_actions(window.action[:, 0])),
+            self._step(inputs, 1),
+            self.to_torch(window.terminated.astype(np.float32)),
+            self.to_torch(self._normalize_reward(reward, env).astype(np.float32)),
         )
-        return ReplayBufferSamples(*(self.to_torch(part) for part in samples))
+        return (
+            DictReplayBufferSamples(*samples) if isinstance(inputs, dict) else ReplayBufferSamples(*samples)
+        )
 
-    def _stored(self, action: np.ndarray) -> np.ndarray:
-        """Env actions as SB3 keeps them: boxes scaled to [-1, 1], choices as a column and counted from 0."""
+    def _step(self, inputs: Any, index: int) -> Any:
+        """Return the observations (index 0) or next observations (1) of inputs (2 B, ...) as tensors (B, ...)."""
+        if isinstance(inputs, dict):
+            return {key: self._step(values, index) for key, values in inputs.items()}
+        return self.to_torch(inputs.reshape(-1, 2, *inputs.shape[1:])[:, index])
+
+    def _to_sb3_actions(self, action: np.ndarray) -> np.ndarray:
+        """Return env actions as SB3 stores them: Box scaled to [-1, 1], Discrete as a column that starts at 0."""
         if isinstance(self.stream.action_space, gym.spaces.Discrete):
             return action.reshape(len(action), 1) - int(self.stream.action_space.start)
         assert isinstance(self.action_space, gym.spaces.Box)
@@ -100,17 +127,17 @@ class StreamReplayBuffer(ReplayBuffer):
         return np.clip(scaled, -1.0, 1.0).reshape(len(action), -1).astype(np.float32)
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """The generator and the count."""
-        return {"random": generator_state(self._random), "added": self._added}
+        """Return the state of the sampling and the count."""
+        return {"generator": generator_state(self._rng), "added": self._added}
 
-    def set_checkpoint(self, tree: dict[str, Any]) -> None:
-        """Go on where `get_checkpoint` was."""
-        restore_generator(self._random, tree["random"])
+    def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
+        """Continue from `get_checkpoint`."""
+        restore_generator(self._rng, tree["generator"])
         self._added = int(tree["added"])
 
 
-class _Lanes:
-    """Samples the rows of some lanes alike, and no others: `count` of them from `first` on."""
+class _OwnLanes:
+    """Samples time steps of `count` lanes from `first` on, uniformly; see `streams.sampling.Sampler`."""
 
     def __init__(self, first: int, count: int) -> None:
         self._own = first + np.arange(count)
@@ -118,19 +145,21 @@ class _Lanes:
     def propose(
         self, rng: np.random.Generator, count: int, room: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Lane and position (count,)."""
-        own = self.room(room)
+        """Return lanes and positions (count,)."""
+        own = self.available(room)
         if not own.any():
-            raise UsageError("the agent's own lanes of the stream hold no transition to learn from yet")
+            raise UsageError(
+                "the agent's lanes of the stream hold no transition yet; record some steps first"
+            )
         stop = np.cumsum(own)
         flat = rng.integers(stop[-1], size=count)
         index = np.searchsorted(stop, flat, "right")
         return self._own[index], flat - (stop - own)[index]
 
-    def room(self, room: np.ndarray) -> np.ndarray:
-        """What of `room` (L,) rows is in them, (n,)."""
+    def available(self, room: np.ndarray) -> np.ndarray:
+        """Return the numbers of time steps (n,) of these lanes, given those of all lanes (L,)."""
         return np.maximum(room[self._own], 0)
 
-    def hold(self, lane: np.ndarray) -> bool:
-        """Whether all of `lane` (B,) are among them."""
+    def contain(self, lane: np.ndarray) -> bool:
+        """Return whether all of `lane` (B,) are among these."""
         return bool(self._own[0] <= lane.min() and lane.max() <= self._own[-1])

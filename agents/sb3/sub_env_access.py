@@ -1,7 +1,8 @@
-"""The lanes of a vector env one by one: what they say in infos, and what they answer when asked."""
+"""Access to the sub-environments of a vector env: their infos, attributes and methods."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -9,66 +10,69 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, VectorEnv
 from stable_baselines3.common.env_util import is_wrapped
 
-_FINAL = ("final_obs", "final_info")  # of SAME_STEP autoreset: not what a lane says of itself
+_FINAL = ("final_obs", "final_info")  # of SAME_STEP autoreset: not infos of the sub-environment itself
 
 
-def split_infos(vector: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """Gymnasium's infos, arrays with masks, as one dict for each of `count` lanes.
+def split_infos(infos: Mapping[str, Any], num_envs: int) -> list[dict[str, Any]]:
+    """Return Gymnasium's vector infos (arrays with masks) as one dict for each sub-environment.
 
-    A lane that `_name` masks out does not say `name`.
+    A sub-environment that the mask `_name` excludes has no `name`.
     """
-    infos: list[dict[str, Any]] = [{} for _ in range(count)]
-    for name, values in vector.items():
+    separate: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+    for name, values in infos.items():
         if name.startswith("_") or name in _FINAL:
             continue
-        each = split_infos(values, count) if isinstance(values, dict) else values
-        said = vector.get(f"_{name}")
-        for lane in range(count) if said is None else np.flatnonzero(said):
-            value = each[lane]
-            infos[lane][name] = value.item() if isinstance(value, np.generic) else value
-    return infos
+        each = split_infos(values, num_envs) if isinstance(values, dict) else values
+        mask = infos.get(f"_{name}")
+        for env_index in range(num_envs) if mask is None else np.flatnonzero(mask):
+            value = each[env_index]
+            separate[env_index][name] = value.item() if isinstance(value, np.generic) else value
+    return separate
 
 
 class SubEnvAccess:
-    """Asks lanes where they are objects of their own, here or in other processes; else the one env they share."""
+    """Attributes and methods of sub-environments: objects in this process or in others, or one shared vector env."""
 
     def __init__(self, envs: VectorEnv) -> None:
         self._envs = envs
-        self._here: list[gym.Env] | None = getattr(envs.unwrapped, "envs", None)
-        self._away = envs.unwrapped if isinstance(envs.unwrapped, AsyncVectorEnv) else None
+        self._local: list[gym.Env] | None = getattr(envs.unwrapped, "envs", None)
+        self._remote = envs.unwrapped if isinstance(envs.unwrapped, AsyncVectorEnv) else None
 
-    def get(self, name: str, lanes: list[int]) -> list[Any]:
-        """An attribute of each of `lanes`."""
-        if self._here is not None:
-            return [self._here[lane].get_wrapper_attr(name) for lane in lanes]
-        if self._away is not None:
-            values = self._away.get_attr(name)
-            return [values[lane] for lane in lanes]
-        return [getattr(self._envs, name)] * len(lanes)
+    def get(self, name: str, env_ids: list[int]) -> list[Any]:
+        """Return an attribute of each of `env_ids`."""
+        if self._local is not None:
+            return [self._local[env_index].get_wrapper_attr(name) for env_index in env_ids]
+        if self._remote is not None:
+            values = self._remote.get_attr(name)
+            return [values[env_index] for env_index in env_ids]
+        return [getattr(self._envs, name)] * len(env_ids)
 
-    def set(self, name: str, value: Any, lanes: list[int]) -> None:
-        """Set an attribute of each of `lanes`; of the vector env they all share where they are no objects."""
-        if self._here is not None:
-            for lane in lanes:
-                self._here[lane].set_wrapper_attr(name, value)
-        elif self._away is not None:
-            old = self._away.get_attr(name)
-            self._away.set_attr(name, [value if lane in lanes else o for lane, o in enumerate(old)])
+    def set(self, name: str, value: Any, env_ids: list[int]) -> None:
+        """Set an attribute of each of `env_ids`, or of the vector env where they are no objects."""
+        if self._local is not None:
+            for env_index in env_ids:
+                self._local[env_index].set_wrapper_attr(name, value)
+        elif self._remote is not None:
+            old = self._remote.get_attr(name)
+            self._remote.set_attr(name, [value if i in env_ids else own for i, own in enumerate(old)])
         else:
             setattr(self._envs.unwrapped, name, value)
 
-    def call(self, name: str, lanes: list[int], *args: Any, **kwargs: Any) -> list[Any]:
-        """What a method answers in each of `lanes`.
+    def call(self, name: str, env_ids: list[int], *args: Any, **kwargs: Any) -> list[Any]:
+        """Return the results of a method in each of `env_ids`.
 
-        Lanes in other processes are all asked, and so is, once, a vector env whose lanes are no objects.
+        In other processes the method is called in all sub-environments; where they are no objects, once, of the vector
+        env.
         """
-        if self._here is not None:
-            return [self._here[lane].get_wrapper_attr(name)(*args, **kwargs) for lane in lanes]
-        if self._away is not None:
-            answers = self._away.call(name, *args, **kwargs)
-            return [answers[lane] for lane in lanes]
-        return [getattr(self._envs, name)(*args, **kwargs)] * len(lanes)
+        if self._local is not None:
+            return [self._local[env_index].get_wrapper_attr(name)(*args, **kwargs) for env_index in env_ids]
+        if self._remote is not None:
+            results = self._remote.call(name, *args, **kwargs)
+            return [results[env_index] for env_index in env_ids]
+        return [getattr(self._envs, name)(*args, **kwargs)] * len(env_ids)
 
-    def wrapped(self, wrapper: type, lanes: list[int]) -> list[bool]:
-        """Whether each of `lanes` is an object here that is wrapped so."""
-        return [self._here is not None and is_wrapped(self._here[lane], wrapper) for lane in lanes]
+    def is_wrapped(self, wrapper: type, env_ids: list[int]) -> list[bool]:
+        """Return whether each of `env_ids` is an object in this process that has this wrapper."""
+        return [
+            self._local is not None and is_wrapped(self._local[env_index], wrapper) for env_index in env_ids
+        ]

@@ -1,7 +1,9 @@
-"""What an SB3 algorithm has learned and counted, as a tree of arrays and numbers, and back."""
+"""Training state of an SB3 algorithm (weights, optimizers, counters, episode statistics) as a tree, and back."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,74 +12,97 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from robossl.core.errors import UsageError
 
-_COUNTS = ("num_timesteps", "_n_updates", "_episode_num", "_n_calls", "exploration_rate", "learning_starts")
+_COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_n_calls", "exploration_rate", "learning_starts")
+PARTS = ("policy", "optimizers", "entropy", "counters")
 
 
 def get_training_state(algorithm: BaseAlgorithm) -> dict[str, Any]:
-    """Copies of weights (targets included), optimisers, entropy coefficient and counts."""
+    """Return copies of the weights (targets included), optimizer states, entropy coefficient and counters."""
     return {
-        "policy": {name: _array(value) for name, value in algorithm.policy.state_dict().items()},
-        "optimisers": {
+        "policy": {name: _to_array(value) for name, value in algorithm.policy.state_dict().items()},
+        "optimizers": {
             name: {
-                index: {key: _array(value) for key, value in entry.items()}
-                for index, entry in optimiser.state_dict()["state"].items()
+                index: {key: _to_array(value) for key, value in entry.items()}
+                for index, entry in optimizer.state_dict()["state"].items()
             }
-            for name, optimiser in _optimisers(algorithm).items()
+            for name, optimizer in _optimizers(algorithm).items()
         },
-        "entropy": {name: _array(value) for name, value in _entropy(algorithm).items()},
-        "counts": {name: getattr(algorithm, name) for name in _COUNTS if hasattr(algorithm, name)},
+        "entropy": {name: _to_array(value) for name, value in _entropy(algorithm).items()},
+        "counters": {name: getattr(algorithm, name) for name in _COUNTERS if hasattr(algorithm, name)},
     }
 
 
-def set_training_state(algorithm: BaseAlgorithm, tree: dict[str, Any]) -> None:
-    """Go on with what `get_learned` gave; `RequestError` where that was of another kind or size."""
-    ours = get_training_state(algorithm)
+def set_training_state(algorithm: BaseAlgorithm, tree: Mapping[str, Any]) -> None:
+    """Continue from `get_training_state`.
+
+    Raises:
+        UsageError: If the state is of another algorithm, or of networks of another size.
+    """
+    own = get_training_state(algorithm)
     for part in ("policy", "entropy"):
-        _check({n: v.shape for n, v in ours[part].items()}, {n: v.shape for n, v in tree[part].items()})
-    _check(ours["counts"].keys(), tree["counts"].keys())
-    _check(ours["optimisers"].keys(), tree["optimisers"].keys())
-    algorithm.policy.load_state_dict({name: _tensor(value) for name, value in tree["policy"].items()})
+        _check_equal({n: v.shape for n, v in own[part].items()}, {n: v.shape for n, v in tree[part].items()})
+    _check_equal(own["counters"].keys(), tree["counters"].keys())
+    _check_equal(own["optimizers"].keys(), tree["optimizers"].keys())
+    algorithm.policy.load_state_dict({name: _to_tensor(value) for name, value in tree["policy"].items()})
     with torch.no_grad():
         for name, value in _entropy(algorithm).items():
-            value.copy_(_tensor(tree["entropy"][name]))
-    for name, optimiser in _optimisers(algorithm).items():
+            value.copy_(_to_tensor(tree["entropy"][name]))
+    for name, optimizer in _optimizers(algorithm).items():
         state = {
-            index: {key: _tensor(value) for key, value in entry.items()}
-            for index, entry in tree["optimisers"][name].items()
+            index: {key: _to_tensor(value) for key, value in entry.items()}
+            for index, entry in tree["optimizers"][name].items()
         }
-        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    for name, value in tree["counts"].items():
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    for name, value in tree["counters"].items():
         setattr(algorithm, name, value)
 
 
-def _optimisers(algorithm: Any) -> dict[str, torch.optim.Optimizer]:
-    """All optimisers of the algorithm, by whose they are."""
-    found = {
+def get_episodes(algorithm: BaseAlgorithm) -> dict[str, np.ndarray]:
+    """Return returns, lengths and successes of the last episodes, which SB3 logs as means."""
+    episodes = list(algorithm.ep_info_buffer or [])
+    return {
+        "return": np.array([episode["r"] for episode in episodes], np.float64),
+        "length": np.array([episode["l"] for episode in episodes], np.int64),
+        "success": np.array(list(algorithm.ep_success_buffer or []), np.float64),
+    }
+
+
+def set_episodes(algorithm: BaseAlgorithm, tree: Mapping[str, Any]) -> None:
+    """Continue from `get_episodes`."""
+    pairs = zip(np.asarray(tree["return"]).tolist(), np.asarray(tree["length"]).tolist())
+    size = algorithm._stats_window_size
+    algorithm.ep_info_buffer = deque(({"r": r, "l": length} for r, length in pairs), maxlen=size)
+    algorithm.ep_success_buffer = deque(np.asarray(tree["success"]).tolist(), maxlen=size)
+
+
+def _optimizers(algorithm: Any) -> dict[str, torch.optim.Optimizer]:
+    """Return all optimizers of the algorithm by what they train."""
+    candidates = {
         "policy": getattr(algorithm.policy, "optimizer", None),
         "actor": getattr(getattr(algorithm, "actor", None), "optimizer", None),
         "critic": getattr(getattr(algorithm, "critic", None), "optimizer", None),
         "entropy": getattr(algorithm, "ent_coef_optimizer", None),
     }
-    return {name: optimiser for name, optimiser in found.items() if optimiser is not None}
+    return {name: optimizer for name, optimizer in candidates.items() if optimizer is not None}
 
 
 def _entropy(algorithm: Any) -> dict[str, torch.Tensor]:
-    """The logarithm of SAC's entropy coefficient, where it learns one."""
+    """Return the logarithm of SAC's entropy coefficient, if it is learned."""
     value = getattr(algorithm, "log_ent_coef", None)
     return {} if value is None else {"log_coefficient": value}
 
 
-def _check(ours: Any, theirs: Any) -> None:
-    if ours != theirs:
+def _check_equal(own: Any, other: Any) -> None:
+    if own != other:
         raise UsageError(
-            "what was saved is of another size or kind than this agent; it was made for other observations or "
-            "actions, or with other settings"
+            "expected the saved state of an agent with the same algorithm, spaces and settings, "
+            "got one of another kind or size"
         )
 
 
-def _array(value: Any) -> np.ndarray:
+def _to_array(value: Any) -> np.ndarray:
     return value.detach().cpu().numpy().copy() if isinstance(value, torch.Tensor) else np.array(value)
 
 
-def _tensor(value: Any) -> torch.Tensor:
+def _to_tensor(value: Any) -> torch.Tensor:
     return torch.from_numpy(np.array(value))

@@ -1,1 +1,1 @@
-"""Code that several agents and policies share: action range, colored noise, planning costs."""
+"""Code that several agents and policies use: action range, colored noise, planning costs."""

@@ -1,4 +1,4 @@
-"""Who promises what to whom: the few contracts that cross the rooms."""
+"""Interfaces between packages: policies, agents, representations, env capabilities, progress and loggers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
-Observation = Any  # what a VectorEnv returned: an array (n, ...), or a dict of such arrays
+Observation = Any  # from a VectorEnv: an array (n, ...), or a dict of such arrays
 Action = np.ndarray  # (n, A) float32, or (n,) integers
-Tree = Any  # what core.files.save_tree can write
+Tree = Any  # nested dicts and lists for core.io.save_tree
+ENCODERS = ("none", "random", "frozen", "finetune", "scratch")  # encoder modes of agents
+
+# What an agent observes: its own observations, or latents of an encoder that is untrained, pretrained and fixed,
+# pretrained and trained further by the agent, or trained by the agent alone.
+ENCODERS = ("none", "random", "frozen", "finetune", "scratch")
 
 
 @runtime_checkable
@@ -81,64 +87,76 @@ class Agent(Policy, Protocol):
 
 @runtime_checkable
 class Checkpointable(Protocol):
-    """Something whose life can be saved and taken up elsewhere with the same future."""
+    """Object whose state can be saved and restored with the same future."""
 
     def get_checkpoint(self) -> Tree:
-        """Everything that decides the future."""
+        """Return everything that determines the future."""
 
     def set_checkpoint(self, tree: Tree) -> None:
-        """Go on where `get_checkpoint` was."""
+        """Continue from `get_checkpoint`."""
 
 
 @runtime_checkable
 class PhysicsStateEnv(Protocol):
-    """A vector env that knows the physical truth of its lanes."""
+    """Vector env that gives access to the physics state of its sub-environments."""
 
     def privileged_state(self) -> dict[str, np.ndarray]:
-        """Privileged quantities by name, each (n, k) float64; for probes, never shown to a model."""
+        """Return privileged quantities by name, each (n, k) float64. Probes use them; a model never does."""
 
     def get_physics_state(self) -> np.ndarray:
-        """(n, P) float64: the complete physics of each lane, enough to go on from there to the same bits."""
+        """Return the complete physics state (n, P) float64; it determines the future to the bit."""
 
     def set_physics_state(
-        self, physics: np.ndarray, ids: np.ndarray | None = None, goal: np.ndarray | None = None
+        self, physics: np.ndarray, env_ids: np.ndarray | None = None, goal: np.ndarray | None = None
     ) -> Observation:
-        """Put lanes `ids` into recorded `physics` rows (m, P), with goals (m, G) where the task has them."""
+        """Set sub-environments to physics states.
+
+        Args:
+            physics: (m, P) float64, as `get_physics_state` returns them.
+            env_ids: (m,) sub-environments; all of them by default.
+            goal: (m, G) goals, for goal tasks.
+
+        Returns:
+            The observation of all sub-environments.
+        """
 
 
 @runtime_checkable
 class FinalStateEnv(Protocol):
-    """A Physical vector env that resets within the step, and still knows how its lanes ended."""
+    """PhysicsStateEnv that resets within the step and keeps the final state of each episode."""
 
     def final_state(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """`privileged_state()` and `get_physics_state()` at the end of the last step in which a lane ended, before any was reset."""
+        """Return `privileged_state()` and `get_physics_state()` at the end of the last step that ended an episode.
+
+        Both are from before the reset.
+        """
 
 
 @runtime_checkable
 class PoseEnv(Protocol):
-    """A vector env that can take the pose an observation tells: what a model imagined can then be drawn."""
+    """Vector env that can be posed from an observation, to render imagined observations."""
 
     def physics_from_observation(self, observation: np.ndarray) -> np.ndarray | None:
-        """(m, P) `physics` rows at rest in the poses that observations (m, D) tell; None if they tell none."""
+        """Return physics states (m, P) at rest in the poses of observations (m, D); None if they have no pose."""
 
 
 class ProgressReporter(Protocol):
-    """Where long work says how far it is."""
+    """Reports the progress of long operations."""
 
     def start(self, phase: str, total: int, unit: str) -> None:
-        """A phase of `total` units begins."""
+        """Begin a phase of `total` units."""
 
-    def update(self, count: int, **figures: float) -> None:
-        """`count` more units are done; figures are worth showing."""
+    def update(self, count: int, **metrics: float) -> None:
+        """Count `count` more units as done; `metrics` are displayed."""
 
     def stop(self) -> None:
-        """The phase is over."""
+        """End the phase."""
 
     def message(self, text: str) -> None:
-        """Something worth a line of its own, said once."""
+        """Print a message once, on a line of its own."""
 
     def close(self) -> None:
-        """All phases are over."""
+        """End the report after the last phase."""
 
 
 class MetricLogger(Protocol):
@@ -156,19 +174,19 @@ class NullLogger:
 
 
 class NullProgress:
-    """Progress that says nothing."""
+    """Progress reporter without output."""
 
     def start(self, phase: str, total: int, unit: str) -> None:
-        """Says nothing."""
+        """Report nothing."""
 
-    def update(self, count: int, **figures: float) -> None:
-        """Says nothing."""
+    def update(self, count: int, **metrics: float) -> None:
+        """Report nothing."""
 
     def stop(self) -> None:
-        """Says nothing."""
+        """Report nothing."""
 
     def message(self, text: str) -> None:
-        """Says nothing."""
+        """Report nothing."""
 
     def close(self) -> None:
-        """Says nothing."""
+        """Report nothing."""

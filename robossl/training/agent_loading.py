@@ -1,4 +1,4 @@
-"""Which agent fits an environment, what it sees, and how it is brought back from its folder."""
+"""Loading of agents and world models from folders, and the choice of an agent and its representation."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from typing import Any
 import gymnasium as gym
 
 from robossl import registry
-from robossl.core.errors import UsageError
+from robossl.core import spaces
+from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.interfaces import Agent, Representation
 from robossl.core.io import read_json
 from robossl.core.seeding import derive
 from robossl.training import output_dirs
+from robossl.training.agent_runner import AGENT_FORMAT
 from robossl.world_model import WorldModel, data_validation
 from robossl.world_model.config import default_config_for
 
 
 def resolve_agent(name: str, action_space: gym.Space) -> str:
-    """The agent asked for; `auto` means sac for continuous actions and dqn for discrete ones."""
+    """Return the name of an agent; `auto` is sac for continuous actions and dqn for discrete ones."""
     if name != "auto":
-        if not hasattr(registry.agent(name), "learn"):
-            raise UsageError(
-                f"{name} does not learn; to see it reach goals with a model: robossl evaluate MODEL --stream STREAM"
-            )
+        registry.agent(name)
         return name
     return "dqn" if isinstance(action_space, gym.spaces.Discrete) else "sac"
 
@@ -34,7 +33,8 @@ def resolve_representation(
     """Return the representation that an agent starts with; None if it acts on observations.
 
     Args:
-        encoder: `none`; `random` or `scratch` (an untrained encoder); `frozen` or `finetune` (that of `representation`).
+        encoder: `none`; `random` (an untrained encoder); `frozen` or `finetune` (that of `representation`); `scratch`
+            (the agent creates it, with the sizes and the normalizer of `representation` if there is one).
         representation: A world model, or the folder of one or of a run; an untrained encoder has the same sizes.
         envs: The envs of the agent.
         seed: Seed of an untrained encoder.
@@ -42,57 +42,79 @@ def resolve_representation(
     if encoder == "none":
         return None
     model = load_model(representation) if isinstance(representation, (str, Path)) else representation
-    if encoder in ("random", "scratch"):
+    if encoder == "random":
         space, action = envs.single_observation_space, envs.single_action_space
         config = model.config if isinstance(model, WorldModel) else default_config_for(space)
         return WorldModel(config, space, action, derive(seed, "random representation")).frozen_copy()
     if not isinstance(model, WorldModel):
         return model
-    fits(model, envs)
+    check_fits(model, envs)
     return model.frozen_copy()
 
 
-def fits(model: WorldModel, envs: gym.vector.VectorEnv) -> None:
-    """One line where a model was made for other observations or actions."""
+def check_fits(model: WorldModel, envs: gym.vector.VectorEnv) -> None:
+    """Raise UsageError if a model was made for other observations or actions."""
     data_validation.check_spaces_match(
         model, envs.single_observation_space, envs.single_action_space, "this env"
     )
 
 
 def load(path: str | Path, envs: gym.vector.VectorEnv) -> Agent:
-    """The agent of a run (the one on the representation) or of an agent folder, ready to act in `envs`."""
+    """Return the agent of a run (the one with the encoder) or of an agent folder, ready to act in `envs`."""
     path = Path(path)
     output_dirs.read_manifest(path, "run", "agent")
     if not (path / "agent").is_dir():
+        content = ", ".join(sorted(p.name for p in path.iterdir()))
         raise UsageError(
-            f"{path} holds no agent yet; there are: {', '.join(sorted(p.name for p in path.iterdir()))}"
+            f"{path}: expected a folder agent, which is written when an agent was trained, got {content}"
         )
     return load_from(path / "agent", envs)
 
 
-def load_from(folder: Path, envs: gym.vector.VectorEnv) -> Agent:
-    """The agent whose own files lie in `folder`."""
-    card = read_json(folder / "agent.json")
-    factory: Any = registry.agent(str(card.get("agent") if isinstance(card, dict) else None))
-    return factory.load(folder, envs)
+def load_from(folder: str | Path, envs: gym.vector.VectorEnv, device: str = "auto") -> Agent:
+    """Return the agent that `AgentRunner.save` wrote into `folder`, ready to act in `envs`.
+
+    Raises:
+        UsageError: If the agent is unknown, or was trained for other spaces.
+        CorruptedFileError: If a file is damaged.
+    """
+    path = Path(folder) / "agent.json"
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != AGENT_FORMAT:
+        raise UsageError(f"{path}: expected an agent of format {AGENT_FORMAT}; train it again")
+    for key, kind in (("agent", str), ("observation_space", dict), ("action_space", dict)):
+        if not isinstance(content.get(key), kind):
+            raise CorruptedFileError(
+                f"{path} is damaged: {key}: expected {kind.__name__}, got {content.get(key)!r:.100}"
+            )
+    for kind_of, space in (
+        ("observation", envs.single_observation_space),
+        ("action", envs.single_action_space),
+    ):
+        saved = spaces.from_json(content[f"{kind_of}_space"])
+        if saved != space:
+            raise UsageError(
+                f"the agent in {folder} was trained for {kind_of}s {spaces.format_space(saved)}; "
+                f"this env has {spaces.format_space(space)}"
+            )
+    factory: Any = registry.agent(content["agent"])
+    return factory.load(folder, envs, device)
 
 
 def env_of(path: str | Path) -> str:
-    """The env that a folder of ours was made for."""
-    mark = output_dirs.read_manifest(path, "run", "agent", "model", "stream")
-    if "env" not in mark:
-        raise UsageError(f"{path} does not say for which env it was made")
-    return mark["env"]
+    """Return the env that a run, agent, model or stream folder was made for."""
+    manifest = output_dirs.read_manifest(path, "run", "agent", "model", "stream")
+    if "env" not in manifest:
+        raise UsageError(f"{path}: expected a manifest with the name of an env, got none")
+    return manifest["env"]
 
 
 def load_model(path: str | Path, device: str = "auto") -> WorldModel:
-    """The world model of a model folder or a run."""
+    """Return the world model of a model folder or a run."""
     path = Path(path)
     if not (path / "model.safetensors").is_file():
         output_dirs.read_manifest(path, "run")
         path = path / "model"
         if not path.is_dir():
-            raise UsageError(
-                f"{path.parent} holds no model yet; it is written after the first phase of learning"
-            )
+            raise UsageError(f"{path.parent} has no model yet; it is written after the phase pretrain")
     return WorldModel.load(path, device)

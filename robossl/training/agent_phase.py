@@ -182,7 +182,7 @@ def final_evaluation(run: Experiment) -> None:
     with run.timed("evaluate agents"):
         rows = evaluate_agents(run, config.evaluate.episodes, baselines=True)
     for name, runner in run.runners.items():
-        runner.agent.save(run.folder / name)
+        runner.save(run.folder / name)
         row = row_of(run, name)
         if row in rows:
             run.state.missing.pop(f"control.{row}", None)  # set by an earlier iteration

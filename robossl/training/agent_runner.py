@@ -1,23 +1,30 @@
-"""An agent in its own environments, its steps in its own lanes of a stream."""
+"""AgentRunner: an agent with its recorded environments, that can be stopped, saved and resumed."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from robossl import registry
+from robossl.core import spaces
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import Agent, MetricLogger, ProgressReporter, Representation
+from robossl.core.interfaces import Agent, MetricLogger, NullProgress, ProgressReporter, Representation, Tree
+from robossl.core.io import write_json
 from robossl.streams import Recorder
 from robossl.training.env_resume import recorded_steps, restore_env_state, save_env_state
 
+if TYPE_CHECKING:
+    from stable_baselines3.common.callbacks import BaseCallback
+
+AGENT_FORMAT = 2  # of agent.json
+
 
 class AgentRunner:
-    """An agent that acts and learns for a while, is set aside, and goes on to the same bits.
+    """An agent that acts and learns in recorded environments, and continues from a checkpoint to the same bits.
 
-    Its environments run with autoreset disabled: whoever steps them resets them, which every vector env can
-    do and no dummy step disturbs.
+    The environments run with autoreset disabled: the agent resets them, which every vector env supports.
     """
 
     def __init__(
@@ -26,19 +33,35 @@ class AgentRunner:
         recorder: Recorder,
         seed: int,
         representation: Representation | None = None,
+        device: str = "auto",
         **settings: Any,
     ) -> None:
-        """An agent called `name` in the environments of `recorder`; `settings` go to the agent."""
-        self.seed, self.recorder = seed, recorder
-        make = registry.agent(name)
-        self.agent: Agent = make(name, recorder, representation=representation, seed=seed, **settings)
+        """Create an agent.
+
+        Args:
+            name: Its name in the registry.
+            recorder: Its environments.
+            seed: Seed of the agent, and of its environments when they are resumed.
+            representation: What it acts on, or None.
+            device: Device of its networks.
+            settings: Settings of the agent.
+
+        Raises:
+            UsageError: If the name or a setting is unknown, or the agent does not fit the environments.
+        """
+        self.name, self.seed, self.recorder = name, seed, recorder
+        factory = registry.agent(name)
+        registry.check_settings(factory, settings, name)
+        self.agent: Agent = factory(
+            recorder, representation=representation, seed=seed, device=device, **settings
+        )
 
     def learn(
         self,
         steps: int,
         progress: ProgressReporter | None = None,
         logger: MetricLogger | None = None,
-        callbacks: Sequence[Any] = (),
+        callbacks: Sequence[BaseCallback] = (),
     ) -> None:
         """Act and learn for `steps` environment steps of all sub-environments.
 
@@ -48,33 +71,49 @@ class AgentRunner:
             logger: Receives the metrics of the agent.
             callbacks: SB3 callbacks, for agents whose `learn` takes `callbacks`.
         """
+        progress = progress or NullProgress()
         if not callbacks:
             self.agent.learn(self.recorder, steps, progress, logger)
             return
         if "callbacks" not in inspect.signature(self.agent.learn).parameters:
-            raise UsageError(f"{type(self.agent).__name__} takes no callbacks; expected an SB3 agent")
+            raise UsageError(
+                f"callbacks: expected an SB3 agent, got {self.name}, whose learn() has no callbacks"
+            )
         self.agent.learn(self.recorder, steps, progress, logger, callbacks=callbacks)  # type: ignore[call-arg]
 
-    def get_checkpoint(self) -> Any:
-        """Agent, environments and what the recorder holds back."""
+    def save(self, folder: str | Path) -> None:
+        """Write the agent into `folder`: its own files, and agent.json with its name and spaces."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.agent.save(folder)
+        write_json(
+            folder / "agent.json",
+            {
+                "format": AGENT_FORMAT,
+                "agent": self.name,
+                "observation_space": spaces.to_json(self.recorder.single_observation_space),
+                "action_space": spaces.to_json(self.recorder.single_action_space),
+            },
+        )
+
+    def get_checkpoint(self) -> Tree:
+        """Return the state of the agent, the environments and the recorder."""
         return {
             "agent": self.agent.get_checkpoint(),
             "recorder": self.recorder.get_checkpoint(),
-            "life": save_env_state(self.recorder.env),
+            "envs": save_env_state(self.recorder.env),
         }
 
-    def set_checkpoint(self, tree: Any, progress: ProgressReporter) -> None:
-        """Go on where `get_checkpoint` was; an env that cannot be taken up begins new episodes, and that is said."""
-        reason = restore_env_state(self.recorder.env, tree["life"], self.seed, recorded_steps(self.recorder))
+    def set_checkpoint(self, tree: Mapping[str, Any], progress: ProgressReporter) -> None:
+        """Continue from `get_checkpoint`; if the environments cannot be restored, report it and start new episodes."""
+        reason = restore_env_state(self.recorder.env, tree["envs"], self.seed, recorded_steps(self.recorder))
         self.agent.set_checkpoint(tree["agent"])
         if reason is None:
             self.recorder.set_checkpoint(tree["recorder"])
         else:
-            progress.message(
-                f"the environment could not be taken up where it was ({reason}); new episodes begin"
-            )
+            progress.message(f"the environments cannot be restored ({reason}); new episodes begin")
             self.agent.reset_envs(self.recorder)
 
     def close(self) -> None:
-        """Close the environments; what was recorded stays."""
+        """Close the environments and finish their recording."""
         self.recorder.close()

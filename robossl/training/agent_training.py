@@ -77,7 +77,7 @@ def train_agent(request: TrainRequest, progress: ProgressReporter) -> TrainResul
         finally:
             progress.stop()
             recorder.finish()
-            runner.agent.save(folder / "agent")
+            runner.save(folder / "agent")
     if request.export_sb3 is not None:
         runner.agent.export_zip(request.export_sb3)  # type: ignore[attr-defined]
     return TrainResult(runner.agent, folder)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robossl.core.errors import UsageError
+from robossl.core.interfaces import ENCODERS
 from robossl.world_model.config import WorldModelConfig
 
-ENCODERS = ("none", "random", "frozen", "finetune", "scratch")
 _MAX_DEFAULT_THREADS = 8
 
 
@@ -38,7 +38,7 @@ class AgentConfig:
     name: str = "auto"  # auto: sac for continuous actions, dqn for discrete actions
     num_envs: int = 8  # sub-environments
     num_iterations: int = 4  # of: act and learn, train the world model, publish its encoder
-    updates_per_step: float = 0.25  # gradient steps for each environment step, whatever num_envs is
+    updates_per_step: float = 0.25  # gradient steps for each environment step, independent of num_envs
     learning_starts: int = 500  # environment steps before the first gradient step
     encoder: str = "frozen"  # what the agent observes: see docs/agents.md; one of ENCODERS
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the agent, e.g. hyper-parameters of SB3

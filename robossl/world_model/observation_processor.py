@@ -76,7 +76,11 @@ class ObservationProcessor(nn.Module):
 
     def normalize(self, leaves: dict[str, Any]) -> Tensor:
         """Return the normalized vector (..., D) of the vector leaves."""
-        return ((self.concatenate(leaves) - self.mean) / self.scale).clamp(-_CLIP, _CLIP)
+        return self.normalize_vector(self.concatenate(leaves))
+
+    def normalize_vector(self, vector: Tensor) -> Tensor:
+        """Return a vector (..., D) of encoded leaves, normalized."""
+        return ((vector - self.mean) / self.scale).clamp(-_CLIP, _CLIP)
 
     def concatenate(self, leaves: dict[str, Any]) -> Tensor:
         """Return the encoded vector leaves as one vector (..., D), not normalized."""

@@ -1,0 +1,246 @@
+"""Improved cross-entropy method (iCEM): planning of action sequences in a latent dynamics model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from robossl.core.errors import UsageError
+from robossl.core.seeding import generator, generator_state, restore_generator
+from robossl.core.spaces import format_space
+
+from .action_range import action_range
+from .planning_costs import Cost, GoalDistance, ImaginedTrajectories
+
+_ROLLOUTS_PER_CALL = 256  # about; each call of the network gets equally many, see `Planner`
+
+
+class DynamicsModel(Protocol):
+    """What the planner needs of a world model."""
+
+    def imagine(self, z: Any, actions: Any, heads: Any = "mean") -> Any:
+        """Return latents [N, T + 1, Z] after env actions [N, T, *A] from z [N, Z]."""
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """Settings of iCEM (Pinneri et al., "Sample-efficient Cross-Entropy Method", 2020)."""
+
+    samples: int = 64  # action sequences of one iteration
+    iterations: int = 4
+    elites: int = 10  # best sequences; the next iteration is drawn around them
+    elite_fraction_kept: float = 0.3  # of the elites, reused in the next iteration and the next plan
+    horizon: int = 12  # [steps] planned ahead
+    action_repeat: int = 2  # [steps] one action is applied; then a new plan is made
+    noise_exponent: float = 1.0  # of the noise along a plan: 0 white, 1 pink, 2 red
+    init_std: float = 0.6  # standard deviation of the first iteration, in units of half the action range
+    momentum: float = 0.1  # weight of the old mean and standard deviation
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for values that define no search."""
+        for name in ("samples", "iterations", "elites", "horizon", "action_repeat"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"planner setting {name}: expected 1 or more, got {getattr(self, name)}")
+        if self.horizon % self.action_repeat:
+            raise UsageError(
+                f"planner setting horizon: expected a multiple of action_repeat {self.action_repeat}, "
+                f"got {self.horizon}"
+            )
+        if self.elites > self.samples:
+            raise UsageError(
+                f"planner setting elites: expected at most samples ({self.samples}), got {self.elites}"
+            )
+        if not 0 <= self.elite_fraction_kept < 1:
+            raise UsageError(
+                "planner setting elite_fraction_kept: expected at least 0 and less than 1, "
+                f"got {self.elite_fraction_kept}"
+            )
+
+    @property
+    def num_decisions(self) -> int:
+        """H: number of actions in a plan."""
+        return self.horizon // self.action_repeat
+
+    @property
+    def num_kept(self) -> int:
+        """K: number of elites that are reused."""
+        return int(self.elite_fraction_kept * self.elites)
+
+
+PRESETS = {
+    "cpu": PlannerConfig(),
+    "paper": PlannerConfig(
+        samples=300,
+        iterations=30,
+        elites=30,
+        elite_fraction_kept=0.0,
+        horizon=25,
+        action_repeat=5,
+        noise_exponent=0.0,
+    ),
+}
+
+
+class Planner:
+    """Plans for n sub-environments at once over the dynamics of a model.
+
+    Each sub-environment has its own random generator, and each call of the network gets equally many rollouts, those
+    of a sub-environment side by side. Therefore the plan of a sub-environment does not depend on `num_envs`.
+    """
+
+    def __init__(
+        self,
+        model: DynamicsModel,
+        config: PlannerConfig,
+        action_space: gym.Space,
+        num_envs: int = 1,
+        seed: int = 0,
+        costs: Sequence[Cost] = (GoalDistance(),),
+    ) -> None:
+        """Create a planner.
+
+        Args:
+            model: The dynamics.
+            config: Settings of the search.
+            action_space: Action space of one sub-environment, a float Box.
+            num_envs: Number n of sub-environments.
+            seed: Seed of the random generators.
+            costs: Cost functions, added up.
+
+        Raises:
+            UsageError: If the actions are not a float Box.
+        """
+        if not isinstance(action_space, gym.spaces.Box):
+            raise UsageError(f"the planner needs Box actions; this env has {format_space(action_space)}")
+        low, high = (bound.reshape(-1).astype(np.float32) for bound in action_range(action_space))
+        self.model, self.config, self.num_envs, self.costs = model, config, num_envs, tuple(costs)
+        self._shape = action_space.shape
+        self._low, self._high = torch.from_numpy(low), torch.from_numpy(high)  # (A,)
+        self._center, self._half_range = (self._low + self._high) / 2, (self._high - self._low) / 2
+        self._generators = [generator(seed, "planner", env_index) for env_index in range(num_envs)]
+        self._noise_factor = noise_factor(config.num_decisions, config.noise_exponent)
+        action_dim = self._center.numel()
+        decisions = config.num_decisions
+        self._mean = torch.zeros(
+            num_envs, decisions, action_dim
+        )  # (n, H, A) last plan, shifted by one decision
+        self._kept = torch.zeros(num_envs, config.num_kept, decisions, action_dim)  # (n, K, H, A) last elites
+        self._warm = torch.zeros(num_envs, dtype=torch.bool)  # (n,) whether there is a last plan
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        """Discard the plans of the sub-environments of `mask` (n,) bool, or of all."""
+        chosen = slice(None) if mask is None else torch.from_numpy(np.asarray(mask, bool))
+        self._mean[chosen] = 0.0
+        self._warm[chosen] = False
+
+    @torch.inference_mode()
+    def plan(self, z: Tensor, goal: Tensor, env_ids: np.ndarray | None = None) -> np.ndarray:
+        """Plan towards goals and return the first actions.
+
+        Args:
+            z: Latents (m, Z), on the CPU.
+            goal: Latents (m, Z) of the goals, on the CPU.
+            env_ids: Sub-environments (m,) that the rows belong to; None: all.
+
+        Returns:
+            Env actions (m, *A).
+        """
+        chosen = np.arange(self.num_envs) if env_ids is None else np.asarray(env_ids)
+        first_actions = torch.cat(
+            [
+                self._search(z[part], goal[part], chosen[part])
+                for part in slices(len(chosen), self._envs_per_call)
+            ]
+        )
+        action = (self._center + first_actions * self._half_range).clamp(self._low, self._high)  # sums round
+        return action.reshape(len(chosen), *self._shape).numpy()
+
+    @property
+    def _envs_per_call(self) -> int:
+        return max(_ROLLOUTS_PER_CALL // self.config.samples, 1)
+
+    def _search(self, z: Tensor, goal: Tensor, env_ids: np.ndarray) -> Tensor:
+        """Return the first action of the best plan of each sub-environment, (m, A) in [-1, 1]."""
+        config, index = self.config, torch.from_numpy(env_ids)
+        mean = self._mean[index]  # (m, H, A)
+        std = torch.full_like(mean, config.init_std)
+        kept, cold = self._kept[index], ~self._warm[index]
+        for _ in range(config.iterations):
+            plans = (mean[:, None] + std[:, None] * self._noise(env_ids)).clamp(-1, 1)  # (m, S, H, A)
+            plans[:, 0] = mean  # the mean is always a candidate
+            reused = torch.where(cold[:, None, None, None], plans[:, 1 : 1 + config.num_kept], kept)
+            plans[:, 1 : 1 + config.num_kept] = reused
+            order = self._cost(z, goal, plans).topk(config.elites, dim=1, largest=False).indices
+            elite = torch.take_along_dim(plans, order[:, :, None, None], 1)  # (m, E, H, A) best first
+            mean = config.momentum * mean + (1 - config.momentum) * elite.mean(1)
+            std = config.momentum * std + (1 - config.momentum) * elite.std(1, correction=0)
+            kept, cold = elite[:, : config.num_kept], torch.zeros_like(cold)
+        self._mean[index] = torch.cat([mean[:, 1:], mean[:, -1:]], 1)
+        self._kept[index] = torch.cat([kept[:, :, 1:], kept[:, :, -1:]], 2)
+        self._warm[index] = True
+        return elite[:, 0, 0]
+
+    def _noise(self, env_ids: np.ndarray) -> Tensor:
+        """Return noise (m, S, H, A) of unit variance, colored along H, each row from its own generator."""
+        decisions, action_dim = self._mean.shape[1:]
+        shape = (self.config.samples, decisions, action_dim)
+        white = np.stack(
+            [self._generators[env_index].standard_normal(shape, np.float32) for env_index in env_ids]
+        )
+        return torch.from_numpy(np.einsum("th,mshw->mstw", self._noise_factor, white))
+
+    def _cost(self, z: Tensor, goal: Tensor, plans: Tensor) -> Tensor:
+        """Return the costs (m, S) of plans (m, S, H, A); padding fills the call up to its size."""
+        m, samples = plans.shape[:2]
+        padding = self._envs_per_call - m
+        z, goal, plans = (
+            torch.cat([part, part.new_zeros(padding, *part.shape[1:])]) for part in (z, goal, plans)
+        )
+        steps = plans.repeat_interleave(self.config.action_repeat, 2).flatten(0, 1)  # (N, T, A) in [-1, 1]
+        actions = (self._center + steps * self._half_range).reshape(*steps.shape[:2], *self._shape)
+        path = self.model.imagine(z.repeat_interleave(samples, 0), actions, heads="first")[:, 1:]
+        imagined = ImaginedTrajectories(path.to(goal.device), steps, goal.repeat_interleave(samples, 0))
+        total = sum((cost(imagined) for cost in self.costs), torch.zeros(steps.shape[:2]))  # (N, T)
+        return total.sum(-1).reshape(-1, samples)[:m]
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        """Return generator states and the last plans."""
+        return {
+            "generators": [generator_state(g) for g in self._generators],
+            "mean": self._mean.numpy().copy(),
+            "kept": self._kept.numpy().copy(),
+            "warm": self._warm.numpy().copy(),
+        }
+
+    def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
+        """Continue from `get_checkpoint`, to the same bits."""
+        if len(tree["generators"]) != self.num_envs:
+            raise UsageError(
+                f"expected a checkpoint of {self.num_envs} sub-environments, got {len(tree['generators'])}"
+            )
+        for own, state in zip(self._generators, tree["generators"]):
+            restore_generator(own, state)
+        self._mean, self._kept, self._warm = (
+            torch.from_numpy(np.array(tree[name])) for name in ("mean", "kept", "warm")
+        )
+
+
+def noise_factor(length: int, exponent: float) -> np.ndarray:
+    """Return the matrix (H, H) float32 that turns white noise into noise of power 1 / f^exponent and unit variance."""
+    # the period is longer than a plan, so that the end of a plan does not correlate with its start
+    frequency = np.fft.rfftfreq(8 * length)
+    frequency[0] = frequency[1]
+    covariance = np.fft.irfft(frequency**-exponent)[:length]
+    lag = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+    return np.linalg.cholesky(covariance[lag] / covariance[0]).astype(np.float32)
+
+
+def slices(count: int, size: int) -> list[slice]:
+    """Return slices of at most `size` that cover `count`."""
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
