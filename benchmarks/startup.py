@@ -1,7 +1,7 @@
-"""How long robossl takes to say hello, beside what it cannot do without: `python benchmarks/startup.py`.
+"""Start-up time of robossl, beside its requirements: `python -m benchmarks.startup`.
 
-Starts fresh interpreters in turn (so that a slow moment of the machine hits all of them alike), prints
-medians in seconds, and each as a ratio to a bare `import gymnasium`, as JSON.
+Starts new interpreters in turn, so that a slow moment of the machine affects all commands alike. Prints medians
+in seconds, and each one as a ratio to `import gymnasium` alone, as JSON.
 """
 
 from __future__ import annotations
@@ -22,22 +22,24 @@ COMMANDS = {
     "import gymnasium": [sys.executable, "-c", "import gymnasium"],
     "import robossl": [sys.executable, "-c", "import robossl"],
     "robossl --help": [str(Path(sys.executable).with_name("robossl")), "--help"],
+    "robossl learn --help": [str(Path(sys.executable).with_name("robossl")), "learn", "--help"],
 }
-LIMITS = {"import robossl": 0.3, "robossl --help": 0.5}  # [s] what we promise
+LIMITS = {"import robossl": 0.3, "robossl --help": 0.5, "robossl learn --help": 0.5}  # [s]
 
 
 def measure(command: list[str]) -> float:
-    """Seconds from start to end of one process."""
-    begin = time.perf_counter()
+    """Return the time from the start to the end of one process [s]."""
+    start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begin
+    return time.perf_counter() - start
 
 
 def main() -> None:
+    """Measure all commands and print the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=15, metavar="N", help="processes of each kind (15)")
     repeats = parser.parse_args().repeats
-    for command in COMMANDS.values():  # the first one reads the disk and writes the bytecode
+    for command in COMMANDS.values():  # the first process reads the disk and writes the bytecode
         measure(command)
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(repeats):

@@ -1,6 +1,7 @@
-"""robossl: robots that explore by themselves, learn their world without reward, and act on what they learned.
+"""robossl: self-supervised world models for robots: explore, learn dynamics without reward, act, evaluate transfer.
 
-Importing it registers the environments with Gymnasium. Networks, physics and RL load when first needed.
+Importing it registers the environments with Gymnasium. Everything slow to import (torch, MuJoCo, SB3) is imported at
+first use.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.threads import set_openmp_passive_wait
-from robossl.registry import register_envs
+from robossl.registry import register, register_envs
 
 if TYPE_CHECKING:
     from robossl.streams import Stream
@@ -21,18 +22,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "collect": "robossl.training.api",
-    "pretrain": "robossl.training.api",
-    "train": "robossl.training.api",
-    "evaluate": "robossl.training.api",
-    "make": "robossl.training.api",
-    "learn": "robossl.training.phases",
+_EXPORTS = {  # name -> module that defines it, imported at first use
     "LearnConfig": "robossl.training.config",
     "Stream": "robossl.streams",
-    "WorldModelConfig": "robossl.world_model",
     "WorldModel": "robossl.world_model",
+    "WorldModelConfig": "robossl.world_model",
+    "collect": "robossl.training.api",
+    "evaluate": "robossl.training.api",
+    "learn": "robossl.training.phases",
+    "make": "robossl.training.api",
+    "pretrain": "robossl.training.api",
+    "train": "robossl.training.api",
 }
+_SUBPACKAGES = ("agents", "assets", "envs")
 
 __all__ = [
     "LearnConfig",
@@ -46,14 +48,15 @@ __all__ = [
     "learn",
     "make",
     "pretrain",
+    "register",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in ("agents", "assets", "envs"):
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    if name in _SUBPACKAGES:
         return importlib.import_module(f"robossl.{name}")
     raise AttributeError(f"module 'robossl' has no attribute {name!r}")
 

@@ -1,4 +1,4 @@
-"""What every test can count on: no display, two threads, and a way to run the command line as people do."""
+"""Settings of all tests: no display, two threads, and a fixture that runs the command line."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-# Before numpy and torch are imported, and inherited by every program a test starts.
+# Set before numpy and torch are imported; programs that a test starts inherit it.
 os.environ.update(MPLBACKEND="Agg", SDL_VIDEODRIVER="dummy", NO_COLOR="1")
 for _name in ("DISPLAY", "WAYLAND_DISPLAY", "FORCE_COLOR"):
     os.environ.pop(_name, None)
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "2"
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's threads spin while they wait, and every worker has some
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as robossl.core.threads has it
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads of numpy spin while they wait, in every worker
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in robossl.core.threads
 
 
 @pytest.fixture
 def run_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`run_cli("envs", "--json")` runs `robossl envs --json` in the test's temporary folder.
 
-    Returns the finished process with its `returncode`, `stdout` and `stderr`; takes `cwd` and `timeout` [s].
+    Returns the finished process with `returncode`, `stdout` and `stderr`; takes `cwd` and `timeout` [s].
     """
     command = Path(sys.executable).with_name("robossl.exe" if os.name == "nt" else "robossl")
 

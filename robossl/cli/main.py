@@ -51,9 +51,9 @@ def _select(args: list[str]) -> tuple[Command, list[str]]:
     return commands[args[0]], args[1:]
 
 
-def _make_parser(command: Command, help_wanted: bool) -> Parser:
+def _make_parser(command: Command, show_help: bool) -> Parser:
     epilog = f"example:\n  {command.example}"
-    if command.settings and help_wanted:
+    if command.settings and show_help:
         epilog += "\n\n" + importlib.import_module("robossl.cli.config").settings_help(command.settings)
     parser = Parser(
         prog=f"robossl {command.name}",
@@ -75,10 +75,10 @@ def run(args: Sequence[str]) -> int:
         print(f"robossl {importlib.import_module('importlib.metadata').version('robossl')}")
         return 0
     command, rest = _select(list(args))
-    help_wanted = bool({"-h", "--help"} & set(rest))
-    parser = _make_parser(command, help_wanted)
+    show_help = bool({"-h", "--help"} & set(rest))
+    parser = _make_parser(command, show_help)
     overrides: list[str] = []
-    if command.settings and not help_wanted:
+    if command.settings and not show_help:
         split_args = importlib.import_module("robossl.cli.config").split_args
         rest, overrides = split_args(rest, set(parser.option_strings))
     options = parser.parse_args(rest)

@@ -218,7 +218,7 @@ class QuietProgress(_ContextManaged, NullProgress):
         print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Do nothing: no phase is ever open."""
+        """No effect: no phase is ever open."""
 
 
 def make_progress(

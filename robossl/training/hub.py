@@ -23,7 +23,7 @@ def check_login(name: str) -> None:
     """Check the name of a repository and the login before any work.
 
     Raises:
-        UsageError: The name is invalid, the package is missing, or nobody is logged in.
+        UsageError: The name is invalid, the package is missing, or there is no valid login.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(

@@ -36,7 +36,7 @@ def test_help_of_every_command_has_an_example(command, tmp_path):
         (["learn", "--wrold_model.latent_dim", "3"], "did you mean 'world_model.latent_dim'"),
         (["learn", "--resume", "nowhere"], "no folder nowhere"),
         (["collect", "robossl/Reacher-v0", "--policy", "colored_noize"], "did you mean 'colored_noise'"),
-        (["collect", "nobody:Env-v0"], "no package 'nobody'"),
+        (["collect", "no_package:Env-v0"], "no_package"),
         (["collect"], "env"),
         (["pretrain", "nowhere"], "nowhere"),
         (["learn", "--log", "tensorbord"], "did you mean 'tensorboard'"),

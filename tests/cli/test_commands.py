@@ -112,11 +112,11 @@ def test_envs_lists_and_filters_environments(tmp_path):
     assert "CartPole-v1" in succeed(tmp_path, "envs", "--all").stdout
 
 
-def test_check_says_that_ours_needs_no_mend(tmp_path):
+def test_check_of_a_native_env_finds_no_problems(tmp_path):
     assert succeed(tmp_path, "check", "robossl/Reacher-v0").stdout.strip().endswith("no problems found")
 
 
-def test_check_wants_a_file_that_is_there(tmp_path):
+def test_check_refuses_a_missing_file(tmp_path):
     assert fail(tmp_path, "check", "absent.xml").startswith("robossl: no MJCF file absent.xml")
 
 

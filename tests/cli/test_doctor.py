@@ -106,7 +106,7 @@ def test_broken_device_is_a_problem(diagnosis: dict[str, Any]) -> None:
     assert "FAIL  cuda: A card, 8.0 GiB no kernel image" in doctor.describe({**diagnosis, "devices": devices})
 
 
-def _write_write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> str:
+def _write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> str:
     (tmp_path / "trial.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     return "trial"

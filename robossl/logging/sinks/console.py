@@ -23,7 +23,7 @@ class ConsoleSink:
         print(f"step {step:,}: {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Do nothing."""
+        """No effect: stderr stays open."""
 
 
 SINKS = {"console": ConsoleSink}

@@ -35,7 +35,7 @@ class JsonlSink:
         """Return the size of the file [bytes] after everything written so far is on the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        return self._file.tell()
+        return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         """Close the file."""
