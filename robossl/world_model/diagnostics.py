@@ -19,10 +19,10 @@ HORIZONS = (1, 2, 5, 10, 25)  # [steps]
 _WINDOWS = 256
 _REFERENCE = 2048  # transitions of the train split for the linear baseline of inverse dynamics
 _DEAD_STD = 1e-2  # a latent dimension with a smaller standard deviation is dead; normal is about 1
-_MIN_RANK = 2.0  # a smaller effective rank of z means collapse,
-_MIN_RANK_FRACTION = (
-    0.75  # or a smaller fraction of that of the observations, which may have two dimensions only
-)
+# Collapse: the rank of the variance of z is below _MIN_VARIANCE_RANK, or below this fraction of the rank of the
+# observations, which may have only two dimensions.
+_MIN_VARIANCE_RANK = 2.0
+_MIN_RANK_FRACTION = 0.75
 _RIDGE = 1e-3  # times the mean variance
 
 
@@ -73,7 +73,8 @@ def _latent_metrics(batch: EncodedBatch) -> dict[str, float]:
     z = batch.z[batch.observation_mask > 0]  # (N, Z)
     std = (z - z.mean(0)).square().mean(0).sqrt()
     return {
-        "effective_rank": effective_rank(z.cpu().numpy()),
+        "effective_rank": effective_rank(z.cpu().double().numpy()),
+        "variance_rank": effective_rank(z.cpu().double().numpy(), power=2),
         "latent_std_mean": float(std.mean()),
         "latent_std_min": float(std.min()),
         "dead_dimensions": float((std < _DEAD_STD).sum()),
@@ -81,11 +82,11 @@ def _latent_metrics(batch: EncodedBatch) -> dict[str, float]:
 
 
 def _min_rank(batch: EncodedBatch) -> float:
-    """Return the effective rank below which the latent counts as collapsed."""
+    """Return the rank of the variance below which the latent counts as collapsed."""
     if batch.images:
-        return _MIN_RANK
-    vectors = batch.vector[batch.observation_mask > 0].cpu().numpy()
-    return min(_MIN_RANK, _MIN_RANK_FRACTION * effective_rank(vectors))
+        return _MIN_VARIANCE_RANK
+    vectors = batch.vector[batch.observation_mask > 0].cpu().double().numpy()
+    return min(_MIN_VARIANCE_RANK, _MIN_RANK_FRACTION * effective_rank(vectors, power=2))
 
 
 def _forward_metrics(batch: EncodedBatch, model: WorldModel, seed: int) -> dict[str, float]:
@@ -153,11 +154,11 @@ def _r2(prediction: Tensor, target: Tensor) -> float:
 
 def _messages(metrics: dict[str, float], latent_dim: int, min_rank: float) -> list[str]:
     messages = []
-    rank, dead = metrics["effective_rank"], metrics["dead_dimensions"]
+    rank, dead = metrics["variance_rank"], metrics["dead_dimensions"]
     if rank < min_rank or metrics["latent_std_mean"] < _DEAD_STD:
         messages.append(
-            f"COLLAPSED: the effective rank of the {latent_dim} latent dimensions is {rank:.1f}; z contains almost no "
-            "information about the observation"
+            f"COLLAPSED: the variance of the {latent_dim} latent dimensions has an effective rank of {rank:.1f}; z "
+            "contains almost no information about the observation"
         )
     elif dead > latent_dim / 2:
         messages.append(f"{dead:.0f} of {latent_dim} latent dimensions are constant")

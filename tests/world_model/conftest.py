@@ -1,4 +1,4 @@
-"""Small networks on a busy machine: threads that wait for one another cost more than they bring."""
+"""Fixtures of the world model tests."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from world_model_toys import DREAMER, ToyStream, linear
+from world_model_toys import ToyStream, linear, make_trainer
 
-from robossl.world_model import WorldModel, WorldModelTrainer
+from robossl.world_model import WorldModel
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """One torch thread for the tests of this room."""
+    """Use one torch thread: for small networks on a busy machine, synchronization costs more than it saves."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -21,9 +21,9 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def world() -> tuple[WorldModel, ToyStream]:
-    """A model of the linear world, good enough to dream in."""
+def trained() -> tuple[WorldModel, ToyStream]:
+    """A model of `linear` after 300 updates, and its stream."""
     stream = linear(episodes=200)
-    model = WorldModel(DREAMER, stream.observation_space, stream.action_space)
-    WorldModelTrainer(model, stream, device="cpu").update(300)
-    return model, stream
+    trainer = make_trainer(stream)
+    trainer.update(300)
+    return trainer.ema_model, stream

@@ -1,89 +1,72 @@
-"""What only a GPU can show: a real graph moves the weights as the plain steps do, and all goes on elsewhere."""
+"""On a GPU a real CUDA graph trains like eager steps, for every objective that can be captured."""
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from world_model_toys import ToyStream, dots, linear, pictures
+from world_model_toys import TINY_CONFIG, ToyStream, linear, make_trainer, moving_square, scenes
 
 from robossl import registry
-from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
+from robossl.world_model import WorldModel, WorldModelEnv
 from robossl.world_model.cuda_graph import CudaGraphStep
-from robossl.world_model.env import WorldModelEnv
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
-SMALL = WorldModelConfig(
-    latent_dim=8,
-    encoder_hidden=(16,),
-    dynamics_hidden=(16,),
-    inverse_hidden=(16,),
-    decoder_hidden=(16,),
-    ensemble_size=2,
-    batch_size=24,
-    unroll_steps=3,
+
+@pytest.mark.parametrize(
+    "stream", [linear(), linear(discrete=True), moving_square()], ids=["box", "discrete", "images"]
 )
-
-
-def learner(stream: ToyStream, config: WorldModelConfig, stepping: str = "auto") -> WorldModelTrainer:
-    model = WorldModel(config, stream.observation_space, stream.action_space)
-    return WorldModelTrainer(model, stream, device="cuda", execution=stepping)
-
-
-@pytest.mark.parametrize("stream", [linear(), linear(discrete=True), dots()], ids=["box", "discrete", "seen"])
-def test_a_graph_moves_the_weights_as_plain_steps_do(stream: ToyStream) -> None:
-    config = dataclasses.replace(SMALL, image_size=44)
-    plain, played = learner(stream, config, "eager"), learner(stream, config)
-    before = {name: value.clone() for name, value in played.model.state_dict().items()}
+def test_graph_changes_the_weights_like_eager_steps(stream: ToyStream) -> None:
+    config = replace(TINY_CONFIG, image_size=44)
+    eager, graph = (make_trainer(stream, config, device="cuda", execution=e) for e in ("eager", "auto"))
+    before = {name: value.clone() for name, value in graph.model.state_dict().items()}
     for _ in range(3):
-        one, other = plain.update(10), played.update(10)
-        assert other == pytest.approx(one, rel=2e-2, abs=1e-4)
-    assert isinstance(played._train_step, CudaGraphStep)
-    assert played._train_step.replay is not None
-    for name, value in plain.model.named_parameters():
-        after = played.model.get_parameter(name)
-        moved = (value - before[name]).norm()
-        assert (after - value).norm() <= 0.2 * moved + 1e-5, name
+        expected, losses = eager.update(10), graph.update(10)
+        assert losses == pytest.approx(expected, rel=2e-2, abs=1e-4)
+    assert isinstance(graph._train_step, CudaGraphStep)
+    assert graph._train_step.replay is not None
+    for name, value in eager.model.named_parameters():
+        change = (value - before[name]).norm()
+        assert (graph.model.get_parameter(name) - value).norm() <= 0.2 * change + 1e-5, name
 
 
-def test_a_checkpoint_goes_on_by_graph_and_the_model_goes_on_elsewhere(tmp_path) -> None:
+def test_checkpoint_resumes_with_a_graph_and_the_model_loads_on_a_cpu(tmp_path) -> None:
     stream = linear()
-    one, other = learner(stream, SMALL), learner(stream, SMALL)
-    one.update(8)
-    other.update(2)
-    other.set_checkpoint(one.get_checkpoint())
-    assert other.update(8) == pytest.approx(one.update(8), rel=2e-2, abs=1e-4)
-    one.publish().save(tmp_path / "model")
-    here = WorldModel.load(tmp_path / "model", device="cpu")
+    first, second = (make_trainer(stream, TINY_CONFIG, device="cuda") for _ in range(2))
+    first.update(8)
+    second.update(2)
+    second.set_checkpoint(first.get_checkpoint())
+    assert second.update(8) == pytest.approx(first.update(8), rel=2e-2, abs=1e-4)
+    first.publish().save(tmp_path / "model")
+    loaded = WorldModel.load(tmp_path / "model", device="cpu")
     stream.observation_space.seed(0)
     observation = np.stack([stream.observation_space.sample() for _ in range(5)])
-    there = one.ema_model.encode(observation)
-    np.testing.assert_allclose(here.encode(observation), there, atol=1e-3)
+    np.testing.assert_allclose(loaded.encode(observation), first.ema_model.encode(observation), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", registry.names("objectives"))
-def test_every_objective_is_recorded_but_those_that_draw_on_the_cpu(name: str) -> None:
-    objectives = tuple(dict.fromkeys(("forward", "inverse", name)))
-    found = learner(pictures("floor", 10), dataclasses.replace(SMALL, image_size=44, objectives=objectives))
-    losses = found.update(8)  # a step that cannot be recorded would warn
-    assert np.isfinite(list(losses.values())).all()
-    assert isinstance(found._train_step, CudaGraphStep)
-    assert (found._train_step.replay is None) == (name in {"masked_latent", "inpainting", "sigreg"})
-
-
-def test_it_learns_and_dreams() -> None:
-    stream = linear(episodes=200)
-    found = learner(
-        stream,
-        dataclasses.replace(SMALL, latent_dim=16, encoder_hidden=(64,), dynamics_hidden=(64,), batch_size=64),
+def test_objective_is_captured_unless_it_draws_on_the_cpu(name: str) -> None:
+    config = replace(
+        TINY_CONFIG, image_size=44, objectives=tuple(dict.fromkeys(("forward", "inverse", name)))
     )
-    first = found.update(10)
-    last = found.run(400)
+    trainer = make_trainer(scenes("floor", 10), config, device="cuda")
+    losses = trainer.update(8)  # a failed capture would warn
+    assert np.isfinite(list(losses.values())).all()
+    assert isinstance(trainer._train_step, CudaGraphStep)
+    assert (trainer._train_step.replay is None) == (name in {"masked_latent", "inpainting", "sigreg"})
+
+
+def test_training_and_imagined_rollouts_run_on_a_gpu() -> None:
+    stream = linear(episodes=200)
+    config = replace(TINY_CONFIG, latent_dim=16, encoder_hidden=(64,), dynamics_hidden=(64,), batch_size=64)
+    trainer = make_trainer(stream, config, device="cuda")
+    first = trainer.update(10)
+    last = trainer.run(400)
     assert last["inverse"] < 0.5 * first["inverse"]
-    dream = WorldModelEnv(found.publish(), stream, 8, horizon=5)
-    dream.reset(seed=0)
-    observation, *_ = dream.step(dream.action_space.sample())
+    env = WorldModelEnv(trainer.publish(), stream, 8, horizon=5)
+    env.reset(seed=0)
+    observation, *_ = env.step(env.action_space.sample())
     assert np.isfinite(observation).all()

@@ -1,11 +1,13 @@
-"""The dream among others' tools: Gymnasium's vector wrappers, SB3's algorithms, and why it ended."""
+"""WorldModelEnv works with Gymnasium's vector wrappers and with SB3, and reports why episodes end."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import (
     DictInfoToList,
     NormalizeObservation,
@@ -16,62 +18,62 @@ from robossl.agents.sb3.vec_env import SB3VecEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
-from robossl.world_model.env import WorldModelEnv
+from robossl.world_model import WorldModelEnv
 
 MODES = pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
 HORIZON = 4
 
 
-def one(observation, action, after):
-    """A reward of 1 a step."""
-    return np.ones(len(after))
+def constant_reward(observation, action, next_observation) -> np.ndarray:
+    return np.ones(len(next_observation))
 
 
-def lived(env, mode: AutoresetMode, steps: int = 16):
-    """Everything the steps gave, with the lanes reset by hand where nobody else does."""
+def make_env(trained, mode: AutoresetMode, num_envs: int = 3) -> WorldModelEnv:
+    """Return an env that truncates at the horizon only."""
+    return WorldModelEnv(
+        *trained, num_envs, HORIZON, constant_reward, max_disagreement=np.inf, autoreset_mode=mode
+    )
+
+
+def steps_of(env: VectorEnv, mode: AutoresetMode, steps: int = 16) -> Iterator[tuple]:
+    """Yield the results of random steps; with disabled autoreset, ended episodes are reset here."""
     env.action_space.seed(0)
     env.reset(seed=0)
     for _ in range(steps):
-        step = env.step(env.action_space.sample())
-        yield step
-        if mode is AutoresetMode.DISABLED and step[3].any():
-            env.reset(options={"reset_mask": step[3]})
+        result = env.step(env.action_space.sample())
+        yield result
+        if mode is AutoresetMode.DISABLED and result[3].any():
+            env.reset(options={"reset_mask": result[3]})
 
 
 @MODES
-def test_episode_statistics_are_kept(world, mode) -> None:
-    dream = WorldModelEnv(world[0], world[1], 3, HORIZON, one, max_disagreement=np.inf, autoreset_mode=mode)
-    env = RecordEpisodeStatistics(dream)
+def test_episode_statistics_are_recorded(trained, mode) -> None:
+    env = RecordEpisodeStatistics(make_env(trained, mode))
     assert env.metadata["autoreset_mode"] is mode
     ended = 0
-    for _, _, _, truncated, infos in lived(env, mode):
+    for _, _, _, truncated, infos in steps_of(env, mode):
         if truncated.any():
-            told = infos["episode"]
-            assert told["l"].tolist() == [HORIZON] * 3
-            assert told["r"].tolist() == [float(HORIZON)] * 3
+            assert infos["episode"]["l"].tolist() == [HORIZON] * 3
+            assert infos["episode"]["r"].tolist() == [float(HORIZON)] * 3
             ended += 1
     assert ended >= 3
 
 
 @pytest.mark.parametrize("wrapper", [NormalizeObservation, NormalizeReward, DictInfoToList])
-def test_wrappers_take_it(world, wrapper) -> None:
-    """In NEXT_STEP mode, the only one that Gymnasium's own normalising of observations knows."""
+def test_wrapper_works_in_next_step_mode(trained, wrapper) -> None:
+    """NEXT_STEP is the only mode that Gymnasium's NormalizeObservation supports."""
     mode = AutoresetMode.NEXT_STEP
-    env = wrapper(
-        WorldModelEnv(world[0], world[1], 3, HORIZON, one, max_disagreement=np.inf, autoreset_mode=mode)
-    )
-    seen = list(lived(env, mode))
-    assert all(np.isfinite(step[0]).all() and np.isfinite(step[1]).all() for step in seen)
-    assert sum(step[3].any() for step in seen) >= 3
+    results = list(steps_of(wrapper(make_env(trained, mode)), mode))
+    assert all(np.isfinite(result[0]).all() and np.isfinite(result[1]).all() for result in results)
+    assert sum(result[3].any() for result in results) >= 3
 
 
 @MODES
-def test_ppo_learns_in_it(world, mode) -> None:
-    dream = WorldModelEnv(world[0], world[1], 4, 10, one, autoreset_mode=mode)
-    envs = VecNormalize(SB3VecEnv(dream))
+def test_sb3_ppo_trains(trained, mode) -> None:
+    env = WorldModelEnv(*trained, 4, 10, constant_reward, autoreset_mode=mode)
     agent = PPO(
         "MlpPolicy",
-        envs,
+        VecNormalize(SB3VecEnv(env)),
         n_steps=16,
         batch_size=32,
         n_epochs=2,
@@ -87,25 +89,25 @@ def test_ppo_learns_in_it(world, mode) -> None:
 
 
 @MODES
-def test_it_says_why_it_ended(world, mode) -> None:
-    """A lane that is no longer believed ends at once, its neighbours at the horizon; each says so."""
-    env = WorldModelEnv(world[0], world[1], 3, HORIZON, autoreset_mode=mode)
+def test_truncation_reason_is_reported_for_each_sub_environment(trained, mode) -> None:
+    """An uncertain sub-environment is truncated at once, the others at the horizon."""
+    env = WorldModelEnv(*trained, 3, HORIZON, autoreset_mode=mode)
     _, infos = env.reset(seed=0)
     assert infos["truncation_reason"].tolist() == ["", "", ""]
-    wild = env.z.numpy().copy()
-    anything = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
-    wild[1] = anything[env.model.disagreement(anything, np.zeros((50, 2))).argmax()]
-    env.set_checkpoint({**env.get_checkpoint(), "z": wild})
+    z = env.z.numpy().copy()
+    noise = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
+    z[1] = noise[env.model.disagreement(noise, np.zeros((50, 2))).argmax()]
+    env.set_checkpoint({**env.get_checkpoint(), "z": z})
     action = np.zeros((3, 2), np.float32)
-    doubt = env.model.disagreement(wild, action)
-    assert doubt[1] > doubt[[0, 2]].max()
-    env.max_disagreement = (doubt[1] + doubt[[0, 2]].max()) / 2
+    disagreement = env.model.disagreement(z, action)
+    assert disagreement[1] > disagreement[[0, 2]].max()
+    env.max_disagreement = (disagreement[1] + disagreement[[0, 2]].max()) / 2
     _, _, terminated, truncated, infos = env.step(action)
-    said = infos.get("final_info", infos)
+    final = infos.get("final_info", infos)
     assert not terminated.any()
     assert truncated.tolist() == [False, True, False]
-    assert said["truncation_reason"].tolist() == ["", "uncertainty", ""]
-    np.testing.assert_allclose(said["disagreement"], doubt, rtol=1e-4)
+    assert final["truncation_reason"].tolist() == ["", "uncertainty", ""]
+    np.testing.assert_allclose(final["disagreement"], disagreement, rtol=1e-4)
     env.max_disagreement = np.inf
     for _ in range(HORIZON - 1):
         if mode is AutoresetMode.DISABLED and truncated.any():
@@ -117,11 +119,9 @@ def test_it_says_why_it_ended(world, mode) -> None:
 
 
 @MODES
-def test_sb3_is_told_why_and_bootstraps(world, mode) -> None:
-    """An end in the dream is never a true one: SB3 has to look beyond it."""
-    envs = SB3VecEnv(
-        WorldModelEnv(world[0], world[1], 2, HORIZON, one, max_disagreement=np.inf, autoreset_mode=mode)
-    )
+def test_sb3_gets_truncations_with_the_final_observation(trained, mode) -> None:
+    """Truncations of imagined episodes are never terminations, so SB3 bootstraps."""
+    envs = SB3VecEnv(make_env(trained, mode, num_envs=2))
     envs.reset()
     for _ in range(HORIZON):
         _, _, done, infos = envs.step(np.array([envs.action_space.sample() for _ in range(2)]))
