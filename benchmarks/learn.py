@@ -31,8 +31,8 @@ def metrics_of(report: dict[str, Any]) -> dict[str, float]:
     """Return the metrics of one run by name."""
     model = report["world_model"]
     metrics = {
-        "prediction_skill_10": model["prediction_skill"]["10"],
-        "inverse_r2": model.get("inverse_r2"),
+        "prediction_skill_10": model["prediction_skill"]["10"]["mean"],
+        "inverse_r2": model.get("inverse_r2", {}).get("mean"),
         "probe_worst_r2": min(model["probe_r2"].values()),
     }
     for name, row in report.get("goal_reaching", {}).get("rows", {}).items():

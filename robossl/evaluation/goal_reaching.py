@@ -57,7 +57,7 @@ class ZeroActionPolicy:
         return self._action
 
     def reset(self, mask: np.ndarray | None = None) -> None:
-        """Do nothing: the policy has no state."""
+        """Have no effect: the policy has no state."""
 
 
 def evaluate_goal_reaching(context: EvaluationContext, models: Mapping[str, WorldModel]) -> dict[str, Any]:

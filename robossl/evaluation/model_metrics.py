@@ -92,8 +92,7 @@ def _prediction(
                 f"fewer than 20 starts lie {horizon} steps before the end of an episode"
             )
     return {
-        "prediction_skill": {horizon: estimate["mean"] for horizon, estimate in scores["skill"].items()},
-        "prediction_skill_interval": scores["skill"],
+        "prediction_skill": scores["skill"],
         "forward_encoder_bound": scores["encoder_bound"],
         "forward_shuffled": scores["shuffled"],
         "forward_linear": scores["linear"],
@@ -117,12 +116,7 @@ def _inverse(model: WorldModel, heldout: HeldOutData, missing: dict[str, str]) -
         missing["inverse_excess_r2"] = "actions are discrete: see world_model.inverse_excess_accuracy"
         accuracy = inverse_accuracy(model, heldout)
         return metrics | {"inverse_excess_accuracy": excess, "inverse_accuracy": accuracy}
-    estimate = inverse_r2(model, heldout)
-    return metrics | {
-        "inverse_excess_r2": excess,
-        "inverse_r2": estimate["mean"],
-        "inverse_r2_interval": estimate,
-    }
+    return metrics | {"inverse_excess_r2": excess, "inverse_r2": inverse_r2(model, heldout)}
 
 
 def _probes(heldout: HeldOutData, missing: dict[str, str]) -> Metrics:

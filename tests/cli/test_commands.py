@@ -137,9 +137,9 @@ def test_resuming_a_finished_run_prints_its_report(workspace, run_cli):
 @pytest.mark.parametrize(
     ("args", "present", "missing"),
     [
-        (["run"], {"world", "goals", "control"}, set()),  # with videos if a backend can render
-        (["model", "--stream", "stream", "--no-videos"], {"world", "goals"}, {"control"}),
-        (["agent", "--no-videos"], {"control"}, {"world", "goals"}),
+        (["run"], {"world_model", "goal_reaching", "control"}, set()),  # with videos if a backend can render
+        (["model", "--stream", "stream", "--no-videos"], {"world_model", "goal_reaching"}, {"control"}),
+        (["agent", "--no-videos"], {"control"}, {"world_model", "goal_reaching"}),
     ],
 )
 def test_evaluate_takes_a_run_a_model_or_an_agent(workspace, tmp_path, args, present, missing):
@@ -170,10 +170,10 @@ def test_ablate_trains_variants_with_other_objectives(workspace, tmp_path):
     assert list(rows)[:4] == ["own", "forward", "inverse", "sigreg"]
     assert report["ablation"]["updates"] == 2
     for name, row in rows.items():
-        assert row["goals"]["reached_any"]["n"] == 2
+        assert row["goal_reaching"]["reached_any"]["n"] == 2
         assert name == "random" or row.keys() >= {"objectives", "effective_rank", "probe_r2", "inverse_r2"}
     assert rows["own"]["objectives"] == ["forward", "inverse", "reconstruction", "error_prediction"]
-    assert "What each objective brings" in (tmp_path / "found" / "report.html").read_text()
+    assert "Ablation of objectives" in (tmp_path / "found" / "report.html").read_text()
     assert "--ablate" in fail(workspace, "evaluate", "agent", "--ablate", "--out", tmp_path / "no")
     assert not (tmp_path / "no").exists()
 

@@ -98,10 +98,10 @@ def test_noise_observations_have_no_probe_or_inverse_score():
 
 def test_one_outlier_does_not_dominate_the_skill():
     stream = ToyStream()
-    lane = stream.episodes("test")[0].lane
-    observation = stream.episode_fields[lane]["observation"].copy()
+    index = stream.episodes("test")[0].ordinal
+    observation = stream.episode_fields[index]["observation"].copy()
     observation[30, 0] = 1e4  # unpredictable, for one time step
-    stream.episode_fields[lane]["observation"] = observation
+    stream.episode_fields[index]["observation"] = observation
     heldout = load_heldout(PerfectModel(), stream)
     assert heldout.normalize(heldout.test.values).max() == 10.0
     assert prediction_skill(PerfectModel(), heldout)["skill"]["5"]["mean"] > 0.5
@@ -130,7 +130,7 @@ def test_readout_does_not_depend_on_the_test_split(stream):
 
     altered = ToyStream()
     for episode in altered.episodes("test"):
-        altered.episode_fields[episode.lane]["observation"] *= 9
+        altered.episode_fields[episode.ordinal]["observation"] *= 9
     before, after = (fit_readout(PerfectModel(), load_heldout(PerfectModel(), s)) for s in (stream, altered))
     np.testing.assert_array_equal(before.linear.weights, after.linear.weights)
     np.testing.assert_array_equal(before.method, after.method)

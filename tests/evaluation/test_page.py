@@ -113,9 +113,9 @@ def test_every_number_of_the_report_is_on_the_page(report, folder):
             assert label(name) in text
     for name in (*report["world_model"]["probe_r2"], *report["seconds"], *report["versions"].values()):
         assert label(name) in text
-    for horizon, value in report["world_model"]["prediction_skill"].items():
+    for horizon, estimate in report["world_model"]["prediction_skill"].items():
         assert f"{horizon} (" in text
-        assert number(value) in text
+        assert number(estimate["mean"]) in text
     for row in report["control"]["rows"].values():
         assert number(row["return"]["mean"]) in text
         assert f"[{number(row['return']['low'])}, {number(row['return']['high'])}]" in text
@@ -139,7 +139,7 @@ def test_empty_report_has_a_page():
 def test_summary_has_a_sentence_per_section_with_n_and_baselines(report):
     world_model, goals, control = text_summary(report)
     assert "where the no-change baseline scores 0" in world_model
-    n = report["world_model"]["prediction_skill_interval"]["25"]["n"]
+    n = report["world_model"]["prediction_skill"]["25"]["n"]
     assert f"{n:,} held-out forecasts" in world_model
     assert "prediction skill, 25 steps ahead" in page.render([report])
     assert "random actions reached" in goals
@@ -186,7 +186,7 @@ def test_several_reports_are_shown_side_by_side(report, tmp_path):
     reader = PageReader(path.read_text())
     assert "first" in reader.text
     assert "<second>" in reader.text
-    assert "goals sustained, planner (no reward), 10 steps" in reader.text
+    assert "goals sustained, planner, 10 steps" in reader.text
     assert "return, latent + observation" in reader.text
     assert "script" not in reader.tags
 

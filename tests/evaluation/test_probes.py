@@ -61,7 +61,7 @@ def test_input_that_is_rarely_nonzero_gets_a_smaller_weight():
 def test_latents_are_scaled_by_the_probe_split_alone():
     altered = ToyStream()
     for episode in altered.episodes("test"):
-        altered.episode_fields[episode.lane]["observation"] *= 9
+        altered.episode_fields[episode.ordinal]["observation"] *= 9
     before, after = (load_heldout(PerfectModel(), stream) for stream in (ToyStream(), altered))
     for expected, actual in (
         (before.scaled_z, after.scaled_z),
@@ -112,7 +112,7 @@ def test_numerically_constant_quantity_is_not_probed():
 def test_quantity_that_is_constant_on_test_is_not_probed():
     stream = ToyStream(LONG)
     for episode in stream.episodes("test"):
-        fields = stream.episode_fields[episode.lane]
+        fields = stream.episode_fields[episode.ordinal]
         fields["state.velocity"] = np.zeros_like(fields["state.velocity"])
     heldout = load_heldout(PerfectModel(), stream)
     assert set(probe_curve(heldout)["1000"]["quantities"]) == {"position"}
@@ -123,7 +123,7 @@ def test_reward_probe_is_fitted_on_the_probe_split_alone():
     stream = ToyStream(LONG)
     for split, sign in (("probe", 1), ("test", -1)):
         for episode in stream.episodes(split):
-            fields = stream.episode_fields[episode.lane]
+            fields = stream.episode_fields[episode.ordinal]
             fields["reward"] = np.append(sign * fields["state.position"][1:, 0], np.float32(0))
     scores = reward_probe(load_heldout(PerfectModel(), stream))["task"]
     assert max(scores.values()) < 0  # the sign of the reward differs between the splits

@@ -120,5 +120,5 @@ def test_scales_use_all_of_train():
     assert num_steps > MAX_STEPS
     heldout = load_heldout(PerfectModel(), stream)
     assert len(heldout.train.valid) == num_steps
-    observations = np.concatenate([stream.episode_fields[e.lane]["observation"] for e in train])
+    observations = np.concatenate([stream.episode_fields[e.ordinal]["observation"] for e in train])
     np.testing.assert_allclose(heldout.observation_std, observations.astype(np.float64).std(0))

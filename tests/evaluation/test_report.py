@@ -28,8 +28,9 @@ def test_keys_of_format_2(report):
     assert set(report) == KEYS
     world_model = report["world_model"]
     assert set(world_model["prediction_skill"]) == {"1", "5", "10", "25", "50"}
-    assert all(isinstance(value, float) for value in world_model["prediction_skill"].values())
-    for key in ("inverse_r2", "inverse_excess_r2", "effective_rank"):
+    assert all(set(estimate) == ESTIMATE for estimate in world_model["prediction_skill"].values())
+    assert set(world_model["inverse_r2"]) == ESTIMATE
+    for key in ("inverse_excess_r2", "effective_rank"):
         assert isinstance(world_model[key], float)
     assert {"forward_encoder_bound", "forward_shuffled", "forward_linear", "forward_curve"} <= set(
         world_model

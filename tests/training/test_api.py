@@ -68,7 +68,7 @@ def test_functions_work_together(tmp_path, monkeypatch):
     report = robossl.evaluate(
         model, stream=held_out, goal_trials=2, goal_horizon=10, out="e", threads=1, videos=False
     )
-    assert report["world"]["rows"] == held_out.transitions
+    assert report["world_model"]["transitions"] == held_out.transitions
     assert "no agent" in report["missing"]["control"]
     assert not (tmp_path / "MUJOCO_LOG.TXT").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "e", "models", "streams"]
@@ -132,7 +132,7 @@ def test_agent_folder_is_a_policy_for_collect(artifacts, tmp_path):
         threads=1,
         videos=False,
     )
-    assert report["world"]["rows"] == stream.transitions
+    assert report["world_model"]["transitions"] == stream.transitions
     manifest = output_dirs.read_manifest(tmp_path / "a", "agent")
     assert (manifest["agent"], manifest["steps"]) == ("sac", 120)
 

@@ -64,7 +64,7 @@ def test_env_without_checkpoint_is_resumed_by_replaying_actions(env, tmp_path):
     assert outcome(run) == outcome(full_run)
     assert not messages_file(run).exists() or "not deterministic" not in messages_file(run).read_text()
     missing = read_json(run / "report.json")["missing"]
-    assert "no desired_goal" in missing["goals"]
+    assert "no desired_goal" in missing["goal_reaching"]
     assert "no is_success" in missing["control.success"]
 
 

@@ -15,6 +15,7 @@ from robossl import registry
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import read_json
+from robossl.evaluation.video.recording import make_render_env
 from robossl.streams import Stream, validate_stream
 from robossl.training import videos
 
@@ -34,19 +35,22 @@ def learn(env: str, folder: Any, **settings: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("env", "missing"),
     [
-        ("thirdparty/NestedObservation-v0", {"goals": "no desired_goal"}),
-        ("thirdparty/ManyInfos-v0", {"goals": "no desired_goal"}),
+        ("thirdparty/NestedObservation-v0", {"goal_reaching": "no desired_goal"}),
+        ("thirdparty/ManyInfos-v0", {"goal_reaching": "no desired_goal"}),
         ("thirdparty/NoSuccess-v0", {"control.success": "no is_success in its infos"}),
-        ("thirdparty/DiscreteActions-v0", {"world.inverse_r2": "actions are choices"}),
-        ("thirdparty/GoalEnv-v0", {"goals": "cannot be put into a recorded state"}),
-        ("CartPole-v1", {"world.inverse_r2": "actions are choices", "control.success": "no is_success"}),
+        ("thirdparty/DiscreteActions-v0", {"world_model.inverse_r2": "actions are discrete"}),
+        ("thirdparty/GoalEnv-v0", {"goal_reaching": "cannot be set to a recorded state"}),
+        (
+            "CartPole-v1",
+            {"world_model.inverse_r2": "actions are discrete", "control.success": "no is_success"},
+        ),
     ],
 )
 def test_learn_works_on_any_spaces(env, missing, tmp_path):
     report = learn(env, tmp_path)
     assert set(report["control"]["rows"]) == ALL_ROWS
     assert report["control"]["rows"]["observation"]["curve"][-1][0] == report["control"]["steps"] > 0
-    assert set(report["world"]["forward_skill"]) >= {"1", "5"}
+    assert set(report["world_model"]["prediction_skill"]) >= {"1", "5"}
     for key, reason in missing.items():
         assert reason in report["missing"][key]
 
@@ -99,7 +103,7 @@ def test_world_model_is_trained_when_no_agent_can_learn(env, reason, tmp_path):
     report = learn(env, tmp_path)
     assert "control" not in report
     assert reason in report["missing"]["control"]
-    assert report["world"]["updates"] == 20
+    assert report["world_model"]["updates"] == 20
 
 
 @pytest.mark.parametrize(
@@ -138,10 +142,10 @@ def test_error_of_an_env_is_reported_in_one_line(env, error, message, tmp_path):
 
 
 def test_env_without_render_modes_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"Unsuccessful-v0 cannot be looked at as rgb_array: .* is \[\]"):
-        videos.make_render_env("thirdparty/NoSuccess-v0")
-    with pytest.raises(UsageError, match="cannot be looked at as human"):
-        videos.make_render_env("thirdparty/NoSuccess-v0", "human")
+    with pytest.raises(UsageError, match=r"NoSuccess-v0 cannot be rendered as rgb_array; .* is \[\]"):
+        make_render_env("thirdparty/NoSuccess-v0")
+    with pytest.raises(UsageError, match="cannot be rendered as human"):
+        make_render_env("thirdparty/NoSuccess-v0", "human")
 
 
 def test_viewer_runs_at_real_time_speed(monkeypatch):

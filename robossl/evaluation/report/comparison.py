@@ -42,9 +42,9 @@ def comparison_lines(reports: Sequence[Report]) -> list[Line]:
 def _estimates(reports: Sequence[Report]) -> Iterator[tuple[str, tuple[str, ...], bool]]:
     """Yield the label and path of each estimate, and whether it is a fraction."""
     for horizon in ("1", "10", "25"):
-        path = ("world_model", "prediction_skill_interval", horizon)
+        path = ("world_model", "prediction_skill", horizon)
         yield f"prediction skill, {steps_ahead(horizon)} ahead", path, False
-    yield "inverse R²", ("world_model", "inverse_r2_interval"), False
+    yield "inverse R²", ("world_model", "inverse_r2"), False
     for name in ("planner", "random"):
         for horizon in _keys(reports, ("goal_reaching", "rows", name)):
             for criterion in (CRITERIA[0], CRITERIA[2]):

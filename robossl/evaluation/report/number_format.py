@@ -11,15 +11,15 @@ _LABELS = {
     "latent": "latent only",
     "random_latent": "random encoder",
     "observation": "observation only",
-    "planner": "planner (no reward)",
-    "inverse_policy": "inverse policy (no reward)",
     "random": "random actions",
     "zero_action": "zero action",
     # criteria of goal reaching
     "reached_any": "reached",
-    "reached_final": "reached at the end",
+    "reached_final": "at the end",
     "sustained": "sustained",
-    # provenance
+    # diagnostics and provenance
+    "inverse_r2": "inverse R²",
+    "inverse_excess_r2": "inverse excess R²",
     "git": "git revision",
     "cores": "CPU cores",
     "render": "render backend",

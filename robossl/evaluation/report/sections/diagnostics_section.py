@@ -31,7 +31,8 @@ def compute(context: EvaluationContext) -> Data:
 def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
     """Return the metrics of held-out episodes that indicate a defect, with their labels."""
     world_model = report.get("world_model", {})
-    heldout = {text: world_model[key] for key, text in _HELDOUT.items() if world_model.get(key) is not None}
+    values = {key: world_model[key] for key in _HELDOUT if world_model.get(key) is not None}
+    heldout = {_HELDOUT[key]: v["mean"] if isinstance(v, dict) else v for key, v in values.items()}
     trainer = {key: value for key, value in data.items() if isinstance(value, (int, float))}
     return {"heldout": heldout, "trainer": trainer}
 

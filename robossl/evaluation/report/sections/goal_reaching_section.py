@@ -28,7 +28,7 @@ def summary(data: Data) -> list[str]:
     ours, chance = rows[name][horizon], rows.get("random", {}).get(horizon)
     reached, sustained = (_rate(ours[key]) for key in ("reached_any", "sustained"))
     text = (
-        f"With this model and without reward, the {label(name).split(' (')[0]} reached {reached} of "
+        f"With this model and without reward, the {label(name)} reached {reached} of "
         f"{ours['reached_any']['n']} held-out goals {steps_ahead(horizon)} away and sustained {sustained}"
     )
     if chance:

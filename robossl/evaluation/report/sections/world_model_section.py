@@ -45,7 +45,7 @@ def summary(data: Data) -> list[str]:
 
 
 def _prediction(data: Data) -> str:
-    skill = data.get("prediction_skill_interval")
+    skill = data.get("prediction_skill")
     if not skill:
         return "its prediction skill could not be measured"
     horizon = headline_horizon(skill)
@@ -64,7 +64,7 @@ def _prediction(data: Data) -> str:
 
 def _inverse(data: Data) -> str:
     if "inverse_r2" in data:
-        return f"it infers the action taken with R² {number(data['inverse_r2'])}"
+        return f"it infers the action taken with R² {number(data['inverse_r2']['mean'])}"
     if "inverse_accuracy" in data:
         accuracy = data["inverse_accuracy"]
         right, majority = percent(accuracy["accuracy"]["mean"]), percent(accuracy["majority"])
@@ -94,7 +94,7 @@ def validity_sentence(time: dict[str, Any]) -> str:
 def cards(data: Data) -> list[Card]:
     """Return the prediction skill and the valid prediction time."""
     found = []
-    skill = data.get("prediction_skill_interval")
+    skill = data.get("prediction_skill")
     if skill:
         horizon = headline_horizon(skill)
         estimate = skill[horizon]
