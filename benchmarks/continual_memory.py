@@ -50,7 +50,7 @@ def main() -> None:
 def live(folder: Path, env: str, seconds: float, every: float, memory: int) -> list[Line]:
     """Rounds of living and learning; a line after the first, then one `every` so many seconds."""
     envs = robossl.make(env, _LANES)
-    recorder = Recorder.create(envs, folder, policy="colored_noise", seed=0, memory=memory)
+    recorder = Recorder.create(envs, folder, policy="colored_noise", seed=0, cache_bytes=memory)
     policy = registry.policy("colored_noise")(envs.single_action_space, _LANES, seed=0)
     model = WorldModel(WorldModelConfig(), envs.single_observation_space, envs.single_action_space)
     learner: WorldModelTrainer | None = None

@@ -1,7 +1,7 @@
-"""stable-worldmodel's Lance loader on the frames of a file, in an environment of its own; see benchmarks.streams.
+"""stable-worldmodel's Lance loader on the frames of a file, in its own environment; see benchmarks.streams.
 
-Called as `python lance_loader.py FRAMES.npy FOLDER BATCH STEPS`. Every line on stdin asks for one batch, as its
-DataLoader would fetch it without workers; the answer is the seconds it took.
+Called as `python lance_loader.py FRAMES.npy FOLDER BATCH STEPS`. Each line on stdin requests one batch, loaded as its
+DataLoader does without workers. The answer is the time in seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def main() -> None:
     from stable_worldmodel.data.formats.lance import LanceDataset, LanceWriter
     from torch.utils.data import default_collate
 
-    torch.set_num_threads(1)  # its best on few cores: small copies wait for their other threads
+    torch.set_num_threads(1)  # fastest on few cores: small copies otherwise wait for the other threads
     episodes = np.load(frames, mmap_mode="r")  # (E, T, H, W, 3)
     with LanceWriter(folder / "frames.lance") as writer:
         writer.write_episodes(
@@ -29,11 +29,11 @@ def main() -> None:
     random = np.random.default_rng(0)
     print("ready", flush=True)
     for _ in sys.stdin:
-        chosen = random.integers(len(dataset), size=batch).tolist()
+        indices = random.integers(len(dataset), size=batch).tolist()
         began = time.perf_counter()
-        found = default_collate(dataset.__getitems__(chosen))
+        batch_data = default_collate(dataset.__getitems__(indices))
         seconds = time.perf_counter() - began
-        assert found["pixels"].shape[:2] == (batch, steps), found["pixels"].shape
+        assert batch_data["pixels"].shape[:2] == (batch, steps), batch_data["pixels"].shape
         print(seconds, flush=True)
 
 

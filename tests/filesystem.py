@@ -1,4 +1,4 @@
-"""Places that are hard to write to, for real: a read-only folder, a small disk."""
+"""Folders that cannot be written, for real: a read-only folder, a small disk."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 
 
-def mounted(folder: Path, *words: str) -> bool:
-    """Mount something on a folder; False where nobody may."""
-    command = ["mount", *words, str(folder)]
+def mounted(folder: Path, *options: str) -> bool:
+    """Mount a file system on a folder; return whether that succeeded."""
+    command = ["mount", *options, str(folder)]
     return shutil.which("mount") is not None and not subprocess.run(command, capture_output=True).returncode
 
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[Path]:
-    """A folder that nobody may write to, root neither; skips where that cannot be had."""
+    """Yield a folder that cannot be written, not even by root; skip the test without permission to mount."""
     folder.mkdir(exist_ok=True)
     if not mounted(folder, "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs"):
-        pytest.skip("no right to mount here")
+        pytest.skip("no permission to mount")
+
     try:
         yield folder
     finally:

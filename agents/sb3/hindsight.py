@@ -30,13 +30,13 @@ class HindsightRelabeler:
 
     def relabel(self, window: Window, rng: np.random.Generator) -> tuple[Any, np.ndarray]:
         """Return (observation [B, 2, ...], reward [B, 1]) of windows of one action, some with another goal."""
-        ahead = self._stream.ahead(window.lane, window.start, _MAX_STEPS_AHEAD)  # (B,)
+        ahead = self._stream.steps_until_end(window.lane, window.start, _MAX_STEPS_AHEAD)  # (B,)
         chosen = np.flatnonzero((rng.random(len(ahead)) < self._fraction) & (ahead > 0))  # (C,)
         if len(chosen) == 0:
             return window.observation, window.reward
         later = window.start[chosen] + rng.integers(1, ahead[chosen] + 1)
         field = f"observation.{_ACHIEVED}"
-        goal = self._stream.take(window.lane[chosen], later, [field])[field]  # (C, G)
+        goal = self._stream.gather(window.lane[chosen], later, [field])[field]  # (C, G)
         desired, reward = np.array(window.observation[_DESIRED]), np.array(window.reward)
         desired[chosen] = goal[:, None]
         reward[chosen, 0] = self._reward(window.observation[_ACHIEVED][chosen, 1], goal)

@@ -1,1 +1,1 @@
-"""What is said: contracts, seeding, files, spaces. Imports nothing of ours."""
+"""Shared foundations: interfaces, errors, files, seeds, spaces, statistics. Imports no other robossl package."""

@@ -1,4 +1,4 @@
-"""How an environment is named: by a Gymnasium id, or by the MJCF file of a robot."""
+"""Environment ids: a Gymnasium id, or the path of a robot's MJCF file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 
 
 def is_mjcf_path(env: str) -> bool:
-    """The name is that of an MJCF file, whether it is there or not."""
+    """Return whether `env` is the path of an MJCF file; the file need not exist."""
     return env.lower().endswith((".xml", ".mjcf"))
 
 
 def canonical_id(env: str) -> str:
-    """The env as it is written down: a file by its whole path, an id as it is."""
+    """Return the id to store: the absolute path of an MJCF file, a Gymnasium id unchanged."""
     return os.path.abspath(env) if is_mjcf_path(env) else env
 
 
 def display_name(env: str) -> str:
-    """The env as a heading: a file by its name alone, an id as it is."""
+    """Return the id for a heading: the file name of an MJCF file, a Gymnasium id unchanged."""
     return os.path.basename(env) if is_mjcf_path(env) else env

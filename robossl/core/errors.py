@@ -1,4 +1,4 @@
-"""The two ways things go wrong: the request was wrong, or the work failed."""
+"""Exceptions: UsageError for a wrong request, OperationError for a failed operation."""
 
 from __future__ import annotations
 
@@ -7,28 +7,33 @@ from collections.abc import Iterable
 
 
 class UsageError(Exception):
-    """The request was wrong. One line: what was given, what was expected, what there is. Exit code 2.
+    """A wrong request: one line with what was expected, what it got and what is available. Exit code 2.
 
-    Not a `ValueError`: parsers catch those and put their own words in place of ours.
+    Not a `ValueError`: argument parsers catch those and replace the message.
     """
 
 
 class OperationError(RuntimeError):
-    """The request was right and the work failed. One line. Exit code 1."""
+    """A correct request that failed. One line. Exit code 1."""
 
 
 class CorruptedFileError(OperationError):
-    """A file of ours is cut short, altered or not what its name says."""
+    """A robossl file that is truncated, altered or not what its name states."""
 
 
 def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The answer to a name that does not exist, with the near ones first.
+    """Return the error for a name that does not exist; close matches are listed first.
 
-    >>> str(unknown("env", "reecher", ["pusher", "reacher"]))
-    "no 'reecher' among the envs; did you mean 'reacher'? there are: pusher, reacher"
+    Args:
+        kind: Singular noun for the names, such as "env" or "config key".
+        name: The unknown name.
+        known: Names that exist.
+
+    >>> str(unknown_name_error("env", "reecher", ["pusher", "reacher"]))
+    "no 'reecher' among the envs; did you mean 'reacher'? available: pusher, reacher"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
-    hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    matches = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    hint = f" did you mean {' or '.join(repr(n) for n in matches)}?" if matches else ""
     kinds = f"{kind[:-1]}ies" if kind[-1:] == "y" and kind[-2:-1] not in "aeiou" else f"{kind}s"
-    return UsageError(f"no {name!r} among the {kinds};{hint} there are: {', '.join(names) or 'none'}")
+    return UsageError(f"no {name!r} among the {kinds};{hint} available: {', '.join(names) or 'none'}")

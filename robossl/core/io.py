@@ -1,4 +1,4 @@
-"""Files that are whole or absent: JSON and safetensors, written atomically, read without running code."""
+"""File input and output: JSON and safetensors, written atomically and read without running code."""
 
 from __future__ import annotations
 
@@ -21,36 +21,52 @@ from robossl.core.tensor_file import read_header, to_storable, write_header
 
 
 def resolve_within(root: str | Path, relative: str | Path) -> Path:
-    """`root / relative`, refused where it leads out of `root`."""
+    """Return `root / relative` as an absolute path.
+
+    Raises:
+        UsageError: If the path lies outside `root`, symbolic links included, or is not a valid path.
+    """
     try:
         root = Path(root).resolve()
         path = (root / relative).resolve()
-        circle = path.is_symlink()  # resolved, and still a link; before Python 3.13 an error
-    except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a zero byte
-        raise UsageError(f"{str(relative)!r} is no path inside {root}: {error}") from error
-    if circle:
-        raise UsageError(f"{str(relative)!r} is no path inside {root}: its links lead in a circle")
+        has_link_cycle = path.is_symlink()  # still a link after resolve(): Python < 3.13 raises instead
+    except (OSError, RuntimeError, ValueError) as error:  # a cycle of links, a zero byte
+        raise UsageError(f"{str(relative)!r} is not a path inside {root}: {error}") from error
+    if has_link_cycle:
+        raise UsageError(f"{str(relative)!r} is not a path inside {root}: its links form a cycle")
     if not path.is_relative_to(root):
         raise UsageError(f"{str(relative)!r} leads out of {root}; expected a path inside it")
     return path
 
 
 def check_writable(path: str | Path) -> Path:
-    """The path of a file that is to be written much later; `RequestError` now where there is no place for it."""
+    """Return the path of a file to be written later.
+
+    Raises:
+        UsageError: If the file cannot be created there.
+    """
     path = Path(path)
     if not path.parent.is_dir():
-        raise UsageError(f"no folder {path.parent} to write {path.name} to")
+        raise UsageError(f"expected an existing folder to write {path.name} to, got {path.parent}")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        why = "a folder has that name" if path.is_dir() else f"{path.parent} may not be written to"
+        why = "it is a folder" if path.is_dir() else f"no permission to write to {path.parent}"
         raise UsageError(f"cannot write {path}: {why}")
     return path
 
 
 def write_bytes_atomic(path: str | Path, data: bytes | Iterable[Any]) -> None:
-    """Write a file so that it is there whole or not at all: temporary name, fsync, rename, fsync folder."""
+    """Write a file atomically: temporary file, fsync, rename, fsync of the folder.
+
+    Args:
+        path: File to create or replace.
+        data: Bytes, or chunks of bytes.
+
+    Raises:
+        OperationError: If the file cannot be written; an existing file is then unchanged.
+    """
     path = Path(path)
-    whole = isinstance(data, (bytes, bytearray, memoryview))
-    parts: Iterable[Any] = [data] if whole else data
+    is_single = isinstance(data, (bytes, bytearray, memoryview))
+    parts: Iterable[Any] = [data] if is_single else data
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -62,13 +78,13 @@ def write_bytes_atomic(path: str | Path, data: bytes | Iterable[Any]) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise OperationError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:  # whatever happened, an interrupt included, no half-written file stays
+    finally:  # remove the temporary file after any error, KeyboardInterrupt included
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
+    """Make renames in `folder` survive a power failure."""
     if os.name != "posix":  # Windows cannot open a folder
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -79,12 +95,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON (numbers finite, keys in the order given), whole or not at all."""
+    """Write a value as JSON atomically; numbers must be finite, keys keep their order."""
     write_bytes_atomic(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: str | Path) -> Any:
-    """Read JSON; `RequestError` where there is no such file, `DamagedFile` where it is not JSON."""
+    """Read a JSON file.
+
+    Raises:
+        UsageError: If there is no such file.
+        CorruptedFileError: If it is not valid JSON.
+    """
     with _open(path) as file:
         data = file.read()
     try:
@@ -96,15 +117,15 @@ def read_json(path: str | Path) -> Any:
             f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
     except (ValueError, RecursionError) as error:  # a number of 5000 digits, brackets 5000 deep
-        raise CorruptedFileError(f"{path} is not JSON that we write: {error}") from error
+        raise CorruptedFileError(f"{path} is not valid JSON: {error}") from error
 
 
 def _open(path: str | Path) -> BinaryIO:
-    """A file to read; `RequestError` where there is none or it may not be read."""
+    """Open a file for reading; raise UsageError if it does not exist or cannot be read."""
     try:
         return open(path, "rb")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise UsageError(f"no file {path}") from None
+        raise UsageError(f"no file {path}; expected an existing file") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -114,66 +135,73 @@ def write_tensors(
 ) -> None:
     """Write named arrays as one safetensors file.
 
-    Its metadata carries two checksums, `crc32` of the arrays' bytes and `header_crc32` of the
-    header, so that no altered byte goes unnoticed.
+    Args:
+        path: File to create or replace.
+        arrays: Arrays by name.
+        metadata: Text by key. Two checksums are added: `crc32` of the arrays' bytes, `header_crc32` of the header.
     """
-    kept = {name: to_storable(np.asarray(array), repr(name)) for name, array in arrays.items()}
-    # widest elements first, so that every array starts at a multiple of its element size
-    kept = dict(sorted(kept.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
-    parts = [array.reshape(-1).view(np.uint8).data for array in kept.values()]
+    arrays_by_size = {name: to_storable(np.asarray(array), repr(name)) for name, array in arrays.items()}
+    # sort by element size, largest first: every array is then aligned to its element size
+    arrays_by_size = dict(sorted(arrays_by_size.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
+    parts = [array.reshape(-1).view(np.uint8).data for array in arrays_by_size.values()]
     checksum = 0
     for part in parts:
         checksum = zlib.crc32(part, checksum)
-    header = write_header(kept, {**(metadata or {}), "crc32": f"{checksum:08x}"})
+    header = write_header(arrays_by_size, {**(metadata or {}), "crc32": f"{checksum:08x}"})
     write_bytes_atomic(path, [header, *parts])
 
 
 def map_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of a safetensors file as read-only views of the mapped file (no copy), and its metadata."""
+    """Return the arrays of a safetensors file and its metadata.
+
+    The arrays are read-only views of the memory-mapped file; nothing is copied.
+    """
     with _open(path) as file:
         header = read_header(path, file)
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     arrays = {}
-    for name, (dtype, shape, begin) in header.places.items():
+    for name, (dtype, shape, begin) in header.entries.items():
         try:
             arrays[name] = np.frombuffer(data, dtype, math.prod(shape), begin).reshape(shape)
-        except (ValueError, OverflowError) as error:  # (0, 2**70) fills its no bytes, and is no shape
+        except (ValueError, OverflowError) as error:  # (0, 2**70) has no bytes, but numpy cannot represent it
             raise CorruptedFileError(f"{path} is damaged: {name!r} of shape {shape}: {error}") from error
     return arrays, header.metadata
 
 
 def check_tensors(path: str | Path) -> None:
-    """Compare a file written by `write_tensors` with its checksums; `DamagedFile` where it differs."""
+    """Check the checksums of a file that `write_tensors` wrote.
+
+    Raises:
+        CorruptedFileError: If a checksum is missing or differs.
+    """
     with _open(path) as file:
         header = read_header(path, file)
         checksum = 0
         while block := file.read(1 << 22):
             checksum = zlib.crc32(block, checksum)
     expected = header.metadata.get("crc32")
-    if not header.signed or expected is None:
-        raise CorruptedFileError(f"{path} carries no checksum; it was not written by robossl")
+    if not header.has_checksum or expected is None:
+        raise CorruptedFileError(f"{path} has no checksum; it was not written by robossl")
     if expected != f"{checksum:08x}":
-        raise CorruptedFileError(
-            f"{path} is damaged: its checksum is {checksum:08x}, it was written as {expected}"
-        )
+        raise CorruptedFileError(f"{path} is damaged: expected checksum {expected}, got {checksum:08x}")
 
 
 def save_tree(path: str | Path, tree: Any) -> None:
-    """Write nested dicts and lists of numbers, words, arrays and tensors as one safetensors file.
+    """Write nested dicts and lists of numbers, strings, arrays and tensors as one safetensors file.
 
-    Keys are words or whole numbers; tuples come back as lists, tensors as arrays.
+    Keys are strings or integers. Tuples are read back as lists, tensors as arrays.
     """
     arrays: dict[str, np.ndarray] = {}
-    skeleton = flatten(tree, arrays, "tree")
-    write_tensors(path, arrays, {"tree": json.dumps(skeleton)})
+    structure = flatten(tree, arrays, "tree")
+    write_tensors(path, arrays, {"tree": json.dumps(structure)})
 
 
 def load_tree(path: str | Path) -> Any:
-    """Read what `save_tree` wrote, after checking its checksums; arrays and tensors come back as arrays."""
+    """Read a tree that `save_tree` wrote, after checking its checksums; tensors are read back as arrays."""
     check_tensors(path)
     arrays, metadata = map_tensors(path)
     if "tree" not in metadata:
-        raise CorruptedFileError(f"{path} holds arrays but no tree; it was not written by save_tree")
+        raise CorruptedFileError(f"{path} has no tree, only arrays; expected a file written by save_tree")
     try:
         return unflatten(json.loads(metadata["tree"]), arrays)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

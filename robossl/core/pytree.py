@@ -1,4 +1,4 @@
-"""A tree taken apart: its arrays, and a skeleton of plain JSON that says where each of them was."""
+"""Pytrees: separate the arrays of a nested structure from its JSON description, and join them again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from robossl.core.tensor_file import to_storable
 
 
 def flatten(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
-    """JSON with a reference in place of every array; the arrays are put aside into `arrays`."""
+    """Return a JSON description of a tree with a reference in place of each array.
+
+    Args:
+        value: Nested dicts, lists and tuples of numbers, strings, arrays and tensors.
+        arrays: Receives the arrays by their reference.
+        where: Path of `value` in the tree, for errors.
+
+    Raises:
+        TypeError: If a key or value has an unsupported type.
+        UsageError: If an array has a dtype that safetensors cannot store.
+    """
     if isinstance(value, Mapping):
         pairs = [[_key(k, where), flatten(v, arrays, f"{where}[{k!r}]")] for k, v in value.items()]
         return {"dict": pairs}
@@ -31,7 +41,11 @@ def flatten(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
 
 
 def unflatten(node: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """The inverse of `dismantle`, with arrays of its own; ValueError, KeyError or TypeError for nonsense."""
+    """Return the tree of a description from `flatten`, with copies of the arrays.
+
+    Raises:
+        ValueError, KeyError, TypeError: If the description is malformed.
+    """
     ((kind, content),) = node.items()
     if kind == "dict":
         return {(k["int"] if isinstance(k, dict) else k): unflatten(v, arrays) for k, v in content}
@@ -43,25 +57,25 @@ def unflatten(node: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         return float.fromhex(content)
     if kind == "value":
         return content
-    raise ValueError(f"no node is called {kind!r}")
+    raise ValueError(f"expected a known node type, got {kind!r}")
 
 
 def _key(key: Any, where: str) -> str | dict[str, int]:
-    """A key as JSON; whole numbers too, since optimisers number their parameters."""
+    """Return a dict key as JSON; integers are allowed since optimizers number their parameters."""
     if isinstance(key, str):
         return key
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         return {"int": int(key)}
-    raise TypeError(f"a tree has words and whole numbers as keys; got {key!r} at {where}")
+    raise TypeError(f"expected strings and integers as keys, got {key!r} at {where}")
 
 
 def _array(value: Any, where: str) -> np.ndarray:
-    torch = sys.modules.get("torch")  # who holds a tensor has imported torch
+    torch = sys.modules.get("torch")  # a tensor exists only if torch was imported
     if torch is not None and isinstance(value, torch.Tensor):
         try:
             return value.detach().cpu().numpy()
         except TypeError as error:  # bfloat16 and the like
-            raise UsageError(f"{where} is a tensor of {value.dtype}, which numpy lacks") from error
+            raise UsageError(f"{where} is a tensor of {value.dtype}, which numpy does not support") from error
     if isinstance(value, np.ndarray):
         return value
-    raise TypeError(f"a tree holds numbers, words, arrays and tensors; got {type(value).__name__} at {where}")
+    raise TypeError(f"expected numbers, strings, arrays and tensors, got {type(value).__name__} at {where}")

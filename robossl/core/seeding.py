@@ -1,4 +1,4 @@
-"""One seed, many independent ones: every random thing gets its own by name."""
+"""Random seeds: derive independent seeds and generators from one seed, by purpose."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import numpy as np
 
 
 def derive(seed: int, *names: str | int) -> int:
-    """A 63-bit seed for one named purpose, independent of every other name.
+    """Return a 63-bit seed for one named purpose, independent of every other name.
 
     >>> derive(0, "explore") != derive(0, "learn")
     True
     """
-    # JSON keeps ("a", "b") apart from ("a/b",) and 1 from "1"
-    words = [name if isinstance(name, str) else operator.index(name) for name in names]
-    text = json.dumps([operator.index(seed), *words])
+    # JSON distinguishes ("a", "b") from ("a/b",) and 1 from "1"
+    parts = [name if isinstance(name, str) else operator.index(name) for name in names]
+    text = json.dumps([operator.index(seed), *parts])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
-    """A generator of its own (PCG64) for one named purpose."""
+    """Return a PCG64 generator for one named purpose."""
     return np.random.Generator(np.random.PCG64(derive(seed, *names)))
 
 
 def generator_state(random: np.random.Generator) -> dict[str, Any]:
-    """The state of a PCG64 generator as plain numbers, ready for JSON."""
+    """Return the state of a PCG64 generator as JSON values."""
     state = random.bit_generator.state
-    assert state["bit_generator"] == "PCG64", f"PCG64 expected, got {state['bit_generator']}"
+    assert state["bit_generator"] == "PCG64", f"expected PCG64, got {state['bit_generator']}"
     return {
-        "state": str(state["state"]["state"]),  # 128 bits, beyond what JSON readers promise
+        "state": str(state["state"]["state"]),  # 128 bits: too large for many JSON readers
         "increment": str(state["state"]["inc"]),
         "has_uint32": int(state["has_uint32"]),
         "uinteger": int(state["uinteger"]),
@@ -40,7 +40,7 @@ def generator_state(random: np.random.Generator) -> dict[str, Any]:
 
 
 def restore_generator(random: np.random.Generator, state: dict[str, Any]) -> None:
-    """Put a generator back where `generator_state` saw it."""
+    """Set a generator to a state from `generator_state`."""
     random.bit_generator.state = {
         "bit_generator": "PCG64",
         "state": {"state": int(state["state"]), "inc": int(state["increment"])},

@@ -1,4 +1,4 @@
-"""Gymnasium spaces as named leaves: what a stream stores and what a model reads."""
+"""Gymnasium spaces as named leaves, and as JSON."""
 
 from __future__ import annotations
 
@@ -11,45 +11,44 @@ from gymnasium import spaces
 from robossl.core.errors import UsageError
 
 Leaf = spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete
+_SUPPORTED = "Box, Discrete, MultiBinary, MultiDiscrete, Dict, Tuple"
 _GOAL_KEYS = {"observation", "achieved_goal", "desired_goal"}
 
 
 def leaves(space: spaces.Space) -> dict[str, Leaf]:
-    """The plain spaces inside `space` by path: `{"": space}` for a plain one, else `{"arm.joints": ...}`."""
+    """Return the leaf spaces of `space` by path: `{"": space}` for a leaf, else `{"arm.joints": ...}`."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        found: dict[str, Leaf] = {}
+        leaf_spaces: dict[str, Leaf] = {}
         for name, inner in _children(space):
             for path, leaf in leaves(inner).items():
                 full = f"{name}.{path}" if path else name
-                if full in found:
-                    raise UsageError(f"two parts of the space are called {full!r}; a path names one")
-                found[full] = leaf
-        return found
+                if full in leaf_spaces:
+                    raise UsageError(f"two leaves of the space have the path {full!r}; rename one of them")
+                leaf_spaces[full] = leaf
+        return leaf_spaces
     if isinstance(space, (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)):
         return {"": space}
-    raise UsageError(
-        f"a space of type {type(space).__name__} cannot be recorded; "
-        "there are: Box, Discrete, MultiBinary, MultiDiscrete, Dict, Tuple"
-    )
+    raise UsageError(f"a space of type {type(space).__name__} cannot be recorded; available: {_SUPPORTED}")
 
 
 def _children(space: spaces.Dict | spaces.Tuple) -> list[tuple[str, spaces.Space]]:
     if isinstance(space, spaces.Dict):
         for key in space.spaces:
             if not isinstance(key, str):
-                raise UsageError(f"the keys of a Dict space are words; got {key!r}")
+                raise UsageError(f"expected strings as keys of a Dict space, got {key!r}")
         return list(space.spaces.items())
     return [(str(index), inner) for index, inner in enumerate(space.spaces)]
 
 
 def format_space(space: spaces.Space) -> str:
-    """A space in one line, however many numbers it has.
+    """Return a space on one line, however many numbers it has.
 
-    >>> told(spaces.Dict({"arm": spaces.Box(-1.0, np.array([1.0, 2.0], np.float32)), "tool": spaces.Discrete(3)}))
+    >>> format_space(spaces.Dict({"arm": spaces.Box(-1.0, 2.0, (2,)), "tool": spaces.Discrete(3)}))
     'Dict(arm: Box(-1 to 2, (2,), float32), tool: Discrete(3))'
     """
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        return f"{type(space).__name__}({', '.join(f'{name}: {format_space(inner)}' for name, inner in _children(space))})"
+        parts = (f"{name}: {format_space(inner)}" for name, inner in _children(space))
+        return f"{type(space).__name__}({', '.join(parts)})"
     if isinstance(space, spaces.Box):
         low, high = (space.low.min(), space.high.max()) if space.low.size else (0, 0)
         return f"Box({low:g} to {high:g}, {space.shape}, {space.dtype})"
@@ -57,7 +56,7 @@ def format_space(space: spaces.Space) -> str:
 
 
 def flatten_by_path(space: spaces.Space, value: Any) -> dict[str, np.ndarray]:
-    """One value, or a batch of values, of `space` as arrays by leaf path."""
+    """Return a value of `space`, or a batch of values, as arrays by leaf path."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         parts = {}
         for name, inner in _children(space):
@@ -69,18 +68,20 @@ def flatten_by_path(space: spaces.Space, value: Any) -> dict[str, np.ndarray]:
 
 
 def unflatten_by_path(space: spaces.Space, parts: dict[str, Any]) -> Any:
-    """The inverse of `split`: arrays by leaf path become a value (or a batch of values) of `space`."""
+    """Return the value (or batch of values) of `space` from arrays by leaf path: inverse of `flatten_by_path`."""
     if not isinstance(space, (spaces.Dict, spaces.Tuple)):
         return parts[""]
     children = {}
     for name, inner in _children(space):
-        below = {p[len(name) + 1 :]: v for p, v in parts.items() if p == name or p.startswith(name + ".")}
-        children[name] = unflatten_by_path(inner, below)
+        inner_parts = {
+            p[len(name) + 1 :]: v for p, v in parts.items() if p == name or p.startswith(name + ".")
+        }
+        children[name] = unflatten_by_path(inner, inner_parts)
     return children if isinstance(space, spaces.Dict) else tuple(children.values())
 
 
 def is_image(space: spaces.Space) -> bool:
-    """A uint8 Box of shape (height, width, channels), with at most 12 channels: four frames of three."""
+    """Return whether `space` is a uint8 Box (height, width, channels) with at most 12 channels (4 RGB frames)."""
     return (
         isinstance(space, spaces.Box)
         and space.dtype == np.uint8
@@ -90,20 +91,22 @@ def is_image(space: spaces.Space) -> bool:
 
 
 def is_goal_space(space: spaces.Space) -> bool:
-    """A goal env's observation: at least observation, achieved_goal and desired_goal are there."""
+    """Return whether `space` is the Dict of a goal env: observation, achieved_goal and desired_goal."""
     return isinstance(space, spaces.Dict) and set(space.spaces) >= _GOAL_KEYS
 
 
 def model_inputs(space: spaces.Space) -> dict[str, Leaf]:
-    """The leaves a world model reads: of a goal env only `observation`, a goal being no part of the world."""
-    found = leaves(space)
+    """Return the leaves that a world model reads; of a goal env only `observation`, without the goals."""
+    leaf_spaces = leaves(space)
     if is_goal_space(space):
-        found = {p: s for p, s in found.items() if p.split(".")[0] not in {"achieved_goal", "desired_goal"}}
-    return found
+        leaf_spaces = {
+            p: s for p, s in leaf_spaces.items() if p.split(".")[0] not in {"achieved_goal", "desired_goal"}
+        }
+    return leaf_spaces
 
 
 def to_json(space: spaces.Space) -> dict[str, Any]:
-    """A space as plain JSON."""
+    """Return a space as JSON values."""
     if isinstance(space, spaces.Dict):
         return {"type": "Dict", "spaces": {name: to_json(inner) for name, inner in _children(space)}}
     if isinstance(space, spaces.Tuple):
@@ -127,18 +130,20 @@ def to_json(space: spaces.Space) -> dict[str, Any]:
             "start": space.start.tolist(),
             "dtype": str(space.dtype),
         }
-    raise UsageError(f"a space of type {type(space).__name__} cannot be written down")
+    raise UsageError(
+        f"a space of type {type(space).__name__} cannot be written as JSON; available: {_SUPPORTED}"
+    )
 
 
 def _dtype(space: spaces.Discrete) -> dict[str, str]:
-    """The dtype of a Discrete where it has one of its own, which Gymnasium 1.2 does not know of."""
+    """Return the dtype of a Discrete if it is not int64, which is the only one in Gymnasium 1.2."""
     return {} if space.dtype == np.int64 else {"dtype": str(space.dtype)}
 
 
 def _bound(bound: np.ndarray, bounded: np.ndarray, infinity: str) -> Any:
-    """A Box bound, as one value where all are equal; infinities as words, since JSON has none.
+    """Return a Box bound as JSON: one value if all are equal, infinities as text.
 
-    A Box of integers has no infinities; one that is unbounded throughout is written as if it had.
+    An integer Box has no infinities; if it is unbounded everywhere, its bounds are written as infinities.
     """
     if bounded.size and not bounded.any():
         return infinity
@@ -147,16 +152,16 @@ def _bound(bound: np.ndarray, bounded: np.ndarray, infinity: str) -> Any:
 
 
 def from_json(value: dict[str, Any]) -> spaces.Space:
-    """The inverse of `to_json`; `RequestError` for JSON that describes no space."""
+    """Return the space of `to_json`; raise UsageError for JSON that describes no space."""
     try:
         return _read(value)
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError, OverflowError) as error:
-        raise UsageError(f"no space is described by {value!r:.200} ({error})") from error
+        raise UsageError(f"expected the JSON of a space, got {value!r:.200} ({error})") from error
 
 
 def _read(value: dict[str, Any]) -> spaces.Space:
     kind = value["type"]
-    if kind == "Dict":  # pairs, for they keep their order
+    if kind == "Dict":  # pairs keep their order
         return spaces.Dict([(name, _read(inner)) for name, inner in value["spaces"].items()])
     if kind == "Tuple":
         return spaces.Tuple([_read(inner) for inner in value["spaces"]])
@@ -165,21 +170,18 @@ def _read(value: dict[str, Any]) -> spaces.Space:
         low, high = (_read_bound(value[side], shape, dtype) for side in ("low", "high"))
         return spaces.Box(low, high, shape, dtype.type)
     if kind == "Discrete":
-        own = {"dtype": np.dtype(value["dtype"]).type} if "dtype" in value else {}
-        return spaces.Discrete(value["n"], start=value["start"], **own)
+        extra = {"dtype": np.dtype(value["dtype"]).type} if "dtype" in value else {}
+        return spaces.Discrete(value["n"], start=value["start"], **extra)
     if kind == "MultiBinary":
         return spaces.MultiBinary(value["n"])
     if kind == "MultiDiscrete":
         nvec, start = (np.asarray(value[key]) for key in ("nvec", "start"))
         return spaces.MultiDiscrete(nvec, dtype=np.dtype(value["dtype"]).type, start=start)
-    raise UsageError(
-        f"a space of type {kind!r} cannot be read; "
-        "there are: Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple"
-    )
+    raise UsageError(f"a space of type {kind!r} cannot be read; available: {_SUPPORTED}")
 
 
 def _read_bound(bound: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
-    """A bound as Gymnasium takes it: an infinity as a number, everything else as an array."""
+    """Return a bound as Gymnasium expects it: an infinity as a number, anything else as an array."""
     if isinstance(bound, str):
         return float(bound)
     if dtype.kind == "f":

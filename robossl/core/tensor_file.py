@@ -1,4 +1,4 @@
-"""The header of a safetensors file: names, dtypes, shapes and places of its arrays, and their checksums."""
+"""Header of a safetensors file: names, dtypes, shapes and offsets of its arrays, and checksums."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from robossl.core.errors import CorruptedFileError, UsageError
 
-_LIMIT = 100 * 1024 * 1024  # [bytes] what the format allows a header
-_BLANK = b"0" * 8  # stands for the header's checksum while that is computed
+_MAX_HEADER_BYTES = 100 * 1024 * 1024  # [bytes] limit of the format
+_BLANK = b"0" * 8  # placeholder of the header's checksum while it is computed
 _CHECKSUM = re.compile(rb'"header_crc32":"([0-9a-f]{8})"')
 _DTYPES = {
     "BOOL": np.dtype(np.bool_),
@@ -37,7 +37,7 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 class TensorEntry(NamedTuple):
-    """Where an array lies, and what it is."""
+    """Dtype, shape and offset of an array in a file."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -45,35 +45,43 @@ class TensorEntry(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a safetensors file says about itself, once that has been checked."""
+    """A checked safetensors header."""
 
-    places: dict[str, TensorEntry]
+    entries: dict[str, TensorEntry]
     metadata: dict[str, str]
-    signed: bool  # it carried a checksum of its own, and that was right
+    has_checksum: bool  # the header has a checksum, and it is correct
 
 
 def to_storable(array: np.ndarray, what: str) -> np.ndarray:
-    """The array in row order and little-endian; `RequestError` where a file cannot hold its dtype."""
+    """Return the array in C order and little-endian.
+
+    Args:
+        array: Array of any layout.
+        what: Name of the array, for errors.
+
+    Raises:
+        UsageError: If safetensors cannot store its dtype.
+    """
     dtype = array.dtype.newbyteorder("<")
     if dtype not in _NAMES:
-        raise UsageError(f"{what} has dtype {array.dtype}; a file can hold {', '.join(_DTYPES)}")
+        raise UsageError(f"{what} has dtype {array.dtype}; available: {', '.join(_DTYPES)}")
     return np.asarray(array, dtype, order="C")
 
 
 def write_header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """The bytes before the arrays, which follow in the order given; signed with a checksum of their own.
+    """Return the bytes before the arrays, which follow in the given order; a checksum is included.
 
-    The checksum is taken with its own eight digits as zeros.
+    The checksum is computed with its own eight digits as zeros.
     """
-    # it stands first, so that nothing before it can be taken for it
+    # first in the header, so that no earlier text can be mistaken for it
     blank = {"header_crc32": _BLANK.decode()}
     header: dict[str, Any] = {"__metadata__": blank | dict(metadata) | blank}
-    if not all(isinstance(word, str) for pair in metadata.items() for word in pair):
-        raise TypeError(f"the metadata of a file are words by words; got {dict(metadata)!r:.200}")
+    if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
+        raise TypeError(f"expected strings as keys and values of the metadata, got {dict(metadata)!r:.200}")
     offset = 0
     for name, array in arrays.items():
         if name == "__metadata__":
-            raise UsageError("no array can be called '__metadata__', the format keeps that name")
+            raise UsageError("expected another array name, got '__metadata__', which the format reserves")
         header[name] = {
             "dtype": _NAMES[array.dtype],
             "shape": list(array.shape),
@@ -87,45 +95,47 @@ def write_header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) 
 
 
 def read_header(path: str | Path, file: BinaryIO) -> Header:
-    """The checked header of an open file, which then stands at its first array.
+    """Read and check the header of an open file, up to its first array.
 
-    `DamagedFile` unless the arrays it promises fill the file exactly, without gap or overlap.
+    Raises:
+        CorruptedFileError: If the arrays do not fill the file exactly, without gap or overlap.
+        UsageError: If a dtype is not supported.
     """
     size = os.fstat(file.fileno()).st_size
     first = file.read(8)
     length = struct.unpack("<Q", first)[0] if len(first) == 8 else -1
-    if not 0 <= length <= min(size - 8, _LIMIT):
+    if not 0 <= length <= min(size - 8, _MAX_HEADER_BYTES):
         raise CorruptedFileError(f"{path} is damaged: no safetensors header in its {size} bytes")
     text = file.read(length)
-    signed = _CHECKSUM.search(text)
-    if signed:
-        blank = text[: signed.start(1)] + _BLANK + text[signed.end(1) :]
-        if zlib.crc32(blank) != int(signed[1], 16):
-            raise CorruptedFileError(f"{path} is damaged: its header does not have its checksum")
+    checksum = _CHECKSUM.search(text)
+    if checksum:
+        blank = text[: checksum.start(1)] + _BLANK + text[checksum.end(1) :]
+        if zlib.crc32(blank) != int(checksum[1], 16):
+            raise CorruptedFileError(f"{path} is damaged: the checksum of its header differs")
     try:
         header = json.loads(text)
         metadata = header.pop("__metadata__", {})
         if not all(isinstance(value, str) for value in metadata.values()):
-            raise ValueError("its metadata are not words")
-        places, end = {}, 8 + length
+            raise ValueError("its metadata are not strings")
+        entries, end = {}, 8 + length
         for name in sorted(header, key=lambda n: header[n]["data_offsets"]):
-            places[name], end = _place(name, header[name], 8 + length, end)
+            entries[name], end = _entry(name, header[name], 8 + length, end)
     except UsageError as error:
         raise UsageError(f"cannot read {path}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptedFileError(f"{path} is damaged: its header is not readable ({error})") from error
     if end != size:
-        raise CorruptedFileError(f"{path} is damaged: {size} bytes long, its header promises {end}")
-    return Header(places, metadata, signed is not None)
+        raise CorruptedFileError(f"{path} is damaged: {size} bytes long, expected {end}")
+    return Header(entries, metadata, checksum is not None)
 
 
-def _place(name: str, entry: dict[str, Any], start: int, expected: int) -> tuple[TensorEntry, int]:
-    """Where an array lies and where it ends, in bytes of the file; it has to begin where expected."""
+def _entry(name: str, entry: dict[str, Any], start: int, expected: int) -> tuple[TensorEntry, int]:
+    """Return an array's entry and its end [bytes from the start of the file]; it must begin at `expected`."""
     shape, (begin, end) = entry["shape"], entry["data_offsets"]
     if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
-        raise ValueError(f"{name!r} has sizes that are not counts")
+        raise ValueError(f"{name!r} has sizes that are not non-negative integers")
     if entry["dtype"] not in _DTYPES:
-        raise UsageError(f"{name!r} has dtype {entry['dtype']}; readable are {', '.join(_DTYPES)}")
+        raise UsageError(f"{name!r} has dtype {entry['dtype']}; available: {', '.join(_DTYPES)}")
     dtype = _DTYPES[entry["dtype"]]
     if end - begin != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{name!r} of shape {tuple(shape)} does not fill its {end - begin} bytes")

@@ -1,4 +1,4 @@
-"""The record of interaction: what was lived through, in order, on disk; sampled while it grows."""
+"""Streams: the record of interaction on disk, appended by recorders and sampled while it grows."""
 
 from robossl.streams.episodes import Episode
 from robossl.streams.info import describe_stream

@@ -1,4 +1,4 @@
-"""Where rows come from: what a stream needs to know of the envs it records."""
+"""Metadata of vector envs: what a stream stores about the envs that it records."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 
 def env_id(envs: VectorEnv) -> str:
-    """The id the envs were made by, or the name of their class."""
+    """Return the id that the envs were made with, or the name of their class."""
     return envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
 
 
 def env_metadata(envs: VectorEnv) -> dict[str, Any]:
-    """What else the header says of the envs: keyword arguments, time limit, reset mode, and who draws.
+    """Return the header metadata of envs: keyword arguments, time limit, autoreset mode, render backend.
 
-    `backend` is the metadata "render_backend" of envs that observe pictures: two of them draw two worlds.
+    `backend` is the metadata "render_backend" of envs with image observations; images of two backends differ.
     """
     spec = envs.spec
-    kwargs = {} if spec is None else {k: _plain(v) for k, v in (spec.kwargs or {}).items()}
+    kwargs = {} if spec is None else {k: _as_json(v) for k, v in (spec.kwargs or {}).items()}
     limit = None if spec is None else spec.max_episode_steps
     mode = autoreset_mode(envs, required=True).name
     backend = envs.metadata.get("render_backend")
     return {"env_kwargs": kwargs, "max_episode_steps": limit, "autoreset_mode": mode, "backend": backend}
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON; what JSON cannot say, as text."""
+def _as_json(value: Any) -> Any:
+    """Return a value as JSON values; as text where JSON cannot represent it."""
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):
         return str(value)
 
 
-def physical(envs: VectorEnv) -> PhysicsStateEnv | None:
-    """The innermost envs where they know the physical truth."""
+def physics_env(envs: VectorEnv) -> PhysicsStateEnv | None:
+    """Return the unwrapped envs if they give access to their physics state, else None."""
     inner = envs.unwrapped
     return inner if isinstance(inner, PhysicsStateEnv) else None
 
@@ -52,34 +52,46 @@ def physical(envs: VectorEnv) -> PhysicsStateEnv | None:
 def schema_from_env(
     envs: VectorEnv, info: Sequence[str] = (), units: Mapping[str, str] | None = None
 ) -> Schema:
-    """The schema of a stream of these envs: spaces, and state and physics where the envs are `Physical`."""
-    truth = physical(envs)
-    state = {} if truth is None else {name: array.shape[1] for name, array in truth.privileged_state().items()}
-    size = None if truth is None else truth.get_physics_state().shape[1]
-    return Schema.of(envs.single_observation_space, envs.single_action_space, state, size, info, units)
+    """Return the schema of a stream of these envs.
+
+    Args:
+        envs: Vector env; state and physics fields are included if it is a PhysicsStateEnv.
+        info: Names of scalar infos to record.
+        units: Unit by field name.
+    """
+    physics = physics_env(envs)
+    state = (
+        {}
+        if physics is None
+        else {name: array.shape[1] for name, array in physics.privileged_state().items()}
+    )
+    physics_dim = None if physics is None else physics.get_physics_state().shape[1]
+    return Schema.from_spaces(
+        envs.single_observation_space, envs.single_action_space, state, physics_dim, info, units
+    )
 
 
 def check_compatible(stream: Stream, envs: VectorEnv, first_lane: int) -> None:
-    """`RequestError` where the stream was not made for such envs."""
-    made = stream.header.get("env")
-    if made is not None and made != env_id(envs):
-        raise UsageError(f"{stream.path} records {made}; these envs are {env_id(envs)}")
+    """Raise UsageError if the stream cannot record these envs from lane `first_lane` on."""
+    recorded_env = stream.header.get("env")
+    if recorded_env is not None and recorded_env != env_id(envs):
+        raise UsageError(f"expected envs {recorded_env}, which {stream.path} records, got {env_id(envs)}")
     if not 0 <= first_lane <= stream.lanes - envs.num_envs:
         raise UsageError(
-            f"{stream.path} has {stream.lanes} lanes; {envs.num_envs} from lane {first_lane} on do not fit"
+            f"expected {envs.num_envs} free lanes from lane {first_lane} on, got {stream.lanes} lanes in {stream.path}"
         )
-    given = {f.name: f for f in schema_from_env(envs).fields}
+    env_fields = {f.name: f for f in schema_from_env(envs).fields}
     for field in stream.schema.fields:
         if field.role == "info":
             continue
-        other = given.pop(field.name, None)
-        if other is None:
-            raise UsageError(f"{stream.path} records {field.name!r}, which {env_id(envs)} does not give")
-        if (other.dtype, other.shape) != (field.dtype, field.shape):
+        env_field = env_fields.pop(field.name, None)
+        if env_field is None:
+            raise UsageError(f"{stream.path} records {field.name!r}, which {env_id(envs)} does not provide")
+        if (env_field.dtype, env_field.shape) != (field.dtype, field.shape):
             raise UsageError(
-                f"{stream.path} records {field.name!r} as {field.dtype} {field.shape}; "
-                f"{env_id(envs)} gives {other.dtype} {other.shape}"
+                f"expected {field.name!r} as {field.dtype} {field.shape}, as in {stream.path}; "
+                f"got {env_field.dtype} {env_field.shape} from {env_id(envs)}"
             )
-    missing = [name for name, field in given.items() if field.role == "observation"]
+    missing = [name for name, field in env_fields.items() if field.role == "observation"]
     if missing:
-        raise UsageError(f"{env_id(envs)} gives {missing[0]!r}, which {stream.path} does not record")
+        raise UsageError(f"{env_id(envs)} provides {missing[0]!r}, which {stream.path} does not record")

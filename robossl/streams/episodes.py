@@ -1,4 +1,4 @@
-"""Where episodes lie."""
+"""Episodes of a stream: their lanes and rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Episode(NamedTuple):
-    """Rows [start, stop) of a lane, the last row included; `ended` is False while it goes on."""
+    """Rows [start, stop) of a lane, the last row included; `ended` is False while the episode continues."""
 
     lane: int
     start: int
@@ -18,28 +18,32 @@ class Episode(NamedTuple):
 
 
 class Episodes:
-    """A growing list of episodes in the order in which they became known."""
+    """Growing list of episodes."""
 
     def __init__(self) -> None:
-        """No episodes."""
-        self._rows = np.zeros((16, 3), np.int64)  # lane, first row, ordinal; grows
+        """Create an empty list."""
+        self._table = np.zeros((16, 3), np.int64)  # lane, first row, ordinal; grows
         self._count = 0
 
     def add(self, lane: np.ndarray, start: np.ndarray, ordinal: np.ndarray) -> None:
-        """Episodes (k,) begin at rows `start` of `lane`."""
+        """Add episodes (k,) that begin at rows `start` of `lane`."""
         stop = self._count + len(lane)
-        if stop > len(self._rows):
-            grown = np.zeros((max(stop, 2 * len(self._rows)), 3), np.int64)
-            grown[: self._count] = self._rows[: self._count]
-            self._rows = grown
-        self._rows[self._count : stop] = np.stack([lane, start, ordinal], axis=1)
+        if stop > len(self._table):
+            larger = np.zeros((max(stop, 2 * len(self._table)), 3), np.int64)
+            larger[: self._count] = self._table[: self._count]
+            self._table = larger
+        self._table[self._count : stop] = np.stack([lane, start, ordinal], axis=1)
         self._count = stop
 
     def spans(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Lane, start, stop and ordinal (E,) of all, lane after lane, in lanes of `lengths` (L,) rows."""
-        rows = self._rows[: self._count]
-        lane, start, ordinal = rows[np.lexsort((rows[:, 1], rows[:, 0]))].T
+        """Return lane, start, stop and ordinal, (E,) each, sorted by lane and start.
+
+        Args:
+            lengths: (L,) number of rows of each lane.
+        """
+        table = self._table[: self._count]
+        lane, start, ordinal = table[np.lexsort((table[:, 1], table[:, 0]))].T
         stop = lengths[lane]
-        inner = np.flatnonzero(lane[1:] == lane[:-1])  # another one follows in the same lane
-        stop[inner] = start[inner + 1]
+        followed = np.flatnonzero(lane[1:] == lane[:-1])  # another episode follows in the same lane
+        stop[followed] = start[followed + 1]
         return lane, start, stop, ordinal

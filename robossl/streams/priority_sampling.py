@@ -1,4 +1,4 @@
-"""Where windows begin when some rows matter more than others: in proportion to a priority that is given to them."""
+"""Prioritized sampling: windows start at rows in proportion to their priority."""
 
 from __future__ import annotations
 
@@ -8,129 +8,146 @@ import numpy as np
 
 from robossl.core.errors import UsageError
 
-_LEAST = 1e-3  # added to every priority: a row without error may come again
+_MIN_PRIORITY = 1e-3  # added to every priority, so that a row with zero error is still sampled
 
 
 class Prioritized:
-    """Rows in proportion to `(priority + 0.001) ** exponent`, as `update` last set it.
+    """Sample rows in proportion to `(priority + 0.001) ** exponent`, with priorities set by `update`.
 
-    Schaul et al., "Prioritized Experience Replay", 2016, the proportional variant. A row that nobody has judged yet
-    has the largest priority given so far, so that it comes soon. Rows that begin no transition of the split are
-    forgotten when they are first drawn: one sampler serves one split of one stream.
+    Schaul et al., "Prioritized Experience Replay", 2016, proportional variant. A row without a priority gets the
+    largest priority so far, so that it is sampled soon. Rows that begin no transition of the split get zero priority
+    when they are first sampled: use one sampler for one split of one stream.
     """
 
     def __init__(self, exponent: float = 0.6) -> None:
-        """`exponent` 0 draws every row alike, 1 in proportion to its priority."""
-        if not exponent >= 0:
-            raise UsageError(f"exponent is {exponent}; expected 0 or more")
-        self.exponent = float(exponent)
-        self._top = 1.0  # largest priority so far
-        self._forget()
+        """Create a sampler.
 
-    def _forget(self) -> None:
-        self._count = 0  # N, rows that have a place
-        self._known = np.zeros(0, np.int64)  # (L,) how many of each lane
-        self._places: list[np.ndarray] = []  # of each lane, (its rows or more,) where they are in the tree
+        Args:
+            exponent: 0 samples all rows equally, 1 in proportion to their priority.
+        """
+        if not exponent >= 0:
+            raise UsageError(f"expected an exponent of 0 or more, got {exponent}")
+        self.exponent = float(exponent)
+        self._max_priority = 1.0  # largest priority so far
+        self._clear()
+
+    def _clear(self) -> None:
+        self._count = 0  # N, rows in the tree
+        self._num_known = np.zeros(0, np.int64)  # (L,) rows of each lane in the tree
+        self._places: list[np.ndarray] = []  # for each lane, (its rows or more,) their places in the tree
         self._rows = np.zeros((1, 2), np.int64)  # (C, 2) lane and position of each place
-        self._tree = np.zeros(2)  # (2C,) sums over pairs, the whole at 1, the C leaves at the end
+        self._tree = np.zeros(2)  # (2C,) sum tree: root at 1, C leaves at the end
 
     def propose(
-        self, rng: np.random.Generator, count: int, room: np.ndarray
+        self, rng: np.random.Generator, count: int, limits: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Lane and position (count or fewer,)."""
-        self._meet(room)
-        leaves, mass = len(self._tree) // 2, rng.random(count) * self._tree[1]
+        """Return lane and position (count or fewer,)."""
+        self._add_new_rows(limits)
+        num_leaves, mass = len(self._tree) // 2, rng.random(count) * self._tree[1]
         node = np.ones(count, np.int64)
-        while node[0] < leaves:
+        while node[0] < num_leaves:
             node *= 2
             left = self._tree[node]
             right = mass >= left
             mass -= np.where(right, left, 0.0)
             node += right
-        lane, position = self._rows[node - leaves].T
-        fits = (self._tree[node] > 0) & (position < room[lane])
-        return lane[fits], position[fits]
+        lane, position = self._rows[node - num_leaves].T
+        is_valid = (self._tree[node] > 0) & (position < limits[lane])
+        return lane[is_valid], position[is_valid]
 
-    def refused(self, lane: np.ndarray, position: np.ndarray) -> None:
-        """These rows (B,) begin nothing that was asked for; they will not be proposed again."""
+    def mark_invalid(self, lane: np.ndarray, position: np.ndarray) -> None:
+        """Exclude rows (B,), which begin no requested transition, from further proposals."""
         self._set(self._place(lane, position), np.zeros(len(lane)))
 
     def update(self, lane: np.ndarray, position: np.ndarray, priority: np.ndarray) -> None:
-        """New priorities (B,), 0 or more, of rows (B,): `window.lane`, `window.start` and an error, say."""
+        """Set the priorities of rows.
+
+        Args:
+            lane: (B,) lanes, such as `window.lane`.
+            position: (B,) rows, such as `window.start`.
+            priority: (B,) finite and 0 or more, such as a prediction error.
+        """
         priority = np.asarray(priority, np.float64)
         if priority.shape != np.shape(lane):
-            raise UsageError(f"priorities of shape {priority.shape} for rows of shape {np.shape(lane)}")
-        if not (good := np.isfinite(priority) & (priority >= 0)).all():
-            raise UsageError(f"a priority is {priority[~good][0]}; expected finite numbers, 0 or more")
-        self._top = max(self._top, float(priority.max(initial=0.0)))
-        self._set(self._place(lane, position), (priority + _LEAST) ** self.exponent)
+            raise UsageError(
+                f"expected priorities of shape {np.shape(lane)}, one for each row, got {priority.shape}"
+            )
+        if not (finite := np.isfinite(priority) & (priority >= 0)).all():
+            raise UsageError(f"expected finite priorities of 0 or more, got {priority[~finite][0]}")
+        self._max_priority = max(self._max_priority, float(priority.max(initial=0.0)))
+        self._set(self._place(lane, position), (priority + _MIN_PRIORITY) ** self.exponent)
 
     def weights(self, lane: np.ndarray, position: np.ndarray, exponent: float = 0.4) -> np.ndarray:
-        """(B,) what a loss is to be weighed with, at most 1: the rarer a row is drawn, the more.
+        """Return importance weights (B,) for the loss, at most 1; rarely sampled rows weigh more.
 
-        `exponent` 1 makes the mean of the weighed loss that of all rows, but for a factor; 0 leaves it as drawn.
+        Args:
+            lane: (B,) lanes.
+            position: (B,) rows.
+            exponent: 1 fully corrects the sampling bias up to a constant factor, 0 not at all.
         """
         mass = self._tree[len(self._tree) // 2 + self._place(lane, position)]
         return (mass.min() / mass) ** exponent
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """Priorities (N,) by lane and position (N, 2)."""
-        leaves = len(self._tree) // 2
+        """Return the priorities (N,) with their lanes and positions (N, 2)."""
+        num_leaves = len(self._tree) // 2
         return {
             "rows": self._rows[: self._count].copy(),
-            "mass": self._tree[leaves : leaves + self._count].copy(),
-            "top": self._top,
+            "mass": self._tree[num_leaves : num_leaves + self._count].copy(),
+            "max_priority": self._max_priority,
         }
 
     def set_checkpoint(self, tree: dict[str, Any]) -> None:
-        """Go on where `get_checkpoint` was."""
-        self._forget()
-        self._top = float(tree["top"])
+        """Continue from `get_checkpoint`."""
+        self._clear()
+        self._max_priority = float(tree["max_priority"])
         rows, mass = np.array(tree["rows"], np.int64).reshape(-1, 2), np.array(tree["mass"], np.float64)
         if len(rows):
             self._add(rows, mass)
 
-    def _meet(self, room: np.ndarray) -> None:
-        """A place for every row that is new."""
-        self._lanes(len(room))
-        new = np.maximum(room - self._known, 0)
+    def _add_new_rows(self, limits: np.ndarray) -> None:
+        """Add the rows that are not in the tree yet."""
+        self._reserve_lanes(len(limits))
+        new = np.maximum(limits - self._num_known, 0)
         if new.any():
-            lane = np.repeat(np.arange(len(room)), new)
-            first = np.repeat(self._known - (np.cumsum(new) - new), new)
+            lane = np.repeat(np.arange(len(limits)), new)
+            first = np.repeat(self._num_known - (np.cumsum(new) - new), new)
             rows = np.stack([lane, first + np.arange(len(lane))], 1)
-            self._add(rows, np.full(len(rows), (self._top + _LEAST) ** self.exponent))
+            self._add(rows, np.full(len(rows), (self._max_priority + _MIN_PRIORITY) ** self.exponent))
 
-    def _lanes(self, count: int) -> None:
-        """Room for so many lanes."""
+    def _reserve_lanes(self, count: int) -> None:
+        """Grow the tables to `count` lanes."""
         self._places += [np.zeros(0, np.int64) for _ in range(count - len(self._places))]
-        self._known = np.concatenate([self._known, np.zeros(max(count - len(self._known), 0), np.int64)])
+        self._num_known = np.concatenate(
+            [self._num_known, np.zeros(max(count - len(self._num_known), 0), np.int64)]
+        )
 
     def _add(self, rows: np.ndarray, mass: np.ndarray) -> None:
-        """Places for rows (n, 2), lane by lane in order of position."""
-        self._lanes(int(rows[:, 0].max()) + 1)
+        """Add rows (n, 2), sorted by lane and position."""
+        self._reserve_lanes(int(rows[:, 0].max()) + 1)
         place = self._count + np.arange(len(rows))
         for lane in np.unique(rows[:, 0]):
             own = place[rows[:, 0] == lane]
-            begin, end = int(self._known[lane]), int(self._known[lane]) + len(own)
+            begin, end = int(self._num_known[lane]), int(self._num_known[lane]) + len(own)
             if end > len(self._places[lane]):
-                self._places[lane] = _longer(self._places[lane], end)
-            self._places[lane][begin:end], self._known[lane] = own, end
+                self._places[lane] = _enlarged_rows(self._places[lane], end)
+            self._places[lane][begin:end], self._num_known[lane] = own, end
         self._count += len(rows)
         if self._count > len(self._rows):
-            self._rows = _longer(self._rows, self._count)
-            self._tree = _grown(self._tree, len(self._rows))
+            self._rows = _enlarged_rows(self._rows, self._count)
+            self._tree = _enlarged_tree(self._tree, len(self._rows))
         self._rows[place] = rows
         self._set(place, mass)
 
     def _place(self, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """(B,) places of rows that have been proposed."""
+        """Return the places (B,) of rows that have been proposed."""
         lane, position = np.asarray(lane), np.asarray(position)
-        if (lane >= len(self._known)).any() or (position >= self._known[lane]).any():
-            raise UsageError("a row was judged that this sampler has not proposed")
+        if (lane >= len(self._num_known)).any() or (position >= self._num_known[lane]).any():
+            raise UsageError("expected rows that this sampler has proposed, got another row")
         return np.array([self._places[i][p] for i, p in zip(lane, position)], np.int64)
 
     def _set(self, place: np.ndarray, mass: np.ndarray) -> None:
-        """New masses (B,) and the sums above them."""
+        """Set masses (B,) and update the sums above them."""
         node = len(self._tree) // 2 + place
         self._tree[node] = mass
         while len(node) and node[0] > 1:
@@ -138,19 +155,19 @@ class Prioritized:
             self._tree[node] = self._tree[2 * node] + self._tree[2 * node + 1]
 
 
-def _longer(array: np.ndarray, least: int) -> np.ndarray:
-    """The same rows with room for `least` of them or more, a power of two."""
-    longer = np.zeros((1 << (least - 1).bit_length(), *array.shape[1:]), array.dtype)
-    longer[: len(array)] = array
-    return longer
+def _enlarged_rows(array: np.ndarray, num_rows: int) -> np.ndarray:
+    """Return the array with space for `num_rows` rows or more, a power of two."""
+    larger = np.zeros((1 << (num_rows - 1).bit_length(), *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
 
 
-def _grown(tree: np.ndarray, leaves: int) -> np.ndarray:
-    """The same sums over more leaves, a power of two."""
+def _enlarged_tree(tree: np.ndarray, num_leaves: int) -> np.ndarray:
+    """Return the sum tree with more leaves, a power of two."""
     old = len(tree) // 2
-    grown = np.zeros(2 * leaves)
-    grown[leaves : leaves + old] = tree[old:]
-    level = leaves
+    grown = np.zeros(2 * num_leaves)
+    grown[num_leaves : num_leaves + old] = tree[old:]
+    level = num_leaves
     while level > 1:
         grown[level // 2 : level] = grown[level : 2 * level].reshape(-1, 2).sum(1)
         level //= 2

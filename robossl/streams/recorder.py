@@ -1,4 +1,4 @@
-"""Records what an env's lanes live through. Here it is settled, once, which step belongs to which episode."""
+"""Recorder: write the steps of vector envs into a stream and assign each step to its episode."""
 
 from __future__ import annotations
 
@@ -16,36 +16,41 @@ from robossl.streams.env_metadata import (
     check_compatible,
     env_id,
     env_metadata,
-    physical,
+    physics_env,
     schema_from_env,
 )
-from robossl.streams.step_converter import Batch, StepConverter, any_mask, non_finite_masks
+from robossl.streams.step_converter import FieldArrays, StepConverter, any_mask, non_finite_masks
 from robossl.streams.stream import Stream
 
 
 class Recorder(VectorWrapper):
-    """A vector env that writes every step of its lanes into a stream, in any of the three autoreset modes.
+    """Vector env wrapper that writes every step into a stream, in all three autoreset modes.
 
-    A row is written when its action has been taken: the observation before it waits here until then. When an
-    episode ends, its final observation becomes its last row. `reset`, `finish` and `close` end the episodes
-    going on with the observation they have; that is neither a termination nor a truncation. Without a
-    stream it records nothing and changes nothing.
+    A row is written once its action has been taken: until then its observation is pending. When an episode ends, its
+    final observation becomes its last row. `reset`, `finish` and `close` end the running episodes with their current
+    observation; this is neither a termination nor a truncation. Without a stream the wrapper has no effect.
     """
 
     def __init__(self, envs: VectorEnv, stream: Stream | None, first_lane: int = 0) -> None:
-        """Record `envs` into the lanes from `first_lane` on of `stream`, which must be one of such envs."""
+        """Record `envs` into the lanes of `stream` from `first_lane` on.
+
+        Args:
+            envs: Vector env.
+            stream: Stream of such envs, or None to record nothing.
+            first_lane: Lane of the first sub-environment.
+        """
         super().__init__(envs)
         self.stream = stream
-        self.lanes = first_lane + np.arange(envs.num_envs)  # (n,) where in the stream
+        self.lanes = first_lane + np.arange(envs.num_envs)  # (n,) lanes of the stream
         if stream is not None:
             self._mode = autoreset_mode(envs, required=True)
             check_compatible(stream, envs, first_lane)
-            self._arrival = StepConverter(
-                stream.schema, envs.single_observation_space, physical(envs), envs.num_envs
+            self._converter = StepConverter(
+                stream.schema, envs.single_observation_space, physics_env(envs), envs.num_envs
             )
-        self._pending: Batch = {}  # (n, ...) what the next row of each lane begins with
-        self._waiting = np.zeros(envs.num_envs, bool)  # (n,) lanes in the middle of an episode
-        self._steps = np.zeros(envs.num_envs, np.int64)  # (n,) actions taken in the episode going on
+        self._pending: FieldArrays = {}  # (n, ...) observation, state and infos of the next row of each lane
+        self._in_episode = np.zeros(envs.num_envs, bool)  # (n,) lanes with a running episode
+        self._steps = np.zeros(envs.num_envs, np.int64)  # (n,) actions taken in the running episode
 
     @classmethod
     def create(
@@ -57,60 +62,67 @@ class Recorder(VectorWrapper):
         lanes: int | None = None,
         info: Sequence[str] = (),
         units: Mapping[str, str] | None = None,
-        **facts: Any,
+        **metadata: Any,
     ) -> Recorder:
-        """Begin a stream for `envs` in the new folder `path` and record into it.
+        """Create a stream for `envs` and record into it.
 
-        `lanes` may leave room for other recorders, `info` names scalar infos to record, `units` gives units
-        by field name, `facts` go into the header.
+        Args:
+            envs: Vector env.
+            path: New folder of the stream.
+            policy: Name of the policy, for the header.
+            seed: Seed of the run, for the header.
+            lanes: Number of lanes; more than `envs.num_envs` if other recorders share the stream.
+            info: Names of scalar infos to record.
+            units: Unit by field name.
+            metadata: Further entries of the header.
         """
-        origin = {"env": env_id(envs), **env_metadata(envs), "seed": seed, "policy": policy, **facts}
+        env_facts = {"env": env_id(envs), **env_metadata(envs), "seed": seed, "policy": policy, **metadata}
         schema = schema_from_env(envs, info, units)
-        return cls(envs, Stream.create(path, schema, lanes or envs.num_envs, **origin))
+        return cls(envs, Stream.create(path, schema, lanes or envs.num_envs, **env_facts))
 
-    # --- the env
+    # --- vector env
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset all lanes, or those of `options["reset_mask"]` (n,) bool, and begin their episodes."""
-        chosen = np.ones(self.num_envs, bool)
+        selected = np.ones(self.num_envs, bool)
         if options is not None and options.get("reset_mask") is not None:
-            chosen = np.array(options["reset_mask"], bool)
+            selected = np.array(options["reset_mask"], bool)
         observation, infos = self.env.reset(seed=seed, options=options)
         if self.stream is not None:
-            self._end(chosen & self._waiting)
-            self._begin(chosen, self._arrival.batch(observation, infos))
+            self._end(selected & self._in_episode)
+            self._begin(selected, self._converter.convert(observation, infos))
         return observation, infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all lanes and record those in the middle of an episode."""
+        """Step the envs and record the lanes with a running episode."""
         if self.stream is None:
             return self.env.step(actions)
         if not self._pending:
-            raise UsageError("step was called before reset")
-        if self._mode is AutoresetMode.DISABLED and not self._waiting.all():
-            lane = int(np.flatnonzero(~self._waiting)[0])
+            raise UsageError("expected reset before step; call reset first")
+        if self._mode is AutoresetMode.DISABLED and not self._in_episode.all():
+            lane = int(np.flatnonzero(~self._in_episode)[0])
             raise UsageError(
-                f"the episode of lane {lane} is over and autoreset is disabled; reset it first: "
+                f"the episode of lane {lane} has ended and autoreset is disabled; reset it first: "
                 'reset(options={"reset_mask": mask})'
             )
-        given = np.array(actions)  # envs may write over theirs
+        actions_copy = np.array(actions)  # envs may overwrite their argument
         result = self.env.step(actions)
-        self._record(given, *result)
+        self._record(actions_copy, *result)
         return result
 
     def finish(self) -> None:
-        """End the episodes going on and commit; the envs stay open and go on after a reset."""
+        """End the running episodes and commit; the envs stay open and can be reset."""
         if self.stream is not None:
-            self._end(self._waiting)
+            self._end(self._in_episode)
             self._pending = {}
             self.stream.close()
 
     def close(self, **kwargs: Any) -> None:
-        """Finish, and close the envs."""
+        """Finish and close the envs."""
         self.finish()
         self.env.close(**kwargs)
 
-    # --- the record
+    # --- recording
 
     def _record(
         self,
@@ -121,70 +133,70 @@ class Recorder(VectorWrapper):
         truncated: np.ndarray,
         infos: dict[str, Any],
     ) -> None:
-        """Write the rows that this step completes and keep what the next ones begin with."""
+        """Write the rows that this step completes and store the pending observations."""
         same_step = self._mode is AutoresetMode.SAME_STEP
-        lived = self._waiting.copy()  # in NEXT_STEP mode the other lanes were only reset
+        stepped = self._in_episode.copy()  # in NEXT_STEP mode the other lanes were only reset
         terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
-        ended = lived & (terminated | truncated)
-        arrived = self._arrival.batch(observation, infos)
-        final = self._arrival.final(np.flatnonzero(ended), arrived, infos) if same_step else arrived
-        found = non_finite_masks(final, np.asarray(reward, np.float64))
-        broken = lived & any_mask(list(found.values()), self.num_envs)
+        ended = stepped & (terminated | truncated)
+        current = self._converter.convert(observation, infos)
+        final = self._converter.convert_final(np.flatnonzero(ended), current, infos) if same_step else current
+        faults = non_finite_masks(final, np.asarray(reward, np.float64))
+        faulty = stepped & any_mask(list(faults.values()), self.num_envs)
         self._write(
-            lived,
+            stepped,
             action=actions,
-            reward=np.where(broken, 0.0, reward).astype(np.float32),
-            terminated=terminated & ~broken,
-            truncated=truncated & ~broken,
-            valid=~broken,
+            reward=np.where(faulty, 0.0, reward).astype(np.float32),
+            terminated=terminated & ~faulty,
+            truncated=truncated & ~faulty,
+            valid=~faulty,
             is_first=self._steps == 0,
-            is_last=broken,
+            is_last=faulty,
         )
-        self._steps[lived] += 1
+        self._steps[stepped] += 1
         self._pending = final
-        self._waiting = lived & ~broken
-        if broken.any():
-            self._stop(broken, found)
+        self._in_episode = stepped & ~faulty
+        if faulty.any():
+            self._stop(faulty, faults)
         self._end(ended)
-        self._pending = arrived
+        self._pending = current
         if self._mode is not AutoresetMode.DISABLED:
-            self._begin(ended if same_step else ~lived, arrived)
+            self._begin(ended if same_step else ~stepped, current)
 
-    def _begin(self, lanes: np.ndarray, arrived: Batch) -> None:
-        """Episodes begin in `lanes` (n,) bool with what arrived there."""
+    def _begin(self, lanes: np.ndarray, current: FieldArrays) -> None:
+        """Begin episodes in `lanes` (n,) bool with the `current` observations."""
         if not self._pending:
-            self._pending = arrived
-        elif self._pending is not arrived:
-            for name, value in arrived.items():
+            self._pending = current
+        elif self._pending is not current:
+            for name, value in current.items():
                 self._pending[name][lanes] = value[lanes]
         self._steps[lanes] = 0
-        found = {name: fault & lanes for name, fault in non_finite_masks(arrived).items()}
-        broken = any_mask(list(found.values()), self.num_envs)
-        self._waiting = self._waiting | (lanes & ~broken)
-        if broken.any():
-            self._stop(broken, found)
+        faults = {name: fault & lanes for name, fault in non_finite_masks(current).items()}
+        faulty = any_mask(list(faults.values()), self.num_envs)
+        self._in_episode = self._in_episode | (lanes & ~faulty)
+        if faulty.any():
+            self._stop(faulty, faults)
 
     def _end(self, lanes: np.ndarray) -> None:
-        """Episodes end in `lanes` (n,) bool: what waits becomes their last row, if they had a step."""
+        """End the episodes in `lanes` (n,) bool: the pending observation becomes the last row, if they have a step."""
         if not lanes.any():
             return
         assert self.stream is not None
-        idle = self.stream.schema.idle
-        nothing = np.zeros(self.num_envs, bool)
+        null_action = self.stream.schema.null_action
+        all_false = np.zeros(self.num_envs, bool)
         self._write(
             lanes & (self._steps > 0),
-            action=np.broadcast_to(idle, (self.num_envs, *idle.shape)),
+            action=np.broadcast_to(null_action, (self.num_envs, *null_action.shape)),
             reward=np.zeros(self.num_envs, np.float32),
-            terminated=nothing,
-            truncated=nothing,
-            valid=nothing,
-            is_first=nothing,
-            is_last=~nothing,
+            terminated=all_false,
+            truncated=all_false,
+            valid=all_false,
+            is_first=all_false,
+            is_last=~all_false,
         )
-        self._waiting = self._waiting & ~lanes
+        self._in_episode = self._in_episode & ~lanes
 
     def _write(self, lanes: np.ndarray, **row: np.ndarray) -> None:
-        """One row in each of `lanes` (n,) bool: what waits there, and `row` (n, ...)."""
+        """Write one row in each of `lanes` (n,) bool: the pending values and `row` (n, ...)."""
         assert self.stream is not None
         rows = {**self._pending, **row}
         try:
@@ -192,51 +204,53 @@ class Recorder(VectorWrapper):
                 self.stream.append(rows, self.lanes)
             else:
                 self.stream.append({name: value[lanes] for name, value in rows.items()}, self.lanes[lanes])
-        except OperationError:  # the disk: the episodes going on break off here, a reset begins new ones
-            self._pending, self._waiting = {}, np.zeros(self.num_envs, bool)
+        except OperationError:  # disk full: the running episodes break off here, a reset begins new ones
+            self._pending, self._in_episode = {}, np.zeros(self.num_envs, bool)
             raise
 
-    def _stop(self, broken: np.ndarray, found: Batch) -> None:
-        """Numbers that are none: keep everything, say where."""
+    def _stop(self, faulty: np.ndarray, faults: FieldArrays) -> None:
+        """Commit everything recorded so far and raise UsageError for non-finite numbers."""
         assert self.stream is not None
-        lane = int(np.flatnonzero(broken)[0])
-        name = next(name for name, fault in found.items() if fault[lane])
-        self._end(self._waiting)
+        lane = int(np.flatnonzero(faulty)[0])
+        name = next(name for name, fault in faults.items() if fault[lane])
+        self._end(self._in_episode)
         self._pending = {}
         self.stream.commit()
         raise UsageError(
-            f"{env_id(self.env)} gave numbers that are not finite as {name} in lane {lane} "
-            f"at step {self._steps[lane]} of its episode; everything before it is kept in {self.stream.path}"
+            f"expected finite numbers from {env_id(self.env)}, got non-finite {name} in lane {lane} "
+            f"at step {self._steps[lane]} of its episode; all earlier rows are kept in {self.stream.path}"
         )
 
-    # --- going on in another process
+    # --- checkpoints
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """What waits for its row, and the envs' own checkpoint if they have one. Goes with `Stream.mark`."""
-        resumable = self._resumable()
+        """Return the pending rows, and the checkpoint of the envs if they have one; belongs to `Stream.offset`."""
+        checkpointable = self._checkpointable_envs()
         return {
             "pending": {name: value.copy() for name, value in self._pending.items()},
-            "waiting": self._waiting.copy(),
+            "in_episode": self._in_episode.copy(),
             "steps": self._steps.copy(),
-            "envs": None if resumable is None else resumable.get_checkpoint(),
+            "envs": None if checkpointable is None else checkpointable.get_checkpoint(),
         }
 
     def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
-        """Go on where `get_checkpoint` was; the stream must be truncated to the mark taken with it.
+        """Continue from `get_checkpoint`, after truncating the stream to the offset stored with it.
 
-        Envs without a checkpoint of their own must have been brought there already.
+        Envs that have no checkpoint must already be in the stored state.
         """
-        if len(tree["waiting"]) != self.num_envs:
-            raise UsageError(f"the checkpoint has {len(tree['waiting'])} lanes; here are {self.num_envs}")
-        resumable = self._resumable()
+        if len(tree["in_episode"]) != self.num_envs:
+            raise UsageError(f"expected a checkpoint of {self.num_envs} lanes, got {len(tree['in_episode'])}")
+        checkpointable = self._checkpointable_envs()
         if tree["envs"] is not None:
-            if resumable is None:
-                raise UsageError(f"the checkpoint holds envs; {env_id(self.env)} cannot be set")
-            resumable.set_checkpoint(tree["envs"])
+            if checkpointable is None:
+                raise UsageError(
+                    f"the checkpoint has the state of envs, but {env_id(self.env)} has no set_checkpoint"
+                )
+            checkpointable.set_checkpoint(tree["envs"])
         self._pending = {name: np.array(value) for name, value in tree["pending"].items()}
-        self._waiting = np.array(tree["waiting"], bool)
+        self._in_episode = np.array(tree["in_episode"], bool)
         self._steps = np.array(tree["steps"], np.int64)
 
-    def _resumable(self) -> Checkpointable | None:
-        """The outermost envs below that can be saved."""
+    def _checkpointable_envs(self) -> Checkpointable | None:
+        """Return the outermost wrapped envs that have a checkpoint."""
         return next((e for e in (self.env, self.env.unwrapped) if isinstance(e, Checkpointable)), None)

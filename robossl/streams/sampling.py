@@ -1,4 +1,4 @@
-"""Where windows begin: any row of a split that begins a transition, uniformly or the recent ones first."""
+"""Sampling: where windows begin, uniformly or recent rows first."""
 
 from __future__ import annotations
 
@@ -11,116 +11,133 @@ from robossl.core.errors import UsageError
 from robossl.streams.splits import SPLITS, split_index
 from robossl.streams.storage.row_index import RowIndex
 
-_ROUNDS = 8  # of guessing, before all rows are looked through
+_MAX_ATTEMPTS = 8  # attempts of rejection sampling before all rows are scanned
 
 
 class Sampler(Protocol):
-    """Proposes rows; those that begin no transition of the split are thrown away.
+    """Proposes rows; those that begin no transition of the split are rejected.
 
-    A sampler that wants to know which ones has a method `refused(lane, position)`.
+    An optional method `mark_invalid(lane, position)` receives the rejected rows.
     """
 
     def propose(
-        self, rng: np.random.Generator, count: int, room: np.ndarray
+        self, rng: np.random.Generator, count: int, limits: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Lane and position (count or fewer,), `0 <= position < room[lane]`; `room` (L,) may hold zeros."""
+        """Return lane and position (count or fewer,) with `0 <= position < limits[lane]`.
+
+        Args:
+            rng: Source of randomness.
+            count: Number of rows.
+            limits: (L,) number of candidate rows in each lane; may contain zeros.
+        """
 
 
 class Uniform:
-    """Every row alike."""
+    """Sample all rows with equal probability."""
 
     def propose(
-        self, rng: np.random.Generator, count: int, room: np.ndarray
+        self, rng: np.random.Generator, count: int, limits: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Lane and position (count,)."""
-        stop = np.cumsum(room)
+        """Return lane and position (count,)."""
+        stop = np.cumsum(limits)
         flat = rng.integers(stop[-1], size=count)
         lane = np.searchsorted(stop, flat, "right")
-        return lane, flat - (stop - room)[lane]
+        return lane, flat - (stop - limits)[lane]
 
 
 @dataclass(frozen=True)
 class Recent:
-    """The newest rows first: half of the windows begin within the last `half_life` rows of a lane."""
+    """Prefer the newest rows: half of the windows begin within the last `half_life` rows of a lane."""
 
     half_life: float  # [rows]
 
     def propose(
-        self, rng: np.random.Generator, count: int, room: np.ndarray
+        self, rng: np.random.Generator, count: int, limits: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Lane and position (count,)."""
-        filled = np.flatnonzero(room)
+        """Return lane and position (count,)."""
+        filled = np.flatnonzero(limits)
         lane = filled[rng.integers(len(filled), size=count)]
         age = np.floor(rng.exponential(self.half_life / np.log(2.0), size=count))
-        return lane, room[lane] - 1 - (np.minimum(age, 2.0**62).astype(np.int64) % room[lane])
+        return lane, limits[lane] - 1 - (np.minimum(age, 2.0**62).astype(np.int64) % limits[lane])
 
 
 def sample_starts(
-    ledger: RowIndex,
+    index: RowIndex,
     batch: int,
     length: int,
     rng: np.random.Generator,
     split: str | None,
     sampler: Sampler,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lane and position (batch,) where windows of `length` actions begin; `RequestError` where none can.
+    """Return lane and position (batch,) where windows of `length` actions begin.
 
-    Proposals are accepted where the ledger says that the row begins a transition of the split. What comes
-    out depends on the rows and on `rng` alone, not on how often or when the stream was asked before.
+    Proposals are accepted if the row begins a transition of the split. The result depends only on the rows and
+    `rng`, not on earlier calls.
+
+    Args:
+        index: Flags of all rows.
+        batch: Number of windows.
+        length: Actions in a window.
+        rng: Source of randomness.
+        split: Name of a split; None for all.
+        sampler: Proposes rows.
+
+    Raises:
+        UsageError: If no window can be sampled.
     """
     code = None if split is None else split_index(split)
-    room = np.maximum(ledger.lengths - length, 0)  # (L,) a window needs one row more than actions
-    usable = int(ledger.counts.sum() if code is None else ledger.counts[code])
-    if usable == 0 or not room.any():
-        raise UsageError(_nothing(ledger, length, split, usable))
-    share = max(usable / int(ledger.lengths.sum()), 1e-3)
-    lanes, positions, found = [], [], 0
-    for _ in range(_ROUNDS):
-        lane, position = sampler.propose(rng, int(1.1 * (batch - found) / share) + 8, room)
-        begins = ledger.begins(code, ledger.bytes(lane, position))
+    limits = np.maximum(index.lengths - length, 0)  # (L,) a window has one row more than actions
+    num_usable = int(index.counts.sum() if code is None else index.counts[code])
+    if num_usable == 0 or not limits.any():
+        raise UsageError(_no_window_message(index, length, split, num_usable))
+    fraction = max(num_usable / int(index.lengths.sum()), 1e-3)
+    lanes, positions, num_found = [], [], 0
+    for _ in range(_MAX_ATTEMPTS):
+        lane, position = sampler.propose(rng, int(1.1 * (batch - num_found) / fraction) + 8, limits)
+        is_start = index.begins(code, index.bytes(lane, position))
         if hasattr(sampler, "refused"):
-            sampler.refused(lane[~begins], position[~begins])
-        keep = np.flatnonzero(begins)[: batch - found]
+            sampler.refused(lane[~is_start], position[~is_start])
+        keep = np.flatnonzero(is_start)[: batch - num_found]
         lanes.append(lane[keep])
         positions.append(position[keep])
-        found += len(keep)
-        if found == batch:
+        num_found += len(keep)
+        if num_found == batch:
             return np.concatenate(lanes), np.concatenate(positions)
-    return _enumerate(ledger, batch, length, rng, split, code, room)
+    return _sample_exhaustively(index, batch, length, rng, split, code, limits)
 
 
-def _enumerate(
-    ledger: RowIndex,
+def _sample_exhaustively(
+    index: RowIndex,
     batch: int,
     length: int,
     rng: np.random.Generator,
     split: str | None,
     code: int | None,
-    room: np.ndarray,
+    limits: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Look through all rows: for streams where hardly any row will do."""
+    """Scan all rows: for streams where almost no row qualifies."""
     lanes, positions = [], []
-    for lane in np.flatnonzero(room):
-        position = np.flatnonzero(ledger.begins(code, ledger.lane_bytes(int(lane))[: room[lane]]))
+    for lane in np.flatnonzero(limits):
+        position = np.flatnonzero(index.begins(code, index.lane_bytes(int(lane))[: limits[lane]]))
         lanes.append(np.full(len(position), lane))
         positions.append(position)
-    lane_of, position_of = np.concatenate(lanes), np.concatenate(positions)
-    if len(lane_of) == 0:
-        raise UsageError(_nothing(ledger, length, split, 0))
-    chosen = rng.integers(len(lane_of), size=batch)
-    return lane_of[chosen], position_of[chosen]
+    all_lanes, all_positions = np.concatenate(lanes), np.concatenate(positions)
+    if len(all_lanes) == 0:
+        raise UsageError(_no_window_message(index, length, split, 0))
+    selected = rng.integers(len(all_lanes), size=batch)
+    return all_lanes[selected], all_positions[selected]
 
 
-def _nothing(ledger: RowIndex, length: int, split: str | None, usable: int) -> str:
-    """Why no window can be sampled."""
+def _no_window_message(index: RowIndex, length: int, split: str | None, num_usable: int) -> str:
+    """Return why no window can be sampled."""
     which = "" if split is None else f" in split {split!r}"
-    longest = int(ledger.lengths.max(initial=0))
-    if ledger.lengths.sum() == 0:
+    longest = int(index.lengths.max(initial=0))
+    if index.lengths.sum() == 0:
         return "no window can be sampled: the stream is empty"
-    if usable and longest <= length:
+    if num_usable and longest <= length:
         return (
             f"no window of {length} actions can be sampled: it needs {length + 1} rows of a lane, "
             f"the longest has {longest}"
         )
-    per_split = ", ".join(f"{name} {count}" for name, count in zip(SPLITS, ledger.counts.tolist()))
-    return f"no window of {length} actions can be sampled{which}; transitions there are: {per_split}"
+    per_split = ", ".join(f"{name} {count}" for name, count in zip(SPLITS, index.counts.tolist()))
+    return f"no window of {length} actions can be sampled{which}; available transitions: {per_split}"

@@ -1,4 +1,4 @@
-"""What a stream holds: named fields with dtype, shape, role and unit."""
+"""Schema of a stream: named fields with dtype, shape, role and unit."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gymnasium import Space
 from robossl.core import spaces
 from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
 
-FORMAT = 1  # what this version writes; later ones are refused with words
+FORMAT = 2  # format of streams that this version writes and reads
 ROLES = ("observation", "action", "reward", "flag", "state", "physics", "info")
 FLAGS = ("terminated", "truncated", "valid", "is_first", "is_last")
 
 
 @dataclass(frozen=True)
 class Field:
-    """One column of a stream: `shape` is that of one row."""
+    """One column of a stream; `shape` is the shape of one row."""
 
     name: str
     dtype: str
@@ -31,25 +31,25 @@ class Field:
 
     @property
     def row_bytes(self) -> int:
-        """The bytes of one row."""
+        """Return the bytes of one row."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
     def is_image(self) -> bool:
-        """A picture: always read from the file, never kept in memory."""
+        """Return whether the field holds images; these are always read from the file, never cached."""
         return self.dtype == "uint8" and len(self.shape) == 3
 
 
 @dataclass(frozen=True)
 class Schema:
-    """All fields of a stream and the spaces (of a single lane) they come from."""
+    """All fields of a stream and the spaces (of a single lane) that they come from."""
 
     observation_space: Space
     action_space: Space
     fields: tuple[Field, ...]
 
     @classmethod
-    def of(
+    def from_spaces(
         cls,
         observation_space: Space,
         action_space: Space,
@@ -58,9 +58,15 @@ class Schema:
         info: Sequence[str] = (),
         units: Mapping[str, str] | None = None,
     ) -> Schema:
-        """The schema for an env's single spaces, with the sizes of its `state` vectors and `physics` row.
+        """Return the schema for an env's single spaces.
 
-        `info` names are recorded as one float32 each; `units` gives units by field name.
+        Args:
+            observation_space: Of one lane.
+            action_space: Of one lane.
+            state: Size of each vector of privileged state, by name.
+            physics: Size of the physics state.
+            info: Names of scalar infos, recorded as float32.
+            units: Unit by field name.
         """
         fields = []
         for path, leaf in spaces.leaves(observation_space).items():
@@ -68,10 +74,10 @@ class Schema:
         action = spaces.leaves(action_space)
         if set(action) != {""}:
             raise UsageError(
-                f"an action space {spaces.format_space(action_space)} cannot be recorded; expected Box or Discrete"
+                f"expected a Box or Discrete action space, got {spaces.format_space(action_space)}"
             )
-        floating = np.issubdtype(action[""].dtype, np.floating)
-        fields.append(Field("action", "float32" if floating else "int64", _shape(action[""]), "action"))
+        is_float = np.issubdtype(action[""].dtype, np.floating)
+        fields.append(Field("action", "float32" if is_float else "int64", _shape(action[""]), "action"))
         fields.append(Field("reward", "float32", (), "reward"))
         fields += [Field(name, "bool", (), "flag") for name in FLAGS]
         fields += [Field(f"state.{name}", "float64", (k,), "state") for name, k in (state or {}).items()]
@@ -85,7 +91,7 @@ class Schema:
         return cls(observation_space, action_space, tuple(fields))
 
     def __getitem__(self, name: str) -> Field:
-        """The field of that name; `RequestError` naming the ones there are."""
+        """Return the field with that name; raise UsageError with the available names."""
         for field in self.fields:
             if field.name == name:
                 return field
@@ -93,50 +99,52 @@ class Schema:
 
     @property
     def names(self) -> list[str]:
-        """All field names in order."""
+        """Return all field names in order."""
         return [field.name for field in self.fields]
 
     @property
     def observations(self) -> list[str]:
-        """The names of the observation fields."""
+        """Return the names of the observation fields."""
         return [field.name for field in self.fields if field.role == "observation"]
 
     @cached_property
     def row_bytes(self) -> int:
-        """The bytes of one row, all fields together."""
+        """Return the bytes of one row over all fields."""
         return sum(field.row_bytes for field in self.fields)
 
     @property
-    def idle(self) -> np.ndarray:
-        """The action of a row where none was taken: zeros; of choices the first one."""
+    def null_action(self) -> np.ndarray:
+        """Return the action stored in rows without one: zeros, or the first choice of a Discrete space."""
         field, first = self["action"], getattr(self.action_space, "start", 0)
         return np.broadcast_to(np.asarray(first, field.dtype), field.shape)
 
     def check(self, rows: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
-        """`count` rows of every field in the schema's dtypes; `RequestError` naming what does not fit."""
+        """Return `count` rows of every field in the schema's dtypes; raise UsageError if a field does not fit."""
         values = {}
         for field in self.fields:
             if field.name not in rows:
-                raise UsageError(f"rows lack the field {field.name!r}; there are: {', '.join(rows)}")
+                raise UsageError(f"expected rows with the field {field.name!r}; available: {', '.join(rows)}")
             value = np.asarray(rows[field.name])
             if value.shape != (count, *field.shape):
-                raise UsageError(f"{field.name!r} has shape {value.shape}; expected {(count, *field.shape)}")
+                raise UsageError(
+                    f"expected {field.name!r} of shape {(count, *field.shape)}, got {value.shape}"
+                )
             if not np.can_cast(value.dtype, field.dtype, "same_kind"):
-                raise UsageError(f"{field.name!r} is {value.dtype}; expected {field.dtype}")
+                raise UsageError(f"expected {field.name!r} as {field.dtype}, got {value.dtype}")
             values[field.name] = value.astype(field.dtype, copy=False)
         if len(rows) > len(values):
             raise unknown_name_error("field", next(name for name in rows if name not in values), self.names)
         return values
 
     def join(self, parts: Mapping[str, Any]) -> Any:
-        """Observation arrays by field name become one observation: an array, or a dict for Dict spaces."""
+        """Return one observation from arrays by field name: an array, or a dict for Dict spaces."""
         leaves = {
             name.removeprefix("observation").removeprefix("."): parts[name] for name in self.observations
         }
         return spaces.unflatten_by_path(self.observation_space, leaves)
 
     def to_json(self) -> dict[str, Any]:
-        """The schema as plain JSON."""
+        """Return the schema as JSON values."""
         return {
             "observation_space": spaces.to_json(self.observation_space),
             "action_space": spaces.to_json(self.action_space),
@@ -145,7 +153,7 @@ class Schema:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Schema:
-        """The inverse of `to_json`; `DamagedFile` where something is missing."""
+        """Return the schema of `to_json`; raise CorruptedFileError if an entry is missing."""
         try:
             fields = tuple(Field(**{**entry, "shape": tuple(entry["shape"])}) for entry in value["fields"])
             for name in ("action", "reward", *FLAGS):
@@ -158,11 +166,11 @@ class Schema:
 
 
 def observation_name(path: str) -> str:
-    """The field that holds the observation leaf at `path`: `observation`, or `observation.<path>`."""
+    """Return the field of the observation leaf at `path`: `observation`, or `observation.<path>`."""
     return f"observation.{path}" if path else "observation"
 
 
 def _shape(leaf: Space) -> tuple[int, ...]:
-    """The shape of a plain space."""
+    """Return the shape of a leaf space."""
     assert leaf.shape is not None
     return tuple(leaf.shape)

@@ -1,4 +1,4 @@
-"""What an env gave at a step, as fields of a stream."""
+"""Convert the results of vector env steps into fields of a stream."""
 
 from __future__ import annotations
 
@@ -13,40 +13,49 @@ from robossl.core.interfaces import FinalStateEnv, PhysicsStateEnv
 from robossl.rollout import final_observation
 from robossl.streams.schema import Schema, observation_name
 
-Batch = dict[str, np.ndarray]  # by field name, (n, ...)
+FieldArrays = dict[str, np.ndarray]  # by field name, (n, ...)
 
 
 class StepConverter:
-    """Turns what envs of `count` lanes return into arrays by field name. Copies: envs reuse theirs."""
+    """Convert results of `count` sub-environments into arrays by field name. Arrays are copied: envs reuse theirs."""
 
-    def __init__(self, schema: Schema, space: Space, truth: PhysicsStateEnv | None, count: int) -> None:
-        """For envs of single observation `space`, whose `truth` is recorded where the schema asks for it."""
-        self._schema, self._space, self._truth, self._count = schema, space, truth, count
+    def __init__(self, schema: Schema, space: Space, physics: PhysicsStateEnv | None, count: int) -> None:
+        """Create a converter.
+
+        Args:
+            schema: Fields to return.
+            space: Observation space of one sub-environment.
+            physics: Source of state and physics fields; None if the schema has none.
+            count: Number of sub-environments.
+        """
+        self._schema, self._space, self._physics, self._count = schema, space, physics, count
         self._infos = [f.name for f in schema.fields if f.role == "info"]
-        self._hidden = [f.name for f in schema.fields if f.role in ("state", "physics")]
+        self._state_fields = [f.name for f in schema.fields if f.role in ("state", "physics")]
         self._fields = [f for f in schema.fields if f.role in ("observation", "state", "physics", "info")]
 
-    def batch(self, observation: Any, infos: Mapping[str, Any]) -> Batch:
-        """What the next rows begin with."""
+    def convert(self, observation: Any, infos: Mapping[str, Any]) -> FieldArrays:
+        """Return observations, state, physics and infos (n, ...) by field name."""
         parts = spaces.flatten_by_path(self._space, observation)
-        given = {observation_name(path): value for path, value in parts.items()}
-        if self._truth is not None and self._hidden:
-            given |= {f"state.{name}": value for name, value in self._truth.privileged_state().items()}
-            given["physics"] = self._truth.get_physics_state()
-        given |= self._scalars(infos)
-        return {f.name: np.array(given[f.name], f.dtype).reshape(self._count, *f.shape) for f in self._fields}
+        values = {observation_name(path): value for path, value in parts.items()}
+        if self._physics is not None and self._state_fields:
+            values |= {f"state.{name}": value for name, value in self._physics.privileged_state().items()}
+            values["physics"] = self._physics.get_physics_state()
+        values |= self._info_arrays(infos)
+        return {
+            f.name: np.array(values[f.name], f.dtype).reshape(self._count, *f.shape) for f in self._fields
+        }
 
-    def final(self, lanes: np.ndarray, arrived: Batch, infos: Mapping[str, Any]) -> Batch:
-        """`arrived`, with the final observations of `lanes` (k,), which were reset within the step.
+    def convert_final(self, lanes: np.ndarray, current: FieldArrays, infos: Mapping[str, Any]) -> FieldArrays:
+        """Return `current` with the final observations of `lanes` (k,), which were reset within the step.
 
-        The physical truth of these rows is told by envs that recall it; else state and physics are NaN.
+        State and physics of these rows come from a FinalStateEnv; from other envs they are NaN.
         """
         if len(lanes) == 0:
-            return arrived
-        final = {name: value.copy() for name, value in arrived.items()}
-        for name, value in self._truth_of_ends().items():
+            return current
+        final = {name: value.copy() for name, value in current.items()}
+        for name, value in self._final_states().items():
             final[name][lanes] = value[lanes]
-        for name, values in self._scalars(infos.get("final_info", {})).items():
+        for name, values in self._info_arrays(infos.get("final_info", {})).items():
             final[name][lanes] = values[lanes]
         for lane in lanes.tolist():
             value = final_observation(infos, lane)
@@ -54,33 +63,33 @@ class StepConverter:
                 final[observation_name(path)][lane] = leaf
         return final
 
-    def _truth_of_ends(self) -> Batch:
-        """State and physics (n, k) by field name as they were before the reset; NaN where nobody knows."""
-        if self._hidden and isinstance(self._truth, FinalStateEnv):
-            state, physics = self._truth.final_state()
-            known = {"physics": physics} | {f"state.{name}": value for name, value in state.items()}
-            return {name: known[name] for name in self._hidden}
-        blank = {f.name: f.shape for f in self._fields if f.name in self._hidden}
-        return {name: np.full((self._count, *shape), np.nan) for name, shape in blank.items()}
+    def _final_states(self) -> FieldArrays:
+        """Return state and physics (n, k) by field name from before the reset; NaN if unknown."""
+        if self._state_fields and isinstance(self._physics, FinalStateEnv):
+            state, physics = self._physics.final_state()
+            final_values = {"physics": physics} | {f"state.{name}": value for name, value in state.items()}
+            return {name: final_values[name] for name in self._state_fields}
+        shapes = {f.name: f.shape for f in self._fields if f.name in self._state_fields}
+        return {name: np.full((self._count, *shape), np.nan) for name, shape in shapes.items()}
 
-    def _scalars(self, infos: Mapping[str, Any]) -> Batch:
-        """Infos (n,) float32 by field name; NaN where the env gave none."""
-        found = {}
+    def _info_arrays(self, infos: Mapping[str, Any]) -> FieldArrays:
+        """Return infos (n,) float32 by field name; NaN where the env has none."""
+        arrays = {}
         for name in self._infos:
             key = name.removeprefix("info.")
             value = np.asarray(infos.get(key, np.full(self._count, np.nan)), np.float32)
-            found[name] = np.where(infos.get(f"_{key}", True), value, np.float32(np.nan))
-        return found
+            arrays[name] = np.where(infos.get(f"_{key}", True), value, np.float32(np.nan))
+        return arrays
 
 
-def non_finite_masks(arrived: Batch, reward: np.ndarray | None = None) -> Batch:
-    """By field, the lanes (n,) bool whose observation or reward is not finite."""
-    checked = {n: v for n, v in arrived.items() if n.startswith("observation") and v.dtype.kind == "f"}
+def non_finite_masks(current: FieldArrays, reward: np.ndarray | None = None) -> FieldArrays:
+    """Return, by field, the lanes (n,) bool with a non-finite observation or reward."""
+    checked = {n: v for n, v in current.items() if n.startswith("observation") and v.dtype.kind == "f"}
     if reward is not None:
         checked["reward"] = reward
     return {n: np.any(~np.isfinite(v).reshape(len(v), -1), axis=1) for n, v in checked.items()}
 
 
-def any_mask(found: Sequence[np.ndarray], count: int) -> np.ndarray:
-    """The lanes (n,) bool that are in any of the masks."""
-    return np.logical_or.reduce([np.zeros(count, bool), *found])
+def any_mask(arrays: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """Return the lanes (n,) bool that are in any of the masks."""
+    return np.logical_or.reduce([np.zeros(count, bool), *arrays])

@@ -1,4 +1,4 @@
-"""A stream: everything that a set of env lanes lived through, in order, on disk, append-only."""
+"""Stream: the append-only record of vector envs on disk."""
 
 from __future__ import annotations
 
@@ -18,90 +18,109 @@ from robossl.streams.sampling import Sampler, Uniform, sample_starts
 from robossl.streams.schema import Schema
 from robossl.streams.splits import SPLITS, split_index
 from robossl.streams.storage.store import Store
-from robossl.streams.stream_header import facts_of, write_header
+from robossl.streams.stream_header import header_metadata, write_header
 from robossl.streams.window import Window
 
-MEMORY = 1 << 30  # [bytes] of small fields kept in memory for sampling; beyond, they are read from the files
-_STEP = ("action", "reward", "terminated", "truncated", "valid")
+DEFAULT_CACHE_BYTES = (
+    1 << 30
+)  # [bytes] of small fields cached in memory for sampling; the rest is read from the files
+_TRANSITION_FIELDS = ("action", "reward", "terminated", "truncated", "valid")
 
 
 class Stream(Store):
-    """An append-only record of `lanes` lanes. One writer at a time, any number of readers.
+    """Append-only record of `lanes` lanes. One writer at a time, any number of readers.
 
-    Row t of a lane holds observation[t], the action[t] taken there, and what it brought: reward[t],
-    terminated[t], truncated[t]. The last row of an episode holds its final observation and no action.
-    valid[t]: action[t] leads from row t to row t+1.
+    A lane is the sequence of time steps of one sub-environment; one stored time step is a row. Row t of a lane has
+    observation[t], the action[t] taken there, and its result: reward[t], terminated[t], truncated[t]. The last row of
+    an episode has its final observation and no action. valid[t]: action[t] leads from row t to row t+1.
     """
 
-    def __init__(self, path: str | Path, memory: int = MEMORY) -> None:
-        """Open the stream in the folder `path`; `memory` bytes at most keep small fields at hand."""
-        super().__init__(path, memory)
+    def __init__(self, path: str | Path, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        """Open the stream in the folder `path`.
+
+        Args:
+            path: Folder of the stream.
+            cache_bytes: Limit of the memory for cached small fields.
+        """
+        super().__init__(path, cache_bytes)
 
     @classmethod
-    def open(cls, path: str | Path, memory: int = MEMORY) -> Stream:
+    def open(cls, path: str | Path, cache_bytes: int = DEFAULT_CACHE_BYTES) -> Stream:
         """Open an existing stream; the first append makes this object its writer."""
-        return cls(path, memory)
+        return cls(path, cache_bytes)
 
     @classmethod
     def create(
-        cls, path: str | Path, schema: Schema, lanes: int, memory: int = MEMORY, **facts: Any
+        cls,
+        path: str | Path,
+        schema: Schema,
+        lanes: int,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        **metadata: Any,
     ) -> Stream:
-        """Begin a stream of `lanes` lanes in a new folder and become its writer.
+        """Create a stream in a new folder and become its writer.
 
-        `facts` go into the header: env, seed, policy, backend, variations and whatever else is worth knowing.
+        Args:
+            path: New folder.
+            schema: Fields of the stream.
+            lanes: Number of lanes.
+            cache_bytes: Limit of the memory for cached small fields.
+            metadata: Entries of the header, such as env, seed, policy, backend, randomization.
         """
-        write_header(Path(path), schema, lanes, facts)
-        stream = cls(path, memory)
+        write_header(Path(path), schema, lanes, metadata)
+        stream = cls(path, cache_bytes)
         stream.acquire()
         return stream
 
-    def like(self, path: str | Path, lanes: int, **facts: Any) -> Stream:
-        """Begin an empty stream for the same envs; `facts` replace those of this one."""
-        return Stream.create(path, self.schema, lanes, self._budget, **{**facts_of(self.header), **facts})
+    def create_like(self, path: str | Path, lanes: int, **metadata: Any) -> Stream:
+        """Create an empty stream for the same envs; `metadata` replaces entries of the header."""
+        return Stream.create(
+            path, self.schema, lanes, self._cache_bytes, **{**header_metadata(self.header), **metadata}
+        )
 
     def __enter__(self) -> Stream:
-        """The stream itself; the end of the block closes it."""
+        """Return the stream; the end of the block closes it."""
         return self
 
-    def __exit__(self, *reason: object) -> None:
-        """Close."""
+    def __exit__(self, *exc_info: object) -> None:
+        """Close the stream."""
         self.close()
 
-    # --- what there is
+    # --- size and spaces
 
     @property
     def observation_space(self) -> Space:
-        """The observation space of a single lane."""
+        """Return the observation space of a single lane."""
         return self.schema.observation_space
 
     @property
     def action_space(self) -> Space:
-        """The action space of a single lane."""
+        """Return the action space of a single lane."""
         return self.schema.action_space
 
     @property
     def lengths(self) -> np.ndarray:
         """Rows in each lane, (L,)."""
-        return self._ledger.lengths.copy()
+        return self._index.lengths.copy()
 
     @property
     def rows(self) -> int:
-        """Rows in all lanes together."""
-        return int(self._ledger.lengths.sum())
+        """Return the number of rows in all lanes."""
+        return int(self._index.lengths.sum())
 
     @property
     def transitions(self) -> int:
-        """Rows whose action and outcome are both here."""
-        return self._ledger.transitions
+        """Return the number of rows with an action and a next row."""
+        return self._index.transitions
 
     @property
     def counts(self) -> dict[str, int]:
-        """Valid rows in each split."""
-        return dict(zip(SPLITS, self._ledger.counts.tolist()))
+        """Return the number of valid rows in each split."""
+        return dict(zip(SPLITS, self._index.counts.tolist()))
 
     def episodes(self, split: str | None = None) -> list[Episode]:
-        """All episodes, or those of a split, lane after lane; the ones still going on too."""
-        return self._ledger.episodes(None if split is None else split_index(split))
+        """Return all episodes, or those of a split, sorted by lane and start; running ones included."""
+        return self._index.episodes(None if split is None else split_index(split))
 
     # --- reading
 
@@ -114,21 +133,36 @@ class Stream(Store):
         fields: Iterable[str] | None = None,
         sampler: Sampler | None = None,
     ) -> Window:
-        """`batch` windows of `length` actions, drawn with replacement, waiting rows included.
+        """Sample `batch` windows of `length` actions with replacement, uncommitted rows included.
 
-        Each begins at a row of the split that begins a transition, every such row alike unless a `sampler`
-        prefers some. A window may run into the next episode, see `Window.mask`. `fields` are read besides,
-        [B, T+1, ...]. `RequestError` where nothing can be sampled.
+        Each window begins at a row of the split that begins a transition. A window may run into the next episode, see
+        `Window.mask`.
+
+        Args:
+            batch: Number of windows B.
+            length: Actions in a window T.
+            rng: Source of randomness.
+            split: Split to sample from; None for all episodes.
+            fields: Names of further fields to read, [B, T+1, ...].
+            sampler: Distribution of the start rows; uniform by default.
+
+        Raises:
+            UsageError: If no window can be sampled.
         """
         if batch < 1 or length < 1:
-            raise UsageError(f"windows({batch}, {length}) was asked for; both must be at least 1")
+            raise UsageError(f"expected batch and length of at least 1, got windows({batch}, {length})")
         extra = [self.schema[name].name for name in fields or ()]
-        lane, start = sample_starts(self._ledger, batch, length, rng, split, sampler or Uniform())
-        observed, step = [*self.schema.observations, *extra], [n for n in _STEP if n not in extra]
-        found = self._fetch(lane, start, length + 1, observed, step, admit=True)
-        action, reward, terminated, truncated, valid = (found[name][:, :length] for name in _STEP)
+        lane, start = sample_starts(self._index, batch, length, rng, split, sampler or Uniform())
+        observed, step = (
+            [*self.schema.observations, *extra],
+            [n for n in _TRANSITION_FIELDS if n not in extra],
+        )
+        rows_by_field = self._fetch(lane, start, length + 1, observed, step, cache=True)
+        action, reward, terminated, truncated, valid = (
+            rows_by_field[name][:, :length] for name in _TRANSITION_FIELDS
+        )
         return Window(
-            self.schema.join(found),
+            self.schema.join(rows_by_field),
             action,
             reward,
             terminated,
@@ -136,59 +170,69 @@ class Stream(Store):
             valid,
             lane,
             start,
-            {name: found[name] for name in extra},
+            {name: rows_by_field[name] for name in extra},
         )
 
     def read(
         self, lane: int, start: int, stop: int, fields: Iterable[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Rows [start, stop) of a lane by field name, (stop - start, *shape) each."""
+        """Return rows [start, stop) of a lane by field name, (stop - start, *shape) each."""
         if not 0 <= lane < self.lanes:
-            raise UsageError(f"no lane {lane}; there are lanes 0 to {self.lanes - 1}")
-        length = int(self._ledger.lengths[lane])
+            raise UsageError(f"expected a lane from 0 to {self.lanes - 1}, got {lane}")
+        length = int(self._index.lengths[lane])
         if not 0 <= start <= stop <= length:
-            raise UsageError(f"rows {start} to {stop} of lane {lane} were asked for; it has {length}")
+            raise UsageError(f"expected rows within the {length} of lane {lane}, got {start} to {stop}")
         names = self.schema.names if fields is None else [self.schema[name].name for name in fields]
-        found = self._fetch(np.array([lane]), np.array([start]), stop - start, names)
-        return {name: found[name][0] for name in names}
+        rows_by_field = self._fetch(np.array([lane]), np.array([start]), stop - start, names)
+        return {name: rows_by_field[name][0] for name in names}
 
-    def take(self, lane: np.ndarray, position: np.ndarray, fields: Iterable[str]) -> dict[str, np.ndarray]:
-        """Single rows of `lane` (B,) at `position` (B,) by field name, (B, *shape) each."""
+    def gather(self, lane: np.ndarray, position: np.ndarray, fields: Iterable[str]) -> dict[str, np.ndarray]:
+        """Return single rows of `lane` (B,) at `position` (B,) by field name, (B, *shape) each."""
         names = [self.schema[name].name for name in fields]
         lane, position = np.asarray(lane), np.asarray(position)
-        absent = (lane < 0) | (lane >= self.lanes)
-        absent = absent | (position < 0) | (position >= self.lengths[np.where(absent, 0, lane)])
-        if absent.any():
-            first = int(np.flatnonzero(absent)[0])
+        missing = (lane < 0) | (lane >= self.lanes)
+        missing = missing | (position < 0) | (position >= self.lengths[np.where(missing, 0, lane)])
+        if missing.any():
+            first = int(np.flatnonzero(missing)[0])
             raise UsageError(
-                f"there is no row {position[first]} in lane {lane[first]}; "
-                f"the lanes 0 to {self.lanes - 1} have {self.lengths.tolist()}"
+                f"expected rows within the lanes, which have {self.lengths.tolist()} rows; "
+                f"got row {position[first]} of lane {lane[first]}"
             )
-        found = self._fetch(lane, position, 1, names)
-        return {name: found[name][:, 0] for name in names}
+        rows_by_field = self._fetch(lane, position, 1, names)
+        return {name: rows_by_field[name][:, 0] for name in names}
 
-    def ahead(self, lane: np.ndarray, position: np.ndarray, reach: int) -> np.ndarray:
-        """How many more rows each row's episode has so far, at most `reach`: (B,) int64."""
+    def steps_until_end(self, lane: np.ndarray, position: np.ndarray, limit: int) -> np.ndarray:
+        """Return the number of later rows that each row's episode has so far, at most `limit`: (B,) int64."""
         lane = np.asarray(lane)[:, None]
-        rows = np.asarray(position)[:, None] + np.arange(reach + 1)
-        here = rows < self._ledger.lengths[lane]  # (B, reach + 1)
-        flags = self._ledger.bytes(lane, np.minimum(rows, self._ledger.lengths[lane] - 1))
-        over = ~here | (np.cumsum(self._ledger.flag("is_last", flags), axis=1) > 0)  # last row reached
-        stop = np.where(over.any(1), over.argmax(1), reach)
-        return stop - ~here[np.arange(len(stop)), stop]  # a row beyond the lane is none
+        rows = np.asarray(position)[:, None] + np.arange(limit + 1)
+        exists = rows < self._index.lengths[lane]  # (B, reach + 1)
+        flags = self._index.bytes(lane, np.minimum(rows, self._index.lengths[lane] - 1))
+        is_end = ~exists | (np.cumsum(self._index.flag("is_last", flags), axis=1) > 0)  # last row reached
+        stop = np.where(is_end.any(1), is_end.argmax(1), limit)
+        return stop - ~exists[np.arange(len(stop)), stop]  # a row beyond the end of the lane does not count
 
     def observation(self, parts: Mapping[str, np.ndarray]) -> Any:
-        """Arrays by field name, as `read` gives them, become an observation batch of the env."""
+        """Return an observation batch of the env from arrays by field name, as `read` returns them."""
         return self.schema.join(parts)
 
-    # --- going back
+    # --- restoring
 
-    def restore(self, envs: VectorEnv, lane: Any, position: Any, ids: Any = None) -> Observation:
-        """Put lanes `ids` (m,) of `envs` where rows `position` of `lane` were, to the bit, goals included.
+    def restore(self, envs: VectorEnv, lane: Any, position: Any, env_ids: Any = None) -> Observation:
+        """Set sub-environments of `envs` to the recorded physics and goals of rows, to the bit.
 
-        `lane` and `position` are numbers or (m,); without `ids` one row goes into all lanes, m rows into the
-        first m. The same actions then have the same future, except that a time limit counts from here.
-        `envs` have the recorded body, with any task and number of lanes, and no variations; `RequestError`
-        where no row can be entered. Returns what all lanes observe.
+        The same actions then give the same future, except that a time limit counts from here. `envs` must have the
+        recorded robot; the task and the number of sub-environments may differ.
+
+        Args:
+            envs: Vector env that is a PhysicsStateEnv, without randomization.
+            lane: Lane, or lanes (m,).
+            position: Row, or rows (m,).
+            env_ids: (m,) sub-environments; by default one row is set in all of them, m rows in the first m.
+
+        Returns:
+            The observation of all sub-environments.
+
+        Raises:
+            UsageError: If a row cannot be restored.
         """
-        return restore.restore_env(self, envs, lane, position, ids)
+        return restore.restore_env(self, envs, lane, position, env_ids)

@@ -1,11 +1,11 @@
-"""The header of a stream, `stream.json`: where its rows come from and what they are."""
+"""Header of a stream, `stream.json`: format, spaces, fields and metadata."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
-from importlib import metadata
+from importlib import metadata as package_metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,66 +18,92 @@ _PACKAGES = ("robossl", "numpy", "gymnasium", "mujoco", "torch")
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that decide what is recorded; absent ones are left out."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that determine the recorded data; missing ones are omitted."""
+    package_versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
+            package_versions[package] = package_metadata.version(package)
+        except package_metadata.PackageNotFoundError:
             continue
-    return found
+    return package_versions
 
 
-def write_header(folder: Path, schema: Schema, lanes: int, facts: dict[str, Any]) -> dict[str, Any]:
-    """Begin a stream in `folder`; refuses to write over anything. Returns the header."""
+def write_header(folder: Path, schema: Schema, lanes: int, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Create the folder of a stream and write its header. Existing files are never overwritten.
+
+    Args:
+        folder: New or empty folder.
+        schema: Fields of the stream.
+        lanes: Number of lanes.
+        metadata: Further entries of the header.
+
+    Returns:
+        The header.
+    """
     if (folder / HEADER).exists():
-        raise UsageError(f"{folder} already holds a stream; give another path, or open it to append")
+        raise UsageError(f"{folder} already contains a stream; choose another path, or open it to append")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not empty; a stream begins in a folder of its own")
-    described = schema.to_json()
-    origin = {name: facts.get(name) for name in ("env", "seed", "policy", "randomization")}
-    digest = hashlib.blake2b(json.dumps([described, lanes, origin], sort_keys=True).encode(), digest_size=8)
+        raise UsageError(f"{folder} is not empty; choose a new folder for the stream")
+    schema_json = schema.to_json()
+    identity = {name: metadata.get(name) for name in ("env", "seed", "policy", "randomization")}
+    digest = hashlib.blake2b(
+        json.dumps([schema_json, lanes, identity], sort_keys=True).encode(), digest_size=8
+    )
     header = {
         "format": FORMAT,
-        "id": digest.hexdigest(),  # the same request makes the same stream, splits included
+        "id": digest.hexdigest(),  # the same schema and metadata give the same id, and so the same splits
         "lanes": lanes,
         "versions": versions(),
-        **facts,
-        **described,
-        "lost": [],  # chunks that `robossl stream validate --repair` gave up
+        **metadata,
+        **schema_json,
+        "lost_chunks": [],  # set aside by `robossl stream validate --repair`
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise UsageError(f"cannot create the folder {folder}: {error.strerror}") from error
     write_json(folder / HEADER, header)
     return header
 
 
-def facts_of(header: dict[str, Any]) -> dict[str, Any]:
-    """What was said of a stream when it began, without what the stream itself is."""
-    own = {"format", "id", "lanes", "versions", "observation_space", "action_space", "fields", "lost"}
-    return {name: value for name, value in header.items() if name not in own}
+def header_metadata(header: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of a header that `Stream.create` received as metadata."""
+    reserved = {
+        "format",
+        "id",
+        "lanes",
+        "versions",
+        "observation_space",
+        "action_space",
+        "fields",
+        "lost_chunks",
+    }
+    return {name: value for name, value in header.items() if name not in reserved}
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """The header of the stream in `folder`; `RequestError` where there is none or a later format."""
+    """Read the header of the stream in `folder`.
+
+    Raises:
+        UsageError: If there is no stream, or its format is not supported.
+        CorruptedFileError: If the header is malformed.
+    """
     if not (folder / HEADER).is_file():
         raise UsageError(f"no stream in {folder}; expected a folder with {HEADER}")
     header = read_json(folder / HEADER)
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise CorruptedFileError(f"{folder / HEADER} does not describe a stream")
-    if header["format"] > FORMAT:
+    if header["format"] != FORMAT:
         raise UsageError(
-            f"{folder} has stream format {header['format']}; this robossl reads formats up to {FORMAT}: "
-            "use a later robossl"
+            f"expected stream format {FORMAT}, got {header['format']} in {folder}; "
+            "use the robossl version that wrote it"
         )
     if (
         not isinstance(header.get("lanes"), int)
         or header["lanes"] < 1
         or not isinstance(header.get("id"), str)
     ):
-        raise CorruptedFileError(f"{folder / HEADER} names no lanes or no id")
-    if not isinstance(header.setdefault("lost", []), list):
-        raise CorruptedFileError(f"{folder / HEADER} says something unreadable about lost chunks")
+        raise CorruptedFileError(f"{folder / HEADER} has no valid lanes or id")
+    if not isinstance(header.get("lost_chunks"), list):
+        raise CorruptedFileError(f"{folder / HEADER} has no valid list of lost chunks")
     return header

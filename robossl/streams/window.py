@@ -1,4 +1,4 @@
-"""A batch of windows: contiguous pieces of lanes, as learners read them."""
+"""Window: a batch of contiguous pieces of lanes, as learners read them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Window:
-    """B windows of T actions and T+1 observations. After the first invalid step comes another episode."""
+    """B windows of T actions and T+1 observations. After the first invalid step another episode follows."""
 
     observation: Any  # [B, T+1, ...]; a dict of arrays for Dict spaces
     action: np.ndarray  # [B, T, ...]  action[t] leads from observation[t] to observation[t+1] where mask[t]
@@ -18,16 +18,16 @@ class Window:
     terminated: np.ndarray  # [B, T] bool
     truncated: np.ndarray  # [B, T] bool
     valid: np.ndarray  # [B, T] bool
-    lane: np.ndarray  # [B] where the window was cut
-    start: np.ndarray  # [B] its first row
+    lane: np.ndarray  # [B] lane of each window
+    start: np.ndarray  # [B] first row of each window
     fields: dict[str, np.ndarray] = field(default_factory=dict)  # further fields, [B, T+1, ...]
 
     @property
     def mask(self) -> np.ndarray:
-        """[B, T] bool: everything up to here is one episode."""
+        """Return [B, T] bool: transitions of the episode that the window begins in."""
         return np.logical_and.accumulate(self.valid, axis=1)
 
     @property
-    def seen(self) -> np.ndarray:
-        """[B, T+1] bool: observations that belong to the episode the window begins in."""
+    def observation_mask(self) -> np.ndarray:
+        """Return [B, T+1] bool: observations of the episode that the window begins in."""
         return np.concatenate([np.ones_like(self.valid[:, :1]), self.mask], axis=1)

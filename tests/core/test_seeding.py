@@ -1,4 +1,4 @@
-"""Laws of seeds: named purposes are independent, the same name is the same, a state comes back."""
+"""Seeds: named purposes are independent, equal names give equal seeds, states can be restored."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from robossl.core.seeding import derive, generator, generator_state, restore_gen
 PURPOSES = [(), ("",), ("a",), ("b",), ("a", "b"), ("a/b",), ("ab",), ('a","b',), (1,), ("1",), (1, 2), (12,)]
 
 
-def test_no_two_purposes_share_a_seed():
+def test_different_purposes_have_different_seeds():
     keys = [(seed, *names) for seed in (-1, 0, 1, 12, 2**70) for names in PURPOSES]
     seeds = [derive(*key) for key in keys]
     assert len(set(seeds)) == len(keys)
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_the_same_name_is_the_same_seed_everywhere():
+def test_equal_names_give_equal_seeds():
     assert derive(0, "explore") == derive(np.int64(0), "explore")
     assert derive(3, 7) == derive(3, np.uint8(7))
-    # a constant: seeds lie in the papers of old runs, and must mean the same tomorrow
+    # constant: published results depend on the seeds
     assert derive(0, "explore", 1) == 8666587668318543119
 
 
 @pytest.mark.parametrize("arguments", [(0.5,), ("0",), (None,), (0, 1.5), (0, None), (0, b"a")])
-def test_what_is_neither_number_nor_word_is_refused(arguments):
+def test_names_other_than_integers_and_strings_raise(arguments):
     with pytest.raises(TypeError):
         derive(*arguments)
 
@@ -40,14 +40,14 @@ def test_generators_of_different_names_are_uncorrelated():
         assert abs(np.mean(left * right)) < 5 / np.sqrt(n)  # five sigma
 
 
-def test_neighbouring_seeds_begin_uniformly():
+def test_first_draws_of_consecutive_seeds_are_uniform():
     first = np.array([generator(seed).random() for seed in range(2_000)])
     counts, _ = np.histogram(first, bins=10, range=(0, 1))
     assert np.sum((counts - 200) ** 2 / 200) < 28  # chi squared of 9, one in a thousand
 
 
-def draw(random):
-    """Some of everything, 32-bit halves included."""
+def draw_values(random):
+    """Return draws of several kinds, 32-bit halves included."""
     return (
         random.standard_normal(3).tolist(),
         random.integers(10, size=3).tolist(),
@@ -56,19 +56,19 @@ def draw(random):
     )
 
 
-@pytest.mark.parametrize("halves", [0, 1])
-def test_a_state_comes_back_through_json_to_the_same_future(halves):
+@pytest.mark.parametrize("num_uint32_draws", [0, 1])
+def test_restored_state_gives_the_same_future(num_uint32_draws):
     random = generator(4, "state")
-    random.integers(10, size=halves, dtype=np.uint32)  # one half of a 64-bit draw is kept back
+    random.integers(10, size=num_uint32_draws, dtype=np.uint32)  # the generator keeps half of a 64-bit draw
     state = json.loads(json.dumps(generator_state(random)))
-    assert state["has_uint32"] == halves
-    future = [draw(random) for _ in range(3)]
+    assert state["has_uint32"] == num_uint32_draws
+    future = [draw_values(random) for _ in range(3)]
     other = generator(5, "another")
     restore_generator(other, state)
-    assert [draw(other) for _ in range(3)] == future
+    assert [draw_values(other) for _ in range(3)] == future
 
 
-def test_taking_the_state_changes_nothing():
+def test_generator_state_has_no_side_effect():
     one, two = generator(0), generator(0)
     generator_state(one)
-    assert draw(one) == draw(two)
+    assert draw_values(one) == draw_values(two)

@@ -1,4 +1,4 @@
-"""Laws of spaces: taking apart and putting together are inverse, and so are writing and reading."""
+"""Spaces: flattening and unflattening are inverse, and so are writing and reading JSON."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ PLAIN = {
 }
 
 
-def plain(name):
-    """A space of its own, with a generator of its own."""
+def leaf_space(name):
+    """Return a copy of a space, with its own generator."""
     return copy.deepcopy(PLAIN[name])
 
 
 def goal():
     return spaces.Dict(
         {
-            "observation": spaces.Dict({"joints": plain("box"), "camera": plain("image")}),
+            "observation": spaces.Dict({"joints": leaf_space("box"), "camera": leaf_space("image")}),
             "achieved_goal": spaces.Box(-1, 1, (2,)),
             "desired_goal": spaces.Box(-1, 1, (2,)),
         }
@@ -76,14 +76,18 @@ GOAL = goal()
 NESTED = {
     "all": spaces.Dict(PLAIN),
     "goal": goal(),
-    "pair": spaces.Tuple([plain("box"), plain("discrete")]),
-    "deep": spaces.Dict({"a": spaces.Tuple([spaces.Dict({"b": plain("box"), "c": goal()}), plain("image")])}),
-    "odd keys": spaces.Dict({"": plain("box"), "a": plain("discrete"), "a.b": plain("box"), "0": goal()}),
-    "prefixes": spaces.Dict({"arm": spaces.Dict({"x": plain("box")}), "arm2": plain("box")}),
+    "pair": spaces.Tuple([leaf_space("box"), leaf_space("discrete")]),
+    "deep": spaces.Dict(
+        {"a": spaces.Tuple([spaces.Dict({"b": leaf_space("box"), "c": goal()}), leaf_space("image")])}
+    ),
+    "odd keys": spaces.Dict(
+        {"": leaf_space("box"), "a": leaf_space("discrete"), "a.b": leaf_space("box"), "0": goal()}
+    ),
+    "prefixes": spaces.Dict({"arm": spaces.Dict({"x": leaf_space("box")}), "arm2": leaf_space("box")}),
     "empty dict": spaces.Dict({}),
     "empty tuple": spaces.Tuple([]),
     "many": spaces.Tuple([spaces.Discrete(i + 2) for i in range(12)]),  # "10" and "11" after "9"
-    "unsorted": spaces.Dict(OrderedDict([("z", plain("box")), ("a", plain("discrete"))])),
+    "unsorted": spaces.Dict(OrderedDict([("z", leaf_space("box")), ("a", leaf_space("discrete"))])),
 }
 SPACES = PLAIN | NESTED
 
@@ -103,7 +107,7 @@ def assert_same(left, right):
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_join_undoes_split(name):
+def test_unflatten_inverts_flatten(name):
     space = SPACES[name]
     space.seed(3)
     value = space.sample()
@@ -116,42 +120,42 @@ def test_join_undoes_split(name):
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_join_undoes_split_for_a_batch(name):
+def test_unflatten_inverts_flatten_for_a_batch(name):
     space = SPACES[name]
     batched = batch_space(space, 4)
     batched.seed(3)
     value = batched.sample()
-    parts = flatten_by_path(space, value)  # the space of one, the value of four
+    parts = flatten_by_path(space, value)  # space of one value, batch of four
     for path, leaf in leaves(space).items():
         assert parts[path].shape == (4, *leaf.shape)
     assert_same(value, unflatten_by_path(space, parts))
 
 
-def test_parts_are_views_and_not_copies():
+def test_flatten_returns_views():
     value = {"a": np.zeros(3), "b": np.zeros(2)}
     parts = flatten_by_path(spaces.Dict({"a": spaces.Box(0, 1, (3,)), "b": spaces.Box(0, 1, (2,))}), value)
     assert parts["a"] is value["a"]
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_a_space_comes_back_from_json_with_the_same_samples(name):
+def test_json_round_trip_gives_the_same_samples(name):
     space = SPACES[name]
-    written = json.loads(json.dumps(to_json(space), allow_nan=False))
-    back = from_json(written)
-    assert back == space
-    assert to_json(back) == written
-    assert list(leaves(back)) == list(leaves(space))  # the order too
+    json_value = json.loads(json.dumps(to_json(space), allow_nan=False))
+    restored = from_json(json_value)
+    assert restored == space
+    assert to_json(restored) == json_value
+    assert list(leaves(restored)) == list(leaves(space))  # the order too
     space.seed(5)
-    back.seed(5)
+    restored.seed(5)
     for _ in range(3):
-        assert_same(space.sample(), back.sample())
+        assert_same(space.sample(), restored.sample())
 
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if isinstance(PLAIN[name], spaces.Box)])
-def test_the_bounds_come_back_to_the_bit(name):
-    space, back = PLAIN[name], from_json(to_json(PLAIN[name]))
+def test_json_round_trip_keeps_bounds_to_the_bit(name):
+    space, restored = PLAIN[name], from_json(to_json(PLAIN[name]))
     for key in ("low", "high", "bounded_below", "bounded_above"):
-        np.testing.assert_array_equal(getattr(space, key), getattr(back, key), strict=True)
+        np.testing.assert_array_equal(getattr(space, key), getattr(restored, key), strict=True)
 
 
 def test_equal_bounds_are_written_once():
@@ -168,57 +172,57 @@ def test_paths_name_nested_leaves():
     assert leaves(PLAIN["box"]) == {"": PLAIN["box"]}
 
 
-def test_a_path_names_one_leaf():
-    with pytest.raises(UsageError, match=r"two parts of the space are called 'a\.b'"):
+def test_duplicate_paths_raise():
+    with pytest.raises(UsageError, match=r"two leaves of the space have the path 'a\.b'"):
         leaves(spaces.Dict({"a": spaces.Dict({"b": spaces.Discrete(2)}), "a.b": spaces.Discrete(2)}))
 
 
-def test_a_goal_space_shows_the_model_no_goal():
+def test_model_inputs_exclude_the_goals():
     assert is_goal_space(GOAL)
     assert list(model_inputs(GOAL)) == ["observation.camera", "observation.joints"]
-    plain = spaces.Dict({"observation": PLAIN["box"], "achieved_goal": PLAIN["box"]})
-    assert not is_goal_space(plain)
-    assert model_inputs(plain) == leaves(plain)
+    leaf_space = spaces.Dict({"observation": PLAIN["box"], "achieved_goal": PLAIN["box"]})
+    assert not is_goal_space(leaf_space)
+    assert model_inputs(leaf_space) == leaves(leaf_space)
     assert not is_goal_space(PLAIN["box"])
 
 
-def test_a_part_that_is_called_like_a_goal_deeper_down_is_seen():
+def test_model_inputs_include_nested_leaves_named_like_a_goal():
     inner = spaces.Dict({"desired_goal": PLAIN["box"]})
     space = spaces.Dict({**GOAL.spaces, "observation": inner})
     assert list(model_inputs(space)) == ["observation.desired_goal"]
 
 
 @pytest.mark.parametrize(
-    ("space", "answer"),
+    ("space", "expected"),
     [
         (spaces.Box(0, 255, (8, 8, 3), np.uint8), True),
         (spaces.Box(0, 255, (8, 8, 12), np.uint8), True),
-        (spaces.Box(0, 255, (4, 84, 84), np.uint8), False),  # frames first: rows would be taken for colours
+        (spaces.Box(0, 255, (4, 84, 84), np.uint8), False),  # channels first: rows would be taken for colors
         (spaces.Box(0, 255, (8, 8), np.uint8), False),
         (spaces.Box(0, 1, (8, 8, 3)), False),
         (spaces.Discrete(3), False),
         (GOAL, False),
     ],
 )
-def test_an_image_is_rows_by_columns_by_channels_of_bytes(space, answer):
-    assert is_image(space) is answer
+def test_is_image_requires_uint8_height_width_channels(space, expected):
+    assert is_image(space) is expected
 
 
-STRANGE = [spaces.Text(3), spaces.Sequence(spaces.Discrete(2)), spaces.Graph(spaces.Discrete(2), None)]
+UNSUPPORTED = [spaces.Text(3), spaces.Sequence(spaces.Discrete(2)), spaces.Graph(spaces.Discrete(2), None)]
 
 
-@pytest.mark.parametrize("space", STRANGE)
-@pytest.mark.parametrize("ask", [leaves, to_json])
-def test_what_cannot_be_recorded_is_named(space, ask):
-    for whole in (space, spaces.Dict({"a": spaces.Tuple([space])})):
+@pytest.mark.parametrize("space", UNSUPPORTED)
+@pytest.mark.parametrize("function", [leaves, to_json])
+def test_unsupported_space_raises_with_its_type(space, function):
+    for nested in (space, spaces.Dict({"a": spaces.Tuple([space])})):
         with pytest.raises(UsageError, match=type(space).__name__):
-            ask(whole)
+            function(nested)
 
 
-@pytest.mark.parametrize("ask", [leaves, to_json, lambda space: flatten_by_path(space, {1: 0})])
-def test_keys_are_words(ask):
-    with pytest.raises(UsageError, match="words; got 1"):
-        ask(spaces.Dict({1: spaces.Discrete(2)}))
+@pytest.mark.parametrize("function", [leaves, to_json, lambda space: flatten_by_path(space, {1: 0})])
+def test_non_string_keys_raise(function):
+    with pytest.raises(UsageError, match="got 1"):
+        function(spaces.Dict({1: spaces.Discrete(2)}))
 
 
 @pytest.mark.parametrize(
@@ -246,12 +250,12 @@ def test_keys_are_words(ask):
     ],
     ids=repr,
 )
-def test_json_that_describes_no_space_is_a_wrong_request(value):
+def test_invalid_json_is_a_usage_error(value):
     with pytest.raises(UsageError):
         from_json(value)
 
 
-def test_a_space_of_any_size_is_told_in_one_line():
+def test_format_space_is_one_line():
     bounds = np.arange(1, 400, dtype=np.float32)
     wide = spaces.Dict({"far": spaces.Box(-bounds, bounds), "pick": spaces.Discrete(3)})
     assert len(str(wide).splitlines()) > 1

@@ -1,4 +1,4 @@
-"""Laws of tensor files: mapped without a copy, read by anybody, every altered byte noticed."""
+"""Tensor files: mapped without a copy, readable by safetensors, every altered byte detected."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from robossl.core.io import check_tensors, load_tree, map_tensors, save_tree, wr
 DTYPES = ["bool", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
 
 
-def some_arrays():
-    """Every dtype in several shapes; the numbers tell where they came from."""
+def example_arrays():
+    """Return every dtype in several shapes with distinguishable values."""
     shapes = [(), (0,), (1,), (3, 0, 2), (7,), (2, 3)]
     return {
         f"{dtype}{list(shape)}": (np.arange(np.prod(shape, dtype=int)) + i).astype(dtype).reshape(shape)
@@ -33,40 +33,40 @@ def assert_same(left, right):
         np.testing.assert_array_equal(left[name], right[name], strict=True, err_msg=name)
 
 
-def raw(header, data=b""):
-    """A file made by hand, with whatever header."""
+def file_bytes(header, data=b""):
+    """Return a file with a given header."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
 
 
-def test_arrays_and_metadata_come_back(tmp_path):
-    write_tensors(tmp_path / "f", some_arrays(), {"who": "we", "crc32": "is ours to set"})
+def test_arrays_and_metadata_round_trip(tmp_path):
+    write_tensors(tmp_path / "f", example_arrays(), {"author": "robossl", "crc32": "is overwritten"})
     arrays, metadata = map_tensors(tmp_path / "f")
-    assert_same(arrays, some_arrays())
-    assert metadata["who"] == "we"
+    assert_same(arrays, example_arrays())
+    assert metadata["author"] == "robossl"
     check_tensors(tmp_path / "f")
 
 
-def test_a_file_can_be_written_again_with_the_metadata_it_had(tmp_path):
-    write_tensors(tmp_path / "one", {"a": np.arange(3)}, {"who": "we"})
+def test_metadata_of_a_file_can_be_reused(tmp_path):
+    write_tensors(tmp_path / "one", {"a": np.arange(3)}, {"author": "robossl"})
     write_tensors(tmp_path / "two", *map_tensors(tmp_path / "one"))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     write_tensors(tmp_path / "three", {"a": np.arange(4)}, map_tensors(tmp_path / "one")[1])
     check_tensors(tmp_path / "three")
 
 
-def test_arrays_of_any_layout_come_back(tmp_path):
+def test_arrays_of_any_layout_round_trip(tmp_path):
     grid = np.arange(24.0).reshape(2, 3, 4)
-    odd = {"turned": grid.T, "stepped": grid[:, ::2, ::-1], "big-endian": grid.astype(">f4")}
-    write_tensors(tmp_path / "f", odd)
+    unusual = {"turned": grid.T, "stepped": grid[:, ::2, ::-1], "big-endian": grid.astype(">f4")}
+    write_tensors(tmp_path / "f", unusual)
     arrays, _ = map_tensors(tmp_path / "f")
-    for name, array in odd.items():
+    for name, array in unusual.items():
         np.testing.assert_array_equal(arrays[name], array)
     assert arrays["big-endian"].dtype == np.dtype("<f4")
 
 
-def test_mapped_arrays_are_views_of_the_file_and_cannot_be_written(tmp_path):
-    write_tensors(tmp_path / "f", some_arrays())
+def test_mapped_arrays_are_read_only_views_of_the_file(tmp_path):
+    write_tensors(tmp_path / "f", example_arrays())
     arrays, _ = map_tensors(tmp_path / "f")
     for array in arrays.values():
         owner = array
@@ -79,46 +79,49 @@ def test_mapped_arrays_are_views_of_the_file_and_cannot_be_written(tmp_path):
             array[...] = 0
 
 
-def test_the_same_arrays_give_the_same_bytes(tmp_path):
-    arrays = some_arrays()
+def test_equal_arrays_give_equal_bytes(tmp_path):
+    arrays = example_arrays()
     write_tensors(tmp_path / "one", arrays)
     write_tensors(tmp_path / "two", dict(reversed(arrays.items())))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_the_safetensors_package_reads_what_we_write(tmp_path):
-    write_tensors(tmp_path / "f", some_arrays(), {"note": 'with "quotes" and ünïcode'})
-    assert_same(safetensors.numpy.load_file(tmp_path / "f"), some_arrays())
+def test_safetensors_package_reads_our_files(tmp_path):
+    write_tensors(tmp_path / "f", example_arrays(), {"note": 'with "quotes" and ünïcode'})
+    assert_same(safetensors.numpy.load_file(tmp_path / "f"), example_arrays())
     with safetensors.safe_open(tmp_path / "f", "numpy") as file:
         assert file.metadata()["note"] == 'with "quotes" and ünïcode'
 
 
-def test_we_read_what_the_safetensors_package_writes(tmp_path):
-    safetensors.numpy.save_file(some_arrays(), tmp_path / "f", {"who": "they"})
+def test_files_of_the_safetensors_package_are_read(tmp_path):
+    safetensors.numpy.save_file(example_arrays(), tmp_path / "f", {"author": "third party"})
     arrays, metadata = map_tensors(tmp_path / "f")
-    assert_same(arrays, some_arrays())
-    assert metadata == {"who": "they"}
+    assert_same(arrays, example_arrays())
+    assert metadata == {"author": "third party"}
     with pytest.raises(CorruptedFileError, match="no checksum"):
         check_tensors(tmp_path / "f")
 
 
-def test_every_altered_byte_is_noticed(tmp_path):
+def test_every_altered_byte_is_detected(tmp_path):
     path = tmp_path / "f"
     save_tree(path, {"steps": 1000, "rate": 0.5, "name": "00000000", "weights": np.arange(5, dtype="f4")})
-    whole = path.read_bytes()
-    for place in range(len(whole)):
+    original = path.read_bytes()
+    for place in range(len(original)):
         for mask in (0x01, 0x20, 0x80):
-            path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
+            path.write_bytes(original[:place] + bytes([original[place] ^ mask]) + original[place + 1 :])
             with pytest.raises(CorruptedFileError, match=str(path)):
                 load_tree(path)
 
 
-def test_every_shortened_or_lengthened_file_is_noticed(tmp_path):
+def test_every_change_of_length_is_detected(tmp_path):
     path = tmp_path / "f"
     write_tensors(path, {"a": np.arange(5, dtype="f4")})
-    whole = path.read_bytes()
-    for damaged in [whole[:n] for n in range(len(whole))] + [whole + b"\0", whole + whole]:
-        path.write_bytes(damaged)
+    original = path.read_bytes()
+    for damaged_bytes in [original[:n] for n in range(len(original))] + [
+        original + b"\0",
+        original + original,
+    ]:
+        path.write_bytes(damaged_bytes)
         for read in (map_tensors, check_tensors):
             with pytest.raises(CorruptedFileError, match=str(path)):
                 read(path)
@@ -128,7 +131,7 @@ def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
     return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
 
 
-LIES = {
+MALFORMED = {
     "not json": b"{]",
     "not text": b"\xff\xff",
     "a list": [],
@@ -136,7 +139,7 @@ LIES = {
     "an array that is a number": {"a": 1},
     "no offsets": {"a": {"dtype": "F32", "shape": [2]}},
     "one offset": {"a": entry(offsets=(8,))},
-    "offsets as words": {"a": entry(offsets=("0", "8"))},
+    "offsets as strings": {"a": entry(offsets=("0", "8"))},
     "offsets as fractions": {"a": entry(offsets=(0.0, 8.0))},
     "negative offset": {"a": entry(offsets=(-8, 0)), "b": entry()},
     "offsets backwards": {"a": entry(offsets=(8, 0))},
@@ -156,42 +159,42 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_header_that_lies_is_refused(tmp_path, lie):
-    (tmp_path / "f").write_bytes(raw(LIES[lie], b"\0" * 8))
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_header_raises(tmp_path, case):
+    (tmp_path / "f").write_bytes(file_bytes(MALFORMED[case], b"\0" * 8))
     with pytest.raises(CorruptedFileError, match=str(tmp_path / "f")):
         map_tensors(tmp_path / "f")
     with pytest.raises(CorruptedFileError, match=str(tmp_path / "f")):
         check_tensors(tmp_path / "f")
 
 
-def test_the_honest_header_of_the_same_kind_is_believed(tmp_path):
-    (tmp_path / "f").write_bytes(raw({"a": entry()}, b"\0" * 8))
+def test_well_formed_header_is_accepted(tmp_path):
+    (tmp_path / "f").write_bytes(file_bytes({"a": entry()}, b"\0" * 8))
     assert map_tensors(tmp_path / "f")[0]["a"].tolist() == [0, 0]
 
 
-def test_a_length_of_header_beyond_the_file_is_refused(tmp_path):
+def test_header_length_beyond_the_file_raises(tmp_path):
     for length in (9, 2**40, 2**64 - 1):
         (tmp_path / "f").write_bytes(struct.pack("<Q", length) + b"{}      ")
         with pytest.raises(CorruptedFileError, match="no safetensors header"):
             map_tensors(tmp_path / "f")
 
 
-def test_a_dtype_numpy_lacks_is_named(tmp_path):
-    (tmp_path / "f").write_bytes(raw({"a": entry("BF16", (4,))}, b"\0" * 8))
-    with pytest.raises(UsageError, match=r"f: 'a' has dtype BF16; readable are BOOL"):
+def test_dtype_without_numpy_equivalent_is_a_usage_error(tmp_path):
+    (tmp_path / "f").write_bytes(file_bytes({"a": entry("BF16", (4,))}, b"\0" * 8))
+    with pytest.raises(UsageError, match=r"f: 'a' has dtype BF16; available: BOOL"):
         map_tensors(tmp_path / "f")
 
 
 @pytest.mark.parametrize("value", ["word", 1j, None, np.datetime64("2020-01-01"), np.longdouble(1)])
-def test_what_the_format_cannot_hold_is_refused(tmp_path, value):
+def test_unsupported_dtype_raises(tmp_path, value):
     with pytest.raises(UsageError, match="'a' has dtype"):
         write_tensors(tmp_path / "f", {"a": np.array([value])})
     assert not (tmp_path / "f").exists()
 
 
-def test_metadata_are_words_and_one_name_is_taken(tmp_path):
-    with pytest.raises(TypeError, match="words"):
+def test_metadata_must_be_strings_and_one_name_is_reserved(tmp_path):
+    with pytest.raises(TypeError, match="expected strings"):
         write_tensors(tmp_path / "f", {}, {"rows": 3})  # type: ignore[dict-item]
     with pytest.raises(UsageError, match="__metadata__"):
         write_tensors(tmp_path / "f", {"__metadata__": np.zeros(1)})
@@ -199,7 +202,7 @@ def test_metadata_are_words_and_one_name_is_taken(tmp_path):
 
 
 @pytest.mark.parametrize("read", [map_tensors, check_tensors, load_tree])
-def test_a_file_that_is_not_there_is_a_wrong_request(tmp_path, read):
+def test_missing_file_is_a_usage_error(tmp_path, read):
     for path in (tmp_path / "absent", tmp_path):
         with pytest.raises(UsageError, match="no file"):
             read(path)

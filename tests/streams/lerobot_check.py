@@ -1,7 +1,7 @@
-"""LeRobot's own loader as the judge of what we write: `make judge-lerobot`.
+"""Check of our LeRobot export with LeRobot's own loader: `make judge-lerobot`.
 
-`write DIR` runs in our environment and exports streams with all kinds of observations; `read DIR` runs in one of
-its own, where LeRobot is installed, and compares every frame that its loader gives with what was recorded.
+`write DIR` runs in our environment and exports streams with all kinds of observations. `read DIR` runs in an
+environment with LeRobot and compares every frame from its loader with the recorded one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 _KINDS = ("vector", "goal", "image", "png", "discrete")
-_LANES, _STEPS = 4, 60
+_NUM_ENVS, _STEPS = 4, 60
 
 
 def write(root: Path) -> None:
-    """Export a stream of every kind, and beside each what a reader must see."""
+    """Export a stream of every kind, and store the expected frames beside each."""
     from gymnasium.vector import AutoresetMode
-    from stream_toys import CountingEnvs, live
+    from stream_toys import CountingEnvs, record_steps
 
     from robossl.streams import Recorder
     from robossl.streams.formats import export_stream
@@ -28,23 +28,23 @@ def write(root: Path) -> None:
 
     for kind in _KINDS:
         envs = CountingEnvs(
-            _LANES, AutoresetMode.NEXT_STEP, "image" if kind == "png" else kind, kind == "discrete"
+            _NUM_ENVS, AutoresetMode.NEXT_STEP, "image" if kind == "png" else kind, kind == "discrete"
         )
         recorder = Recorder.create(envs, root / f"{kind}-stream")
         recorder.reset()
-        live(recorder, _STEPS)
+        record_steps(recorder, _STEPS)
         images = "video" if kind == "image" else "png"
         export_stream(recorder.stream, "lerobot", root / kind, images=images)
         features = features_of(recorder.stream.schema, images)
-        frames = [life.rows for life in EpisodeReader(recorder.stream)]
+        frames = [episode.rows for episode in EpisodeReader(recorder.stream)]
         expected = {f.name: np.concatenate([rows[f.field.name] for rows in frames]) for f in features}
         expected["episode_index"] = np.repeat(np.arange(len(frames)), [len(rows["valid"]) for rows in frames])
         np.savez(root / f"{kind}.npz", **expected)
-    print(f"wrote {len(_KINDS)} data sets")
+    print(f"wrote {len(_KINDS)} datasets")
 
 
 def read(root: Path) -> None:
-    """Load each with LeRobot's loader, and say how far its frames are from the recorded ones."""
+    """Load each dataset with LeRobot's loader and print the largest difference from the recorded frames."""
     import lerobot
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
@@ -59,14 +59,14 @@ def read(root: Path) -> None:
         for index in range(count):
             frame = dataset[index]
             for name, values in expected.items():
-                seen, told = frame[name].numpy(), values[index]
+                actual, recorded = frame[name].numpy(), values[index]
                 if dataset.features[name]["dtype"] in ("video", "image"):
-                    assert seen.shape == told.transpose(2, 0, 1).shape, name
-                    worst = max(worst, float(np.abs(seen - told.transpose(2, 0, 1) / 255.0).max()))
+                    assert actual.shape == recorded.transpose(2, 0, 1).shape, name
+                    worst = max(worst, float(np.abs(actual - recorded.transpose(2, 0, 1) / 255.0).max()))
                 else:
-                    assert np.array_equal(seen.reshape(told.shape), told, equal_nan=told.dtype.kind == "f"), (
-                        name
-                    )
+                    assert np.array_equal(
+                        actual.reshape(recorded.shape), recorded, equal_nan=recorded.dtype.kind == "f"
+                    ), name
             assert frame["task"] == "CountingEnvs"
         assert worst <= (0.02 if kind == "image" else 1e-6), worst
         windows = LeRobotDataset(
@@ -74,7 +74,7 @@ def read(root: Path) -> None:
         )
         assert windows[0]["action"].shape[0] == 2
         assert set(dataset.meta.stats) >= set(expected) - {"episode_index"}
-        report[kind] = {"frames": count, "episodes": dataset.num_episodes, "worst_picture_error": worst}
+        report[kind] = {"frames": count, "episodes": dataset.num_episodes, "max_image_error": worst}
     print(json.dumps(report))
 
 

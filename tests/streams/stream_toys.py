@@ -1,4 +1,4 @@
-"""Envs that count: every number they give tells the lane, the episode and the step it comes from."""
+"""Counting envs: every number they return identifies the lane, the episode and the step that it comes from."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ LENGTHS = (
     (1, 1, 6),
     (4, 8),
     (2, 3, 9),
-)  # actions of episodes
-MODES = tuple(AutoresetMode)
+)  # actions of each episode of a lane
+AUTORESET_MODES = tuple(AutoresetMode)
 
 
 def length_of(lane: int, episode: int) -> int:
-    """How many actions that episode has."""
-    turn = LENGTHS[lane % len(LENGTHS)]
-    return turn[episode % len(turn)]
+    """Return the number of actions of an episode."""
+    lengths = LENGTHS[lane % len(LENGTHS)]
+    return lengths[episode % len(lengths)]
 
 
 def is_terminated(lane: int, episode: int) -> bool:
-    """Does it end by itself? The others are cut off."""
+    """Return whether an episode is terminated; the others are truncated."""
     return (lane + episode) % 2 == 0
 
 
 def reward_of(lane: int, episode: int, step: int) -> float:
-    """What arriving at that step brings."""
+    """Return the reward of arriving at a step."""
     return 10_000.0 * lane + 100.0 * episode + step + 0.5
 
 
@@ -55,19 +55,19 @@ class CountingEnv(gym.Env):
 
     def step(self, action: np.ndarray) -> tuple:
         self.count += 1
-        over = self.count == length_of(self.lane, self.episode)
-        end = is_terminated(self.lane, self.episode)
+        done = self.count == length_of(self.lane, self.episode)
+        terminated = is_terminated(self.lane, self.episode)
         reward = reward_of(self.lane, self.episode, self.count)
-        return self._observe(float(action[0])), reward, over and end, over and not end, {}
+        return self._observe(float(action[0])), reward, done and terminated, done and not terminated, {}
 
     def _observe(self, action: float) -> np.ndarray:
         return np.array([self.lane, self.episode, self.count, action], np.float32)
 
 
 class CountingEnvs(VectorEnv):
-    """The same as one native batch, which knows its physical truth and can be saved.
+    """The same env as a vector env with a physics state and checkpoints.
 
-    `kind` is what is observed: "vector", "goal" (a goal dict), "image" (a dict with a picture), "discrete".
+    `kind` selects the observation: "vector", "goal" (a goal dict), "image" (a dict with an image), "discrete".
     """
 
     def __init__(self, lanes: int, mode: AutoresetMode, kind: str = "vector", discrete: bool = False) -> None:
@@ -86,8 +86,8 @@ class CountingEnvs(VectorEnv):
         self.episode = np.full(lanes, -1)
         self.count = np.zeros(lanes, np.int64)
         self.action = np.full(lanes, -1.0)
-        self.over = np.ones(lanes, bool)
-        self.poison: tuple[int, int, int] | None = None  # lane, episode, step that observe NaN
+        self.done = np.ones(lanes, bool)
+        self.nan_at: tuple[int, int, int] | None = None  # lane, episode, step with a NaN observation
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple:
         mask = np.ones(self.num_envs, bool)
@@ -98,43 +98,45 @@ class CountingEnvs(VectorEnv):
 
     def _begin(self, mask: np.ndarray) -> None:
         self.episode[mask] += 1
-        self.count[mask], self.action[mask], self.over[mask] = 0, -1.0, False
+        self.count[mask], self.action[mask], self.done[mask] = 0, -1.0, False
 
     def step(self, actions: np.ndarray) -> tuple:
-        dummy = self.over.copy() if self.mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, bool)
+        reset_only = (
+            self.done.copy() if self.mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, bool)
+        )
         if self.mode is AutoresetMode.DISABLED:
-            assert not self.over.any()
-        self._begin(dummy)
-        alive = ~dummy
-        self.count[alive] += 1
-        self.action[alive] = np.asarray(actions).reshape(self.num_envs)[alive]
+            assert not self.done.any()
+        self._begin(reset_only)
+        stepping = ~reset_only
+        self.count[stepping] += 1
+        self.action[stepping] = np.asarray(actions).reshape(self.num_envs)[stepping]
         lanes = range(self.num_envs)
-        over = np.array([bool(alive[i]) and self.count[i] == length_of(i, self.episode[i]) for i in lanes])
-        end = np.array([is_terminated(i, self.episode[i]) for i in lanes])
-        reward = np.array([reward_of(i, self.episode[i], self.count[i]) * alive[i] for i in lanes])
-        self.over = over.copy()
+        done = np.array([bool(stepping[i]) and self.count[i] == length_of(i, self.episode[i]) for i in lanes])
+        terminated = np.array([is_terminated(i, self.episode[i]) for i in lanes])
+        reward = np.array([reward_of(i, self.episode[i], self.count[i]) * stepping[i] for i in lanes])
+        self.done = done.copy()
         infos: dict[str, Any] = {}
-        if self.mode is AutoresetMode.SAME_STEP and over.any():
-            infos = {"final_obs": self.observe(), "_final_obs": over.copy()}
-            self._begin(over)
-        return self.observe(), reward, over & end, over & ~end, infos
+        if self.mode is AutoresetMode.SAME_STEP and done.any():
+            infos = {"final_obs": self.observe(), "_final_obs": done.copy()}
+            self._begin(done)
+        return self.observe(), reward, done & terminated, done & ~terminated, infos
 
     def observe(self) -> Any:
-        """What every lane sees."""
+        """Return the observation of all lanes."""
         lane = np.arange(self.num_envs)
         vector = np.stack([lane, self.episode, self.count, self.action], axis=1).astype(np.float32)
-        if self.poison is not None:
-            bad = (lane == self.poison[0]) & (self.episode == self.poison[1]) & (self.count == self.poison[2])
+        if self.nan_at is not None:
+            bad = (lane == self.nan_at[0]) & (self.episode == self.nan_at[1]) & (self.count == self.nan_at[2])
             vector[bad, 2] = np.nan
         if self.kind == "goal":
             return {"observation": vector, "achieved_goal": vector + 1, "desired_goal": vector + 2}
         if self.kind == "image":
-            picture = np.zeros((self.num_envs, 8, 6, 3), np.uint8)
-            picture += (self.count + 50 * lane).astype(np.uint8)[:, None, None, None]
-            return {"camera": picture, "body": {"joints": vector}}
+            image = np.zeros((self.num_envs, 8, 6, 3), np.uint8)
+            image += (self.count + 50 * lane).astype(np.uint8)[:, None, None, None]
+            return {"camera": image, "body": {"joints": vector}}
         return self.count.copy() if self.kind == "discrete" else vector
 
-    # Physical
+    # PhysicsStateEnv
 
     def privileged_state(self) -> dict[str, np.ndarray]:
         return {"where": np.stack([self.episode, self.count], axis=1).astype(np.float64)}
@@ -146,34 +148,34 @@ class CountingEnvs(VectorEnv):
     def set_physics_state(self, physics: np.ndarray, ids: Any = None, goal: Any = None) -> Any:
         raise NotImplementedError
 
-    # Resumable
+    # Checkpointable
 
     def get_checkpoint(self) -> Any:
-        return {n: getattr(self, n).copy() for n in ("episode", "count", "action", "over")}
+        return {n: getattr(self, n).copy() for n in ("episode", "count", "action", "done")}
 
     def set_checkpoint(self, tree: Any) -> None:
-        for name in ("episode", "count", "action", "over"):
+        for name in ("episode", "count", "action", "done"):
             setattr(self, name, np.array(tree[name]))
 
 
-class RecallingEnvs(CountingEnvs):
-    """The same, and they still know how their lanes ended."""
+class FinalStateCountingEnvs(CountingEnvs):
+    """The same envs, which also keep the final state of each episode."""
 
     def _begin(self, mask: np.ndarray) -> None:
-        self.ends = self.privileged_state(), self.get_physics_state()
+        self.final_states = self.privileged_state(), self.get_physics_state()
         super()._begin(mask)
 
     def final_state(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        return self.ends
+        return self.final_states
 
 
 def sync(lanes: int, mode: AutoresetMode) -> VectorEnv:
-    """Gymnasium's own vectorisation of single envs."""
+    """Return Gymnasium's SyncVectorEnv of single envs."""
     return SyncVectorEnv([lambda i=i: CountingEnv(i) for i in range(lanes)], autoreset_mode=mode)
 
 
-def live(recorder: VectorEnv, steps: int, begin: int = 0) -> None:
-    """Take `steps` steps; the action of lane i at step t is 1000 i + t. Resets what autoreset leaves."""
+def record_steps(recorder: VectorEnv, steps: int, begin: int = 0) -> None:
+    """Take `steps` steps; the action of lane i at step t is 1000 i + t. Reset the lanes that autoreset does not."""
     for t in range(begin, begin + steps):
         actions = 1000.0 * np.arange(recorder.num_envs) + t
         shape = (recorder.num_envs, *recorder.single_action_space.shape)
@@ -185,40 +187,47 @@ def live(recorder: VectorEnv, steps: int, begin: int = 0) -> None:
 
 
 def rows_of(stream: Stream, lane: int) -> dict[str, np.ndarray]:
-    """All rows of a lane."""
+    """Return all rows of a lane."""
     return stream.read(lane, 0, int(stream.lengths[lane]))
 
 
-def check_law(stream: Stream, cut: dict[int, set[int]] | None = None, name: str = "observation") -> None:
-    """The alignment law in every lane: 0, 1, 2, ... without a gap, an echo or a mix-up.
+def check_alignment(
+    stream: Stream, broken_off: dict[int, set[int]] | None = None, name: str = "observation"
+) -> None:
+    """Check the alignment in every lane: episodes and steps 0, 1, 2, ... without gap or duplicate.
 
-    `cut` names the episodes of a lane that a reset broke off; the newest one may be open or broken off.
+    `broken_off` lists the episodes of a lane that a reset ended; the newest one may be running or ended.
     """
     for lane in range(stream.lanes):
         rows, episode, step = rows_of(stream, lane), 0, 0
-        seen = rows[name]
-        for t in range(len(seen)):
-            newest = t + 1 == len(seen)
+        observations = rows[name]
+        for t in range(len(observations)):
+            newest = t + 1 == len(observations)
             full = length_of(lane, episode)
-            assert tuple(seen[t, :3]) == (lane, episode, step)
+            assert tuple(observations[t, :3]) == (lane, episode, step)
             assert rows["is_first"][t] == (step == 0)
             if rows["is_last"][t]:
-                assert step == full or newest or episode in (cut or {}).get(lane, ())
-                nothing = ("valid", "action", "reward", "terminated", "truncated")
-                assert not any(rows[field][t].any() for field in nothing)
+                assert step == full or newest or episode in (broken_off or {}).get(lane, ())
+                empty_fields = ("valid", "action", "reward", "terminated", "truncated")
+                assert not any(rows[field][t].any() for field in empty_fields)
                 episode, step = episode + 1, 0
                 continue
-            over, end = step + 1 == full, is_terminated(lane, episode)
+            done, terminated = step + 1 == full, is_terminated(lane, episode)
             assert rows["valid"][t]
             assert rows["reward"][t] == np.float32(reward_of(lane, episode, step + 1))
-            assert (rows["terminated"][t], rows["truncated"][t]) == (over and end, over and not end)
+            assert (rows["terminated"][t], rows["truncated"][t]) == (
+                done and terminated,
+                done and not terminated,
+            )
             if not newest:
-                assert seen[t + 1, 3] == rows["action"][t].reshape(-1)[0], "the action led elsewhere"
+                assert observations[t + 1, 3] == rows["action"][t].reshape(-1)[0], (
+                    "the action belongs to another transition"
+                )
             step += 1
 
 
 def equal_files(one: Path, other: Path) -> bool:
-    """The same chunks, byte for byte."""
+    """Return whether two streams have the same chunks, byte for byte."""
     names = sorted(p.name for p in one.glob("chunk-*"))
     assert names, f"no chunks in {one}"
     if names != sorted(p.name for p in other.glob("chunk-*")):

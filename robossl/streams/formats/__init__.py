@@ -1,4 +1,4 @@
-"""Exchange with other people's formats: a stream becomes a Minari or LeRobot data set, and comes back."""
+"""Conversion of streams to Minari and LeRobot datasets, and back."""
 
 from robossl.streams.formats.convert import FORMATS, export_stream, import_stream
 

@@ -1,4 +1,4 @@
-"""The two ways of exchange: out and in, each whole or not at all, each saying what it could not keep."""
+"""Export a stream to a dataset of another format, and import one. Both report what the target format cannot store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from robossl.streams.stream import Stream
 
 FORMATS = ("minari", "lerobot")
 IMAGES = ("video", "png")
-_NEEDS = {"minari": ("minari", "h5py"), "lerobot": ("pyarrow",)}  # what the extra of that name brings
+_REQUIRED_PACKAGES = {
+    "minari": ("minari", "h5py"),
+    "lerobot": ("pyarrow",),
+}  # packages of the extra of that name
 
 
 def export_stream(
@@ -27,40 +30,55 @@ def export_stream(
     images: str = "video",
     progress: ProgressReporter | None = None,
 ) -> dict[str, Any]:
-    """Write the episodes of a stream into the new folder `out` as a data set of the format `to`.
+    """Write the episodes of a stream into the new folder `out` as a dataset of format `to`.
 
-    `images` says how LeRobot keeps pictures: "video" is small and loses a little, "png" keeps every bit; Minari
-    always keeps every bit. Gives {"path", "format", "episodes", "rows", "losses"}: what the format has no
-    place for, in words, an empty list where nothing is lost.
+    Args:
+        stream: Stream, or its folder.
+        to: One of `FORMATS`.
+        out: New or empty folder; nothing is left there after a failure.
+        images: LeRobot images as "video" (mp4: small, lossy) or "png" (lossless). Minari images are lossless.
+        progress: Progress reporter.
+
+    Returns:
+        {"path", "format", "episodes", "rows", "losses"}; `losses` lists what the format cannot store, as text.
     """
     if images not in IMAGES:
         raise unknown_name_error("image format", images, IMAGES)
     module = _format(to)
     stream = stream if isinstance(stream, Stream) else Stream.open(stream)
-    with _fresh(Path(out)) as folder:
-        found = module.write(stream, folder, images, progress or NullProgress())
-    return {"path": str(out), "format": to, **found}
+    with _new_folder(Path(out)) as folder:
+        result = module.write(stream, folder, images, progress or NullProgress())
+    return {"path": str(out), "format": to, **result}
 
 
 def import_stream(
     source: str | Path, origin: str, out: str | Path, progress: ProgressReporter | None = None
 ) -> dict[str, Any]:
-    """Read the data set `source`, a folder (or a name that Minari knows), into a new stream in `out`.
+    """Read the dataset `source` into a new stream in `out`.
 
-    What `export_stream` wrote comes back with its lanes, fields and splits. Gives the same as `export_stream`.
+    A dataset from `export_stream` is read back with its lanes, fields and splits.
+
+    Args:
+        source: Folder, or the name of a local Minari dataset.
+        origin: Format of the dataset, one of `FORMATS`.
+        out: New or empty folder; nothing is left there after a failure.
+        progress: Progress reporter.
+
+    Returns:
+        The same keys as `export_stream`.
     """
     module = _format(origin)
-    with _fresh(Path(out)) as folder:
-        folder.rmdir()  # a stream makes its own
-        found = module.read(source, folder, progress or NullProgress())
-    return {"path": str(out), "format": origin, **found}
+    with _new_folder(Path(out)) as folder:
+        folder.rmdir()  # Stream.create creates it
+        result = module.read(source, folder, progress or NullProgress())
+    return {"path": str(out), "format": origin, **result}
 
 
 def _format(name: str) -> ModuleType:
-    """The module of a format; `RequestError` where what it needs is not installed."""
+    """Return the module of a format; raise UsageError if a required package is not installed."""
     if name not in FORMATS:
         raise unknown_name_error("format", name, FORMATS)
-    for package in _NEEDS[name]:
+    for package in _REQUIRED_PACKAGES[name]:
         try:
             importlib.import_module(package)
         except ImportError as error:
@@ -71,17 +89,17 @@ def _format(name: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _fresh(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its name when everything in it is written; else nothing is left."""
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder beside `out` that is renamed to `out` on success and removed on failure."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is not empty; give a folder of its own")
+        raise UsageError(f"{out} is not empty; choose a new folder")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        above = out.parent.absolute()  # Minari counts its bytes right only from there
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=above))
+        parent = out.parent.absolute()  # Minari computes the dataset size correctly only for absolute paths
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=parent))
     except OSError as error:
-        raise UsageError(f"cannot make a folder in {out.parent}: {error.strerror}") from error
-    folder = work / out.name
+        raise UsageError(f"cannot create a folder in {out.parent}: {error.strerror}") from error
+    folder = temporary / out.name
     try:
         folder.mkdir()
         yield folder
@@ -91,4 +109,4 @@ def _fresh(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise OperationError(f"cannot write {out}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

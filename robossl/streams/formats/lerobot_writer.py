@@ -1,4 +1,4 @@
-"""A stream becomes a LeRobot v3 data set, written by hand: the package itself cannot be installed beside us."""
+"""Write a stream as a LeRobot v3 dataset. The lerobot package itself conflicts with our dependencies."""
 
 from __future__ import annotations
 
@@ -14,63 +14,63 @@ from robossl.streams.formats.lerobot_features import (
     INDEX,
     Feature,
     feature_spec,
+    array_statistics,
     features_of,
     merge_statistics,
-    statistics,
 )
 from robossl.streams.formats.parquet import TableWriter, column, write_rows, write_tasks
 from robossl.streams.formats.video_files import VideoWriter
 from robossl.streams.stream import Stream
 
 VERSION = "v3.0"
-OWN = "meta/robossl.json"  # the header of the stream
-FPS = 30  # [1/s] where the stream does not tell
+HEADER_FILE = "meta/robossl.json"  # header of the exported stream
+FPS = 30  # [1/s] if the header has none
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-FILM = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-_CHUNK_FILES = 1000  # files in a chunk folder
-_DATA_MB, _FILM_MB = 100, 200  # [MiB] from which on a new file begins
+_CHUNK_FILES = 1000  # files of a chunk folder
+_DATA_MB, _VIDEO_MB = 100, 200  # [MiB] a new file begins at this size
 
 
 def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter) -> dict[str, Any]:
     """Write the episodes of `stream` into `folder`."""
-    lives = EpisodeReader(stream)
+    episodes = EpisodeReader(stream)
     features = features_of(stream.schema, images)
-    rate = stream.header.get("fps")
-    writer = _Writer(folder, features, round(rate) if rate else FPS)
-    progress.start("export", len(lives.episodes), "episodes")
+    fps = stream.header.get("fps")
+    writer = _Writer(folder, features, round(fps) if fps else FPS)
+    progress.start("export", len(episodes.episodes), "episodes")
     try:
-        for life in lives:
-            writer.add(life)
+        for episode in episodes:
+            writer.add(episode)
             progress.update(1)
     finally:
         writer.close()
     progress.stop()
     task = str(stream.header.get("env") or "unknown")
-    writer.finish(task, {**stream.header, "lost": []})
-    losses = lives.losses()
+    writer.finish(task, {**stream.header, "lost_chunks": []})
+    losses = episodes.losses()
     if any(feature.kind == "video" for feature in features):
         losses.append(
-            "pictures are kept as mp4, which changes colours, most at edges; --images png keeps every bit"
+            "images are stored as mp4, which changes colors, most at edges; --images png is lossless"
         )
-    return {"episodes": len(lives.episodes), "rows": lives.rows, "losses": losses}
+    return {"episodes": len(episodes.episodes), "rows": episodes.rows, "losses": losses}
 
 
 class _Writer:
-    """The files of a data set; a new one begins when the last is large."""
+    """Files of a dataset; a new file begins when the current one is large."""
 
     def __init__(self, folder: Path, features: list[Feature], fps: int) -> None:
         self._folder, self._features, self._fps = folder, features, fps
-        self._table: tuple[int, TableWriter] | None = None  # the number of the data file, and its writer
-        self._films: dict[str, tuple[int, VideoWriter]] = {}
+        self._table: tuple[int, TableWriter] | None = None  # number of the data file, and its writer
+        self._videos: dict[str, tuple[int, VideoWriter]] = {}
         self._episodes: list[dict[str, Any]] = []
-        self._figures: list[dict[str, dict[str, np.ndarray]]] = []
+        self._episode_statistics: list[dict[str, dict[str, np.ndarray]]] = []
         self._rows = 0
 
-    def add(self, life: EpisodeData) -> None:
-        """One more episode."""
-        count, number = life.steps + 1, len(self._episodes)
-        values = {f.name: life.rows[f.field.name] for f in self._features}
+    def add(self, episode: EpisodeData) -> None:
+        """Append one episode."""
+        count, number = episode.steps + 1, len(self._episodes)
+        values = {f.name: episode.rows[f.field.name] for f in self._features}
         file = self._write_table(self._columns(values, count, number))
         entry: dict[str, Any] = {
             "episode_index": number,
@@ -82,20 +82,20 @@ class _Writer:
             "dataset_to_index": self._rows + count,
             "meta/episodes/chunk_index": 0,
             "meta/episodes/file_index": 0,
-            "lane": life.lane,
-            "ordinal": life.ordinal,
+            "lane": episode.lane,
+            "ordinal": episode.ordinal,
         }
         for feature in self._features:
             if feature.kind == "video":
-                entry |= self._write_film(feature, values[feature.name])
+                entry |= self._write_video(feature, values[feature.name])
         self._episodes.append(entry)
-        self._figures.append(
-            {f.name: statistics(values[f.name], f.kind in ("video", "image")) for f in self._features}
+        self._episode_statistics.append(
+            {f.name: array_statistics(values[f.name], f.kind in ("video", "image")) for f in self._features}
         )
         self._rows += count
 
     def _columns(self, values: dict[str, np.ndarray], count: int, number: int) -> dict[str, Any]:
-        """The columns of an episode, by name."""
+        """Return the columns of an episode by name."""
         frame = np.arange(count)
         index: dict[str, np.ndarray] = {
             "timestamp": (frame / self._fps).astype(np.float32),
@@ -108,7 +108,7 @@ class _Writer:
         return columns | {name: column(index[name], str(index[name].dtype)) for name in INDEX}
 
     def _write_table(self, columns: dict[str, Any]) -> int:
-        """Append to the data file; its number."""
+        """Append to the data file and return its number."""
         number, table = self._table or (-1, None)
         if table is None or table.bytes > _DATA_MB << 20:
             if table is not None:
@@ -119,24 +119,24 @@ class _Writer:
         table.add(columns)
         return number
 
-    def _write_film(self, feature: Feature, images: np.ndarray) -> dict[str, Any]:
-        """Append to the film of a camera; where the frames are."""
-        number, film = self._films.get(feature.name, (-1, None))
-        if film is None or film.bytes > _FILM_MB << 20:
-            if film is not None:
-                film.close()
+    def _write_video(self, feature: Feature, images: np.ndarray) -> dict[str, Any]:
+        """Append to the video of a camera and return the position of the frames."""
+        number, video = self._videos.get(feature.name, (-1, None))
+        if video is None or video.bytes > _VIDEO_MB << 20:
+            if video is not None:
+                video.close()
             number += 1
-            path = self._path(FILM, number, feature.name)
-            film = VideoWriter(path, self._fps, *feature.field.shape[:2])
-            self._films[feature.name] = (number, film)
-        begin = film.frames
-        film.add(images)
+            path = self._path(VIDEO, number, feature.name)
+            video = VideoWriter(path, self._fps, *feature.field.shape[:2])
+            self._videos[feature.name] = (number, video)
+        begin = video.frames
+        video.add(images)
         prefix = f"videos/{feature.name}/"
         return {
             f"{prefix}chunk_index": number // _CHUNK_FILES,
             f"{prefix}file_index": number % _CHUNK_FILES,
             f"{prefix}from_timestamp": begin / self._fps,
-            f"{prefix}to_timestamp": film.frames / self._fps,
+            f"{prefix}to_timestamp": video.frames / self._fps,
         }
 
     def _path(self, pattern: str, file: int, camera: str = "") -> Path:
@@ -145,26 +145,29 @@ class _Writer:
         )
 
     def close(self) -> None:
-        """Finish the data and the films."""
+        """Close the data and video files."""
         if self._table is not None:
             self._table[1].close()
-        for _, film in self._films.values():
-            film.close()
+        for _, video in self._videos.values():
+            video.close()
 
     def finish(self, task: str, header: dict[str, Any]) -> None:
-        """Write what the data set says of itself."""
-        for entry, figures in zip(self._episodes, self._figures):
+        """Write the metadata of the dataset."""
+        for entry, statistics_by_name in zip(self._episodes, self._episode_statistics):
             entry["tasks"] = [task]
-            for name, figure in figures.items():
-                entry |= {f"stats/{name}/{kind}": value.tolist() for kind, value in figure.items()}
+            for name, statistic in statistics_by_name.items():
+                entry |= {f"stats/{name}/{kind}": value.tolist() for kind, value in statistic.items()}
         write_rows(self._path(EPISODES, 0), self._episodes)
         write_tasks(self._folder / "meta/tasks.parquet", [task])
-        figures = {f.name: merge_statistics([part[f.name] for part in self._figures]) for f in self._features}
+        statistics_by_name = {
+            f.name: merge_statistics([part[f.name] for part in self._episode_statistics])
+            for f in self._features
+        }
         write_json(
             self._folder / "meta/stats.json",
             {
-                name: {kind: value.tolist() for kind, value in figure.items()}
-                for name, figure in figures.items()
+                name: {kind: value.tolist() for kind, value in statistic.items()}
+                for name, statistic in statistics_by_name.items()
             },
         )
         videos = any(feature.kind == "video" for feature in self._features)
@@ -178,12 +181,12 @@ class _Writer:
                 "total_tasks": 1,
                 "chunks_size": _CHUNK_FILES,
                 "data_files_size_in_mb": _DATA_MB,
-                "video_files_size_in_mb": _FILM_MB,
+                "video_files_size_in_mb": _VIDEO_MB,
                 "fps": self._fps,
                 "splits": {"train": f"0:{len(self._episodes)}"},
                 "data_path": DATA,
-                "video_path": FILM if videos else None,
+                "video_path": VIDEO if videos else None,
                 "features": feature_spec(self._features, self._fps),
             },
         )
-        write_json(self._folder / OWN, header)
+        write_json(self._folder / HEADER_FILE, header)

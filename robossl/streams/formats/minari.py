@@ -1,4 +1,4 @@
-"""Minari: every episode as an `EpisodeBuffer` in HDF5, pictures unharmed."""
+"""Minari datasets: each episode is an `EpisodeBuffer` in HDF5; images are lossless."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from robossl.streams.formats.episode_data import (
     EpisodeData,
     EpisodeReader,
     Rows,
+    all_finite,
     build_episode,
     create_stream_like,
-    finite,
 )
 from robossl.streams.schema import Schema, observation_name
 from robossl.streams.stream import Stream
 
-_OWN = "robossl"  # the key of our header in theirs
-_BYTES = 64 << 20  # [bytes] of episodes written at once
-_FURTHER = ("state", "physics", "info")  # roles that go into infos
+_HEADER_KEY = "robossl"  # metadata key of the stream header
+_BATCH_BYTES = 64 << 20  # [bytes] of episodes per write
+_INFO_ROLES = ("state", "physics", "info")  # roles stored in infos
 
 
 def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter) -> dict[str, Any]:
-    """Write a data set that `minari.MinariDataset(folder / "data")` reads."""
+    """Write a dataset that `minari.MinariDataset(folder / "data")` reads."""
     import minari
     from minari.dataset.minari_storage import MinariStorage
 
-    lives = EpisodeReader(stream)
+    episodes = EpisodeReader(stream)
     storage = MinariStorage.new(
         folder / "data",
         stream.observation_space,
@@ -43,17 +43,17 @@ def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter)
         data_format="hdf5",
         jpeg_encoding=False,
     )
-    progress.start("export", len(lives.episodes), "episodes")
-    places, waiting = [], []
-    for life in lives:
-        waiting.append(_buffer(stream.schema, life))
-        places.append({"lane": life.lane, "ordinal": life.ordinal})
-        if sum(map(len, waiting)) * stream.schema.row_bytes > _BYTES:
-            storage.update_episodes(waiting)
-            waiting = []
+    progress.start("export", len(episodes.episodes), "episodes")
+    episode_metadata, pending = [], []
+    for episode in episodes:
+        pending.append(_buffer(stream.schema, episode))
+        episode_metadata.append({"lane": episode.lane, "ordinal": episode.ordinal})
+        if sum(map(len, pending)) * stream.schema.row_bytes > _BATCH_BYTES:
+            storage.update_episodes(pending)
+            pending = []
         progress.update(1)
-    storage.update_episodes(waiting)
-    storage.update_episode_metadata(places)
+    storage.update_episodes(pending)
+    storage.update_episode_metadata(episode_metadata)
     progress.stop()
     storage.update_metadata(
         {
@@ -61,31 +61,31 @@ def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter)
             "minari_version": minari.__version__,
             "algorithm_name": str(stream.header.get("policy") or "unknown"),
             "description": f"Exported from a robossl stream of {stream.header.get('env')}.",
-            _OWN: {**stream.header, "lost": []},
+            _HEADER_KEY: {**stream.header, "lost_chunks": []},
         }
     )
-    return {"episodes": len(places), "rows": lives.rows, "losses": lives.losses()}
+    return {"episodes": len(episode_metadata), "rows": episodes.rows, "losses": episodes.losses()}
 
 
 def dataset_id(name: str) -> str:
-    """A name as Minari wants it: words, and a version."""
-    plain = re.sub(r"[^-\w]+", "-", name).strip("-") or "stream"
-    return plain if re.fullmatch(r"[-\w]+-v\d+", plain) else f"{plain}-v0"
+    """Return a valid Minari dataset id: a name and a version."""
+    valid_name = re.sub(r"[^-\w]+", "-", name).strip("-") or "stream"
+    return valid_name if re.fullmatch(r"[-\w]+-v\d+", valid_name) else f"{valid_name}-v0"
 
 
 def _spec(header: Mapping[str, Any]) -> gym.envs.registration.EnvSpec | None:
-    """The spec of the recorded env, where it is registered here."""
+    """Return the spec of the recorded env if it is registered."""
     try:
         return gym.spec(str(header.get("env")))
     except gym.error.Error:
         return None
 
 
-def _buffer(schema: Schema, life: EpisodeData) -> Any:
+def _buffer(schema: Schema, episode: EpisodeData) -> Any:
     from minari.data_collector import EpisodeBuffer
 
-    rows = life.rows
-    infos = {field.name: rows[field.name] for field in schema.fields if field.role in _FURTHER}
+    rows = episode.rows
+    infos = {field.name: rows[field.name] for field in schema.fields if field.role in _INFO_ROLES}
     return EpisodeBuffer(
         observations=schema.join(rows),
         actions=rows["action"][:-1],
@@ -97,23 +97,23 @@ def _buffer(schema: Schema, life: EpisodeData) -> Any:
 
 
 def read(source: str | Path, folder: Path, progress: ProgressReporter) -> dict[str, Any]:
-    """Read a data set into a new stream in `folder`."""
+    """Read a dataset into a new stream in `folder`."""
     dataset = _open(source)
-    header = dataset.storage.metadata.get(_OWN)
-    foreign = header is None
-    if foreign:
-        facts = {"env": dataset.env_spec.id} if dataset.env_spec is not None else {}
+    header = dataset.storage.metadata.get(_HEADER_KEY)
+    thirdparty = header is None
+    if thirdparty:
+        entry = {"env": dataset.env_spec.id} if dataset.env_spec is not None else {}
         name = dataset.spec.dataset_id
-        schema = Schema.of(dataset.observation_space, dataset.action_space)
-        stream = Stream.create(folder, schema, 1, **facts, policy=f"minari {name}", seed=None)
+        schema = Schema.from_spaces(dataset.observation_space, dataset.action_space)
+        stream = Stream.create(folder, schema, 1, **entry, policy=f"minari {name}", seed=None)
     else:
         stream = create_stream_like(folder, header)
-    losses = _losses(dataset) if foreign else []
+    losses = _losses(dataset) if thirdparty else []
     progress.start("import", len(dataset), "episodes")
     metadata = dataset.storage.get_episode_metadata(dataset.episode_indices)
-    for episode, facts in zip(dataset, metadata):
-        rows = _rows(stream.schema, episode, foreign)
-        stream.extend(rows, 0 if foreign else int(facts["lane"]))
+    for episode, entry in zip(dataset, metadata):
+        rows = _rows(stream.schema, episode, thirdparty)
+        stream.extend(rows, 0 if thirdparty else int(entry["lane"]))
         progress.update(1)
     progress.stop()
     stream.close()
@@ -121,59 +121,59 @@ def read(source: str | Path, folder: Path, progress: ProgressReporter) -> dict[s
 
 
 def _open(source: str | Path) -> Any:
-    """The data set in a folder, or of that name among those Minari has here."""
+    """Return the dataset in a folder, or the local Minari dataset of that name."""
     import minari
 
     path = Path(source)
-    places = [p for p in (path, path / "data") if (p / "metadata.json").is_file()]
+    episode_metadata = [p for p in (path, path / "data") if (p / "metadata.json").is_file()]
     try:
-        if places:
-            return minari.MinariDataset(places[0])
+        if episode_metadata:
+            return minari.MinariDataset(episode_metadata[0])
         return minari.load_dataset(str(source))
     except (FileNotFoundError, ValueError, AttributeError) as error:
-        why = "" if isinstance(error, FileNotFoundError) else f" ({str(error).splitlines()[0]})"
+        reason = "" if isinstance(error, FileNotFoundError) else f" ({str(error).splitlines()[0]})"
         raise UsageError(
-            f"no Minari data set in {source}{why}; "
-            "expected a folder with data/metadata.json, or a name that `minari list local` shows"
+            f"no Minari dataset in {source}{reason};  "
+            "expected a folder with data/metadata.json, or a name from `minari list local`"
         ) from error
     except (OSError, KeyError, AssertionError) as error:
-        raise CorruptedFileError(f"the Minari data set in {source} is damaged: {error}") from error
+        raise CorruptedFileError(f"the Minari dataset in {source} is damaged: {error}") from error
 
 
-def _rows(schema: Schema, episode: Any, foreign: bool) -> Rows:
-    """The rows of an episode; `RequestError` where it is no episode of this schema."""
+def _rows(schema: Schema, episode: Any, thirdparty: bool) -> Rows:
+    """Return the rows of an episode; raise UsageError if it does not fit the schema."""
     parts = spaces.flatten_by_path(schema.observation_space, episode.observations)
     observations = {observation_name(path): value for path, value in parts.items()}
-    known = {} if foreign else {n: episode.infos[n] for n in (*_names(schema), "valid")}
+    info_fields = {} if thirdparty else {n: episode.infos[n] for n in (*_names(schema), "valid")}
     outcomes = {
         "reward": episode.rewards,
         "terminated": episode.terminations,
         "truncated": episode.truncations,
     }
-    lengths = {len(value) for value in (*observations.values(), *known.values())}
+    lengths = {len(value) for value in (*observations.values(), *info_fields.values())}
     if lengths != {len(episode.rewards) + 1}:
         raise UsageError(
-            f"episode {episode.id} has {len(episode.rewards)} steps and {sorted(lengths)} observations; "
-            "expected one more than steps"
+            f"expected {len(episode.rewards) + 1} observations in episode {episode.id}, one more than steps; "
+            f"got {sorted(lengths)}"
         )
-    rows = build_episode(schema, observations, np.asarray(episode.actions), outcomes, known)
-    if foreign and not finite(rows):
-        raise UsageError(f"episode {episode.id} has numbers that are not finite")
+    rows = build_episode(schema, observations, np.asarray(episode.actions), outcomes, info_fields)
+    if thirdparty and not all_finite(rows):
+        raise UsageError(f"episode {episode.id} has non-finite numbers")
     return rows
 
 
 def _names(schema: Schema) -> list[str]:
-    return [field.name for field in schema.fields if field.role in _FURTHER]
+    return [field.name for field in schema.fields if field.role in _INFO_ROLES]
 
 
 def _losses(dataset: Any) -> list[str]:
-    """What a stream does not keep of a foreign data set."""
+    """Return what a stream does not keep of a third-party dataset, as text."""
     first = dataset[0]
-    words = []
+    messages = []
     if np.asarray(first.rewards).dtype != np.float32:
-        words.append(f"rewards are {np.asarray(first.rewards).dtype}; a stream keeps float32")
+        messages.append(f"rewards are {np.asarray(first.rewards).dtype}; a stream keeps float32")
     if np.asarray(first.actions).dtype == np.float64:
-        words.append("actions are float64; a stream keeps float32")
+        messages.append("actions are float64; a stream keeps float32")
     if first.infos:
-        words.append(f"infos are left out: {', '.join(sorted(first.infos))}")
-    return words
+        messages.append(f"infos are omitted: {', '.join(sorted(first.infos))}")
+    return messages

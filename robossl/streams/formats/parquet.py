@@ -1,4 +1,4 @@
-"""Arrays as columns of parquet files and back, and pictures as PNG. Arrow is loaded when first needed."""
+"""Parquet files: arrays as columns and back, images as PNG. Arrow is imported on first use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robossl.core.errors import CorruptedFileError
 
 
 def arrow_type(dtype: str, shape: tuple[int, ...]) -> Any:
-    """The Arrow type of one value of such a feature."""
+    """Return the Arrow type of one value of a feature."""
     import pyarrow as pa
 
     if dtype == "image":
@@ -29,13 +29,13 @@ def arrow_type(dtype: str, shape: tuple[int, ...]) -> Any:
 
 
 def column(values: np.ndarray, dtype: str) -> Any:
-    """Values (n, *shape) as an Arrow array."""
+    """Return values (n, *shape) as an Arrow array."""
     import pyarrow as pa
 
     shape = values.shape[1:]
     kind = arrow_type(dtype, shape)
     if dtype == "image":
-        return pa.array([{"bytes": png(image), "path": None} for image in values], kind)
+        return pa.array([{"bytes": encode_png(image), "path": None} for image in values], kind)
     array = pa.array(values.reshape(-1), pa.bool_() if dtype == "bool" else None)
     if shape in ((), (1,)):
         return array
@@ -48,9 +48,9 @@ def column(values: np.ndarray, dtype: str) -> Any:
 
 
 def values(array: Any, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The inverse of `column`: (n, *shape)."""
+    """Return (n, *shape) from an Arrow array: inverse of `column`."""
     if dtype == "image":
-        return np.stack([picture(row["bytes"]) for row in array.to_pylist()])
+        return np.stack([decode_image(row["bytes"]) for row in array.to_pylist()])
     count = len(array)
     while hasattr(array, "flatten") and _is_list(array.type):
         array = array.flatten()
@@ -64,8 +64,8 @@ def _is_list(kind: Any) -> bool:
     return types.is_list(kind) or types.is_fixed_size_list(kind) or types.is_large_list(kind)
 
 
-def png(image: np.ndarray) -> bytes:
-    """A picture (H, W, 3) uint8 as PNG, every bit kept."""
+def encode_png(image: np.ndarray) -> bytes:
+    """Return an image (H, W, 3) uint8 as lossless PNG bytes."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -73,8 +73,8 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def picture(data: bytes) -> np.ndarray:
-    """A picture (H, W, 3) uint8 from PNG or JPEG bytes."""
+def decode_image(data: bytes) -> np.ndarray:
+    """Return an image (H, W, 3) uint8 from PNG or JPEG bytes."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as image:
@@ -82,7 +82,7 @@ def picture(data: bytes) -> np.ndarray:
 
 
 def read_table(path: Path) -> Any:
-    """A parquet file as a table."""
+    """Return a parquet file as a table."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -93,16 +93,16 @@ def read_table(path: Path) -> Any:
 
 
 class TableWriter:
-    """A parquet file that grows by an episode at a time."""
+    """Parquet file that grows episode by episode."""
 
     def __init__(self, path: Path) -> None:
-        """A new file."""
+        """Create a new file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._writer: Any = None
 
     def add(self, columns: dict[str, Any]) -> None:
-        """Rows by column, as `column` makes them."""
+        """Append rows by column, as returned by `column`."""
         import pyarrow as pa
         import pyarrow.parquet as parquet
 
@@ -113,17 +113,17 @@ class TableWriter:
 
     @property
     def bytes(self) -> int:
-        """What is on disk so far."""
+        """Return the size on disk so far."""
         return self._path.stat().st_size
 
     def close(self) -> None:
-        """Write the end of the file."""
+        """Finish the file."""
         if self._writer is not None:
             self._writer.close()
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A table from plain rows."""
+    """Write a table of plain rows."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -132,7 +132,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_tasks(path: Path, tasks: list[str]) -> None:
-    """Which task has which number: a table that pandas reads with the tasks as its index."""
+    """Write the task table: pandas reads it with the tasks as index."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 

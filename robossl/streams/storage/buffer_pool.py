@@ -1,4 +1,4 @@
-"""Memory for large batches, used again when nobody holds the batch any more."""
+"""Buffer pool: reuse the memory of large batches after their last view is gone."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ import weakref
 
 import numpy as np
 
-_LARGE = 1 << 20  # [bytes] below, the allocator is quick enough
-_KEPT = 2  # blocks that wait to be used again
-_LARGEST = 1 << 28  # [bytes] of a block that is kept
+_MIN_BYTES = 1 << 20  # [bytes] below, the allocator is fast enough
+_MAX_FREE_BLOCKS = 2  # blocks kept for reuse
+_MAX_BYTES = 1 << 28  # [bytes] of a block that is kept
 
 
 class BufferPool:
-    """Gives arrays out and takes their memory back when the last view of them is gone.
+    """Hands out arrays and reclaims their memory when the last view of them is gone.
 
-    Fresh memory has to be cleared page by page by the operating system; for a batch of pictures that takes
-    about as long as filling it.
+    The operating system clears fresh memory page by page; for a batch of images that takes about as long as filling it.
     """
 
     def __init__(self) -> None:
-        """Nothing waits yet."""
+        """Create an empty pool."""
         self._free: list[np.ndarray] = []  # blocks of bytes
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An array with anything in it."""
+        """Return an uninitialized array."""
         size = math.prod(shape) * dtype.itemsize
-        if not _LARGE <= size <= _LARGEST:
+        if not _MIN_BYTES <= size <= _MAX_BYTES:
             return np.empty(shape, dtype)
         fitting = [i for i, block in enumerate(self._free) if size <= block.nbytes <= 2 * size]
         block = self._free.pop(fitting[-1]) if fitting else np.empty(size, np.uint8)
-        # a new array over the block: what is made of it keeps it alive, and the block learns of its end
-        given = np.frombuffer(block.data, np.uint8, size)
-        weakref.finalize(given, self._back, block).atexit = False
-        return given.view(dtype).reshape(shape)
+        # views of the new array keep it alive; its finalizer returns the block
+        owner = np.frombuffer(block.data, np.uint8, size)
+        weakref.finalize(owner, self._give_back, block).atexit = False
+        return owner.view(dtype).reshape(shape)
 
-    def _back(self, block: np.ndarray) -> None:
+    def _give_back(self, block: np.ndarray) -> None:
         self._free.append(block)
-        del self._free[:-_KEPT]
+        del self._free[:-_MAX_FREE_BLOCKS]

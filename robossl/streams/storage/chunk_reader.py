@@ -1,4 +1,4 @@
-"""The committed rows of a stream: chunk files, mapped, addressed by lane and row."""
+"""Chunk reader: memory-mapped chunk files, addressed by lane and row."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from robossl.streams.storage.memory_map import map_fields
 
 
 class ChunkReader:
-    """Chunk files in order. Row numbers here count the rows that are there; lost ones leave no hole."""
+    """Chunk files in order. Row numbers count the existing rows; lost rows leave no hole."""
 
     def __init__(self, folder: Path, schema: Schema, lanes: int) -> None:
-        """An archive of no chunks yet."""
+        """Create a reader without chunks."""
         self._folder, self._schema = folder, schema
         self.chunks: list[Chunk] = []
-        self._first = np.zeros((16, lanes), np.int64)  # [c, lane] the first row of chunk c; grows
-        self._maps: dict[int, dict[str, np.ndarray]] = {}  # chunks that were read once stay mapped
+        self._first = np.zeros((16, lanes), np.int64)  # [c, lane] first row of chunk c; grows
+        self._maps: dict[int, dict[str, np.ndarray]] = {}  # chunks stay mapped after the first read
 
     @property
     def rows(self) -> np.ndarray:
-        """How many rows of each lane are committed, (L,)."""
+        """Return the number of committed rows of each lane, (L,)."""
         return self._first[len(self.chunks)]
 
     def add(self, chunk: Chunk) -> None:
-        """One more chunk, already on disk."""
+        """Append a chunk that is already on disk."""
         count = len(self.chunks)
         if count + 2 > len(self._first):
             self._first = np.concatenate([self._first, np.zeros_like(self._first)])
@@ -35,19 +35,19 @@ class ChunkReader:
         self.chunks.append(chunk)
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
-        """The arrays of the chunk at `index`, mapped."""
+        """Return the memory-mapped arrays of the chunk at `index`."""
         if index not in self._maps:
             chunk = self.chunks[index]
             path = self._folder / chunk_name(chunk.number)
             self._maps[index] = map_fields(path, self._schema.fields, int(chunk.rows.sum()))
         return self._maps[index]
 
-    def begins(self, index: int) -> np.ndarray:
-        """The first row of each lane in the chunk at `index`, (L,)."""
+    def lane_starts(self, index: int) -> np.ndarray:
+        """Return the first row of each lane in the chunk at `index`, (L,)."""
         return self._first[index]
 
     def locate(self, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """The chunk index (n,) of each row; the number of chunks for rows not committed yet."""
+        """Return the chunk index (n,) of each row; the number of chunks for uncommitted rows."""
         low = np.zeros(len(lane), np.int64)
         high = np.full(len(lane), len(self.chunks) + 1)
         for _ in range(len(self.chunks).bit_length()):
@@ -57,7 +57,7 @@ class ChunkReader:
         return low
 
     def plan(self, lane: np.ndarray, position: np.ndarray) -> Plan:
-        """How to fetch rows (n,): grouped by chunk, to be used for several fields."""
+        """Return how to read rows (n,), grouped by chunk; the plan can be reused for several fields."""
         chunk = self.locate(lane, position)
         order = np.argsort(chunk, kind="stable")
         edges = np.flatnonzero(np.diff(chunk[order])) + 1
@@ -71,4 +71,4 @@ class ChunkReader:
         return groups
 
 
-Plan = list[tuple[int, np.ndarray, np.ndarray]]  # chunk index, which rows, where in its arrays
+Plan = list[tuple[int, np.ndarray, np.ndarray]]  # chunk index, selected rows, positions in its arrays

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that dies with its process."""
+"""Writer lock: one writer at a time; the operating system releases the lock when its process ends."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from robossl.core.errors import OperationError, UsageError
 
-_HELD: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+_LOCKS_OF_PROCESS: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 
 
 class WriterLock:
-    """The right to append to the stream in a folder. The operating system takes it back from the dead."""
+    """Exclusive right to append to the stream in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the lock; `RequestError` naming the process that holds it."""
+        """Acquire the lock; raise UsageError with the process id if another writer has it."""
         try:
             descriptor = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
@@ -28,25 +28,25 @@ class WriterLock:
         except BlockingIOError:
             holder = os.read(descriptor, 32).decode(errors="replace") or "unknown"
             self.release()
-            whose = "this process" if holder == str(os.getpid()) else f"process {holder}"
+            owner = "this process" if holder == str(os.getpid()) else f"process {holder}"
             raise UsageError(
-                f"{folder} already has a writer ({whose}); a stream has one writer, any number of readers"
+                f"{folder} already has a writer ({owner}); expected one writer and any number of readers"
             ) from None
-        with contextlib.suppress(OSError):  # the number is a courtesy that a full disk may refuse
+        with contextlib.suppress(OSError):  # the process id is optional: the disk may be full
             os.ftruncate(descriptor, 0)
             os.write(descriptor, str(os.getpid()).encode())
-        _HELD.add(self)
+        _LOCKS_OF_PROCESS.add(self)
 
     def release(self) -> None:
-        """Let another writer in."""
+        """Release the lock."""
         self._close()
 
 
-def _forget() -> None:
-    """A forked child inherits the open file and would keep the lock alive after its parent's death."""
-    for lock in list(_HELD):
+def _release_in_child() -> None:
+    """Close inherited locks: a forked child would otherwise keep the lock after its parent's death."""
+    for lock in list(_LOCKS_OF_PROCESS):
         lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_release_in_child)
