@@ -156,7 +156,8 @@ def _render_problems(render: dict[str, Any], backends: dict[str, Any]) -> list[s
     if not working:
         fixes = " or ".join(_PACKAGES[name] for name in ("egl", "osmesa") if name in backends)
         return [
-            f"no backend renders, so image observations and videos are unavailable; fix: {fixes or 'see the errors above'}"
+            "no backend renders, so image observations and videos are unavailable; "
+            f"fix: {fixes or 'see the errors above'}"
         ]
     if chosen in working:
         return []

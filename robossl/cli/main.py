@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from robossl.cli import checking, learn, single_steps, stream, viewing
+from robossl.cli import checking, learn, single_steps, stream_commands, viewing
 from robossl.cli.command import Command, Parser
 from robossl.core.errors import OperationError, UsageError, unknown_name_error
 
@@ -19,7 +19,7 @@ COMMANDS = [
     *learn.COMMANDS,
     *single_steps.COMMANDS,
     *viewing.COMMANDS,
-    *stream.COMMANDS,
+    *stream_commands.COMMANDS,
     *checking.COMMANDS,
 ]
 

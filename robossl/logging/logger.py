@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from robossl import registry
-from robossl.core.errors import UsageError
 from robossl.core.interfaces import MetricLogger
 from robossl.logging.sinks.base import MetricSink, RunInfo
 from robossl.logging.sinks.jsonl import JsonlSink
 
-
-def check_sinks(names: Sequence[str]) -> None:
-    """Check that all sinks exist and that their packages are installed.
-
-    Raises:
-        UsageError: For an unknown name or a missing package.
-    """
-    for name in names:
-        for package in getattr(registry.load("metric_sinks", name), "packages", ()):
-            if importlib.util.find_spec(package) is None:
-                raise UsageError(
-                    f"--log {name} needs the package {package}, which is not installed: pip install 'robossl[{name}]'"
-                )
+SinkFactory = Callable[[RunInfo], MetricSink]
 
 
 class Logger:
@@ -37,7 +22,7 @@ class Logger:
     def __init__(
         self,
         run: RunInfo,
-        sinks: Sequence[str] = (),
+        sinks: Mapping[str, SinkFactory] | None = None,
         report: Callable[[str], None] = lambda text: None,
         offset: int = 0,
     ) -> None:
@@ -45,7 +30,7 @@ class Logger:
 
         Args:
             run: The run to log.
-            sinks: Names of sinks beside `jsonl`, which every run has.
+            sinks: Factories of sinks beside `jsonl`, by name.
             report: Called with one line when a sink fails.
             offset: Size [bytes] to which `metrics.jsonl` is cut back, from the checkpoint of a resumed run.
         """
@@ -54,14 +39,19 @@ class Logger:
         self._report = report
         self._jsonl: JsonlSink | None = None
         self._sinks: dict[str, MetricSink] = {}
-        for name in dict.fromkeys(("jsonl", *sinks)):
+        factories: dict[str, SinkFactory] = {"jsonl": self._open_jsonl(offset), **(sinks or {})}
+        for name, factory in factories.items():
             try:
-                if name == "jsonl":
-                    self._sinks[name] = self._jsonl = JsonlSink(run, offset)
-                else:
-                    self._sinks[name] = registry.load("metric_sinks", name)(run)
+                self._sinks[name] = factory(run)
             except Exception as error:  # noqa: BLE001 - a sink may raise anything and must not stop the run
                 self._fail(name, error)
+
+    def _open_jsonl(self, offset: int) -> SinkFactory:
+        def open_sink(run: RunInfo) -> MetricSink:
+            self._jsonl = JsonlSink(run, offset)
+            return self._jsonl
+
+        return open_sink
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
         """Write the values of environment step `step`."""

@@ -13,7 +13,7 @@ from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Agent, ProgressReporter
 from robossl.core.io import check_writable
-from robossl.logging.logger import Logger, ScopedLogger, check_sinks
+from robossl.logging.logger import Logger, ScopedLogger
 from robossl.logging.sinks.base import RunInfo
 from robossl.logging.throughput import ThroughputProgress
 from robossl.streams import Recorder
@@ -22,6 +22,7 @@ from robossl.training.agent_runner import AgentRunner
 from robossl.training.agent_settings import accepted_settings, check_settings, row_name
 from robossl.training.config import thread_count
 from robossl.training.episode_metrics import episode_metrics
+from robossl.training.metric_sinks import load_sinks
 from robossl.training.requests import TrainRequest
 from robossl.training.work_context import interrupt_message, torch_threads
 
@@ -36,7 +37,7 @@ class TrainResult:
 
 def train_agent(request: TrainRequest, progress: ProgressReporter) -> TrainResult:
     """Train an agent as requested; its steps are recorded in the stream `stream` of its folder."""
-    check_sinks(request.log)
+    sinks = load_sinks(request.log)
     if request.export_sb3 is not None:
         check_writable(request.export_sb3)
     env, seed, encoder = canonical_id(request.env), request.seed, request.resolved_encoder
@@ -66,7 +67,7 @@ def train_agent(request: TrainRequest, progress: ProgressReporter) -> TrainResul
             folder, "agent", settings, env=env, agent=name, seed=seed, steps=request.steps, encoder=encoder,
             row=row_name(encoder, envs.single_observation_space),
         )  # fmt: skip
-        logger = stack.enter_context(Logger(RunInfo(folder, settings), request.log, progress.message))
+        logger = stack.enter_context(Logger(RunInfo(folder, settings), sinks, progress.message))
         progress.start(f"train {name}", request.steps, "steps")
         try:
             with interrupt_message(f"the agent so far is in {folder}"):

@@ -7,10 +7,10 @@ from contextlib import closing
 
 from robossl import registry
 from robossl.core.env_ids import canonical_id
-from robossl.logging.logger import check_sinks
 from robossl.training.agent_loading import resolve_agent
 from robossl.training.agent_settings import check_settings
 from robossl.training.config import LearnConfig
+from robossl.training.metric_sinks import load_sinks
 from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.config import default_config_for
 from robossl.world_model.device import resolve
@@ -29,7 +29,7 @@ def validate_config(config: LearnConfig) -> LearnConfig:
     registry.env_spec(config.env)
     config = dataclasses.replace(config, env=canonical_id(config.env))
     resolve(config.device)
-    check_sinks(config.log)
+    load_sinks(config.log)
     make_policy = registry.policy(config.explore.policy)
     if config.agent.name != "auto":
         registry.agent(config.agent.name)

@@ -21,6 +21,7 @@ from robossl.training.agent_loading import load
 from robossl.training.agent_runner import AgentRunner
 from robossl.training.checkpoints import Checkpoints
 from robossl.training.config import LearnConfig, thread_count
+from robossl.training.metric_sinks import load_sinks
 from robossl.training.state import RunState
 from robossl.world_model import WorldModel, WorldModelTrainer
 
@@ -49,7 +50,7 @@ class Experiment:
         self.runners: dict[str, AgentRunner] = {}
         self.logger = Logger(
             RunInfo(folder, config_io.to_dict(config), self.state.metrics_step),
-            config.log,
+            load_sinks(config.log),
             progress.message,
             self.state.metrics_offset,
         )

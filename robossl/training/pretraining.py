@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from robossl.core.interfaces import ProgressReporter
-from robossl.logging.logger import Logger, check_sinks
+from robossl.logging.logger import Logger
 from robossl.logging.sinks.base import RunInfo
 from robossl.streams import Stream
 from robossl.training import output_dirs
 from robossl.training.config_io import to_dict
+from robossl.training.metric_sinks import load_sinks
 from robossl.training.requests import PretrainRequest
 from robossl.training.work_context import torch_threads
 from robossl.training.world_model_phase import few_episodes_warning, log_diagnostics, run_trainer
@@ -25,7 +26,7 @@ def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -
     Raises:
         KeyboardInterrupt: Training was interrupted; the model of the gradient steps so far is written.
     """
-    check_sinks(request.log)
+    sinks = load_sinks(request.log)
     stream = request.stream if isinstance(request.stream, Stream) else Stream.open(request.stream)
     config = request.config or default_config_for(stream.observation_space)
     model = WorldModel(config, stream.observation_space, stream.action_space, request.seed)
@@ -41,7 +42,7 @@ def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -
     with (
         output_dirs.output_dir(request.out, f"models/{output_dirs.slug(env)}") as folder,
         torch_threads(request.threads),
-        Logger(RunInfo(folder, settings), request.log, progress.message) as logger,
+        Logger(RunInfo(folder, settings), sinks, progress.message) as logger,
     ):
         progress.start("train world model", request.updates, "updates")
         try:

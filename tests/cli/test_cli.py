@@ -57,12 +57,12 @@ def test_help_of_every_command_has_an_example(command, tmp_path):
         (["stream", "export", "nowhere", "--to", "zarr", "--out", "x"], "choose from 'minari', 'lerobot'"),
         (
             ["stream", "import", "nowhere", "--from", "lerobot", "--out", "x"],
-            "no LeRobot data set in nowhere",
+            "no LeRobot dataset in nowhere",
         ),
         (["report", "nowhere"], "nowhere"),
         (["check", "robossl/Reecher-v0"], "did you mean"),
         (["check", "reacher"], "did you mean 'robossl/Reacher-v0'"),
-        (["learn", "my_robot.xml"], "no MJCF file my_robot.xml"),
+        (["learn", "my_robot.xml"], "expected an MJCF file that exists"),
         (["envs", "--filter", "zebra"], "zebra"),
     ],
 )

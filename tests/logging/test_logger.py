@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from robossl import registry
-from robossl.core.errors import UsageError
 from robossl.core.interfaces import MetricLogger, NullProgress
-from robossl.logging.logger import Logger, ScopedLogger, check_sinks
+from robossl.logging.logger import Logger, ScopedLogger
 from robossl.logging.sinks.base import RunInfo
+from robossl.logging.sinks.console import ConsoleSink
 from robossl.logging.sinks.jsonl import FILE_NAME, read_metrics
+from robossl.logging.sinks.tensorboard import TensorBoardSink
+from robossl.logging.sinks.wandb import WandbSink
 from robossl.logging.throughput import ThroughputProgress
 
 
@@ -65,9 +65,8 @@ class BrokenSink:
 
 
 def test_failing_sink_is_reported_once_and_the_others_go_on(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setitem(registry._added, ("metric_sinks", "broken"), BrokenSink)
     messages: list[str] = []
-    logger = Logger(RunInfo(tmp_path), ["broken"], messages.append)
+    logger = Logger(RunInfo(tmp_path), {"broken": BrokenSink}, messages.append)
     for step in range(4):
         logger.scalars(step, {"x": step})
     logger.close()
@@ -80,23 +79,10 @@ def test_sink_that_cannot_be_made_does_not_stop_the_run(tmp_path: Path, monkeypa
     def fail(run: RunInfo) -> None:
         raise RuntimeError("not logged in")
 
-    monkeypatch.setitem(registry._added, ("metric_sinks", "broken"), fail)
-    with Logger(RunInfo(tmp_path), ["broken"]) as logger:
+    with Logger(RunInfo(tmp_path), {"broken": fail}) as logger:
         logger.scalars(1, {"x": 1})
     assert logger.failures == {"broken": "RuntimeError: not logged in"}
     assert len(read_metrics(tmp_path)) == 1
-
-
-def test_missing_package_is_named_with_its_extra(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install 'robossl\[tensorboard\]'"):
-        check_sinks(["console", "tensorboard"])
-
-
-def test_unknown_sink_is_refused_with_near_name() -> None:
-    with pytest.raises(UsageError, match="did you mean 'tensorboard'"):
-        check_sinks(["tensorbord"])
 
 
 def test_scope_prefixes_names_and_shifts_steps() -> None:
@@ -117,7 +103,7 @@ def test_throughput_is_logged_at_fixed_steps(monkeypatch) -> None:
 
 
 def test_console_sink_prints_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Logger(RunInfo(tmp_path), ["console"]) as logger:
+    with Logger(RunInfo(tmp_path), {"console": ConsoleSink}) as logger:
         logger.scalars(4000, {"loss": 0.125})
     assert capsys.readouterr().err == "step 4,000: loss 0.125\n"
 
@@ -125,7 +111,7 @@ def test_console_sink_prints_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_sink_writes_events(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    logger = Logger(RunInfo(tmp_path), ["tensorboard"])
+    logger = Logger(RunInfo(tmp_path), {"tensorboard": TensorBoardSink})
     logger.scalars(3, {"world_model/forward": 0.5})
     logger.close()
     assert logger.failures == {}
@@ -139,7 +125,7 @@ def test_wandb_sink_writes_an_offline_run(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     for first_step in (0, 4):  # new, then resumed
-        logger = Logger(RunInfo(tmp_path, {"seed": 3}, first_step), ["wandb"])
+        logger = Logger(RunInfo(tmp_path, {"seed": 3}, first_step), {"wandb": WandbSink})
         logger.scalars(first_step + 3, {"world_model/forward": 0.5})
         logger.close()
         assert logger.failures == {}

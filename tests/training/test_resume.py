@@ -36,12 +36,12 @@ MOMENTS = [
     Moment("explore", 100),
     Moment("train world model", 2),
     Moment("train world model", 1),
-    Moment("goals"),
+    Moment("reach goals"),
     Moment("iteration 1 of 2: observation"),
     Moment("checkpoint"),
     Moment("iteration 2 of 2: observation", 10),
     Moment("checkpoint", renamed=True),
-    Moment("diagnose", 3),
+    Moment("evaluate the world model", 3),
 ]
 
 

@@ -61,7 +61,7 @@ def _export(options: Namespace) -> CommandResult:
 
 def _add_import_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "source", metavar="PATH_OR_ID", help="a data set folder, or the id of a local Minari data set"
+        "source", metavar="PATH_OR_ID", help="a dataset folder, or the id of a local Minari dataset"
     )
     parser.add_argument("--from", dest="source_format", **_FORMAT, help="format to read")
     add_flags(parser, "out", "json", "quiet")
@@ -107,14 +107,14 @@ COMMANDS = [
     ),
     Command(
         "stream export",
-        "write a stream as a Minari or LeRobot data set",
+        "write a stream as a Minari or LeRobot dataset",
         "robossl stream export streams/reacher --to minari --out reacher-v0",
         _add_export_arguments,
         _export,
     ),
     Command(
         "stream import",
-        "read a Minari or LeRobot data set as a stream",
+        "read a Minari or LeRobot dataset as a stream",
         "robossl stream import reacher-v0 --from minari --out streams/reacher-again",
         _add_import_arguments,
         _import,
