@@ -14,10 +14,11 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
 from robossl.core import spaces
+from robossl.core.encoding import decode, encoded_dim
 from robossl.core.errors import UsageError
 from robossl.world_model import WorldModel
 
-from .features import latent_scale, width
+from .features import latent_scale
 
 
 class RepresentationExtractor(BaseFeaturesExtractor):
@@ -52,7 +53,7 @@ class RepresentationExtractor(BaseFeaturesExtractor):
                 f"got one for {spaces.format_space(shared.model.observation_space)}"
             )
         dim = shared.model.latent_dim
-        super().__init__(observation_space, dim + sum(map(width, self._leaves.values())))
+        super().__init__(observation_space, dim + sum(map(encoded_dim, self._leaves.values())))
         self._shared, self._scale = shared, latent_scale(observation_space, dim)
         self.register_buffer("fingerprint", torch.tensor(shared.fingerprint))
 
@@ -131,5 +132,5 @@ def _supported_leaves(space: gym.Space) -> dict[str, Any]:
 def _env_value(leaf: gym.Space, value: Tensor) -> Tensor:
     """Return an observation as the env returned it; SB3 makes categories one-hot."""
     if isinstance(leaf, gym.spaces.Discrete):
-        return value.argmax(-1) + int(leaf.start)
+        return decode(leaf, value)
     return value

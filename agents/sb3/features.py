@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from robossl.core import spaces
+from robossl.core.encoding import encode, encoded_dim
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Observation, Representation
 
@@ -49,7 +50,7 @@ class FeatureBuilder:
         inputs = spaces.model_inputs(space) if keep_images else {}
         self._images = {path: image_key(path) for path, leaf in inputs.items() if spaces.is_image(leaf)}
         self.latent_dim = representation.latent_dim if representation is not None else 0
-        self.size = self.latent_dim + sum(width(leaf) for leaf in self._vectors.values())  # F
+        self.size = self.latent_dim + sum(encoded_dim(leaf) for leaf in self._vectors.values())  # F
         self._scale = np.float32(latent_scale(space, self.latent_dim))
         if self.size == 0 and not self._images:
             raise UsageError(
@@ -65,7 +66,7 @@ class FeatureBuilder:
     def __call__(self, observation: Observation) -> Any:
         """Return the flat vector (n, F) float32, or the dict with images, of a batch of env observations."""
         parts = spaces.flatten_by_path(self.space, observation)
-        columns = [encode_leaf(leaf, parts[path]) for path, leaf in self._vectors.items()]
+        columns = [encode(leaf, parts[path]) for path, leaf in self._vectors.items()]
         if self._images:
             vector = {VECTOR: np.concatenate(columns, axis=1)} if columns else {}
             images = {
@@ -92,7 +93,7 @@ class FeatureBuilder:
         """Return where an encoder in the policy finds its inputs."""
         inputs, columns, first = spaces.model_inputs(self.space), [], self.latent_dim
         for path, leaf in self._vectors.items():
-            last = first + width(leaf)
+            last = first + encoded_dim(leaf)
             if path in inputs:
                 columns += list(range(first, last))
             first = last
@@ -122,31 +123,3 @@ def latent_scale(space: gym.Space, latent_dim: int) -> float:
     """
     has_images = any(spaces.is_image(leaf) for leaf in spaces.model_inputs(space).values())
     return 1.0 if has_images or latent_dim == 0 else _LATENT_NORM / float(np.sqrt(latent_dim))
-
-
-def width(leaf: gym.Space) -> int:
-    """Return the number of columns of a leaf: one for each value, or one for each category."""
-    if isinstance(leaf, gym.spaces.Discrete):
-        return int(leaf.n)
-    if isinstance(leaf, gym.spaces.MultiDiscrete):
-        return int(leaf.nvec.sum())
-    return int(np.prod(leaf.shape or (), dtype=int))
-
-
-def encode_leaf(leaf: gym.Space, values: np.ndarray) -> np.ndarray:
-    """Return the columns (n, width) float32 of a leaf: Box values unchanged, categories one-hot."""
-    flat = np.asarray(values).reshape(len(values), -1)
-    if isinstance(leaf, gym.spaces.Discrete):
-        return _one_hot(flat[:, 0] - leaf.start, int(leaf.n))
-    if isinstance(leaf, gym.spaces.MultiDiscrete):
-        digits = flat - leaf.start.reshape(-1)
-        blocks = [_one_hot(digits[:, i], int(n)) for i, n in enumerate(leaf.nvec.reshape(-1))]
-        return np.concatenate(blocks, axis=1)
-    return flat.astype(np.float32, copy=False)
-
-
-def _one_hot(index: np.ndarray, count: int) -> np.ndarray:
-    """Return (n, count) float32 of integers (n,) from 0."""
-    columns = np.zeros((len(index), count), np.float32)
-    columns[np.arange(len(index)), index.astype(np.int64)] = 1.0
-    return columns

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from gymnasium import spaces
 
+from robossl.core import encoding
 from robossl.core.seeding import generator
 from robossl.evaluation.latents import encode
 from robossl.evaluation.metrics.ridge import Ridge, fit_ridge
@@ -30,7 +31,7 @@ class HeldOutData:
     probe_z: np.ndarray  # (N, Z)
     test_z: np.ndarray  # (M, Z)
     observation_std: np.ndarray  # (D,) standard deviation of each value in train; 0 where it is constant
-    action_encoder: ActionEncoder
+    action_space: spaces.Box | spaces.Discrete
     observation_space: spaces.Space
     seed: int
 
@@ -44,7 +45,7 @@ class HeldOutData:
         """Least-squares dynamics on raw observations: normalized values and action (N, D' + A) to change (N, D')."""
         train, starts = self.train, self.train.starts(1)
         observed = self.normalize(train.values)
-        inputs = np.concatenate([observed[starts], self.action_encoder(train.action[starts])], 1)
+        inputs = np.concatenate([observed[starts], self.encode_action(train.action[starts])], 1)
         return fit_ridge(inputs, observed[starts + 1] - observed[starts], train.episode[starts])
 
     @cached_property
@@ -59,6 +60,15 @@ class HeldOutData:
         """Latents as in `scaled_z`, minus their mean in probe."""
         probe, test = self.scaled_z
         return probe - probe.mean(0), test - probe.mean(0)
+
+    @property
+    def discrete_actions(self) -> bool:
+        """Whether actions are categories."""
+        return isinstance(self.action_space, spaces.Discrete)
+
+    def encode_action(self, action: np.ndarray) -> np.ndarray:
+        """Return env actions (N, *shape) as (N, A) float64; discrete actions become one-hot."""
+        return encoding.encode(self.action_space, action, np.float64)
 
     def normalize(self, values: np.ndarray) -> np.ndarray:
         """Return the varying columns (N, D') of values (N, D), standardized by train and clipped to 10 deviations."""
@@ -87,25 +97,10 @@ def load_heldout(model: WorldModel, stream: Stream, seed: int = 0) -> HeldOutDat
         probe_z=encode(model, probe),
         test_z=encode(model, test),
         observation_std=std,
-        action_encoder=ActionEncoder(stream.action_space),
+        action_space=stream.action_space,
         observation_space=stream.observation_space,
         seed=seed,
     )
-
-
-class ActionEncoder:
-    """Encode env actions as numbers: boxes are copied, discrete actions become one-hot."""
-
-    def __init__(self, space: spaces.Space) -> None:
-        self.discrete = isinstance(space, spaces.Discrete)
-        self.num_choices = int(space.n) if isinstance(space, spaces.Discrete) else 0
-        self.start = int(space.start) if isinstance(space, spaces.Discrete) else 0
-
-    def __call__(self, action: np.ndarray) -> np.ndarray:
-        """Return (N, A) float64 for actions (N, A), or for discrete actions (N,)."""
-        if self.discrete:
-            return np.eye(self.num_choices)[np.rint(action).astype(np.int64).reshape(-1) - self.start]
-        return np.asarray(action, np.float64).reshape(len(action), -1)
 
 
 def subsample(starts: np.ndarray, count: int, seed: int, *purpose: str | int) -> np.ndarray:

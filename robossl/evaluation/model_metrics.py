@@ -111,7 +111,7 @@ def _inverse(model: WorldModel, heldout: HeldOutData, missing: dict[str, str]) -
             missing[f"inverse_excess_curve.{gap}"] = (
                 f"fewer than 20 held-out time steps lie {gap} steps apart"
             )
-    if heldout.action_encoder.discrete:
+    if heldout.discrete_actions:
         missing["inverse_r2"] = "actions are discrete: see world_model.inverse_accuracy"
         missing["inverse_excess_r2"] = "actions are discrete: see world_model.inverse_excess_accuracy"
         accuracy = inverse_accuracy(model, heldout)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from robossl.core.encoding import encode, encoded_dim
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 from robossl.core.spaces import Leaf, is_goal_space, is_image, leaves, model_inputs, unflatten_by_path
@@ -149,19 +150,15 @@ def decoded_mask(space: spaces.Space) -> np.ndarray:
     """Return (D,) bool: which values of `observation_values` are also in `decoded_values`."""
     masks = []
     for leaf in model_inputs(space).values():
-        lowest = leaf.start if isinstance(leaf, spaces.Discrete) else 0
-        example = _leaf_values(leaf, np.full((1, *(leaf.shape or ())), lowest, leaf.dtype))
-        masks.append(np.full(example.shape[1], not is_image(leaf)))
+        if is_image(leaf):
+            masks.append(np.zeros(_pool_images(np.zeros((1, *(leaf.shape or ())))).shape[1], bool))
+        else:
+            masks.append(np.ones(encoded_dim(leaf), bool))
     return np.concatenate(masks)
 
 
 def _leaf_values(leaf: Leaf, batch: np.ndarray) -> np.ndarray:
-    if isinstance(leaf, spaces.Discrete):
-        return np.eye(int(leaf.n))[batch.reshape(-1).astype(np.int64) - int(leaf.start)]
-    if isinstance(leaf, spaces.MultiDiscrete):
-        flat = batch.reshape(len(batch), -1).astype(np.int64)
-        return np.concatenate([np.eye(int(n))[flat[:, i]] for i, n in enumerate(leaf.nvec.reshape(-1))], 1)
-    return _pool_images(batch) if is_image(leaf) else _columns(batch)
+    return _pool_images(batch) if is_image(leaf) else encode(leaf, batch, np.float64)
 
 
 def _pool_images(images: np.ndarray) -> np.ndarray:

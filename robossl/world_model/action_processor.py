@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from robossl.core.encoding import decode, encode, encoded_dim
 from robossl.core.errors import UsageError
 from robossl.core.spaces import format_space
 from robossl.world_model.array_types import to_tensor
@@ -28,10 +28,10 @@ class ActionProcessor(nn.Module):
         """Create the conversion for `space`; UsageError if it is neither a float Box nor Discrete."""
         super().__init__()
         if isinstance(space, spaces.Discrete):
-            self.discrete, self.dim = True, int(space.n)
+            self.discrete, self.dim = True, encoded_dim(space)
             low, high = -np.ones(self.dim), np.ones(self.dim)
         elif isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
-            self.discrete, self.dim = False, int(np.prod(space.shape, dtype=int))
+            self.discrete, self.dim = False, encoded_dim(space)
             low, high = (b.reshape(-1).astype(np.float64) for b in (space.low, space.high))
         else:
             raise UsageError(
@@ -47,23 +47,21 @@ class ActionProcessor(nn.Module):
         """Return encoded actions (..., A) of env actions (..., *shape)."""
         action = to_tensor(action, self.center.device)
         if isinstance(self.space, spaces.Discrete):
-            return F.one_hot(action.long() - int(self.space.start), self.dim).float()
-        rank = len(self.space.shape)
-        if tuple(action.shape[action.ndim - rank :]) != self.space.shape:
-            raise UsageError(f"action: expected shape (..., *{self.space.shape}), got {tuple(action.shape)}")
-        flat = action.float().reshape(*action.shape[: action.ndim - rank], self.dim)
-        return (flat - self.center) / self.half_range
+            return encode(self.space, action)
+        try:
+            return (encode(self.space, action) - self.center) / self.half_range
+        except UsageError as error:
+            raise UsageError(f"action: {error}") from None
 
     def decode(self, encoded: Tensor) -> Tensor:
         """Return env actions of encoded actions (..., A): a Box clipped to its bounds, a Discrete the argmax."""
         if isinstance(self.space, spaces.Discrete):
-            return encoded.argmax(-1) + int(self.space.start)
+            return decode(self.space, encoded)
         low, high = (
             torch.as_tensor(bound.reshape(-1), dtype=torch.float32, device=encoded.device)
             for bound in (self.space.low, self.space.high)
         )
-        flat = (encoded * self.half_range + self.center).clamp(low, high)
-        return flat.reshape(*flat.shape[:-1], *self.space.shape)
+        return decode(self.space, (encoded * self.half_range + self.center).clamp(low, high))
 
 
 def _float_tensor(values: np.ndarray) -> Tensor:

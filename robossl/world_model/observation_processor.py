@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from robossl.core.encoding import decode, encode, encoded_dim, is_categorical
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 from robossl.core.spaces import is_goal_space, is_image, model_inputs, unflatten_by_path
@@ -40,7 +39,7 @@ class ObservationProcessor(nn.Module):
         inputs = model_inputs(space)
         self.images = {path: leaf.shape or () for path, leaf in inputs.items() if is_image(leaf)}
         self.vectors = {path: leaf for path, leaf in inputs.items() if path not in self.images}
-        self.dims = {path: _encoded_dim(leaf) for path, leaf in self.vectors.items()}
+        self.dims = {path: encoded_dim(leaf) for path, leaf in self.vectors.items()}
         self.vector_dim = sum(self.dims.values())  # D
         self.register_buffer("mean", torch.zeros(self.vector_dim))
         self.register_buffer("scale", torch.ones(self.vector_dim))
@@ -87,23 +86,10 @@ class ObservationProcessor(nn.Module):
         return torch.cat([self._encode(path, leaves[path]) for path in self.vectors], -1)
 
     def _encode(self, path: str, value: Any) -> Tensor:
-        leaf = self.vectors[path]
-        value = to_tensor(value, self.mean.device)
-        shape = tuple(leaf.shape or ())
-        split = value.ndim - len(shape)
-        if tuple(value.shape[split:]) != shape:
-            raise UsageError(
-                f"observation {path!r}: expected shape (..., *{shape}), got {tuple(value.shape)}"
-            )
-        lead = value.shape[:split]
-        if isinstance(leaf, spaces.Discrete):
-            return F.one_hot(value.long() - int(leaf.start), int(leaf.n)).float()
-        if isinstance(leaf, spaces.MultiDiscrete):
-            digits = value.long().reshape(*lead, -1)
-            return torch.cat(
-                [F.one_hot(digits[..., i], int(n)).float() for i, n in enumerate(leaf.nvec.reshape(-1))], -1
-            )
-        return value.float().reshape(*lead, self.dims[path])
+        try:
+            return encode(self.vectors[path], to_tensor(value, self.mean.device))
+        except UsageError as error:
+            raise UsageError(f"observation {path!r}: {error}") from None
 
     def image(self, path: str, value: Any) -> Tensor:
         """Return an image leaf as uint8 (..., H, W, C) on the model's device."""
@@ -117,7 +103,7 @@ class ObservationProcessor(nn.Module):
     def to_observation(self, vector: Tensor) -> Any:
         """Return the value of `decoded_space` that a normalized vector (..., D) encodes."""
         pieces = torch.split(vector * self.scale + self.mean, list(self.dims.values()), -1)
-        values = {path: self._decode(path, piece) for path, piece in zip(self.vectors, pieces)}
+        values = {path: decode(leaf, piece) for (path, leaf), piece in zip(self.vectors.items(), pieces)}
         if is_goal_space(self.space) and isinstance(self.space, spaces.Dict):
             values = {
                 path.partition(".")[2]: v for path, v in values.items() if path.split(".")[0] == "observation"
@@ -130,18 +116,6 @@ class ObservationProcessor(nn.Module):
         if is_goal_space(self.space) and isinstance(self.space, spaces.Dict):
             return _without_images(self.space["observation"], set(self.images), "observation.")
         return _without_images(self.space, set(self.images), "")
-
-    def _decode(self, path: str, piece: Tensor) -> Tensor:
-        leaf = self.vectors[path]
-        if isinstance(leaf, spaces.Discrete):
-            return piece.argmax(-1) + int(leaf.start)
-        if isinstance(leaf, spaces.MultiDiscrete):
-            digits = [p.argmax(-1) for p in torch.split(piece, [int(n) for n in leaf.nvec.reshape(-1)], -1)]
-            return torch.stack(digits, -1).reshape(*piece.shape[:-1], *leaf.shape)
-        shaped = piece.reshape(*piece.shape[:-1], *(leaf.shape or ()))
-        if isinstance(leaf, spaces.MultiBinary):
-            return (shaped > 0.5).to(torch.int8)
-        return shaped
 
 
 def fit_normalizer(processor: ObservationProcessor, stream: Stream, seed: int) -> None:
@@ -165,21 +139,13 @@ def fit_normalizer(processor: ObservationProcessor, stream: Stream, seed: int) -
     start = 0
     for path, leaf in processor.vectors.items():
         end = start + processor.dims[path]
-        if isinstance(leaf, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+        if is_categorical(leaf):
             mean[start:end], scale[start:end] = 0.0, 1.0
         start = end
     delta_std = ((values[:, 1] - values[:, 0]) / scale).square().mean(0).sqrt()
     processor.mean.copy_(mean)
     processor.scale.copy_(scale)
     processor.delta_std.copy_(torch.where(delta_std > 1e-4, delta_std, torch.ones_like(delta_std)))
-
-
-def _encoded_dim(leaf: spaces.Space) -> int:
-    if isinstance(leaf, spaces.Discrete):
-        return int(leaf.n)
-    if isinstance(leaf, spaces.MultiDiscrete):
-        return int(np.sum(leaf.nvec))
-    return int(np.prod(leaf.shape or (), dtype=int))
 
 
 def _without_images(space: spaces.Space, images: set[str], prefix: str) -> spaces.Space:

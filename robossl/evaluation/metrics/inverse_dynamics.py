@@ -25,7 +25,7 @@ def inverse_r2(model: WorldModel, heldout: HeldOutData) -> Estimate:
     The interval is a bootstrap over episodes.
     """
     steps = _test_steps(heldout)
-    truth = heldout.action_encoder(heldout.test.action[steps])
+    truth = heldout.encode_action(heldout.test.action[steps])
     inferred = infer_action(model, heldout.test_z[steps], heldout.test_z[steps + 1]).reshape(truth.shape)
     return _explained_variance(truth, inferred, heldout.test.episode[steps], heldout.seed)
 
@@ -56,7 +56,7 @@ def inverse_excess_r2(model: WorldModel, heldout: HeldOutData) -> float:
     in time; if they are independent at every step, z alone has no information. For discrete actions accuracy replaces
     R2.
     """
-    if heldout.action_encoder.discrete:
+    if heldout.discrete_actions:
         own = inverse_accuracy(model, heldout)["accuracy"]
     else:
         own = inverse_r2(model, heldout)
@@ -93,14 +93,14 @@ def _regressor_score(heldout: HeldOutData, use_next: bool, gap: int = 1) -> Esti
             change_scale = float(np.sqrt(np.mean(change**2))) or 1.0
         columns = [z[steps], change / change_scale] if use_next else [z[steps]]
         inputs[name] = np.concatenate(columns, 1)
-        targets[name] = heldout.action_encoder(data.action[steps])
+        targets[name] = heldout.encode_action(data.action[steps])
         groups[name] = data.episode[steps]
     random = generator(heldout.seed, "inverse", "features")
     regressor = fit_random_features(
         inputs["probe"], targets["probe"], groups["probe"], random, _NUM_FEATURES, min_std=0.0
     )
     predicted = regressor(inputs["test"])
-    if heldout.action_encoder.discrete:
+    if heldout.discrete_actions:
         correct = predicted.argmax(1) == targets["test"].argmax(1)
         return proportion_ci(int(correct.sum()), len(correct))
     return _explained_variance(targets["test"], predicted, groups["test"], heldout.seed)

@@ -77,7 +77,7 @@ def _linear_rollout(heldout: HeldOutData, start: np.ndarray, actions: np.ndarray
     """Return the changes (B, T, D') predicted by the linear dynamics."""
     state, path = start, []
     for t in range(actions.shape[1]):
-        inputs = np.concatenate([state, heldout.action_encoder(actions[:, t])], 1)
+        inputs = np.concatenate([state, heldout.encode_action(actions[:, t])], 1)
         state = np.clip(state + heldout.linear_dynamics(inputs), -MAX_DEVIATION, MAX_DEVIATION)
         path.append(state - start)
     return np.stack(path, 1)
