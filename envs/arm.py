@@ -42,16 +42,11 @@ _PAD_HALF = (0.01, 0.014)  # [m] half width and half length of a fingertip pad
 
 _SHOULDER = 0.333  # [m] above the table
 _UPPER, _FORE, _ELBOW = 0.316, 0.384, 0.0825  # [m] upper arm, forearm and sideways offset of the elbow
-_WRIST, _HAND = (
-    0.088,
-    0.107 + 0.1034,
-)  # [m] from the wrist outward to the flange axis, from there to the fingertips
-_JOINTS, _FINGERS, _CUBE_POSITION, _CUBE_QUATERNION = (
-    slice(0, 7),
-    slice(7, 9),
-    slice(9, 12),
-    slice(12, 16),
-)  # of qpos
+_WRIST = 0.088  # [m] from the wrist outward to the flange axis
+_HAND = 0.107 + 0.1034  # [m] from there to the point between the fingertips
+# columns of qpos
+_JOINTS, _FINGERS = slice(0, 7), slice(7, 9)
+_CUBE_POSITION, _CUBE_QUATERNION = slice(9, 12), slice(12, 16)
 
 
 class ArmRobot(Robot):
@@ -144,10 +139,8 @@ def inverse_kinematics(position: np.ndarray, yaw: np.ndarray) -> np.ndarray:
     """
     x, y, z = (position[..., k] for k in range(3))
     pan = np.arctan2(y, x)
-    forward, up = (
-        np.sqrt(x * x + y * y) - _WRIST,
-        z + _HAND - _SHOULDER,
-    )  # [m] of the wrist, from the shoulder
+    # [m] of the wrist from the shoulder
+    forward, up = np.sqrt(x * x + y * y) - _WRIST, z + _HAND - _SHOULDER
     upper, fore = math.hypot(_UPPER, _ELBOW), math.hypot(_FORE, _ELBOW)
     upper_angle, fore_angle = math.atan2(_ELBOW, _UPPER), math.atan2(_ELBOW, _FORE)
     cosine = (forward * forward + up * up - upper**2 - fore**2) / (2 * upper * fore)

@@ -38,9 +38,7 @@ _SPLAY = math.sin(math.radians(5))  # of the splay of index, ring and thumb
 _STRAIGHT = math.cos(math.radians(5))
 _CUBE_HALF = 0.03  # [m] half the edge length
 _PALM_SURFACE = 0.0111  # [m] above the axes of the fingers
-_PALM_REST = np.array(
-    [-0.034, 0.0, _PALM_SURFACE + _CUBE_HALF]
-)  # [m] rest position of the cube in the palm's frame
+_PALM_REST = np.array([-0.034, 0.0, _PALM_SURFACE + _CUBE_HALF])  # [m] of the cube in the palm's frame
 _TIP_RADIUS = 0.012  # [m]
 _CONTACT = 1e-3  # [m] distance of fingertip and cube below which they count as in contact
 _DROP_HEIGHT = -0.03  # [m] below which the cube is dropped: the underside of the palm
@@ -59,9 +57,7 @@ class Finger:
     base: tuple[float, float, float]  # [m] in the palm's frame
     frame: RotationRows  # its columns are the axes of the base frame in the palm's frame
     axes: tuple[str, ...]  # of each hinge, in its parent's frame: "x", "y" or "z"; "-" reverses the direction
-    offsets: tuple[
-        tuple[float, float, float], ...
-    ]  # [m] from each hinge to the next, and to the tip's center
+    offsets: tuple[tuple[float, float, float], ...]  # [m] to the next hinge, the last to the tip's center
 
 
 def _finger(y: float, splay: float) -> Finger:

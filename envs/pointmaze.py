@@ -23,10 +23,8 @@ _RADIUS = 0.0286  # [m] of the ball
 _WALL = 0.02  # [m] half the thickness of the wall between the rooms, at x = 0
 _DOOR = (0.1, 0.3)  # [m] y of the door's two ends
 _SPEED = as_scalar_array(0.8)  # [m/s] about the final speed at full force, 0.5 N / 0.6 N s/m
-_DOOR_LOW, _DOOR_HIGH = (
-    as_scalar_array(_DOOR[0] + _RADIUS),
-    as_scalar_array(_DOOR[1] - _RADIUS),
-)  # [m] y range in which the ball fits through
+# [m] y range in which the ball fits through
+_DOOR_LOW, _DOOR_HIGH = as_scalar_array(_DOOR[0] + _RADIUS), as_scalar_array(_DOOR[1] - _RADIUS)
 _TINY, _ZERO = as_scalar_array(1e-12), as_scalar_array(0.0)
 _CONTACT = 5e-4  # [m] distance of ball and wall below which they count as in contact
 

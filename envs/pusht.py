@@ -150,10 +150,8 @@ class PushT(GoalTask[PushTRobot]):
         goal = np.asarray(goal, np.float64)
         x, y, angle = goal[:, 0] * _HALF, goal[:, 1] * _HALF, np.arctan2(goal[:, 3], goal[:, 2])
         gap = 0.005  # [m] between pusher and block
-        right, down = (
-            _UNIT / 2 + _PUSHER_RADIUS + gap,
-            _BAR - _UNIT / 2 - _PUSHER_RADIUS - gap,
-        )  # in the block's frame
+        # position of the pusher in the block's frame
+        right, down = _UNIT / 2 + _PUSHER_RADIUS + gap, _BAR - _UNIT / 2 - _PUSHER_RADIUS - gap
         pusher_x = x + right * np.cos(angle) - down * np.sin(angle)
         pusher_y = y + right * np.sin(angle) + down * np.cos(angle)
         return np.stack([pusher_x, pusher_y, x, y, angle], axis=1)

@@ -42,7 +42,7 @@ def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin:
     distance = _signed_distance(np.asarray(value, np.float64), lower, upper)
     if margin == 0.0:
         return (distance == _ZERO).astype(np.float64)
-    square = np.asarray(distance * distance)  # from here on in place
+    square = np.asarray(distance * distance)  # the next operations work in place
     square *= _tail_scale(margin)
     square += _ONE
     return np.reciprocal(square, out=square)
