@@ -32,7 +32,7 @@ class VisualRandomizer:
         self._applied: VisualParameters = {}
 
     def apply(self, visuals: VisualParameters) -> None:
-        """Set the model to `visuals`; does nothing if they are applied already."""
+        """Set the model to `visuals`, unless they are applied already."""
         if visuals == self._applied:
             return
         self._applied = dict(visuals)

@@ -1,15 +1,15 @@
-"""Laws of varied worlds: bounded, drawn apart for training and testing, each lane its own, nothing else touched."""
+"""Laws of domain randomization: bounds, disjoint train and test ranges, independent sub-environments."""
 
-import pickle  # noqa: TID251 - to be sent away and received is what is tested here
+import pickle  # noqa: TID251 - the tests check that envs can be pickled
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import robossl.envs
 from gymnasium.vector import AutoresetMode
-from robossl.envs.engine.randomized_parameter import factors_of
-from robossl.envs.engine.visual_randomizer import turned
-from robossl.envs.reacher import ReacherArm
+from robossl.envs.engine.randomized_parameter import randomized_parameters
+from robossl.envs.engine.visual_randomizer import hue_rotation
+from robossl.envs.reacher import ReacherRobot
 
 from robossl.core.errors import UsageError
 from robossl.core.io import load_tree, save_tree
@@ -17,121 +17,127 @@ from robossl.core.io import load_tree, save_tree
 robossl.envs.register()
 REACHER, CARTPOLE = "robossl/Reacher-v0", "robossl/CartPoleSwingUp-v0"
 BOTH = [REACHER, CARTPOLE]
-FACTORS = {env_id: gym.make_vec(env_id).randomized_parameters for env_id in BOTH}
-EVERY = [(env_id, name) for env_id in BOTH for name in FACTORS[env_id]]
+PARAMETERS = {env_id: gym.make_vec(env_id).randomized_parameters for env_id in BOTH}
+EVERY = [(env_id, name) for env_id in BOTH for name in PARAMETERS[env_id]]
 
 
 def numbers(observation) -> np.ndarray:
     return observation["observation"] if isinstance(observation, dict) else observation
 
 
-def life(envs, steps: int = 40, seed: int | None = 3, **reset) -> dict[str, np.ndarray]:
-    """What is observed, rewarded and true in so many steps."""
+def rollout(envs, steps: int = 40, seed: int | None = 3, **reset) -> dict[str, np.ndarray]:
+    """Return observations, physics states and rewards of `steps` steps with fixed random actions."""
     random = np.random.default_rng(0)
-    seen = [numbers(envs.reset(seed=seed, **reset)[0])]
-    rows, rewards = [envs.get_physics_state()], []
+    observations = [numbers(envs.reset(seed=seed, **reset)[0])]
+    physics, rewards = [envs.get_physics_state()], []
     for _ in range(steps):
         action = random.uniform(-1, 1, envs.action_space.shape).astype(np.float32)
         observation, reward, *_ = envs.step(action)
-        seen.append(numbers(observation))
-        rows.append(envs.get_physics_state())
+        observations.append(numbers(observation))
+        physics.append(envs.get_physics_state())
         rewards.append(reward)
-    return {"seen": np.stack(seen), "rows": np.stack(rows), "rewards": np.stack(rewards)}
+    return {
+        "observations": np.stack(observations),
+        "physics": np.stack(physics),
+        "rewards": np.stack(rewards),
+    }
 
 
 def same(a, b) -> bool:
     return all(a[name].tobytes() == b[name].tobytes() for name in a)
 
 
-def make(env_id: str, rule=None, num_envs: int = 3, **arguments):
-    return gym.make_vec(env_id, num_envs=num_envs, randomization=rule, **{"max_episode_steps": 12} | arguments)
+def make(env_id: str, spec=None, num_envs: int = 3, **arguments):
+    return gym.make_vec(
+        env_id, num_envs=num_envs, randomization=spec, **{"max_episode_steps": 12} | arguments
+    )
 
 
 @pytest.mark.parametrize("env_id", robossl.envs.register())
-def test_every_body_has_many_worlds_and_none_of_training_is_one_of_testing(env_id) -> None:
-    factors = gym.make_vec(env_id, num_envs=1).randomized_parameters.values()
-    assert sum(not factor.look for factor in factors) >= 6
-    assert sum(factor.look for factor in factors) >= 4
-    for factor in factors:
-        for low, high in factor.train:
-            assert all(high < start or end < low for start, end in factor.test), factor.name
+def test_every_robot_has_parameters_with_disjoint_ranges(env_id) -> None:
+    parameters = gym.make_vec(env_id, num_envs=1).randomized_parameters.values()
+    assert sum(not parameter.visual for parameter in parameters) >= 6
+    assert sum(parameter.visual for parameter in parameters) >= 4
+    for parameter in parameters:
+        for low, high in parameter.train:
+            assert all(high < start or end < low for start, end in parameter.test), parameter.name
 
 
 @pytest.mark.parametrize("env_id", BOTH)
-def test_the_nominal_world_is_the_one_without_variations(env_id) -> None:
-    """To the bit, also in lanes that lived in other worlds before, and beside lanes that do."""
-    plain = life(make(env_id))
-    nominal = {name: factor.nominal for name, factor in FACTORS[env_id].items()}
-    assert same(life(make(env_id, {})), plain)
-    assert same(life(make(env_id, nominal)), plain)
+def test_nominal_values_equal_no_randomization(env_id) -> None:
+    """Equal to the bit, also after other values, and beside randomized sub-environments."""
+    plain = rollout(make(env_id))
+    nominal = {name: parameter.nominal for name, parameter in PARAMETERS[env_id].items()}
+    assert same(rollout(make(env_id, {})), plain)
+    assert same(rollout(make(env_id, nominal)), plain)
     envs = make(env_id, "test")
-    assert not same(life(envs), plain)
-    assert same(life(envs, options={"randomization": None}), plain)
-    mixed = life(make(env_id, ["test", None, "train"]))
+    assert not same(rollout(envs), plain)
+    assert same(rollout(envs, options={"randomization": None}), plain)
+    mixed = rollout(make(env_id, ["test", None, "train"]))
     for name, value in plain.items():
         assert np.array_equal(mixed[name][:, 1], value[:, 1])
-        assert not np.array_equal(mixed["seen"][:, [0, 2]], plain["seen"][:, [0, 2]])
+        assert not np.array_equal(mixed["observations"][:, [0, 2]], plain["observations"][:, [0, 2]])
 
 
 @pytest.mark.parametrize(("env_id", "name"), EVERY)
-def test_every_factor_changes_what_it_should(env_id, name) -> None:
-    factor = FACTORS[env_id][name]
-    plain, varied = life(make(env_id)), life(make(env_id, {name: factor.bounds[1]}))
-    assert varied["rows"][0].tobytes() == plain["rows"][0].tobytes(), "lives begin the same"
-    moves = not factor.look and name != "sensor_noise"
-    assert np.array_equal(varied["rows"], plain["rows"]) is not moves
-    assert np.array_equal(varied["seen"], plain["seen"]) is factor.look
+def test_parameter_changes_physics_or_observations(env_id, name) -> None:
+    parameter = PARAMETERS[env_id][name]
+    plain, randomized = rollout(make(env_id)), rollout(make(env_id, {name: parameter.bounds[1]}))
+    assert randomized["physics"][0].tobytes() == plain["physics"][0].tobytes(), "initial states are equal"
+    moves = not parameter.visual and name != "sensor_noise"
+    assert np.array_equal(randomized["physics"], plain["physics"]) is not moves
+    assert np.array_equal(randomized["observations"], plain["observations"]) is parameter.visual
 
 
 @pytest.mark.parametrize("env_id", BOTH)
-def test_every_span_is_bounded_and_training_never_meets_testing(env_id) -> None:
-    for name, factor in FACTORS[env_id].items():
-        low, high = factor.bounds
-        assert low <= factor.nominal <= high
-        assert all(low <= start <= end <= high for start, end in (*factor.train, *factor.test))
-        assert any(start <= factor.nominal <= end for start, end in factor.train), name
-        for start, end in factor.train:
-            assert all(end < other or other_end < start for other, other_end in factor.test), name
-        assert factor.unit
-        assert factor.about
+def test_ranges_are_bounded_and_disjoint(env_id) -> None:
+    for name, parameter in PARAMETERS[env_id].items():
+        low, high = parameter.bounds
+        assert low <= parameter.nominal <= high
+        assert all(low <= start <= end <= high for start, end in (*parameter.train, *parameter.test))
+        assert any(start <= parameter.nominal <= end for start, end in parameter.train), name
+        for start, end in parameter.train:
+            assert all(end < other or other_end < start for other, other_end in parameter.test), name
+        assert parameter.unit
+        assert parameter.description
 
 
 @pytest.mark.parametrize("which", ["train", "test"])
 @pytest.mark.parametrize("env_id", BOTH)
-def test_worlds_are_drawn_from_their_spans_anew_for_each_life(env_id, which) -> None:
+def test_values_are_sampled_from_their_ranges_in_each_episode(env_id, which) -> None:
     envs = make(env_id, which, num_envs=64)
     envs.reset(seed=0)
     first, second = envs.randomized_values(), (envs.reset(), envs.randomized_values())[1]
-    for name, factor in FACTORS[env_id].items():
-        spans = getattr(factor, which)
+    for name, parameter in PARAMETERS[env_id].items():
+        ranges = getattr(parameter, which)
         for values in (first[name], second[name]):
-            inside = [(start <= values) & (values <= end) for start, end in spans]
+            inside = [(start <= values) & (values <= end) for start, end in ranges]
             assert np.any(inside, axis=0).all(), name
-            assert all(span.any() for span in inside), name
+            assert all(within.any() for within in inside), name
         assert (first[name] != second[name]).any()
-        if factor.whole:
-            assert set(first[name]) == set(range(int(spans[0][0]), int(spans[0][1]) + 1))
+        if parameter.integer:
+            assert set(first[name]) == set(range(int(ranges[0][0]), int(ranges[0][1]) + 1))
         else:
             assert len(np.unique(first[name])) == 64
 
 
 @pytest.mark.parametrize("env_id", BOTH)
-def test_the_same_seed_begins_the_same_lives_in_any_world(env_id) -> None:
-    """Starts and goals are paired, so worlds can be compared life by life, over several episodes."""
-    told = []
-    for rule in (None, "train", {"sensor_noise": 0.1}):
-        envs = make(env_id, rule, max_episode_steps=4)
-        rows = life(envs, 15)["rows"]
+def test_initial_states_and_goals_do_not_depend_on_randomization(env_id) -> None:
+    """Holds over several episodes, so that randomized envs can be compared episode by episode."""
+    results = []
+    for spec in (None, "train", {"sensor_noise": 0.1}):
+        envs = make(env_id, spec, max_episode_steps=4)
+        physics = rollout(envs, 15)["physics"]
         goals = envs.observation()["desired_goal"] if env_id == REACHER else ()
-        told.append((rows[[0, 5, 10]], goals))
-    for rows, goals in told[1:]:
-        np.testing.assert_array_equal(rows, told[0][0])
-        np.testing.assert_array_equal(goals, told[0][1])
+        results.append((physics[[0, 5, 10]], goals))
+    for physics, goals in results[1:]:
+        np.testing.assert_array_equal(physics, results[0][0])
+        np.testing.assert_array_equal(goals, results[0][1])
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("env_id", BOTH)
-def test_vector_equals_single_in_varied_worlds(env_id, mode) -> None:
+def test_randomized_vector_env_equals_single_envs(env_id, mode) -> None:
     native = make(env_id, "test", autoreset_mode=mode)
     sync = make(env_id, "test", vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode})
     random = np.random.default_rng(0)
@@ -141,28 +147,28 @@ def test_vector_equals_single_in_varied_worlds(env_id, mode) -> None:
         action = random.uniform(-1, 1, native.action_space.shape).astype(np.float32)
         ours, theirs = native.step(action), sync.step(action)
         np.testing.assert_array_equal(ours[1], theirs[1])
-        over = ours[2] | ours[3]
-        if mode == AutoresetMode.DISABLED and over.any():
-            options = {"reset_mask": over} | ({"randomization": {"link_mass": 2.0}} if t > 30 else {})
+        ended = ours[2] | ours[3]
+        if mode == AutoresetMode.DISABLED and ended.any():
+            options = {"reset_mask": ended} | ({"randomization": {"link_mass": 2.0}} if t > 30 else {})
             ours, theirs = native.reset(options=options), sync.reset(options=dict(options))
 
 
-def test_a_lane_lives_in_the_same_world_whatever_the_number_of_lanes() -> None:
+def test_values_do_not_depend_on_num_envs() -> None:
     few, many = (make(REACHER, "test", num_envs=n) for n in (2, 4))
-    seen = [numbers(envs.reset(seed=1)[0])[:2] for envs in (few, many)]
+    observations = [numbers(envs.reset(seed=1)[0])[:2] for envs in (few, many)]
     for t in range(30):
-        np.testing.assert_array_equal(*seen)
+        np.testing.assert_array_equal(*observations)
         action = np.full((4, 2), np.sin(t))
-        seen = [numbers(few.step(action[:2])[0]), numbers(many.step(action)[0])[:2]]
+        observations = [numbers(few.step(action[:2])[0]), numbers(many.step(action)[0])[:2]]
     for name, values in few.randomized_values().items():
         np.testing.assert_array_equal(values, many.randomized_values()[name][:2])
 
 
 @pytest.mark.parametrize("env_id", BOTH)
-def test_a_scaled_world_is_the_one_mujoco_computes(env_id) -> None:
-    """A plain mj_step loop on a model with these masses, dampings and gains takes the same path."""
-    asked = {"link_mass": 1.5, "joint_damping": 3.0, "actuator_gain": 0.6}
-    envs = make(env_id, asked, num_envs=1, max_episode_steps=100)
+def test_scaled_fields_give_the_physics_of_mujoco(env_id) -> None:
+    """A plain mj_step loop on a model with these masses, dampings and gains gives the same trajectory."""
+    spec = {"link_mass": 1.5, "joint_damping": 3.0, "actuator_gain": 0.6}
+    envs = make(env_id, spec, num_envs=1, max_episode_steps=100)
     envs.reset(seed=0)
     import mujoco
 
@@ -182,8 +188,8 @@ def test_a_scaled_world_is_the_one_mujoco_computes(env_id) -> None:
         np.testing.assert_allclose(envs.simulation.robot.qpos[0], data.qpos, rtol=0, atol=1e-12)
 
 
-def test_a_delayed_action_arrives_late() -> None:
-    """Actions sent to a lane with a delay of 3 do what they would have done 3 steps earlier."""
+def test_delayed_actions_take_effect_later() -> None:
+    """With a delay of 3 an action has the effect that it has without delay 3 steps earlier."""
     late, prompt = make(REACHER, {"action_delay": 3}, 2), make(REACHER, None, 2)
     late.reset(seed=0), prompt.reset(seed=0)
     actions = np.random.default_rng(0).uniform(-1, 1, (9, 2, 2))
@@ -193,32 +199,34 @@ def test_a_delayed_action_arrives_late() -> None:
         assert late.get_physics_state().tobytes() == prompt.get_physics_state().tobytes()
 
 
-def test_noise_is_as_loud_as_asked_and_only_observed() -> None:
-    quiet, noisy = (life(make(REACHER, rule, 32), 10) for rule in (None, {"sensor_noise": 0.05}))
-    error = (noisy["seen"] - quiet["seen"])[..., 4:6]  # velocities, which are far from their bounds
+def test_sensor_noise_has_its_std_and_leaves_rewards_unchanged() -> None:
+    quiet, noisy = (rollout(make(REACHER, spec, 32), 10) for spec in (None, {"sensor_noise": 0.05}))
+    error = (noisy["observations"] - quiet["observations"])[
+        ..., 4:6
+    ]  # velocities, which are far from their limits
     assert 0.045 < error.std() < 0.055
     assert abs(error.mean()) < 0.01
     assert noisy["rewards"].tobytes() == quiet["rewards"].tobytes()
     envs = make(REACHER, {"sensor_noise": 0.05})
-    seen = envs.reset(seed=0)[0]["observation"]
-    np.testing.assert_array_equal(envs.observation()["observation"], seen)
+    observation = envs.reset(seed=0)[0]["observation"]
+    np.testing.assert_array_equal(envs.observation()["observation"], observation)
 
 
 @pytest.mark.parametrize("env_id", BOTH)
-def test_a_varied_life_is_saved_and_taken_up_elsewhere(env_id, tmp_path) -> None:
+def test_restored_randomized_envs_give_the_same_future(env_id, tmp_path) -> None:
     envs = make(env_id, ["test", {"action_delay": 2, "link_mass": [0.5, 0.9]}, None])
-    life(envs, 5)
+    rollout(envs, 5)
     save_tree(tmp_path / "envs", envs.get_checkpoint())
     elsewhere = make(env_id, "train")
     elsewhere.reset(seed=9)
     elsewhere.set_checkpoint(load_tree(tmp_path / "envs"))
-    twin = pickle.loads(pickle.dumps(envs))  # noqa: S301
-    for other in (elsewhere, twin):
+    unpickled = pickle.loads(pickle.dumps(envs))  # noqa: S301
+    for other in (elsewhere, unpickled):
         np.testing.assert_array_equal(numbers(other.observation()), numbers(envs.observation()))
         for name, values in envs.randomized_values().items():
             np.testing.assert_array_equal(other.randomized_values()[name], values)
     futures = []
-    for one in (envs, elsewhere, twin):
+    for one in (envs, elsewhere, unpickled):
         random = np.random.default_rng(1)
         steps = [one.step(random.uniform(-1, 1, one.action_space.shape)) for _ in range(30)]
         futures.append(np.stack([numbers(s[0]) for s in steps]).tobytes() + one.get_physics_state().tobytes())
@@ -226,31 +234,31 @@ def test_a_varied_life_is_saved_and_taken_up_elsewhere(env_id, tmp_path) -> None
     plain = make(env_id)
     plain.reset(seed=0)
     elsewhere.set_checkpoint(plain.get_checkpoint())
-    assert same(life(elsewhere, seed=None), life(plain, seed=None))
+    assert same(rollout(elsewhere, seed=None), rollout(plain, seed=None))
 
 
-def test_a_restored_lane_keeps_its_world() -> None:
-    """The row says where a lane is; in which world it lives is told by its variations."""
+def test_set_physics_state_keeps_the_randomized_values() -> None:
     envs = make(REACHER, {"link_mass": 2.5}, 2)
     envs.reset(seed=0)
-    rows = envs.get_physics_state()
-    ahead = life_of(envs)
-    envs.set_physics_state(rows)
-    assert life_of(envs).tobytes() == ahead.tobytes()
+    start = envs.get_physics_state()
+    end = five_steps(envs)
+    envs.set_physics_state(start)
+    assert five_steps(envs).tobytes() == end.tobytes()
     assert (envs.randomized_values()["link_mass"] == 2.5).all()
 
 
-def life_of(envs) -> np.ndarray:
+def five_steps(envs) -> np.ndarray:
+    """Return the physics state after five steps."""
     for _ in range(5):
         envs.step(np.ones(envs.action_space.shape))
     return envs.get_physics_state()
 
 
-def test_a_rule_lasts_until_the_next_and_only_for_its_lanes() -> None:
+def test_spec_stays_until_replaced_in_the_masked_sub_environments() -> None:
     envs = make(REACHER, None, 3, max_episode_steps=3)
     envs.reset(seed=0)
-    some = {"reset_mask": np.array([True, False, True]), "randomization": {"link_mass": 2.0}}
-    envs.reset(options=some)
+    options = {"reset_mask": np.array([True, False, True]), "randomization": {"link_mass": 2.0}}
+    envs.reset(options=options)
     for _ in range(9):
         envs.step(np.zeros((3, 2)))
     assert envs.randomized_values()["link_mass"].tolist() == [2, 1, 2]
@@ -261,13 +269,13 @@ def test_a_rule_lasts_until_the_next_and_only_for_its_lanes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "words"),
+    ("spec", "message"),
     [
         ({"link_mas": 1.5}, "did you mean 'link_mass'"),
-        ({"link_mass": 9}, r"link_mass is 9; expected numbers from 0.4 to 2.5 \[x nominal\]"),
+        ({"link_mass": 9}, r"expected link_mass as numbers from 0.4 to 2.5 \[x nominal\]"),
         ({"link_mass": [1.5, 0.5]}, "lowest, highest"),
-        ({"link_mass": float("nan")}, "expected numbers"),
-        ({"link_mass": [1, 2, 3]}, "expected numbers"),
+        ({"link_mass": float("nan")}, "expected link_mass as numbers"),
+        ({"link_mass": [1, 2, 3]}, "expected link_mass as numbers"),
         ({"link_mass": "trian"}, "'train' or 'test'"),
         ({"action_delay": 1.5}, "whole numbers from 0 to 4"),
         ("trian", "'train', 'test' or a dict"),
@@ -275,50 +283,50 @@ def test_a_rule_lasts_until_the_next_and_only_for_its_lanes() -> None:
         (7, "'train', 'test' or a dict"),
     ],
 )
-def test_wrong_rules_are_answered(rule, words) -> None:
-    with pytest.raises(UsageError, match=words):
-        make(REACHER, rule)
+def test_wrong_spec_is_refused(spec, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        make(REACHER, spec)
     envs = make(REACHER)
-    with pytest.raises(UsageError, match=words):
-        envs.reset(options={"randomization": rule})
+    with pytest.raises(UsageError, match=message):
+        envs.reset(options={"randomization": spec})
 
 
-def test_a_factor_is_there_where_it_matters() -> None:
-    """Nothing touches and nothing falls in the reacher's plane; the pole of a cartpole falls."""
-    assert not {"gravity", "friction"} & set(FACTORS[REACHER])
-    assert {"gravity", "pole_mass"} <= set(FACTORS[CARTPOLE])
+def test_parameters_without_effect_are_missing() -> None:
+    """Reacher moves in a horizontal plane without contacts; gravity acts on the pole of CartPole."""
+    assert not {"gravity", "friction"} & set(PARAMETERS[REACHER])
+    assert {"gravity", "pole_mass"} <= set(PARAMETERS[CARTPOLE])
     import mujoco
 
     box = """<mujoco><worldbody><geom type="plane" size="1 1 1"/><body name="lower" pos="0 0 1"><freejoint/>
         <geom size=".1"/></body></worldbody></mujoco>"""
-    found = factors_of(ReacherArm, mujoco.MjModel.from_xml_string(box))
+    found = randomized_parameters(ReacherRobot, mujoco.MjModel.from_xml_string(box))
     assert {"gravity", "friction"} <= set(found)
     assert "joint_damping" not in found
 
 
-def test_colours_turn_about_grey() -> None:
-    np.testing.assert_allclose(turned(120) @ [1, 0, 0], [0, 1, 0], atol=1e-12)
-    np.testing.assert_allclose(turned(-75) @ turned(75), np.eye(3), atol=1e-12)
-    np.testing.assert_allclose(turned(50) @ [0.3, 0.3, 0.3], [0.3, 0.3, 0.3], atol=1e-12)
+def test_colors_rotate_about_gray() -> None:
+    np.testing.assert_allclose(hue_rotation(120) @ [1, 0, 0], [0, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(hue_rotation(-75) @ hue_rotation(75), np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(hue_rotation(50) @ [0.3, 0.3, 0.3], [0.3, 0.3, 0.3], atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [n for n, f in FACTORS[CARTPOLE].items() if f.look])
-def test_looks_change_pictures_lane_by_lane(name, gl) -> None:
-    factor = FACTORS[CARTPOLE][name]
-    envs = make(CARTPOLE, [None, {name: factor.bounds[0]}], 2, pixels=(48, 48), render_mode="rgb_array")
-    pictures = envs.reset(seed=[4, 4])[0]
-    shown = envs.render()
+@pytest.mark.parametrize("name", [n for n, f in PARAMETERS[CARTPOLE].items() if f.visual])
+def test_visual_parameters_change_images_of_one_sub_environment(name, gl) -> None:
+    parameter = PARAMETERS[CARTPOLE][name]
+    envs = make(CARTPOLE, [None, {name: parameter.bounds[0]}], 2, pixels=(48, 48), render_mode="rgb_array")
+    images = envs.reset(seed=[4, 4])[0]
+    frames = envs.render()
     nominal = make(CARTPOLE, None, 2, pixels=(48, 48)).reset(seed=[4, 4])[0]
-    assert np.array_equal(pictures[0], nominal[0])
-    assert not np.array_equal(pictures[1], nominal[1])
-    assert not np.array_equal(*shown)
-    again = make(CARTPOLE, {name: factor.bounds[0]}, 1, pixels=(48, 48)).reset(seed=4)[0]
-    assert np.array_equal(again[0], pictures[1])
+    assert np.array_equal(images[0], nominal[0])
+    assert not np.array_equal(images[1], nominal[1])
+    assert not np.array_equal(*frames)
+    again = make(CARTPOLE, {name: parameter.bounds[0]}, 1, pixels=(48, 48)).reset(seed=4)[0]
+    assert np.array_equal(again[0], images[1])
 
 
-def test_a_goal_looks_as_the_world_of_its_lane(gl) -> None:
+def test_goal_observation_has_the_visuals_of_its_sub_environment(gl) -> None:
     envs = make(REACHER, [None, {"color_hue": 120}], 2, pixels=(32, 32))
     goal = envs.reset(seed=[1, 1])[0]["desired_goal"]
-    pictures = envs.goal_observation(goal, lanes=np.array([0, 1]))
-    assert np.array_equal(pictures[:1], envs.goal_observation(goal[:1]))
-    assert not np.array_equal(*pictures)
+    images = envs.goal_observation(goal, env_ids=np.array([0, 1]))
+    assert np.array_equal(images[:1], envs.goal_observation(goal[:1]))
+    assert not np.array_equal(*images)

@@ -1,4 +1,4 @@
-"""Names, light imports, and what is said to a wrong request."""
+"""Env ids, light imports, and messages for wrong arguments, actions and resets."""
 
 import subprocess
 import sys
@@ -15,39 +15,48 @@ from robossl.core.errors import UsageError
 IDS = robossl.envs.register()
 
 
-def test_registering_twice_changes_nothing() -> None:
+def run(program: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *options, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+def test_second_registration_changes_nothing() -> None:
     before = dict(gym.registry)
     assert robossl.envs.register() == IDS
     assert dict(gym.registry) == before
 
 
-def test_the_names_of_the_suite_are_there() -> None:
+def test_suite_is_registered() -> None:
     suite = {"Reacher", "ReacherHard", "CartPoleSwingUp", "CartPoleBalance"}
     assert {f"robossl/{name}-v0" for name in suite} <= set(IDS)
 
 
-def test_registering_loads_no_physics() -> None:
-    words = (
-        "import sys, robossl.envs; robossl.envs.register(); "
+def test_package_exports_what_it_lists() -> None:
+    for name in robossl.envs.__all__:
+        assert getattr(robossl.envs, name) is not None
+    with pytest.raises(AttributeError, match="Rbot"):
+        robossl.envs.Rbot  # noqa: B018
+
+
+def test_registration_imports_no_physics() -> None:
+    program = (
+        "import sys, robossl.envs as e; e.register(); e.Robot, e.Task, e.GoalTask, e.Marker; "
         "print([m for m in ('mujoco', 'torch', 'stable_baselines3') if m in sys.modules])"
     )
-    said = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+    assert run(program).stdout.strip() == "[]"
 
 
-def test_a_fresh_process_makes_an_env() -> None:
-    words = (
+def test_new_process_makes_env_without_warnings() -> None:
+    program = (
         "import gymnasium as g; e = g.make('robossl:robossl/Reacher-v0'); print(e.reset(seed=0)[0].keys())"
     )
-    said = subprocess.run(
-        [sys.executable, "-W", "error", "-c", words], capture_output=True, text=True, check=True
-    )
-    assert "desired_goal" in said.stdout
-    assert not said.stderr
+    done = run(program, "-W", "error")
+    assert "desired_goal" in done.stdout
+    assert not done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ({"num_envs": 0}, "num_envs >= 1"),
         ({"nthread": -1}, "nthread >= 0"),
@@ -57,24 +66,25 @@ def test_a_fresh_process_makes_an_env() -> None:
         ({"task": 3}, "expected a Task"),
     ],
 )
-def test_wrong_arguments_are_answered(arguments, words) -> None:
-    with pytest.raises(UsageError, match=words):
+def test_wrong_argument_is_refused(arguments, message) -> None:
+    with pytest.raises(UsageError, match=message):
         MujocoVectorEnv(**({"task": "robossl.envs.reacher:Reacher"} | arguments))
 
 
-class Mute(Reacher):
-    """A goal task that forgot to say where its achieved goal is."""
+class NoAchievedGoal(Reacher):
+    """A goal task that does not define its achieved goal."""
 
     achieved_slice = None
 
 
-def test_a_goal_task_that_tells_no_achieved_goal_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"Mute does not tell what is achieved; expected achieved\(robot\)"):
-        MujocoVectorEnv(Mute())
+def test_goal_task_without_achieved_goal_is_refused() -> None:
+    message = r"expected NoAchievedGoal\.achieved_slice or NoAchievedGoal\.achieved\(robot\), got neither"
+    with pytest.raises(UsageError, match=message):
+        MujocoVectorEnv(NoAchievedGoal())
 
 
 @pytest.mark.parametrize(
-    ("action", "words"),
+    ("action", "message"),
     [
         (np.zeros((2, 2)), r"shape \(3, 2\), got \(2, 2\)"),
         (np.full((3, 2), np.nan), "finite"),
@@ -82,44 +92,44 @@ def test_a_goal_task_that_tells_no_achieved_goal_is_refused() -> None:
         (np.full((3, 2), "a"), "numbers"),
     ],
 )
-def test_wrong_actions_are_answered(action, words) -> None:
+def test_wrong_action_is_refused(action, message) -> None:
     envs = gym.make_vec("robossl/Reacher-v0", num_envs=3)
     with pytest.raises(UsageError, match="before reset"):
         envs.step(np.zeros((3, 2)))
     envs.reset(seed=0)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=message):
         envs.step(action)
     envs.step(np.zeros((3, 2)))
 
 
-def test_wrong_resets_are_answered() -> None:
+def test_wrong_reset_is_refused() -> None:
     envs = gym.make_vec("robossl/Reacher-v0", num_envs=3, max_episode_steps=1, autoreset_mode="Disabled")
-    for options, words in [
-        ({"mask": 1}, "there are: reset_mask"),
+    for options, message in [
+        ({"mask": 1}, "unknown reset options: mask; available: randomization, reset_mask"),
         ({"reset_mask": np.ones(2, bool)}, "3 booleans"),
         ({"reset_mask": np.zeros(3, bool)}, "not all false"),
         ({"reset_mask": np.ones(3)}, "3 booleans"),
     ]:
-        with pytest.raises(UsageError, match=words):
+        with pytest.raises(UsageError, match=message):
             envs.reset(options=options)
     with pytest.raises(UsageError, match="3 seeds"):
         envs.reset(seed=[1, 2])
     envs.reset(seed=0)
     envs.step(np.zeros((3, 2)))
-    with pytest.raises(UsageError, match=r"lanes \[0, 1, 2\] have ended"):
+    with pytest.raises(UsageError, match=r"sub-environments \[0, 1, 2\] have ended"):
         envs.step(np.zeros((3, 2)))
 
 
-def test_huge_actions_are_held_at_the_limit() -> None:
-    futures = []
+def test_actions_are_clipped() -> None:
+    observations = []
     for size in (1.0, 1e30):
         envs = gym.make_vec("robossl/Reacher-v0", num_envs=2)
         envs.reset(seed=0)
-        futures.append([envs.step(np.full((2, 2), size))[0]["observation"] for _ in range(5)])
-    assert np.array_equal(*futures)
+        observations.append([envs.step(np.full((2, 2), size))[0]["observation"] for _ in range(5)])
+    assert np.array_equal(*observations)
 
 
-def test_a_reset_mask_stays_the_users() -> None:
+def test_reset_does_not_change_the_mask() -> None:
     envs = gym.make_vec("robossl/Reacher-v0", num_envs=2)
     envs.reset(seed=0)
     options = {"reset_mask": np.array([True, False])}

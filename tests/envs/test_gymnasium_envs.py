@@ -1,4 +1,4 @@
-"""Any Gymnasium id is a vector env here."""
+"""Vector envs of any Gymnasium id: time limit, choice of vectorization, rendering, errors."""
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +13,7 @@ robossl.envs.register()
 
 
 class Slow(gym.Env):
-    """Takes its time: a lane each in a process of its own is worth while."""
+    """An env whose step takes so long that several processes are faster."""
 
     observation_space = gym.spaces.Discrete(2)
     action_space = gym.spaces.Discrete(2)
@@ -33,7 +33,7 @@ gym.register("Slow-v0", Slow, max_episode_steps=5)
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "robossl/Reacher-v0"])
-def test_an_id_gives_lanes_with_its_time_limit(env_id) -> None:
+def test_vector_env_has_the_time_limit_of_its_id(env_id) -> None:
     envs = make_gymnasium_envs(env_id, 3)
     assert envs.num_envs == 3
     assert envs.spec.id == env_id
@@ -49,37 +49,37 @@ def test_an_id_gives_lanes_with_its_time_limit(env_id) -> None:
     envs.close()
 
 
-def test_a_quick_env_stays_here_and_a_slow_one_may_leave() -> None:
+def test_fast_env_is_sync_and_slow_env_async() -> None:
     assert isinstance(make_gymnasium_envs("CartPole-v1", 4).env, gym.vector.SyncVectorEnv)
     envs = make_gymnasium_envs("Slow-v0", 4)
     assert isinstance(envs.env, gym.vector.AsyncVectorEnv)
     envs.close()
 
 
-def test_sync_and_async_live_the_same_life() -> None:
-    lives = []
+def test_sync_and_async_give_the_same_trajectory() -> None:
+    trajectories = []
     for vectorization in ("sync", "async"):
         envs = make_gymnasium_envs("CartPole-v1", 2, vectorization=vectorization)
         envs.action_space.seed(1)
-        life = [envs.reset(seed=3)[0]] + [envs.step(envs.action_space.sample())[0] for _ in range(40)]
-        lives.append(np.stack(life).tobytes())
+        trajectory = [envs.reset(seed=3)[0]] + [envs.step(envs.action_space.sample())[0] for _ in range(40)]
+        trajectories.append(np.stack(trajectory).tobytes())
         envs.close()
-    assert lives[0] == lives[1]
+    assert trajectories[0] == trajectories[1]
 
 
-def test_mujoco_keeps_its_chatter_to_itself(tmp_path, monkeypatch, capfd) -> None:
+def test_mujoco_prints_nothing_and_writes_no_file(tmp_path, monkeypatch, capfd) -> None:
     monkeypatch.chdir(tmp_path)
     envs = make_gymnasium_envs("HalfCheetah-v5", 2)
     envs.reset(seed=0)
     envs.step(envs.action_space.sample())
     envs.close()
     assert not list(tmp_path.iterdir())
-    said = capfd.readouterr()
-    assert said.out == ""
-    assert said.err == ""
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert output.err == ""
 
 
-def test_one_lane_is_drawn(gl) -> None:
+def test_render_frame_renders_one_sub_environment(gl) -> None:
     envs = make_gymnasium_envs("robossl/Reacher-v0", 2, render_mode="rgb_array", render_size=(16, 24))
     envs.reset(seed=0)
     assert envs.render_frame(1).shape == (16, 24, 3)
@@ -88,16 +88,16 @@ def test_one_lane_is_drawn(gl) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env_id", "arguments", "words"),
+    ("env_id", "arguments", "message"),
     [
         ("CartPol-v1", {}, "did you mean CartPole-v1"),
-        ("nowhere_at_all:Env-v0", {}, "cannot be imported"),
+        ("nowhere_at_all:Env-v0", {}, "cannot import the module"),
         ("CartPole-v1", {"sutton": 3}, "unexpected keyword"),
         ("CartPole-v1", {"num_envs": 0}, "num_envs >= 1"),
         ("CartPole-v1", {"vectorization": "threads"}, "auto, sync, async"),
         ("CartPole-v1", {"vectorization": "async", "render_mode": "rgb_array"}, "sync"),
     ],
 )
-def test_wrong_requests_are_answered(env_id, arguments, words) -> None:
-    with pytest.raises(UsageError, match=words):
+def test_wrong_argument_is_refused(env_id, arguments, message) -> None:
+    with pytest.raises(UsageError, match=message):
         make_gymnasium_envs(env_id, **arguments)

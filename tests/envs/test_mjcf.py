@@ -1,6 +1,6 @@
-"""Any MJCF file is an env: joints observed, actuators acting, and clear words for a file that is none."""
+"""Envs of MJCF files: joints are observed, actuators act, and a wrong file is refused with its reason."""
 
-import pickle  # noqa: TID251 - to be sent away and received is what is tested here
+import pickle  # noqa: TID251 - the tests check that envs can be pickled
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +13,7 @@ from robossl.core.errors import UsageError
 
 robossl.envs.register()
 ID = "robossl/Mjcf-v0"
-ROBOT = """<mujoco model="made up">
+ROBOT = """<mujoco model="example">
   <option timestep="0.005"/>
   <worldbody>
     <geom type="plane" size="2 2 .1"/>
@@ -40,12 +40,10 @@ def robot(tmp_path) -> str:
     return str(path)
 
 
-def test_the_outside_judges_find_nothing(robot) -> None:
+def test_env_checkers_pass(robot) -> None:
     env = gym.make(ID, model=robot).unwrapped
     check_env(env, skip_render_check=True)
-    sb3_check_env(
-        env, skip_render_check=True, warn=False
-    )  # which would rather see free positions bounded closer
+    sb3_check_env(env, skip_render_check=True, warn=False)  # it warns about large limits of free positions
 
 
 def test_joints_are_observed_and_actuators_act(robot) -> None:
@@ -53,7 +51,7 @@ def test_joints_are_observed_and_actuators_act(robot) -> None:
     observation, infos = envs.reset(seed=0)
     assert observation.shape == (3, 1 + 2 + 7 + 4 + 1 + 12)  # bend, spin, drone, head, lift, all speeds
     assert envs.single_action_space.shape == (2,)
-    assert set(infos) == {"physics_error", "_physics_error"}, "nothing to succeed in"
+    assert set(infos) == {"physics_error", "_physics_error"}, "no success"
     assert envs.success() is None
     assert envs.metadata["render_fps"] == 50
     robot, control = envs.simulation.robot, envs.simulation.batch.bind("ctrl")
@@ -66,7 +64,7 @@ def test_joints_are_observed_and_actuators_act(robot) -> None:
     assert bend[0] > bend[2] > bend[1]
 
 
-def test_lives_begin_near_the_pose_of_the_file(robot, tmp_path) -> None:
+def test_episodes_start_near_the_pose_of_the_file(robot, tmp_path) -> None:
     envs = gym.make_vec(ID, num_envs=16, model=robot)
     envs.reset(seed=0)
     robot = envs.simulation.robot
@@ -81,7 +79,7 @@ def test_lives_begin_near_the_pose_of_the_file(robot, tmp_path) -> None:
     np.testing.assert_allclose(envs.simulation.robot.qpos[:, [2, 7]], [[2, 1.5]] * 2, atol=0.05)
 
 
-def test_vector_equals_single_and_a_pickle_lives_on(robot) -> None:
+def test_vector_env_equals_single_envs_and_its_pickle(robot) -> None:
     settings = {"model": robot, "max_episode_steps": 6, "randomization": "train"}
     native = gym.make_vec(ID, num_envs=2, **settings)
     sync = gym.make_vec(ID, num_envs=2, vectorization_mode="sync", **settings)
@@ -89,66 +87,66 @@ def test_vector_equals_single_and_a_pickle_lives_on(robot) -> None:
     for t in range(20):
         np.testing.assert_array_equal(ours, theirs)
         ours, theirs = (envs.step(np.full((2, 2), np.sin(t), np.float32))[0] for envs in (native, sync))
-    twin = pickle.loads(pickle.dumps(native))  # noqa: S301
-    np.testing.assert_array_equal(*(envs.step(np.ones((2, 2)))[0] for envs in (native, twin)))
+    unpickled = pickle.loads(pickle.dumps(native))  # noqa: S301
+    np.testing.assert_array_equal(*(envs.step(np.ones((2, 2)))[0] for envs in (native, unpickled)))
 
 
-def test_an_observation_tells_the_pose(robot) -> None:
+def test_physics_from_observation_reproduces_the_pose(robot) -> None:
     envs = gym.make_vec(ID, num_envs=4, model=robot)
     envs.reset(seed=0)
     for t in range(30):
         envs.step(np.full((4, 2), np.sin(0.3 * t)))
-    before, seen = envs.privileged_state(), envs.observation()
-    envs.set_physics_state(envs.physics_from_observation(seen))
+    before, observation = envs.privileged_state(), envs.observation()
+    envs.set_physics_state(envs.physics_from_observation(observation))
     for name, value in envs.privileged_state().items():
         if name != "joint_velocity":
             np.testing.assert_allclose(value, before[name], atol=1e-5, err_msg=name)
-    imagined = seen.copy()
-    imagined[:, 3 + 3 : 3 + 7] = 0  # no rotation at all
+    imagined = observation.copy()
+    imagined[:, 3 + 3 : 3 + 7] = 0  # a zero quaternion
     assert np.isfinite(envs.physics_from_observation(imagined)).all()
 
 
-def test_a_robot_without_a_camera_or_a_lamp_is_drawn(robot, gl) -> None:
+def test_model_without_camera_and_light_is_rendered(robot, gl) -> None:
     envs = gym.make_vec(ID, num_envs=1, model=robot, render_mode="rgb_array", render_size=(64, 64))
     envs.reset(seed=0)
     assert envs.render()[0].std() > 5
 
 
-def test_a_control_step_may_be_chosen(robot) -> None:
+def test_substeps_set_the_control_step(robot) -> None:
     assert gym.make_vec(ID, model=robot, substeps=20).metadata["render_fps"] == 10
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         (
             ROBOT.replace("<geom size", "<geo size", 1),
             r"my_robot.xml does not compile: XML Error: .*'geo'.* line 5",
         ),
-        ("no xml at all", "my_robot.xml does not compile"),
-        (ROBOT[: ROBOT.index("<actuator>")] + "</mujoco>", r"my_robot.xml has no actuators"),
+        ("not XML", "my_robot.xml does not compile"),
+        (ROBOT[: ROBOT.index("<actuator>")] + "</mujoco>", r"my_robot.xml, which has no actuators"),
         ("<mujoco><worldbody><geom size='1'/></worldbody></mujoco>", "has no actuators"),
     ],
 )
-def test_a_file_that_is_no_robot_is_answered(tmp_path, text, words) -> None:
+def test_file_without_a_valid_robot_is_refused(tmp_path, text, message) -> None:
     path = tmp_path / "my_robot.xml"
     path.write_text(text)
     for make in (gym.make, gym.make_vec):
-        with pytest.raises(UsageError, match=words) as error:
+        with pytest.raises(UsageError, match=message) as error:
             make(ID, model=str(path))
         assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ({}, r"give model='my_robot\.xml'"),
         ({"model": "nowhere.xml"}, "no MJCF file"),
         ({"model": "folder"}, "no MJCF file"),
     ],
 )
-def test_a_file_that_is_not_there_is_answered(arguments, words, tmp_path, monkeypatch) -> None:
+def test_missing_file_is_refused(arguments, message, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=message):
         gym.make(ID, **arguments)

@@ -1,4 +1,4 @@
-"""A control step may last longer than the body asks for: the same physics, looked at less often."""
+"""Law: a control step with more substeps gives the same physics, observed less often."""
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,7 @@ robossl.envs.register()
 ENV = "robossl/Reacher-v0"
 
 
-def test_twice_as_long_is_two_steps_of_the_same_action() -> None:
+def test_double_substeps_equal_two_steps_of_one_action() -> None:
     short, long = gym.make_vec(ENV, num_envs=3), gym.make_vec(ENV, num_envs=3, substeps=4)
     assert long.metadata["step_seconds"] == 2 * short.metadata["step_seconds"]
     first, second = short.reset(seed=0)[0], long.reset(seed=0)[0]
@@ -28,6 +28,6 @@ def test_twice_as_long_is_two_steps_of_the_same_action() -> None:
     assert single.unwrapped.simulation.substeps == 4
 
 
-def test_no_physics_is_no_step() -> None:
-    with pytest.raises(UsageError, match="substeps is 0; expected 1 or more"):
+def test_zero_substeps_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"expected substeps >= 1 .*, got 0"):
         gym.make_vec(ENV, num_envs=1, substeps=0)

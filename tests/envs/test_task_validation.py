@@ -1,10 +1,10 @@
-"""A body or a task that gives another form than was agreed is told so in one line when its env is made."""
+"""A robot or task whose results have another form than the interface is refused when its env is made."""
 
 from typing import Any
 
 import numpy as np
 import pytest
-from robossl.envs.cartpole import Cartpole, CartPoleBalance
+from robossl.envs.cartpole import CartPoleBalance, CartPoleRobot
 from robossl.envs.engine.task import Robot
 from robossl.envs.engine.vector_env import MujocoVectorEnv
 from robossl.envs.reacher import Reacher
@@ -12,16 +12,18 @@ from robossl.envs.reacher import Reacher
 from robossl.core.errors import UsageError
 
 
-def task(of: type = CartPoleBalance, **methods: Any) -> type:
-    return type("Mine", (of,), methods)
+def task(base: type = CartPoleBalance, **attributes: Any) -> type:
+    """Return a task `Mine` with some attributes replaced."""
+    return type("Mine", (base,), attributes)
 
 
-def robot(**members: Any) -> type:
-    return task(robot=type("Robot", (Cartpole,), members))
+def robot(**attributes: Any) -> type:
+    """Return a task of a robot `MyRobot` with some attributes replaced."""
+    return task(robot=type("MyRobot", (CartPoleRobot,), attributes))
 
 
-class Bare(Robot):
-    model = Cartpole.model
+class RobotWithoutLimit(Robot):
+    model = CartPoleRobot.model
     substeps = 1
 
     def observation(self) -> np.ndarray:
@@ -32,74 +34,86 @@ class Bare(Robot):
 
 
 @pytest.mark.parametrize(
-    ("mine", "words"),
+    ("task_class", "message"),
     [
         (
             task(reward=lambda self, robot, action: 1.0),
-            "reward gave 1.0 (float); expected an array (3,) of numbers",
+            "expected an array (3,) of numbers from Mine.reward(robot, action), got 1.0 (float)",
         ),
-        (task(reward=lambda self, robot, action: robot.qpos), "the reward gave an array (3, 2) of float64"),
+        (
+            task(reward=lambda self, robot, action: robot.qpos),
+            "from Mine.reward(robot, action), got an array (3, 2) of float64",
+        ),
         (
             task(success=lambda self, robot: robot.qpos[:, 0]),
-            "float64; expected an array (3,) of booleans",
+            "expected an array (3,) of booleans from Mine.success(robot), got an array (3,) of float64",
         ),
-        (task(terminated=lambda self, robot: False), "terminated(robot) gave False (bool)"),
+        (task(terminated=lambda self, robot: False), "from Mine.terminated(robot), got False (bool)"),
         (
             task(sample_initial_state=lambda self, random: np.zeros(2)),
-            "sample_initial_state(random) gave an array (2,) of float64",
+            "expected a pair (qpos, qvel) from Mine.sample_initial_state(random), got an array (2,) of float64",
         ),
         (
             task(sample_initial_state=lambda self, random: (np.zeros(3), np.zeros(2))),
-            "a pose, an array (3,) of float64; the",
+            "expected qpos of shape (2,) from Mine.sample_initial_state(random), got an array (3,)",
         ),
         (
             task(sample_initial_state=lambda self, random: (np.zeros(2), 0.0)),
-            "gave velocities, 0.0 (float); the model has (2,)",
+            "expected qvel of shape (2,) from Mine.sample_initial_state(random), got 0.0 (float)",
         ),
         (
             robot(observation=lambda self: self.qpos),
-            "(3, 2) of float64; expected an array (3, 5)",
+            "expected an array (3, 5) of numbers from MyRobot.observation(), got an array (3, 2)",
         ),
-        (robot(observation=lambda self: np.zeros(5)), "Robot.observation() gave an array (5,) of float64"),
-        (robot(privileged_state=lambda self: {"place": self.qpos[:, 0]}), "privileged_state() gave for 'place' an array (3,)"),
-        (robot(observation_limit=1.0), "Robot.observation_limit is 1.0 (float)"),
+        (
+            robot(observation=lambda self: np.zeros(5)),
+            "from MyRobot.observation(), got an array (5,) of float64",
+        ),
+        (
+            robot(privileged_state=lambda self: {"place": self.qpos[:, 0]}),
+            "for 'place' from MyRobot.privileged_state(), got an array (3,)",
+        ),
+        (robot(observation_limit=1.0), "expected MyRobot.observation_limit of shape (D,), got 1.0 (float)"),
         (robot(mass_groups={"pole": ("pol",)}), "did you mean 'pole'"),
         (
             task(Reacher, sample_goal=lambda self, random: np.zeros(3)),
-            "sample_goal(random) gave an array (3,) of",
+            "expected an array (4,) of numbers from Mine.sample_goal(random), got an array (3,)",
         ),
-        (task(Reacher, reward_and_success=lambda self, a, d: (None, a)), "the reward gave None (NoneType)"),
-        (task(Reacher, goal_limit=1.0), "Mine does not say its goal_limit"),
+        (
+            task(Reacher, reward_and_success=lambda self, a, d: (None, a)),
+            "from Mine.goal_reward(achieved, desired), got None (NoneType)",
+        ),
+        (task(Reacher, goal_limit=1.0), "expected Mine.goal_limit as an array (G,), got none"),
         (
             task(Reacher, goal_limit=np.ones(3)),
-            "sample_goal(random) gave an array (4,) of float64; expected an array (3,) of numbers",
+            "expected an array (3,) of numbers from Mine.sample_goal(random), got an array (4,) of float64",
         ),
-        (task(robot=Bare), "Bare does not say its observation_limit"),
-        (task(robot=None), "Mine.robot is None; expected a subclass of Robot"),
+        (task(robot=RobotWithoutLimit), "expected RobotWithoutLimit.observation_limit, got none"),
+        (task(robot=None), "expected Mine.robot as a subclass of Robot, got None"),
     ],
 )
-def test_another_form_than_agreed_is_told(mine: type, words: str) -> None:
-    for _ in range(2):  # also the second time
-        with pytest.raises(UsageError) as refusal:
-            MujocoVectorEnv(mine, num_envs=1)
-        assert words in str(refusal.value)
-        assert "\n" not in str(refusal.value)
+def test_result_of_wrong_form_is_named(task_class: type, message: str) -> None:
+    for _ in range(2):  # a failed validation is repeated
+        with pytest.raises(UsageError) as error:
+            MujocoVectorEnv(task_class, num_envs=1)
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
 
 
-def test_it_is_rehearsed_once_and_moves_nothing_of_the_env() -> None:
-    begun: list[np.random.Generator] = []
+def test_dry_run_happens_once_and_leaves_the_env_unchanged() -> None:
+    generators: list[np.random.Generator] = []
 
     def sample_initial_state(self, random: np.random.Generator) -> Any:
-        begun.append(random)
+        generators.append(random)
         return CartPoleBalance.sample_initial_state(self, random)
 
-    mine = task(sample_initial_state=sample_initial_state)
-    rehearsed, not_again = (MujocoVectorEnv(mine, num_envs=2) for _ in range(2))
-    assert len(begun) == 3, "three lanes, once"
-    rehearsed.reset(seed=3)
-    not_again.reset(seed=3)
-    ours = rehearsed.np_random
-    assert all(random is not own for random in begun[:3] for own in ours)
+    task_class = task(sample_initial_state=sample_initial_state)
+    validated, second = (MujocoVectorEnv(task_class, num_envs=2) for _ in range(2))
+    assert len(generators) == 3, "three sub-environments, once"
+    validated.reset(seed=3)
+    second.reset(seed=3)
+    own_generators = validated.np_random
+    assert all(random is not own for random in generators[:3] for own in own_generators)
     for _ in range(3):
-        action = np.zeros(rehearsed.action_space.shape)
-        assert np.array_equal(rehearsed.step(action)[0], not_again.step(action)[0])
+        action = np.zeros(validated.action_space.shape)
+        assert np.array_equal(validated.step(action)[0], second.step(action)[0])
