@@ -17,9 +17,11 @@ import torch
 from robossl import registry
 from robossl.core.errors import UsageError
 from robossl.core.traceback_utils import relative_path
-from robossl.env_checker.agent_checks import CHECKS, CheckFailure
+from robossl.env_checker.agent_checks import CHECKS, REQUIRED, CheckFailure
 from robossl.env_checker.agent_under_test import KINDS, AgentUnderTest, make_world_model
-from robossl.env_checker.check_result import CheckResult, check_failed, check_passed
+from robossl.env_checker.check_result import SKIPPED, CheckResult, check_failed, check_info, check_passed
+
+_KIND_TEXTS = {"continuous": "continuous actions", "discrete": "discrete actions", "goals": "goals"}
 
 
 def check_agent(
@@ -54,6 +56,10 @@ def check_agent(
         if not targets:
             return results
         for check_name, check in CHECKS:
+            missing = next((r.name for r in results if r.ok is False and r.name in REQUIRED), None)
+            if missing is not None:
+                add(check_info(check_name, f"{SKIPPED}{missing!r} failed"))
+                continue
             add(_run(check_name, check, factory, targets))
         add(_compare_global_state(before, _global_state()))
     return results
@@ -86,10 +92,11 @@ def _construct(
             ),
             [],
         )
-    kinds = ", ".join(
-        f"{c.kind}{'' if c.representation is None else ' with a representation'}" for c in targets
-    )
-    return check_passed("construction", f"works in envs with actions and goals of kind: {kinds}"), targets
+    texts = [
+        f"{_KIND_TEXTS[t.kind]}{'' if t.representation is None else ' with a representation'}"
+        for t in targets
+    ]
+    return check_passed("construction", f"works with {', '.join(texts)}"), targets
 
 
 def _run(

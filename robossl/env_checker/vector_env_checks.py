@@ -41,14 +41,14 @@ def check_autoreset_modes(target: EnvUnderTest) -> Iterator[CheckResult]:
                     vector_kwargs={"autoreset_mode": mode},
                     **copy.deepcopy(target.settings),
                 )
-            num_episodes = _step_randomly(target, envs)
+            num_episodes = step_randomly(target, envs)
         except EnvCallError as error:
             yield check_failed(name, f"a vector env of {_NUM_ENVS}: {error}", _WHY, _FIX)
             continue
         yield check_passed(name, f"{_NUM_ENVS} envs, {_NUM_STEPS} steps, {num_episodes} episodes ended")
 
 
-def _step_randomly(target: EnvUnderTest, envs: VectorEnv) -> int:
+def step_randomly(target: EnvUnderTest, envs: VectorEnv) -> int:
     """Step with random actions and check all shapes; return the number of episodes that ended."""
     monitor, disabled = target.monitor, autoreset_mode(envs) is AutoresetMode.DISABLED
     envs.action_space.seed(0)
@@ -87,7 +87,7 @@ def check_robossl_envs(target: EnvUnderTest) -> Iterator[CheckResult]:
     try:
         with target.monitor.call("construction of robossl's vector env", time_factor=10):
             envs = registry.make_envs(target.spec.id, _NUM_ENVS, **copy.deepcopy(target.settings))
-        _step_randomly(target, envs)
+        step_randomly(target, envs)
     except EnvCallError as error:
         yield check_failed(name, f"a vector env of {_NUM_ENVS}: {error}", _WHY, _FIX)
         return

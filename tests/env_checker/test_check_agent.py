@@ -51,7 +51,7 @@ def results_of(monkeypatch):
 def test_an_agent_without_faults_passes_all_checks(results_of) -> None:
     results = results_of("GoodAgent")
     assert [name for name, result in results.items() if not result.ok] == []
-    assert "continuous, discrete, goals" in results["construction"].message
+    assert "continuous actions, discrete actions, goals" in results["construction"].message
     assert "learn takes exactly the requested steps" in results["steps of learn"].message
 
 
@@ -75,7 +75,8 @@ def test_a_fault_fails_its_check_and_no_other(results_of, name, check, message, 
     ],
 )
 def test_built_in_agents_pass(name, settings) -> None:
-    results = check_agent(name, **settings)
+    steps = 520 if name in ("sac", "dqn") else 60  # beyond the first gradient step
+    results = check_agent(name, steps, **settings)
     assert not any_failed(results), [line for r in results if r.ok is False for line in format_result(r)]
     assert {"checkpoint", "save and load"} <= {result.name for result in results}
 

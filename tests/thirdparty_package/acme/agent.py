@@ -97,7 +97,7 @@ class ReinforceAgent:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     def set_representation(self, representation) -> None:
         """Use a newer version of the encoder; running episodes keep the features of the old one."""
