@@ -1,4 +1,4 @@
-"""Toy envs for agents: one that can be saved and learned in, one that counts, one with goals and its own model."""
+"""Toy envs for agents: one with checkpoints, one with identifiable observations, one with goals and an exact model."""
 
 from __future__ import annotations
 
@@ -14,36 +14,43 @@ from gymnasium.vector.utils import batch_space
 from robossl.core.seeding import generator, generator_state, restore_generator
 from robossl.world_model import WorldModel, WorldModelConfig
 
-SMALL = WorldModelConfig(latent_dim=8, encoder_hidden=(16,), dynamics_hidden=(16,), inverse_hidden=(16,), decoder_hidden=(16,), ensemble_size=2)
-LIMIT = 13  # [steps] of an episode on the line
+SMALL = WorldModelConfig(
+    latent_dim=8,
+    encoder_hidden=(16,),
+    dynamics_hidden=(16,),
+    inverse_hidden=(16,),
+    decoder_hidden=(16,),
+    ensemble_size=2,
+)
+EPISODE_STEPS = 13  # of the line
 
 
 def model_of(envs: Any, seed: int = 0, config: WorldModelConfig = SMALL) -> WorldModel:
-    """An untrained frozen world model that fits."""
+    """Return an untrained frozen world model for these envs."""
     return WorldModel(config, envs.single_observation_space, envs.single_action_space, seed).frozen_copy()
 
 
 class Line(VectorEnv):
-    """Points pushed along a line, to stay near its middle; beyond 2 is the end. Can be saved; resets nothing."""
+    """Points pushed along a line; reward is highest in the middle, episodes terminate beyond 2."""
 
-    def __init__(self, lanes: int, discrete: bool = False) -> None:
-        self.num_envs, self.discrete = lanes, discrete
+    def __init__(self, num_envs: int, discrete: bool = False) -> None:
+        self.num_envs, self.discrete = num_envs, discrete
         self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
         self.single_observation_space = Box(-10, 10, (2,), np.float32)
         self.single_action_space = Discrete(3, start=1) if discrete else Box(-1, 3, (1,), np.float32)
-        self.observation_space = batch_space(self.single_observation_space, lanes)
-        self.action_space = batch_space(self.single_action_space, lanes)
-        self.randoms = [generator(0, lane) for lane in range(lanes)]
-        self.state = np.zeros((lanes, 2))  # position, velocity
-        self.elapsed = np.zeros(lanes, np.int64)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.generators = [generator(0, env_index) for env_index in range(num_envs)]
+        self.state = np.zeros((num_envs, 2))  # position, velocity
+        self.elapsed = np.zeros(num_envs, np.int64)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple:
         mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
-        for lane in np.flatnonzero(mask):
+        for env_index in np.flatnonzero(mask):
             if seed is not None:
-                self.randoms[lane] = generator(seed + int(lane))
-            self.state[lane] = self.randoms[lane].uniform(-1, 1, 2)
-            self.elapsed[lane] = 0
+                self.generators[env_index] = generator(seed + int(env_index))
+            self.state[env_index] = self.generators[env_index].uniform(-1, 1, 2)
+            self.elapsed[env_index] = 0
         return self.state.astype(np.float32), {}
 
     def step(self, actions: np.ndarray) -> tuple:
@@ -58,7 +65,7 @@ class Line(VectorEnv):
             self.state.astype(np.float32),
             1.0 - np.abs(self.state[:, 0]),
             terminated,
-            (self.elapsed >= LIMIT) & ~terminated,
+            (self.elapsed >= EPISODE_STEPS) & ~terminated,
             {},
         )
 
@@ -66,22 +73,22 @@ class Line(VectorEnv):
         return {
             "state": self.state.copy(),
             "elapsed": self.elapsed.copy(),
-            "randoms": [generator_state(random) for random in self.randoms],
+            "generators": [generator_state(g) for g in self.generators],
         }
 
     def set_checkpoint(self, tree: Any) -> None:
         self.state, self.elapsed = np.array(tree["state"]), np.array(tree["elapsed"])
-        for random, state in zip(self.randoms, tree["randoms"]):
-            restore_generator(random, state)
+        for own, state in zip(self.generators, tree["generators"]):
+            restore_generator(own, state)
 
 
 class Counter(gym.Env):
-    """Observes [lane, episode, step]; the reward of a step is 100 episode + step. Actions reach from -2 to 4."""
+    """Observes [env index, episode, step]; the reward of a step is 100 episode + step. Actions are in [-2, 4]."""
 
-    def __init__(self, lane: int, space: gym.Space | None = None) -> None:
+    def __init__(self, env_index: int, space: gym.Space | None = None) -> None:
         self.observation_space = Box(-1e6, 1e6, (3,), np.float32)
         self.action_space = space or Box(-2, 4, (1,), np.float32)
-        self.lane, self.episode, self.count = lane, -1, 0
+        self.env_index, self.episode, self.count = env_index, -1, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple:
         super().reset(seed=seed)
@@ -95,54 +102,58 @@ class Counter(gym.Env):
         return self.observe(), 100.0 * self.episode + self.count, over and ends, over and not ends, {}
 
     def length(self, episode: int) -> int:
-        """[steps] of that episode."""
-        return 2 + (self.lane + episode) % 4
+        """Return the steps of an episode."""
+        return 2 + (self.env_index + episode) % 4
 
     def ends(self, episode: int) -> bool:
-        """Whether it terminates; it is truncated otherwise."""
+        """Return whether an episode terminates; otherwise it is truncated."""
         return episode % 2 == 0
 
     def observe(self) -> np.ndarray:
-        return np.array([self.lane, self.episode, self.count], np.float32)
+        return np.array([self.env_index, self.episode, self.count], np.float32)
 
 
 class CountingGoals(Counter):
-    """The same as a goal env: what is achieved is [episode, step], what is asked for [-1, -1]."""
+    """The same as a goal env: achieved_goal is [episode, step], desired_goal [-1, -1]."""
 
-    def __init__(self, lane: int, space: gym.Space | None = None) -> None:
-        super().__init__(lane, space)
-        place = Box(-1e6, 1e6, (2,), np.float32)
+    def __init__(self, env_index: int, space: gym.Space | None = None) -> None:
+        super().__init__(env_index, space)
+        goal = Box(-1e6, 1e6, (2,), np.float32)
         self.observation_space = Dict(
-            observation=self.observation_space, achieved_goal=place, desired_goal=place
+            observation=self.observation_space, achieved_goal=goal, desired_goal=goal
         )
 
     def length(self, episode: int) -> int:
         return 70
 
     def observe(self) -> Any:
-        seen = super().observe()
-        return {"observation": seen, "achieved_goal": seen[1:], "desired_goal": np.full(2, -1, np.float32)}
+        counts = super().observe()
+        return {
+            "observation": counts,
+            "achieved_goal": counts[1:],
+            "desired_goal": np.full(2, -1, np.float32),
+        }
 
     def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any) -> np.ndarray:
-        """How many steps it is from one to the other."""
+        """Return the steps from one to the other."""
         return desired[..., 1] - achieved[..., 1]
 
 
 class PointMasses(VectorEnv):
-    """Point masses in the plane, each to be brought to its goal and held there. Never resets."""
+    """Point masses in the plane; each has a goal to reach and stay at. Episodes never end."""
 
-    REACHED = 0.2
+    GOAL_RADIUS = 0.2
 
-    def __init__(self, lanes: int) -> None:
-        self.num_envs = lanes
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
-        place = Box(-np.inf, np.inf, (2,), np.float32)
+        goal = Box(-np.inf, np.inf, (2,), np.float32)
         self.single_observation_space = Dict(
-            observation=Box(-np.inf, np.inf, (4,), np.float32), achieved_goal=place, desired_goal=place
+            observation=Box(-np.inf, np.inf, (4,), np.float32), achieved_goal=goal, desired_goal=goal
         )
         self.single_action_space = Box(-1, 1, (2,), np.float32)
-        self.observation_space = batch_space(self.single_observation_space, lanes)
-        self.action_space = batch_space(self.single_action_space, lanes)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple:
         random = np.random.default_rng(seed)
@@ -154,36 +165,36 @@ class PointMasses(VectorEnv):
 
     def step(self, actions: np.ndarray) -> tuple:
         assert self.action_space.contains(actions)
-        self.state = moved(torch.from_numpy(self.state), torch.from_numpy(actions).double()).numpy()
-        nothing = np.zeros(self.num_envs, bool)
-        return self.observe(), np.zeros(self.num_envs), nothing, nothing, {}
+        self.state = next_state(torch.from_numpy(self.state), torch.from_numpy(actions).double()).numpy()
+        no_end = np.zeros(self.num_envs, bool)
+        return self.observe(), np.zeros(self.num_envs), no_end, no_end, {}
 
     def observe(self) -> dict[str, np.ndarray]:
-        seen = self.state.astype(np.float32)
-        return {"observation": seen, "achieved_goal": seen[:, :2], "desired_goal": self.goal}
+        state = self.state.astype(np.float32)
+        return {"observation": state, "achieved_goal": state[:, :2], "desired_goal": self.goal}
 
     def reached(self) -> np.ndarray:
-        return np.linalg.norm(self.state[:, :2] - self.goal, axis=1) < self.REACHED
+        return np.linalg.norm(self.state[:, :2] - self.goal, axis=1) < self.GOAL_RADIUS
 
     def goal_observation(self, goal: np.ndarray) -> np.ndarray:
         return np.concatenate([goal, np.zeros_like(goal)], 1)
 
 
 class PointModel:
-    """What a perfect world model of them would do."""
+    """An exact world model of the point masses."""
 
     def encode(self, observation: torch.Tensor) -> torch.Tensor:
         return observation
 
     def imagine(self, z: torch.Tensor, actions: torch.Tensor, heads: str = "mean") -> torch.Tensor:
-        assert (actions.abs() <= 1).all(), "an action outside of the bounds was imagined"
+        assert (actions.abs() <= 1).all(), "imagined actions exceed the bounds"
         path = [z]
         for t in range(actions.shape[1]):
-            path.append(moved(path[-1], actions[:, t]))
+            path.append(next_state(path[-1], actions[:, t]))
         return torch.stack(path, 1)
 
 
-def moved(state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-    """One step of (n, 4) position and velocity, pushed by (n, 2)."""
+def next_state(state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+    """Return the next state (n, 4) (position, velocity) after forces (n, 2)."""
     velocity = 0.7 * state[:, 2:] + 0.3 * action
     return torch.cat([state[:, :2] + 0.3 * velocity, velocity], 1)

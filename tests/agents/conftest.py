@@ -1,4 +1,4 @@
-"""Small networks on a busy machine: threads that wait for one another cost more than they bring."""
+"""Fixtures of the agent tests: one torch thread, because small networks are slower with more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """One torch thread for the tests of this room."""
+    """Use one torch thread during these tests."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

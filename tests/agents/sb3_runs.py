@@ -1,4 +1,4 @@
-"""SB3 agents in their own recorded envs, small enough to live many lives."""
+"""Small SB3 agents in recorded envs that can be saved and resumed as in a run."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 from agent_toys import Line
+from gymnasium.vector import VectorEnv
 from robossl.agents import Sb3Agent
 
+from robossl import registry
 from robossl.core.io import load_tree, save_tree
 from robossl.streams import Recorder, Stream
 
-QUICK: dict[str, Any] = {"device": "cpu", "policy_kwargs": {"net_arch": [16]}, "batch_size": 16}
+QUICK: dict[str, Any] = {"policy_kwargs": {"net_arch": [16]}, "batch_size": 16}
 SETTINGS = {
     "sac": {**QUICK, "learning_starts": 20},
     "td3": {**QUICK, "learning_starts": 20},
@@ -25,16 +27,26 @@ SETTINGS = {
     },
     "ppo": {**QUICK, "n_steps": 8},
 }
-LANES = 2
+OFF_POLICY = {**QUICK, "learning_starts": 20}  # settings of other algorithms
+NUM_ENVS = 2
 
 
-class Life:
-    """An agent in its own recorded envs, that can be ended and taken up as a run takes up its actors."""
+def make_agent(name: str, envs: VectorEnv, representation: Any = None, **settings: Any) -> Sb3Agent:
+    """Return an SB3 agent on the CPU."""
+    agent = registry.agent(name)(envs, representation, **{"device": "cpu", **settings})
+    assert isinstance(agent, Sb3Agent)
+    return agent
 
-    def __init__(self, path: Path, name: str, envs: Any, stream: Stream | None = None, **given: Any) -> None:
+
+class AgentRun:
+    """An agent in its own recorded envs that can be saved and resumed."""
+
+    def __init__(
+        self, path: Path, name: str, envs: Any, stream: Stream | None = None, **settings: Any
+    ) -> None:
         self.envs = envs
         self.recorder = Recorder.create(envs, path) if stream is None else Recorder(envs, stream)
-        self.agent = Sb3Agent(name, self.recorder, **{**SETTINGS[name], **given})
+        self.agent = make_agent(name, self.recorder, **{**SETTINGS.get(name, OFF_POLICY), **settings})
 
     def learn(self, steps: int) -> None:
         self.agent.learn(self.recorder, steps)
@@ -45,21 +57,23 @@ class Life:
             "agent": self.agent.get_checkpoint(),
             "recorder": self.recorder.get_checkpoint(),
             "envs": self.envs.unwrapped.get_checkpoint(),
-            "mark": self.recorder.stream.mark(),
+            "stream": self.recorder.stream.offset(),
         }
         save_tree(path, tree)
 
-    def set(self, path: Path) -> None:
+    def restore(self, path: Path) -> None:
         tree = load_tree(path)
         self.envs.unwrapped.set_checkpoint(tree["envs"])
         self.agent.set_checkpoint(tree["agent"])
         self.recorder.set_checkpoint(tree["recorder"])
 
-    def lived(self) -> list[dict[str, np.ndarray]]:
+    def recorded(self) -> list[dict[str, np.ndarray]]:
+        """Return all fields of each lane of the stream."""
         stream = self.recorder.stream
         assert stream is not None
-        return [stream.read(lane, 0, int(stream.lengths[lane])) for lane in range(LANES)]
+        return [stream.read(lane, 0, int(stream.lengths[lane])) for lane in range(NUM_ENVS)]
 
 
-def line(name: str) -> Line:
-    return Line(LANES, discrete=name == "dqn")
+def make_line(name: str) -> Line:
+    """Return envs with the actions that an algorithm needs."""
+    return Line(NUM_ENVS, discrete=name == "dqn")

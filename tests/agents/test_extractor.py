@@ -1,4 +1,4 @@
-"""The frozen encoder inside SB3's own policies, on `gymnasium.make` envs."""
+"""The frozen encoder as a features extractor in SB3's own policies, on `gymnasium.make` envs."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def model_for(space: gym.Space, seed: int = 0) -> WorldModel:
     return WorldModel(SMALL, space, Box(-1, 1, (2,), np.float32), seed)
 
 
-def kwargs(model: Any, **more: Any) -> dict[str, Any]:
+def kwargs(model: Any, **settings: Any) -> dict[str, Any]:
     return {
         "features_extractor_class": robossl.agents.RepresentationExtractor,
         "features_extractor_kwargs": {"model": model},
         "net_arch": [16],
-        **more,
+        **settings,
     }
 
 
@@ -42,12 +42,12 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def folder(tmp_path):
-    """The folder of a model of the Reacher."""
+    """Return the folder of a model for Reacher."""
     model_for(gym.make(REACHER).observation_space).save(tmp_path / "reacher")
     return tmp_path / "reacher"
 
 
-def test_sac_learns_in_hindsight_on_a_model_from_a_folder(tmp_path, folder):
+def test_sac_with_hindsight_learns_on_a_model_folder(tmp_path, folder):
     envs = gym.make(REACHER, max_episode_steps=20)
     agent = SAC(
         "MultiInputPolicy", envs, learning_starts=50, batch_size=16, device="cpu", seed=0,
@@ -73,24 +73,24 @@ def test_sac_learns_in_hindsight_on_a_model_from_a_folder(tmp_path, folder):
     )
 
 
-def test_a_policy_does_not_load_on_another_model(tmp_path, folder):
+def test_policy_does_not_load_with_another_model(tmp_path, folder):
     envs = gym.make(REACHER)
     agent = SAC("MultiInputPolicy", envs, policy_kwargs=kwargs(folder), device="cpu", buffer_size=10)
     agent.save(tmp_path / "agent.zip")
     model_for(envs.observation_space, seed=1).save(folder)
-    with pytest.raises(UsageError, match="trained on another representation"):
+    with pytest.raises(UsageError, match="representation that the policy was trained on"):
         SAC.load(tmp_path / "agent.zip", device="cpu")
 
 
-def test_ppo_leaves_the_encoder_alone():
+def test_ppo_does_not_change_the_encoder():
     envs = gym.make(SWING)  # a plain Box
     model = model_for(envs.observation_space)
     before = weights(model)
     agent = PPO("MlpPolicy", envs, n_steps=32, batch_size=16, device="cpu", policy_kwargs=kwargs(model))
     agent.learn(64)
-    inside = agent.policy.features_extractor._shared.model
-    for name, value in inside.state_dict().items():
-        assert torch.equal(value, before[name]), "SB3 draws fresh weights for what it takes for its own"
+    shared = agent.policy.features_extractor._shared.model
+    for name, value in shared.state_dict().items():
+        assert torch.equal(value, before[name]), "SB3 initializes all submodules of a policy"
 
 
 SPACES = {
@@ -108,23 +108,23 @@ SPACES = {
 
 
 @pytest.mark.parametrize("kind", SPACES)
-def test_it_shows_what_features_show(kind):
+def test_features_equal_those_of_the_feature_builder(kind):
     space = SPACES[kind]
     model = model_for(space)
     extractor = RepresentationExtractor(space, model)
-    seen = gym.vector.utils.batch_space(space, 6).sample()
+    observation = gym.vector.utils.batch_space(space, 6).sample()
     start = {path: getattr(leaf, "start", 0) for path, leaf in getattr(space, "spaces", {"": space}).items()}
-    if isinstance(seen, dict):  # SB3 itself knows no start of categories
-        raw: Any = {name: torch.as_tensor(values - start[name]) for name, values in seen.items()}
+    if isinstance(observation, dict):  # SB3 ignores the start of Discrete
+        raw: Any = {name: torch.as_tensor(values - start[name]) for name, values in observation.items()}
     else:
-        raw = torch.as_tensor(seen - start[""])
-    shown = extractor(preprocess_obs(raw, space))
-    assert shown.shape == (6, extractor.features_dim)
-    assert not shown.requires_grad
-    np.testing.assert_allclose(shown, FeatureBuilder(space, model.frozen_copy())(seen), atol=1e-6)
+        raw = torch.as_tensor(observation - start[""])
+    features = extractor(preprocess_obs(raw, space))
+    assert features.shape == (6, extractor.features_dim)
+    assert not features.requires_grad
+    np.testing.assert_allclose(features, FeatureBuilder(space, model.frozen_copy())(observation), atol=1e-6)
 
 
-def test_a_copy_shares_the_encoder():
+def test_copy_shares_the_encoder():
     extractor = RepresentationExtractor(SPACES["box"], model_for(SPACES["box"]))
     other = copy.deepcopy(extractor)
     assert other is not extractor
@@ -132,7 +132,7 @@ def test_a_copy_shares_the_encoder():
     assert list(extractor.parameters()) == []
 
 
-def test_equal_models_are_shared_and_others_are_not(tmp_path):
+def test_equal_models_are_shared(tmp_path):
     space = SPACES["box"]
     model, other = model_for(space), model_for(space, seed=1)
     model.save(tmp_path / "model")
@@ -140,17 +140,17 @@ def test_equal_models_are_shared_and_others_are_not(tmp_path):
     assert RepresentationExtractor(space, tmp_path / "model")._shared is one._shared
     assert RepresentationExtractor(space, other)._shared is not one._shared
     with torch.no_grad():
-        next(model.encoder.parameters()).add_(1.0)  # it learns on
+        next(model.encoder.parameters()).add_(1.0)  # as training would
     assert RepresentationExtractor(space, model)._shared is not one._shared
 
 
-def test_what_cannot_be_read_is_refused_in_words(tmp_path):
-    with pytest.raises(UsageError, match=r"made for observations Box.*this env has Discrete"):
+def test_unsupported_observations_are_rejected(tmp_path):
+    with pytest.raises(UsageError, match=r"model for observations Discrete.*got one for Box"):
         RepresentationExtractor(SPACES["discrete"], model_for(SPACES["box"]))
     with pytest.raises(UsageError, match="no file"):
         RepresentationExtractor(SPACES["box"], tmp_path)
     image = Box(0, 255, (48, 48, 3), np.uint8)
     nested = Dict(arm=Dict(joints=Box(-1, 1, (2,))))
     for space in (image, MultiDiscrete([2, 3]), nested, Tuple((image,))):
-        with pytest.raises(UsageError, match="cannot be read through SB3"):
+        with pytest.raises(UsageError, match="expected Box, Discrete, MultiBinary or a flat Dict"):
             RepresentationExtractor(space, model_for(SPACES["box"]))

@@ -1,4 +1,4 @@
-"""What an agent sees: everything that is numbers, and images through z only."""
+"""Features of an agent: all numbers of the observation, and images through the latent only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robossl.agents.sb3.features import FeatureBuilder, latent_scale
 from robossl.core.errors import UsageError
 from robossl.world_model import WorldModel
 
-PLACE = Box(-np.inf, np.inf, (2,), np.float32)
+POINT = Box(-np.inf, np.inf, (2,), np.float32)
 IMAGE = Box(0, 255, (48, 48, 3), np.uint8)
 SPACES = {
     "box": (Box(-1, 1, (3,), np.float32), 3),
@@ -23,64 +23,66 @@ SPACES = {
     "discrete": (Discrete(4, start=2), 4),
     "digits": (MultiDiscrete([3, 2], start=[1, -1]), 5),
     "bits": (MultiBinary(3), 3),
-    "goal": (Dict(observation=Box(-1, 1, (3,), np.float32), achieved_goal=PLACE, desired_goal=PLACE), 7),
-    "nested": (Dict(arm=Dict(a=PLACE, b=Discrete(3)), rest=Tuple((PLACE, MultiBinary(2)))), 9),
-    "image": (Dict(camera=IMAGE, joints=PLACE), 2),
+    "goal": (Dict(observation=Box(-1, 1, (3,), np.float32), achieved_goal=POINT, desired_goal=POINT), 7),
+    "nested": (Dict(arm=Dict(a=POINT, b=Discrete(3)), rest=Tuple((POINT, MultiBinary(2)))), 9),
+    "image": (Dict(camera=IMAGE, joints=POINT), 2),
 }
 
 
 @pytest.mark.parametrize("kind", SPACES)
-def test_raw_features_are_all_the_numbers(kind):
+def test_features_without_representation_are_all_numbers(kind):
     space, size = SPACES[kind]
     features = FeatureBuilder(space)
-    seen = features(batch_space(space, 5).sample())
-    assert (seen.shape, seen.dtype) == ((5, size), np.float32)
+    inputs = features(batch_space(space, 5).sample())
+    assert (inputs.shape, inputs.dtype) == ((5, size), np.float32)
     assert features.size == size
-    assert features.box.shape == (size,)
-    assert np.isfinite(seen).all()
+    assert features.observation_space.shape == (size,)
+    assert np.isfinite(inputs).all()
 
 
 def test_categories_are_one_hot_from_their_start():
     assert FeatureBuilder(Discrete(3, start=2))(np.array([2, 4])).tolist() == [[1, 0, 0], [0, 0, 1]]
-    seen = FeatureBuilder(MultiDiscrete([3, 2], start=[1, -1]))(np.array([[1, -1], [3, 0]]))
-    assert seen.tolist() == [[1, 0, 0, 1, 0], [0, 0, 1, 0, 1]]
+    inputs = FeatureBuilder(MultiDiscrete([3, 2], start=[1, -1]))(np.array([[1, -1], [3, 0]]))
+    assert inputs.tolist() == [[1, 0, 0, 1, 0], [0, 0, 1, 0, 1]]
 
 
-def test_goals_pass_through():
+def test_goals_are_part_of_the_features():
     space, _ = SPACES["goal"]
     batch = batch_space(space, 2).sample()
-    seen = FeatureBuilder(space)(batch)
-    np.testing.assert_array_equal(seen, np.concatenate([batch[name] for name in space.spaces], 1))
+    inputs = FeatureBuilder(space)(batch)
+    np.testing.assert_array_equal(inputs, np.concatenate([batch[name] for name in space.spaces], 1))
 
 
 @pytest.mark.parametrize("kind", ["box", "goal", "discrete", "nested", "image"])
-def test_the_latent_comes_first_and_everything_else_is_still_seen(kind):
+def test_latent_comes_first_and_all_numbers_remain(kind):
     space, size = SPACES[kind]
     model = WorldModel(SMALL, space, Box(-1, 1, (1,)), 0).frozen_copy()
     batch = batch_space(space, 4).sample()
-    seen = FeatureBuilder(space, model)(batch)
-    assert seen.shape == (4, SMALL.latent_dim + size)
+    inputs = FeatureBuilder(space, model)(batch)
+    assert inputs.shape == (4, SMALL.latent_dim + size)
     z = model.encode(batch) * np.float32(latent_scale(space, SMALL.latent_dim))
-    np.testing.assert_array_equal(seen[:, : SMALL.latent_dim], z)
-    np.testing.assert_array_equal(seen[:, SMALL.latent_dim :], FeatureBuilder(space)(batch))
+    np.testing.assert_array_equal(inputs[:, : SMALL.latent_dim], z)
+    np.testing.assert_array_equal(inputs[:, SMALL.latent_dim :], FeatureBuilder(space)(batch))
 
 
-def test_a_latent_beside_its_numbers_is_short_and_one_that_sees_is_not():
+def test_latent_is_scaled_down_unless_it_encodes_images():
     assert latent_scale(SPACES["box"][0], 64) * np.sqrt(64) == pytest.approx(0.25)
     assert latent_scale(SPACES["goal"][0], 16) * np.sqrt(16) == pytest.approx(0.25)
     assert latent_scale(SPACES["image"][0], 64) == 1
     assert latent_scale(IMAGE, 64) == 1
 
 
-def test_images_reach_an_agent_through_z_only():
-    with pytest.raises(UsageError, match=r"images only.*give it a representation"):
+def test_images_reach_the_features_through_the_latent_only():
+    with pytest.raises(
+        UsageError, match=r"images only; expected encoder random, frozen, finetune or scratch"
+    ):
         FeatureBuilder(IMAGE)
     model = WorldModel(SMALL, IMAGE, Box(-1, 1, (1,)), 0).frozen_copy()
     batch = batch_space(IMAGE, 2).sample()
     np.testing.assert_array_equal(FeatureBuilder(IMAGE, model)(batch), model.encode(batch))
 
 
-def test_a_newer_representation_is_seen_at_once_and_must_fit():
+def test_newer_representation_is_used_at_once_and_must_fit():
     space, _ = SPACES["box"]
     old, new = (WorldModel(SMALL, space, Box(-1, 1, (1,)), seed).frozen_copy() for seed in (0, 1))
     features, batch = FeatureBuilder(space, old), batch_space(space, 2).sample()
@@ -88,7 +90,7 @@ def test_a_newer_representation_is_seen_at_once_and_must_fit():
     features.set_representation(new)
     assert (features(batch) != before).any()
     np.testing.assert_array_equal(features(batch), FeatureBuilder(space, new)(batch))
-    with pytest.raises(UsageError, match="a latent of 5; the agent was made for 8"):
-        features.set_representation(SimpleNamespace(latent=5, version=1))
-    with pytest.raises(UsageError, match="no representation to renew"):
+    with pytest.raises(UsageError, match="latent_dim 8, got 5"):
+        features.set_representation(SimpleNamespace(latent_dim=5, version=1))
+    with pytest.raises(UsageError, match="no frozen representation"):
         FeatureBuilder(space).set_representation(new)

@@ -1,4 +1,4 @@
-"""Laws of the policies that know nothing."""
+"""Open-loop policies: actions in the space, power spectrum, independence of num_envs, checkpoints."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ SPACES = {
 
 
 def slope(exponent: float, length: int = 1024) -> float:
-    """Of the logarithm of the power over that of the frequency."""
+    """Return the slope of log power over log frequency."""
     white = np.random.default_rng(0).standard_normal((length, 64))
     power = np.mean(np.abs(np.fft.rfft(colored_noise(white, exponent), axis=0)) ** 2, axis=1)[1:-1]
     return float(np.polyfit(np.log(np.fft.rfftfreq(length)[1:-1]), np.log(power), 1)[0])
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0])
-def test_the_power_falls_with_the_frequency_as_the_colour_says(exponent):
+def test_power_falls_with_frequency_as_the_exponent_sets(exponent):
     assert slope(exponent) == pytest.approx(-exponent, abs=0.05)
 
 
 @pytest.mark.parametrize("length", [2, 3, 6, 7, 1024])
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0])
-def test_coloured_noise_keeps_the_variance(exponent, length):
+def test_colored_noise_keeps_the_variance(exponent, length):
     white = np.random.default_rng(1).standard_normal((40_000 // length, length, 2))
     assert np.mean(colored_noise(white, exponent, axis=1) ** 2) == pytest.approx(1.0, abs=0.2)
 
 
-def test_noise_is_coloured_along_its_axis_alone():
+def test_noise_is_colored_along_its_axis_only():
     white = np.random.default_rng(0).standard_normal((3, 32, 2)).astype(np.float32)
-    together = colored_noise(white, 1.0, axis=1)
-    assert together.dtype == np.float32
+    batched = colored_noise(white, 1.0, axis=1)
+    assert batched.dtype == np.float32
     for i in range(3):
-        np.testing.assert_allclose(together[i], colored_noise(white[i], 1.0), atol=1e-6)
+        np.testing.assert_allclose(batched[i], colored_noise(white[i], 1.0), atol=1e-6)
 
 
-def life(policy, steps: int, ends: int = 0) -> np.ndarray:
-    """(steps, n, ...) actions; every `ends` steps the even lanes begin a new episode."""
+def rollout(policy, steps: int, ends: int = 0) -> np.ndarray:
+    """Return actions (steps, n, ...); every `ends` steps the even sub-environments begin a new episode."""
     policy.reset()
     actions = []
     for t in range(steps):
@@ -65,103 +65,103 @@ def life(policy, steps: int, ends: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("kind", SPACES)
-def test_every_action_is_in_the_space(name, kind):
+def test_all_actions_are_in_the_space(name, kind):
     space = SPACES[kind]
-    for action in life(POLICIES[name](space, 4), 50).reshape(200, *space.shape):
+    for action in rollout(POLICIES[name](space, 4), 50).reshape(200, *space.shape):
         assert space.contains(np.asarray(action)), action
 
 
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("kind", ["box", "shifted"])
-def test_the_life_of_a_lane_does_not_depend_on_how_many_there_are(name, kind):
+def test_actions_do_not_depend_on_num_envs(name, kind):
     few, many = (POLICIES[name](SPACES[kind], n, seed=3) for n in (2, 7))
-    np.testing.assert_array_equal(life(few, 60, 9), life(many, 60, 9)[:, :2])
+    np.testing.assert_array_equal(rollout(few, 60, 9), rollout(many, 60, 9)[:, :2])
 
 
 @pytest.mark.parametrize("name", ["random", "colored_noise"])
 @pytest.mark.parametrize("kind", ["box", "discrete"])
-def test_seeds_and_lanes_live_different_lives(name, kind):
-    one, other = (life(POLICIES[name](SPACES[kind], 3, seed), 40) for seed in (0, 1))
-    lives = [*one.swapaxes(0, 1), *other.swapaxes(0, 1)]
-    assert all((a != b).any() for i, a in enumerate(lives) for b in lives[:i])
+def test_seeds_and_sub_environments_give_different_actions(name, kind):
+    one, other = (rollout(POLICIES[name](SPACES[kind], 3, seed), 40) for seed in (0, 1))
+    sequences = [*one.swapaxes(0, 1), *other.swapaxes(0, 1)]
+    assert all((a != b).any() for i, a in enumerate(sequences) for b in sequences[:i])
 
 
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("kind", ["box", "matrix", "discrete"])
 @pytest.mark.parametrize("before", [17, 1030])
-def test_a_policy_goes_on_to_the_bit(tmp_path, name, kind, before):
+def test_restored_policy_continues_to_the_bit(tmp_path, name, kind, before):
     policy = POLICIES[name](SPACES[kind], 3, seed=5)
-    life(policy, before, 300)
+    rollout(policy, before, 300)
     save_tree(tmp_path / "policy", policy.get_checkpoint())
-    expected = life_on(policy)
+    expected = next_actions(policy)
     fresh = POLICIES[name](SPACES[kind], 3, seed=99)
     fresh.set_checkpoint(load_tree(tmp_path / "policy"))
-    np.testing.assert_array_equal(life_on(fresh), expected)
+    np.testing.assert_array_equal(next_actions(fresh), expected)
 
 
-def life_on(policy) -> np.ndarray:
+def next_actions(policy) -> np.ndarray:
     return np.stack([policy.act(None) for _ in range(40)])
 
 
-def test_a_checkpoint_of_other_lanes_is_refused():
+def test_checkpoint_of_another_num_envs_is_rejected():
     tree = ColoredNoisePolicy(SPACES["box"], 3).get_checkpoint()
-    with pytest.raises(UsageError, match="has 3 lanes; here are 2"):
+    with pytest.raises(UsageError, match="checkpoint of 2 sub-environments, got 3"):
         ColoredNoisePolicy(SPACES["box"], 2).set_checkpoint(tree)
 
 
-def test_random_actions_fill_their_range():
-    actions = life(RandomPolicy(SPACES["box"], 50), 100).reshape(-1, 2)
+def test_random_actions_cover_the_range():
+    actions = rollout(RandomPolicy(SPACES["box"], 50), 100).reshape(-1, 2)
     low, high = SPACES["box"].low, SPACES["box"].high
     np.testing.assert_allclose(actions.min(0), low, atol=0.01)
     np.testing.assert_allclose(actions.max(0), high, atol=0.01)
     np.testing.assert_allclose(actions.mean(0), (low + high) / 2, atol=0.1)
-    assert set(life(RandomPolicy(SPACES["shifted"], 50), 10).ravel()) == {-1, 0, 1}
+    assert set(rollout(RandomPolicy(SPACES["shifted"], 50), 10).ravel()) == {-1, 0, 1}
 
 
-def test_a_side_without_a_bound_lies_two_away():
+def test_missing_bound_is_at_distance_two():
     low, high = action_range(SPACES["half"])
     assert (low.tolist(), high.tolist()) == ([3, -9], [5, -7])
     low, high = action_range(SPACES["unbounded"])
     assert (low.tolist(), high.tolist()) == ([-1, -1], [1, 1])
 
 
-def test_zero_does_what_lies_nearest_to_nothing():
-    assert life(ZeroPolicy(SPACES["box"], 1), 1).ravel().tolist() == [0, 0]
-    assert life(ZeroPolicy(SPACES["half"], 1), 1).ravel().tolist() == [3, -7]
-    assert life(ZeroPolicy(SPACES["shifted"], 1), 1).ravel().tolist() == [-1]
+def test_zero_action_is_the_nearest_value_in_the_range():
+    assert rollout(ZeroPolicy(SPACES["box"], 1), 1).ravel().tolist() == [0, 0]
+    assert rollout(ZeroPolicy(SPACES["half"], 1), 1).ravel().tolist() == [3, -7]
+    assert rollout(ZeroPolicy(SPACES["shifted"], 1), 1).ravel().tolist() == [-1]
 
 
-def test_pink_episodes_have_colours_from_white_to_red():
+def test_colored_noise_episodes_range_from_white_to_red():
     policy = ColoredNoisePolicy(Box(-1, 1, (1,), np.float32), 200)
-    actions = life(policy, 200)[..., 0]  # (T, n)
-    together = np.mean(actions[1:] * actions[:-1], 0) / np.mean(actions**2, 0)
-    assert np.mean(np.abs(together) < 0.2) == pytest.approx(0.25, abs=0.1)  # the white ones
-    assert np.mean(together > 0.9) == pytest.approx(0.25, abs=0.1)  # the red ones
+    actions = rollout(policy, 200)[..., 0]  # (T, n)
+    correlation = np.mean(actions[1:] * actions[:-1], 0) / np.mean(actions**2, 0)  # of consecutive actions
+    assert np.mean(np.abs(correlation) < 0.2) == pytest.approx(0.25, abs=0.1)  # white
+    assert np.mean(correlation > 0.9) == pytest.approx(0.25, abs=0.1)  # red
 
 
-def test_a_new_episode_brings_new_noise_to_its_lane_alone():
+def test_reset_draws_new_noise_in_its_sub_environment_only():
     policy, other = (ColoredNoisePolicy(SPACES["box"], 2, seed=1) for _ in range(2))
-    life(policy, 5), life(other, 5)
+    rollout(policy, 5), rollout(other, 5)
     policy.reset(np.array([True, False]))
-    one, two = life_on(policy), life_on(other)
+    one, two = next_actions(policy), next_actions(other)
     assert (one[:, 0] != two[:, 0]).any()
     np.testing.assert_array_equal(one[:, 1], two[:, 1])
 
 
-def test_discrete_actions_are_held_for_a_while():
-    actions = life(ColoredNoisePolicy(Discrete(10**9), 30), 400)  # (T, n): no two drawn are the same
+def test_discrete_actions_are_repeated():
+    actions = rollout(ColoredNoisePolicy(Discrete(10**9), 30), 400)  # (T, n): no two draws are equal
     changes = np.diff(actions, axis=0) != 0
-    runs = np.concatenate([np.diff(np.flatnonzero(lane)) for lane in changes.T])
+    runs = np.concatenate([np.diff(np.flatnonzero(column)) for column in changes.T])
     assert runs.max() == 16
     assert np.mean(runs == 1) == pytest.approx(6 / np.pi**2, abs=0.05)  # zeta(2)
 
 
 @pytest.mark.parametrize("space", [MultiBinary(3), Box(0, 9, (2,), np.int64), Dict(a=Discrete(2))])
 @pytest.mark.parametrize("name", POLICIES)
-def test_other_actions_are_refused_in_words(name, space):
-    with pytest.raises(UsageError, match="a policy needs actions of a float Box or Discrete; got"):
+def test_other_action_spaces_are_rejected(name, space):
+    with pytest.raises(UsageError, match="expected a float Box or Discrete action space, got"):
         POLICIES[name](space, 1)
 
 
-def test_generators_in_a_checkpoint_are_plain():
+def test_generator_states_are_json():
     json.dumps(RandomPolicy(SPACES["box"], 2).get_checkpoint())

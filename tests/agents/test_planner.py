@@ -1,8 +1,6 @@
-"""The planner reaches goals in a model it can trust, and no lane's plan depends on another's."""
+"""Planner: reaches goals with an exact model; plans do not depend on num_envs; checkpoints and files."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 import pytest
@@ -10,103 +8,106 @@ import torch
 from agent_toys import SMALL, Line, PointMasses, PointModel, model_of
 from gymnasium.spaces import Box
 from robossl.agents import GoalPlanner, Planner, PlannerConfig, noise
-from robossl.agents.planner import PRESETS, _colouring
 from robossl.agents.shared.action_range import action_range
+from robossl.agents.shared.cem import PRESETS, noise_factor
 from robossl.agents.shared.planning_costs import ControlCost, GoalDistance
 
 import robossl
 from robossl.core.errors import UsageError
+from robossl.core.interfaces import Agent, NullProgress
 from robossl.core.io import load_tree, save_tree
+from robossl.streams import Recorder
 from robossl.world_model import WorldModelConfig
 
-QUICK = PlannerConfig(samples=16, iterations=2, elites=4, horizon=6, block=2)
+QUICK = {"samples": 16, "iterations": 2, "elites": 4, "horizon": 6, "action_repeat": 2}
 
 
-def attempt(envs: PointMasses, policy, seed: int, steps: int = 45, hold: int = 10) -> np.ndarray:
-    """(n,) whether the goals are reached and held for the last `hold` steps."""
+def goals_sustained(envs: PointMasses, policy, seed: int, steps: int = 45, last: int = 10) -> np.ndarray:
+    """Return whether (n,) the goals are reached in each of the last `last` steps."""
     observation, _ = envs.reset(seed=seed)
     policy.reset()
-    held = []
+    reached = []
     for _ in range(steps):
         observation, *_ = envs.step(policy.act(observation))
-        held.append(envs.reached())
-    return np.all(held[-hold:], axis=0)
+        reached.append(envs.reached())
+    return np.all(reached[-last:], axis=0)
 
 
-def test_every_goal_is_reached_in_a_world_that_is_known():
+def test_all_goals_are_reached_with_an_exact_model():
     envs = PointMasses(12)
-    assert attempt(envs, GoalPlanner(PointModel(), envs), seed=0).all()
-    assert attempt(envs, noise.RandomPolicy(envs.single_action_space, 12), seed=0).mean() < 0.2
+    assert goals_sustained(envs, GoalPlanner(envs, PointModel()), seed=0).all()
+    assert goals_sustained(envs, noise.RandomPolicy(envs.single_action_space, 12), seed=0).mean() < 0.2
 
 
-@pytest.mark.parametrize("config", [PRESETS["cpu"], dataclasses.replace(QUICK, color=0.0, keep=0.0)])
-def test_lanes_planned_together_are_planned_as_if_alone(config):
+@pytest.mark.parametrize(
+    "config", [PRESETS["cpu"], PlannerConfig(**QUICK, noise_exponent=0.0, elite_fraction_kept=0.0)]
+)
+def test_joint_plans_equal_single_plans(config):
     envs = robossl.make("robossl/Reacher-v0", 8, 1)
-    model = model_of(
-        envs, config=WorldModelConfig()
-    )  # in networks as small as SMALL the order of sums never shows
+    model = model_of(envs, config=WorldModelConfig())  # networks as small as SMALL hide the order of sums
     random = np.random.default_rng(0)
-    together, alone = (Planner(model, config, envs.single_action_space, 8, seed=3) for _ in range(2))
+    joint, single = (Planner(model, config, envs.single_action_space, 8, seed=3) for _ in range(2))
     for _ in range(3):
         z, goal = (torch.from_numpy(random.normal(size=(8, 64)).astype(np.float32)) for _ in range(2))
-        actions = together.plan(z, goal, np.arange(8))
-        for lane in reversed(range(8)):
-            one = alone.plan(z[[lane]], goal[[lane]], np.array([lane]))
-            assert one.tobytes() == actions[[lane]].tobytes()
+        actions = joint.plan(z, goal, np.arange(8))
+        for env_index in reversed(range(8)):
+            one = single.plan(z[[env_index]], goal[[env_index]], np.array([env_index]))
+            assert one.tobytes() == actions[[env_index]].tobytes()
 
 
-def test_the_policy_of_a_lane_does_not_depend_on_how_many_there_are():
-    lives = []
-    for lanes in (1, 3, 8):
-        envs = robossl.make("robossl/Reacher-v0", lanes, 1)
-        policy = GoalPlanner(model_of(envs, config=WorldModelConfig()), envs, seed=1, config=QUICK)
+def test_actions_do_not_depend_on_num_envs():
+    sequences = []
+    for num_envs in (1, 3, 8):
+        envs = robossl.make("robossl/Reacher-v0", num_envs, 1)
+        policy = GoalPlanner(envs, model_of(envs, config=WorldModelConfig()), seed=1, **QUICK)
         observation, _ = envs.reset(seed=4)
-        life = []
+        actions = []
         for _ in range(5):
-            life.append(policy.act(observation))
-            observation, *_ = envs.step(life[-1])
-        lives.append(np.stack(life))
-    for other in lives[1:]:
-        assert other[:, :1].tobytes() == lives[0].tobytes()
-    assert (lives[2][:, 0] != lives[2][:, 1]).any()
+            actions.append(policy.act(observation))
+            observation, *_ = envs.step(actions[-1])
+        sequences.append(np.stack(actions))
+    for other in sequences[1:]:
+        assert other[:, :1].tobytes() == sequences[0].tobytes()
+    assert (sequences[2][:, 0] != sequences[2][:, 1]).any()
 
 
-def test_pictures_are_seen_beside_those_before_them():
-    """The first one of a life stands beside itself, also where lanes begin anew while others go on."""
+def test_images_are_encoded_with_the_previous_images():
+    """The first image of an episode is its own previous image, also if other sub-environments continue."""
 
-    class Watcher(PointModel):
-        def encode(self, observation, before=None):
-            asked.append((observation[:3, 0, 0, 0], None if before is None else before[:3, 0, 0, 0]))
+    class ImageModel(PointModel):
+        def encode(self, observation, previous=None):
+            calls.append((observation[:3, 0, 0, 0], None if previous is None else previous[:3, 0, 0, 0]))
             return np.zeros((len(observation), 4), np.float32)
 
-    asked: list = []
+    calls: list = []
     envs = PointMasses(3)
     goal = np.zeros((3, 44, 44, 3), np.uint8)
-    policy = GoalPlanner(Watcher(), envs, config=dataclasses.replace(QUICK, block=1, horizon=2))
-    policy._look = lambda goals: goal[: len(goals)]
+    settings = {**QUICK, "action_repeat": 1, "horizon": 2}
+    policy = GoalPlanner(envs, ImageModel(), **settings)
+    policy._goal_to_observation = lambda goals: goal[: len(goals)]
 
-    def see(*values: int) -> tuple[list, list]:
-        asked.clear()
+    def act_on(*values: int) -> tuple[list, list]:
+        calls.clear()
         frames = np.zeros((3, 44, 44, 3), np.uint8) + np.array(values, np.uint8).reshape(3, 1, 1, 1)
         policy.act({"observation": frames, "desired_goal": np.zeros((3, 2))})
-        (now, before), (_, none) = asked
-        assert none is None  # a goal is a picture by itself
-        return now.tolist(), before.tolist()
+        (images, previous), (_, none) = calls
+        assert none is None  # a goal image has no previous image
+        return images.tolist(), previous.tolist()
 
     policy.reset()
-    assert see(1, 2, 3) == ([1, 2, 3], [1, 2, 3])
-    assert see(4, 5, 6) == ([4, 5, 6], [1, 2, 3])
+    assert act_on(1, 2, 3) == ([1, 2, 3], [1, 2, 3])
+    assert act_on(4, 5, 6) == ([4, 5, 6], [1, 2, 3])
     policy.reset(np.array([False, True, False]))
-    assert see(7, 8, 9) == ([7, 8, 9], [4, 8, 6])
-    again = GoalPlanner(Watcher(), envs, config=policy.planner.config)
-    again._look = policy._look
-    again.set_checkpoint(policy.get_checkpoint())
-    policy = again
-    assert see(1, 1, 1) == ([1, 1, 1], [7, 8, 9])
+    assert act_on(7, 8, 9) == ([7, 8, 9], [4, 8, 6])
+    restored = GoalPlanner(envs, ImageModel(), **settings)
+    restored._goal_to_observation = policy._goal_to_observation
+    restored.set_checkpoint(policy.get_checkpoint())
+    policy = restored
+    assert act_on(1, 1, 1) == ([1, 1, 1], [7, 8, 9])
 
 
-def test_the_networks_are_always_called_with_equally_many_rows():
-    """What makes the laws above hold to the bit; the last bits of a latent seldom change an order of plans."""
+def test_network_calls_have_a_constant_size():
+    """The laws above hold to the bit because of this; the last bits of a latent seldom change the order of plans."""
 
     class Counted(PointModel):
         def encode(self, observation):
@@ -118,9 +119,9 @@ def test_the_networks_are_always_called_with_equally_many_rows():
             return super().imagine(z, actions, heads)
 
     calls: set[tuple] = set()
-    for lanes in (1, 3, 17):
-        envs = PointMasses(lanes)
-        GoalPlanner(Counted(), envs, config=QUICK).act(envs.reset(seed=0)[0])
+    for num_envs in (1, 3, 17):
+        envs = PointMasses(num_envs)
+        GoalPlanner(envs, Counted(), **QUICK).act(envs.reset(seed=0)[0])
     assert len(calls) == 2
 
 
@@ -134,34 +135,34 @@ def test_the_networks_are_always_called_with_equally_many_rows():
     ],
 )
 def test_plans_are_clipped_to_the_bounds(space):
-    class Eager(PointModel):
-        def imagine(self, z, actions, heads="mean"):  # the farther the better
+    class LargeActions(PointModel):
+        def imagine(self, z, actions, heads="mean"):  # large actions cost less
             return torch.cat([z[:, None], -actions.square().sum(-1, keepdim=True).expand(-1, -1, 4)], 1)
 
-    planner = Planner(Eager(), PRESETS["cpu"], space, 3, 0)
+    planner = Planner(LargeActions(), PRESETS["cpu"], space, 3, 0)
     actions = planner.plan(torch.zeros(3, 4), torch.full((3, 4), -1e6), np.arange(3))
     assert all(space.contains(action) for action in actions.reshape(-1, 2))
-    far = np.abs(action_range(space)).max(0)
-    assert (np.abs(actions).mean((0, 1)) > 0.6 * far).all(), "and nearly reach them"
+    bound = np.abs(action_range(space)).max(0)
+    assert (np.abs(actions).mean((0, 1)) > 0.6 * bound).all(), "actions are near the bounds"
 
 
-def test_blocks_are_acted_out_before_planning_anew():
+def test_actions_are_repeated_before_a_new_plan():
     envs = PointMasses(2)
-    policy = GoalPlanner(PointModel(), envs, config=QUICK)
+    policy = GoalPlanner(envs, PointModel(), **QUICK)
     observation, _ = envs.reset(seed=0)
     first, second, third = (policy.act(observation) for _ in range(3))
     np.testing.assert_array_equal(first, second)
     assert (second != third).any()
     policy.reset(np.array([True, False]))
     fourth = policy.act(observation)
-    assert (fourth[0] != third[0]).any(), "a new episode plans anew"
+    assert (fourth[0] != third[0]).any(), "a new episode needs a new plan"
     np.testing.assert_array_equal(fourth[1], third[1])
 
 
 @pytest.mark.parametrize("steps", [0, 3])
-def test_a_planner_goes_on_to_the_bit(tmp_path, steps):
+def test_restored_planner_continues_to_the_bit(tmp_path, steps):
     envs = PointMasses(3)
-    policy, fresh = (GoalPlanner(PointModel(), envs, seed, config=QUICK) for seed in (0, 9))
+    policy, fresh = (GoalPlanner(envs, PointModel(), seed, **QUICK) for seed in (0, 9))
     observation, _ = envs.reset(seed=0)
     for _ in range(steps):
         policy.act(observation)
@@ -169,68 +170,72 @@ def test_a_planner_goes_on_to_the_bit(tmp_path, steps):
     fresh.set_checkpoint(load_tree(tmp_path / "planner"))
     for _ in range(4):
         np.testing.assert_array_equal(policy.act(observation), fresh.act(observation))
-    with pytest.raises(UsageError, match="has 3 lanes; here are 2"):
-        GoalPlanner(PointModel(), PointMasses(2)).set_checkpoint(policy.get_checkpoint())
+    with pytest.raises(UsageError, match="checkpoint of 2 sub-environments, got 3"):
+        GoalPlanner(PointMasses(2), PointModel()).set_checkpoint(policy.get_checkpoint())
 
 
-def test_a_planner_of_a_model_that_knows_nothing_still_answers():
+def test_planner_returns_finite_actions_for_a_nan_model():
     envs = PointMasses(2)
 
-    class Broken(PointModel):
+    class NanModel(PointModel):
         def imagine(self, z, actions, heads="mean"):
             return torch.full((len(z), actions.shape[1] + 1, 4), torch.nan)
 
     observation, _ = envs.reset(seed=0)
-    assert np.isfinite(GoalPlanner(Broken(), envs, config=QUICK).act(observation)).all()
+    assert np.isfinite(GoalPlanner(envs, NanModel(), **QUICK).act(observation)).all()
 
 
-def test_what_cannot_be_planned_is_refused_in_words():
-    with pytest.raises(UsageError, match="searches continuous actions; this env has Discrete"):
-        Planner(None, QUICK, Line(1, discrete=True).single_action_space, 1, 0)
-    with pytest.raises(UsageError, match="how a goal looks"):
-        GoalPlanner(model_of(Line(1)), Line(1))
-    with pytest.raises(UsageError, match=r"no 'papre'.*paper"):
-        GoalPlanner(None, PointMasses(1), preset="papre")
-    with pytest.raises(UsageError, match="horizon 7 is no multiple of block 2"):
+def test_invalid_requests_are_rejected():
+    with pytest.raises(UsageError, match="needs Box actions; this env has Discrete"):
+        Planner(PointModel(), PlannerConfig(**QUICK), Line(1, discrete=True).single_action_space, 1, 0)
+    with pytest.raises(UsageError, match="no method goal_observation"):
+        GoalPlanner(Line(1), model_of(Line(1)))
+    with pytest.raises(UsageError, match=r"no .*'papre'.*paper"):
+        GoalPlanner(PointMasses(1), PointModel(), preset="papre")
+    with pytest.raises(UsageError, match=r"no .*'samplse'.*samples"):
+        GoalPlanner(PointMasses(1), PointModel(), samplse=3)
+    with pytest.raises(UsageError, match="needs a world model"):
+        GoalPlanner(PointMasses(1))
+    with pytest.raises(UsageError, match="horizon: expected a multiple of action_repeat 2, got 7"):
         PlannerConfig(horizon=7)
-    with pytest.raises(UsageError, match="no more than samples"):
+    with pytest.raises(UsageError, match="elites: expected at most samples"):
         PlannerConfig(samples=5)
-    with pytest.raises(UsageError, match="expected 1 or more"):
+    with pytest.raises(UsageError, match="iterations: expected 1 or more, got 0"):
         PlannerConfig(iterations=0)
 
 
-def test_a_padded_call_of_the_encoder_is_what_the_model_says():
+def test_padded_encoding_equals_the_encoding_of_the_model():
     envs = robossl.make("robossl/Reacher-v0", 2, 1)
     observation, _ = envs.reset(seed=0)
     model = model_of(envs, config=SMALL)
-    policy = GoalPlanner(model, envs)
+    policy = GoalPlanner(envs, model)
     z = policy._encode(observation["observation"])
     np.testing.assert_allclose(z, model.encode(observation), atol=1e-5)
 
 
-def test_costs_add_up():
+def test_costs_are_added_up():
     envs = PointMasses(6)
     observation, _ = envs.reset(seed=0)
     efforts = []
     for costs in [(GoalDistance(),), (GoalDistance(), ControlCost(10.0)), (ControlCost(),)]:
-        policy = GoalPlanner(PointModel(), envs, costs=costs)
+        policy = GoalPlanner(envs, PointModel(), costs=costs)
         efforts.append(np.mean(policy.act(observation) ** 2))
     assert efforts[0] > 2 * efforts[1] > efforts[2]
 
 
-def test_one_observation_can_be_the_goal_of_all():
+def test_one_observation_can_be_the_goal_of_all_sub_environments():
     envs = PointMasses(4)
     envs.reset(seed=0)
-    middle = np.zeros(4, np.float32)
-    policy = GoalPlanner(PointModel(), envs, goal_observation=middle)
+    center = np.zeros(4, np.float32)
+    policy = GoalPlanner(envs, PointModel(), goal_observation=center)
     for _ in range(30):
         envs.step(policy.act(envs.observe()))
-    assert (np.abs(envs.state[:, :2]) < envs.REACHED).all()
+    assert (np.abs(envs.state[:, :2]) < envs.GOAL_RADIUS).all()
 
 
-def test_a_newer_model_plans_anew():
+def test_newer_model_discards_old_plans():
     envs = PointMasses(2)
-    policy = GoalPlanner(PointModel(), envs, config=QUICK)
+    policy = GoalPlanner(envs, PointModel(), **QUICK)
     observation, _ = envs.reset(seed=0)
 
     class Mirrored(PointModel):
@@ -239,15 +244,67 @@ def test_a_newer_model_plans_anew():
 
     before = policy.act(observation)
     policy.set_representation(Mirrored())
-    assert ((policy.act(observation) * before).sum(1) < 0).all(), "it plans the other way at once"
+    assert ((policy.act(observation) * before).sum(1) < 0).all(), "the new model reverses the actions at once"
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
-def test_noise_along_a_plan_has_unit_variance_and_its_end_does_not_know_its_start(exponent):
-    factor = _colouring(6, exponent).astype(float)
+def test_noise_along_a_plan_has_unit_variance_and_decreasing_correlation(exponent):
+    factor = noise_factor(6, exponent).astype(float)
     covariance = factor @ factor.T
     np.testing.assert_allclose(np.diag(covariance), 1.0, atol=1e-5)
     if exponent == 0:
         np.testing.assert_allclose(covariance, np.eye(6), atol=1e-5)
     else:
         assert (np.diff(covariance[0]) < 0).all()
+
+
+# --- the agent protocol
+
+
+def test_planner_is_an_agent_that_acts_without_training(tmp_path):
+    class Counter(NullProgress):
+        steps = 0
+
+        def update(self, count: int, **metrics: float) -> None:
+            self.steps += count
+
+    recorder = Recorder.create(PointMasses(3), tmp_path / "s")
+    policy, progress = GoalPlanner(recorder, PointModel(), **QUICK), Counter()
+    assert isinstance(policy, Agent)
+    policy.learn(recorder, 10, progress)
+    policy.learn(recorder, 8, progress)
+    assert progress.steps == 18
+    assert recorder.stream.rows + 3 == 18 + 3
+    with pytest.raises(UsageError, match="envs it was created with"):
+        policy.learn(PointMasses(3), 3)
+
+
+def test_restored_planner_continues_to_act_to_the_bit(tmp_path):
+    policies, states = [], []
+    for restored in (False, True):
+        envs = PointMasses(2)
+        policy = GoalPlanner(envs, PointModel(), seed=1, **QUICK)
+        policies.append(policy)
+        policy.learn(envs, 10)
+        if restored:
+            save_tree(tmp_path / "planner", policy.get_checkpoint())
+            fresh = GoalPlanner(envs, PointModel(), seed=5, **QUICK)
+            fresh.set_checkpoint(load_tree(tmp_path / "planner"))
+            policy = fresh
+        policy.learn(envs, 20)
+        states.append(envs.state)
+    np.testing.assert_array_equal(*states)
+
+
+def test_loaded_planner_acts_the_same(tmp_path):
+    envs = robossl.make("robossl/Reacher-v0", 2, 1)
+    observation, _ = envs.reset(seed=0)
+    policy = GoalPlanner(envs, model_of(envs), seed=3, **QUICK)
+    policy.save(tmp_path)
+    loaded = GoalPlanner.load(tmp_path, envs, "cpu")
+    assert loaded.planner.config == policy.planner.config
+    np.testing.assert_array_equal(loaded.act(observation), policy.act(observation))
+    with pytest.raises(UsageError, match="expected a WorldModel"):
+        GoalPlanner(PointMasses(1), PointModel()).save(tmp_path)
+    with pytest.raises(UsageError, match="custom costs"):
+        GoalPlanner(envs, model_of(envs), costs=(ControlCost(),)).save(tmp_path)

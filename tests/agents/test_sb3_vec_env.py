@@ -1,4 +1,4 @@
-"""SB3 sees through the bridge what it sees through its own DummyVecEnv, whatever the autoreset mode."""
+"""SB3 adapter: equals SB3's own DummyVecEnv in every autoreset mode; access to sub-environments."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ import robossl  # noqa: F401 - registers the envs
 from robossl.core.errors import UsageError
 
 MODES = tuple(AutoresetMode)
-LANES = 3
+NUM_ENVS = 3
 
 
-def makers(env_id: str, limit: int, lanes: int = LANES) -> list:
-    return [functools.partial(gym.make, env_id, max_episode_steps=limit)] * lanes
+def makers(env_id: str, limit: int, num_envs: int = NUM_ENVS) -> list:
+    return [functools.partial(gym.make, env_id, max_episode_steps=limit)] * num_envs
 
 
-def bridged(env_id: str, limit: int, mode: AutoresetMode, lanes: int = LANES) -> SB3VecEnv:
-    return SB3VecEnv(SyncVectorEnv(makers(env_id, limit, lanes), autoreset_mode=mode))
+def wrapped(env_id: str, limit: int, mode: AutoresetMode, num_envs: int = NUM_ENVS) -> SB3VecEnv:
+    return SB3VecEnv(SyncVectorEnv(makers(env_id, limit, num_envs), autoreset_mode=mode))
 
 
 def assert_same(one: Any, other: Any) -> None:
-    """The same values of the same kinds, however deep."""
+    """Check that nested values and their dtypes are equal."""
     if isinstance(one, dict):
         assert one.keys() == other.keys()
         for key in one:
@@ -47,8 +47,8 @@ def assert_same(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("env_id", "limit"), [("Pendulum-v1", 7), ("CartPole-v1", 17)])
-def test_the_bridge_is_sb3s_own_vector_env(mode, env_id, limit):
-    ours = bridged(env_id, limit, mode)
+def test_adapter_equals_the_vector_env_of_sb3(mode, env_id, limit):
+    ours = wrapped(env_id, limit, mode)
     theirs = DummyVecEnv([lambda make=make: Monitor(make()) for make in makers(env_id, limit)])
     for envs in (ours, theirs):
         envs.seed(5)
@@ -57,94 +57,96 @@ def test_the_bridge_is_sb3s_own_vector_env(mode, env_id, limit):
     ours.action_space.seed(0)
     ends = {True: 0, False: 0}
     for t in range(60):
-        actions = np.stack([ours.action_space.sample() for _ in range(LANES)])
+        actions = np.stack([ours.action_space.sample() for _ in range(NUM_ENVS)])
         if t > 30 and env_id == "CartPole-v1":
             actions[:] = 1  # the pole falls
         step, expected = ours.step(actions), theirs.step(actions)
-        for part, wanted in zip(step[:3], expected[:3]):
-            assert_same(part, wanted)
-        for info, wanted in zip(step[3], expected[3]):
-            for told in (info, wanted):
-                if "episode" in told:
-                    told["episode"] = (round(told["episode"]["r"], 3), told["episode"]["l"])
-            assert_same(info, wanted)
+        for part, expected_one in zip(step[:3], expected[:3]):
+            assert_same(part, expected_one)
+        for info, expected_one in zip(step[3], expected[3]):
+            for each in (info, expected_one):
+                if "episode" in each:
+                    each["episode"] = (round(each["episode"]["r"], 3), each["episode"]["l"])
+            assert_same(info, expected_one)
             if "terminal_observation" in info:
                 ends[info["TimeLimit.truncated"]] += 1
         assert_same(ours.reset_infos[0], theirs.reset_infos[0])
-    assert_same(ours.reset(), theirs.reset())  # the seeds are for one reset
+    assert_same(ours.reset(), theirs.reset())  # seeds are used by one reset
     assert ends[True] > 2
     assert ends[False] > 2 or env_id == "Pendulum-v1"
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_infos_of_the_last_step_and_of_the_reset_are_told_apart(mode):
-    class Telling(Counter):
-        def reset(self, **given: Any) -> tuple:
-            return super().reset(**given)[0], {"begun": self.episode, "at": 0}
+def test_infos_of_the_last_step_and_of_the_reset_are_separate(mode):
+    class WithInfos(Counter):
+        def reset(self, **kwargs: Any) -> tuple:
+            return super().reset(**kwargs)[0], {"begun": self.episode, "at": 0}
 
         def step(self, action: Any) -> tuple:
-            seen, reward, terminated, truncated, _ = super().step(action)
-            truncated |= terminated and self.episode > 1  # at last both at once
+            observation, reward, terminated, truncated, _ = super().step(action)
+            truncated |= terminated and self.episode > 1  # later both at once
             infos = {"at": self.count, "deep": {"at": self.count}, "word": "hello"}
-            return seen, reward, terminated, truncated, infos
+            return observation, reward, terminated, truncated, infos
 
-    ours = SB3VecEnv(SyncVectorEnv([lambda i=i: Telling(i) for i in range(2)], autoreset_mode=mode))
-    theirs = DummyVecEnv([lambda i=i: Telling(i) for i in range(2)])
+    ours = SB3VecEnv(SyncVectorEnv([lambda i=i: WithInfos(i) for i in range(2)], autoreset_mode=mode))
+    theirs = DummyVecEnv([lambda i=i: WithInfos(i) for i in range(2)])
     ours.reset(), theirs.reset()
     for _ in range(12):
         _, _, dones, infos = ours.step(np.zeros((2, 1), np.float32))
         _, _, _, expected = theirs.step(np.zeros((2, 1), np.float32))
-        for done, info, wanted in zip(dones, infos, expected):
+        for done, info, expected_one in zip(dones, infos, expected):
             assert done == ("episode" in info)
             info.pop("episode", None)
-            assert_same(info, wanted)
+            assert_same(info, expected_one)
         assert ours.reset_infos == theirs.reset_infos
 
 
-def native(env_id: str, mode: AutoresetMode, lanes: int = LANES, limit: int = 6) -> gym.vector.VectorEnv:
-    return gym.make_vec(env_id, num_envs=lanes, autoreset_mode=mode, max_episode_steps=limit, nthread=1)
+def native(
+    env_id: str, mode: AutoresetMode, num_envs: int = NUM_ENVS, limit: int = 6
+) -> gym.vector.VectorEnv:
+    return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode=mode, max_episode_steps=limit, nthread=1)
 
 
-def test_a_native_goal_env_is_the_same_in_every_mode():
-    lives = []
+def test_native_goal_env_is_equal_in_every_mode():
+    rollouts = []
     for mode in MODES:
         envs = SB3VecEnv(native("robossl/Reacher-v0", mode))
         envs.seed(2)
-        random, life = np.random.default_rng(0), [envs.reset()]
+        random, rollout = np.random.default_rng(0), [envs.reset()]
         for _ in range(20):
             observation, rewards, dones, infos = envs.step(
-                random.uniform(-1, 1, (LANES, *envs.action_space.shape)).astype(np.float32)
+                random.uniform(-1, 1, (NUM_ENVS, *envs.action_space.shape)).astype(np.float32)
             )
             assert all(isinstance(info["is_success"], bool) for info in infos)
             last = [info.get("terminal_observation") for info in infos]
             successes = [info["is_success"] for info in infos]
-            life.append((observation, rewards, dones, last, successes))
-        lives.append(life)
+            rollout.append((observation, rewards, dones, last, successes))
+        rollouts.append(rollout)
         envs.close()
-    assert sum(step[2].sum() for step in lives[0][1:]) == 3 * LANES
-    for other in lives[1:]:
-        for one, two in zip(lives[0], other):
+    assert sum(step[2].sum() for step in rollouts[0][1:]) == 3 * NUM_ENVS
+    for other in rollouts[1:]:
+        for one, two in zip(rollouts[0], other):
             np.testing.assert_equal(one, two)
 
 
-def test_what_sb3_keeps_is_its_own_copy():
+def test_observations_are_copies():
     envs = SB3VecEnv(
         SyncVectorEnv(makers("Pendulum-v1", 3), autoreset_mode=AutoresetMode.NEXT_STEP, copy=False)
     )
-    seen, copies = [envs.reset()], []
+    observations, copies = [envs.reset()], []
     last = None
     for _ in range(4):
-        copies.append(seen[-1].copy())
-        observation, _, _, infos = envs.step(np.ones((LANES, 1), np.float32))
-        seen.append(observation)
+        copies.append(observations[-1].copy())
+        observation, _, _, infos = envs.step(np.ones((NUM_ENVS, 1), np.float32))
+        observations.append(observation)
         if "terminal_observation" in infos[0]:
             last = infos[0]["terminal_observation"], infos[0]["terminal_observation"].copy()
-    for one, copy in zip(seen, copies):
+    for one, copy in zip(observations, copies):
         np.testing.assert_array_equal(one, copy)
     np.testing.assert_array_equal(*last)
 
 
-def test_an_env_that_resets_more_than_it_was_asked_to_is_refused():
+def test_env_that_ignores_the_reset_mask_is_rejected():
     envs = SB3VecEnv(gym.make_vec("CartPole-v1", num_envs=4, vectorization_mode="vector_entry_point"))
     envs.reset()
 
@@ -152,11 +154,11 @@ def test_an_env_that_resets_more_than_it_was_asked_to_is_refused():
         for t in range(60):
             envs.step(np.array([1, 1, 0, t % 2]))
 
-    with pytest.raises(UsageError, match=r"does not heed reset_mask.*SAME_STEP"):
+    with pytest.raises(UsageError, match=r"ignores reset_mask.*SAME_STEP"):
         fall()
 
 
-def test_discrete_actions_count_from_zero():
+def test_discrete_actions_start_at_zero():
     envs = SB3VecEnv(Line(2, discrete=True))
     assert envs.action_space == Discrete(3)
     envs.reset()
@@ -164,7 +166,7 @@ def test_discrete_actions_count_from_zero():
         envs.step(np.full(2, action))  # the env asserts that its actions lie in 1 to 3
 
 
-def test_the_action_space_is_sb3s_own():
+def test_action_space_is_a_separate_object():
     envs = Line(2)
     before = envs.single_action_space.np_random.bit_generator.state
     SAC("MlpPolicy", SB3VecEnv(envs), learning_starts=10, seed=3, device="cpu").learn(6)
@@ -198,54 +200,54 @@ def test_sb3_learns_on_nested_observations(mode):
     assert action.shape == (2, 1)
 
 
-def test_vec_monitor_counts_what_the_bridge_counts():
+def test_vec_monitor_agrees_with_the_adapter():
     with pytest.warns(UserWarning, match="already wrapped with a `Monitor`"):
-        envs = VecMonitor(bridged("Pendulum-v1", 5, AutoresetMode.NEXT_STEP))
+        envs = VecMonitor(wrapped("Pendulum-v1", 5, AutoresetMode.NEXT_STEP))
     envs.reset()
-    told = []
+    episodes = []
     for _ in range(10):
         ours = envs.venv._return, envs.venv._length
         before = [values.copy() for values in ours]
-        _, rewards, dones, infos = envs.step(np.ones((LANES, 1), np.float32))
-        for lane in np.flatnonzero(dones):
-            told.append(infos[lane]["episode"])
-            assert told[-1]["l"] == before[1][lane] + 1 == 5
-            assert told[-1]["r"] == pytest.approx(before[0][lane] + rewards[lane], rel=1e-5)
-    assert len(told) == 2 * LANES
+        _, rewards, dones, infos = envs.step(np.ones((NUM_ENVS, 1), np.float32))
+        for env_index in np.flatnonzero(dones):
+            episodes.append(infos[env_index]["episode"])
+            assert episodes[-1]["l"] == before[1][env_index] + 1 == 5
+            assert episodes[-1]["r"] == pytest.approx(before[0][env_index] + rewards[env_index], rel=1e-5)
+    assert len(episodes) == 2 * NUM_ENVS
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_vec_normalize_normalises(mode):
-    envs = VecNormalize(bridged("Pendulum-v1", 5, mode))
+def test_vec_normalize_gives_the_same_values(mode):
+    envs = VecNormalize(wrapped("Pendulum-v1", 5, mode))
     plain = VecNormalize(DummyVecEnv(makers("Pendulum-v1", 5)))
     for each in (envs, plain):
         each.seed(0)
     assert_same(envs.reset(), plain.reset())
     for _ in range(12):
-        one, two = (each.step(np.ones((LANES, 1), np.float32)) for each in (envs, plain))
+        one, two = (each.step(np.ones((NUM_ENVS, 1), np.float32)) for each in (envs, plain))
         np.testing.assert_allclose(one[0], two[0], rtol=1e-6)
         np.testing.assert_allclose(one[1], two[1], rtol=1e-6)
-        for info, wanted in zip(one[3], two[3]):
+        for info, expected_one in zip(one[3], two[3]):
             np.testing.assert_allclose(
-                info.get("terminal_observation", 0), wanted.get("terminal_observation", 0), rtol=1e-6
+                info.get("terminal_observation", 0), expected_one.get("terminal_observation", 0), rtol=1e-6
             )
 
 
 def test_eval_callback_and_evaluate_policy_work(tmp_path):
     agent = PPO(
-        "MlpPolicy", bridged("Pendulum-v1", 5, AutoresetMode.DISABLED), n_steps=8, batch_size=8, device="cpu"
+        "MlpPolicy", wrapped("Pendulum-v1", 5, AutoresetMode.DISABLED), n_steps=8, batch_size=8, device="cpu"
     )
-    judge = bridged("Pendulum-v1", 5, AutoresetMode.SAME_STEP, lanes=2)
-    callback = EvalCallback(judge, n_eval_episodes=3, eval_freq=8, log_path=str(tmp_path), verbose=0)
-    agent.learn(48, callbacks=[callback])
+    eval_envs = wrapped("Pendulum-v1", 5, AutoresetMode.SAME_STEP, num_envs=2)
+    callback = EvalCallback(eval_envs, n_eval_episodes=3, eval_freq=8, log_path=str(tmp_path), verbose=0)
+    agent.learn(48, callback=callback)
     assert np.load(tmp_path / "evaluations.npz")["ep_lengths"].tolist() == [[5] * 3] * 2
-    returns, lengths = evaluate_policy(agent, judge, n_eval_episodes=4, return_episode_rewards=True)
+    returns, lengths = evaluate_policy(agent, eval_envs, n_eval_episodes=4, return_episode_rewards=True)
     assert len(returns) == 4
     assert lengths == [5] * 4
 
 
-def test_lanes_are_asked_one_by_one():
-    envs = bridged("Pendulum-v1", 5, AutoresetMode.NEXT_STEP)
+def test_sub_environments_are_accessed_one_by_one():
+    envs = wrapped("Pendulum-v1", 5, AutoresetMode.NEXT_STEP)
     assert envs.get_attr("g") == [10.0] * 3
     envs.set_attr("g", 5.0, indices=[1])
     assert envs.get_attr("g", indices=[0, 1]) == [10.0, 5.0]
@@ -257,18 +259,18 @@ def test_lanes_are_asked_one_by_one():
     assert not envs.has_attr("no_such_thing")
 
 
-def test_lanes_without_objects_answer_as_one():
+def test_native_sub_environments_share_attributes():
     envs = SB3VecEnv(native("robossl/Reacher-v0", AutoresetMode.NEXT_STEP))
     achieved, desired = np.zeros((5, 4)), np.ones((5, 4))
     (rewards,) = envs.env_method("compute_reward", achieved, desired, {}, indices=[0])
     assert rewards.shape == (5,)
-    assert envs.get_attr("num_envs") == [LANES] * LANES
-    assert envs.env_is_wrapped(gym.wrappers.TimeLimit) == [False] * LANES
+    assert envs.get_attr("num_envs") == [NUM_ENVS] * NUM_ENVS
+    assert envs.env_is_wrapped(gym.wrappers.TimeLimit) == [False] * NUM_ENVS
     envs.set_attr("note", 3)
     assert envs.get_attr("note", indices=[1]) == [3]
 
 
-def test_lanes_in_other_processes_are_asked_too():
+def test_sub_environments_in_other_processes_are_accessed():
     envs = SB3VecEnv(AsyncVectorEnv(makers("Pendulum-v1", 4, 2), context="forkserver"))
     try:
         envs.seed(1)
@@ -283,24 +285,24 @@ def test_lanes_in_other_processes_are_asked_too():
         envs.close()
 
 
-def test_hindsight_of_sb3_asks_for_rewards():
+def test_hindsight_of_sb3_can_call_compute_reward():
     envs = SB3VecEnv(SyncVectorEnv([lambda: CountingGoals(0)], autoreset_mode=AutoresetMode.SAME_STEP))
     envs.reset()
-    place = np.array([[0.0, 3.0]])
-    assert envs.env_method("compute_reward", place, place + 4, {}, indices=[0])[0].tolist() == [4.0]
+    goal = np.array([[0.0, 3.0]])
+    assert envs.env_method("compute_reward", goal, goal + 4, {}, indices=[0])[0].tolist() == [4.0]
 
 
 def test_options_reach_the_reset():
-    envs = bridged("Pendulum-v1", 5, AutoresetMode.NEXT_STEP)
+    envs = wrapped("Pendulum-v1", 5, AutoresetMode.NEXT_STEP)
     envs.set_options({"x_init": 1e-6, "y_init": 1e-6})
     np.testing.assert_allclose(envs.reset()[:, 0], 1.0, atol=1e-6)
-    assert np.abs(envs.reset()[:, 0] - 1.0).max() > 1e-3, "options are for one reset"
+    assert np.abs(envs.reset()[:, 0] - 1.0).max() > 1e-3, "options are used by one reset"
     envs.set_options([{"x_init": 1.0}, {}, {}])
     with pytest.raises(UsageError, match="same options"):
         envs.reset()
 
 
-def test_pictures_come_from_the_env():
+def test_frames_come_from_the_env():
     envs = SB3VecEnv(Line(2))
     envs.envs.render = lambda: (np.zeros((4, 4, 3), np.uint8), np.ones((4, 4, 3), np.uint8))
     assert [image.mean() for image in envs.get_images()] == [0, 1]
@@ -308,15 +310,15 @@ def test_pictures_come_from_the_env():
     assert list(envs.get_images()) == [None, None]
 
 
-def test_masked_infos_are_not_said():
+def test_masked_infos_are_left_out():
     vector = {
         "speed": np.array([1.5, 0.0]), "_speed": np.array([True, False]),
-        "deep": {"place": np.array([[1, 2], [3, 4]]), "_place": np.array([False, True])},
+        "deep": {"position": np.array([[1, 2], [3, 4]]), "_position": np.array([False, True])},
         "_deep": np.array([False, True]),
         "all": np.array([1, 2]), "final_obs": np.array([None, None], object),
     }  # fmt: skip
     one, two = split_infos(vector, 2)
     assert one == {"speed": 1.5, "all": 1}
-    assert two["deep"]["place"].tolist() == [3, 4]
+    assert two["deep"]["position"].tolist() == [3, 4]
     assert type(two["all"]) is int
     assert two.keys() == {"deep", "all"}
