@@ -16,9 +16,8 @@ from robossl.evaluation.split_data import SplitData, load_split
 from robossl.streams import Stream
 from robossl.world_model import WorldModel
 
-MAX_DEVIATION = (
-    10.0  # [standard deviations] values are clipped here, so that rare outliers do not dominate a score
-)
+# [standard deviations] Values are clipped here, so that rare outliers do not dominate a score.
+MAX_DEVIATION = 10.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class HeldOutData:
     probe_z: np.ndarray  # (N, Z)
     test_z: np.ndarray  # (M, Z)
     observation_std: np.ndarray  # (D,) standard deviation of each value in train; 0 where it is constant
-    action_space: spaces.Box | spaces.Discrete
+    action_space: spaces.Space
     observation_space: spaces.Space
     seed: int
 

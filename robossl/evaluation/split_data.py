@@ -15,9 +15,7 @@ from robossl.core.spaces import Leaf, is_goal_space, is_image, leaves, model_inp
 from robossl.streams import Stream
 
 MAX_STEPS = 20_000  # time steps loaded from a split
-MAX_INPUT_STEPS = (
-    200_000  # time steps loaded when only model inputs are read: scales must include rare events
-)
+MAX_INPUT_STEPS = 200_000  # time steps loaded if only model inputs are read; scales must include rare events
 MAX_IMAGE_STEPS = 4_000  # time steps loaded when observations contain images
 _IMAGE_GRID = 8  # an image is reduced to _IMAGE_GRID x _IMAGE_GRID mean intensities per channel
 

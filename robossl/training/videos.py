@@ -20,7 +20,7 @@ from robossl.evaluation.heldout import load_heldout
 from robossl.evaluation.metrics.prediction import valid_prediction_time
 from robossl.evaluation.report import page, report_file
 from robossl.evaluation.report.sections.world_model_section import validity_sentence
-from robossl.evaluation.video.encoding import agent_frames, write_video
+from robossl.evaluation.video.frames import agent_frames, write_video
 from robossl.evaluation.video.recording import make_render_env, record_imagination, render_frame
 from robossl.rollout import steps as rollout_steps
 from robossl.streams import Stream

@@ -92,11 +92,11 @@ class PointGoal(VectorEnv):
         self.position[:], self.goal[:], self.elapsed[:], self.ended[:] = 0, 1, 0, False
         return self.observe(), {"is_success": self.is_success()}
 
-    def set_physics_state(self, physics, ids=None, goal=None):
-        ids = np.arange(self.num_envs) if ids is None else ids
-        self.position[ids], self.elapsed[ids], self.ended[ids] = physics, 0, False
+    def set_physics_state(self, physics, env_ids=None, goal=None):
+        env_ids = np.arange(self.num_envs) if env_ids is None else env_ids
+        self.position[env_ids], self.elapsed[env_ids], self.ended[env_ids] = physics, 0, False
         if goal is not None:
-            self.goal[ids] = goal
+            self.goal[env_ids] = goal
         return self.observe()
 
     def step(self, actions):

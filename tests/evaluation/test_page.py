@@ -13,7 +13,7 @@ from robossl.evaluation.report import page, report_file
 from robossl.evaluation.report.number_format import label, number, percent
 from robossl.evaluation.report.sections.world_model_section import validity_sentence
 from robossl.evaluation.report.text_summary import text_summary
-from robossl.evaluation.video.encoding import write_video
+from robossl.evaluation.video.frames import write_video
 
 VOID = {"meta", "link", "br", "img", "source", "input", "hr"}
 

@@ -11,7 +11,7 @@ from gymnasium.vector import SyncVectorEnv
 from robossl.core.errors import OperationError, UsageError
 from robossl.evaluation.heldout import load_heldout
 from robossl.evaluation.report.embedded_video import poster
-from robossl.evaluation.video.encoding import agent_frames, fit_frame, write_video
+from robossl.evaluation.video.frames import agent_frames, fit_frame, write_video
 from robossl.evaluation.video.imagination import compare_rollout, first_episode, imagination_video
 
 

@@ -97,7 +97,8 @@ def learning_curves(rows: dict[str, Any]) -> Markup:
             if row.get("curve"):
                 steps, mean, low, high = zip(*row["curve"])
                 axes.fill_between(steps, low, high, color=color, alpha=0.14, lw=0)
-                axes.plot(steps, mean, color=color, ls=dash, label=label(name))
+                marker = "o" if len(steps) == 1 else None
+                axes.plot(steps, mean, color=color, ls=dash, marker=marker, ms=5, label=label(name))
             elif "return" in row:
                 axes.axhline(row["return"]["mean"], color=FAINT, lw=1.1, ls=dash, label=label(name))
         axes.set_xlabel("environment steps")

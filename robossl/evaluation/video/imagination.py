@@ -16,7 +16,7 @@ from robossl.evaluation.latents import imagine
 from robossl.evaluation.metrics.prediction import TOLERANCE
 from robossl.evaluation.split_data import SplitData, decoded_values, load_split
 from robossl.evaluation.video import rollout_comparison
-from robossl.evaluation.video.encoding import Render, fit_frame, hstack_frames, write_video
+from robossl.evaluation.video.frames import Render, fit_frame, hstack_frames, write_video
 from robossl.evaluation.video.rollout_comparison import RolloutComparison
 from robossl.streams import Stream
 from robossl.world_model import WorldModel

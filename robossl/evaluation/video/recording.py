@@ -13,7 +13,7 @@ from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import PhysicsStateEnv, Policy, PoseEnv
 from robossl.evaluation.context import recorded_settings, step_seconds
 from robossl.evaluation.heldout import load_heldout
-from robossl.evaluation.video.encoding import agent_frames, write_video
+from robossl.evaluation.video.frames import agent_frames, write_video
 from robossl.evaluation.video.imagination import ImaginationVideo, Pose, imagination_video
 from robossl.streams import Stream
 from robossl.world_model import WorldModel, data_validation

@@ -12,11 +12,8 @@ from robossl.evaluation.report import plots
 from robossl.evaluation.report.number_format import interval, label, number
 from robossl.evaluation.report.section import Card, Data, Report, Section, Unavailable
 
-MAIN_ROWS = (
-    "latent_observation",
-    "latent",
-    "observation",
-)  # the row that a report is about: the first one present
+# The row that a report is about: the first one present.
+MAIN_ROWS = ("latent_observation", "latent", "observation")
 
 
 def main_row(rows: Iterable[str]) -> str:
