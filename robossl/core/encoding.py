@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any, TypeGuard, overload
 
@@ -26,7 +27,7 @@ def encoded_dim(leaf: spaces.Space) -> int:
     """Return D, the number of columns of a leaf: one for each category, or one for each element."""
     if isinstance(leaf, (spaces.Discrete, spaces.MultiDiscrete)):
         return sum(_num_categories(leaf))
-    return int(np.prod(leaf.shape or (), dtype=int))
+    return math.prod(leaf.shape or ())
 
 
 @overload
@@ -58,19 +59,17 @@ def encode(leaf: spaces.Space, values: Any, dtype: DTypeLike = np.float32) -> An
         return _one_hot_tensor(values.long().reshape(*lead, len(counts)), counts, starts)
     if values.dtype.kind == "f":
         values = np.rint(values)
-    index = values.reshape(int(np.prod(lead)), len(counts)).astype(np.int64) - np.array(
-        starts, np.int64
-    )  # (N, k)
-    outside = (index < 0) | (index >= np.array(counts, np.int64))
-    if outside.any():
-        element = int(np.flatnonzero(outside.any(0))[0])
-        category = int(index[outside[:, element], element][0]) + starts[element]
-        raise UsageError(
-            f"expected categories from {starts[element]} to {starts[element] + counts[element] - 1}, got {category}"
-        )
-    columns = np.zeros((len(index), sum(counts)), dtype)
-    columns[np.arange(len(index))[:, None], index + _offsets(counts)] = 1
-    return columns.reshape(*lead, sum(counts))
+    flat = values.reshape(math.prod(lead), len(counts)).astype(np.int64, copy=False)  # (N, k)
+    columns = np.zeros((len(flat), sum(counts)), dtype)
+    rows, offset = np.arange(len(flat)), 0
+    for i, (n, start) in enumerate(zip(counts, starts)):
+        index = flat[:, i] - start
+        if len(index) and (index.min() < 0 or index.max() >= n):
+            category = int(index[(index < 0) | (index >= n)][0]) + start
+            raise UsageError(f"expected categories from {start} to {start + n - 1}, got {category}")
+        columns[rows, offset + index] = 1
+        offset += n
+    return columns.reshape(*lead, offset)
 
 
 @overload
@@ -125,11 +124,6 @@ def _num_categories(leaf: spaces.Discrete | spaces.MultiDiscrete) -> list[int]:
 def _starts(leaf: spaces.Discrete | spaces.MultiDiscrete) -> list[int]:
     """Return the first category of each element."""
     return [int(leaf.start)] if isinstance(leaf, spaces.Discrete) else leaf.start.reshape(-1).tolist()
-
-
-def _offsets(counts: list[int]) -> np.ndarray:
-    """Return the first column of each one-hot block."""
-    return np.cumsum(counts) - counts
 
 
 def _one_hot_tensor(values: Tensor, counts: list[int], starts: list[int]) -> Tensor:

@@ -1,15 +1,19 @@
-"""Estimates with 95 % confidence intervals, rank correlation, effective rank."""
+"""Estimates with 95 % confidence intervals, rank correlation, effective rank.
+
+The bootstrap is our own: scipy.stats.bootstrap has no clusters, raises for a single value, and gives NaN if the
+denominator of one resample is zero. Otherwise both give the same intervals.
+"""
 
 from __future__ import annotations
 
 from typing import TypedDict
 
 import numpy as np
+import scipy  # loads scipy.stats on first use, which takes about a second
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 
-_Z = 1.959963984540054  # normal quantile of a two-sided 95 % interval
 RESAMPLES = 2000
 
 
@@ -26,11 +30,8 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     """Return the Wilson score interval (95 %) of `successes` out of `n` trials."""
     if n < 1 or not 0 <= successes <= n:
         raise UsageError(f"expected 0 <= successes <= n and n >= 1, got {successes} successes of {n} trials")
-    p, square = successes / n, _Z**2
-    centre = (p + square / (2 * n)) / (1 + square / n)
-    half = _Z / (1 + square / n) * np.sqrt(p * (1 - p) / n + square / (4 * n**2))
-    low = 0.0 if successes == 0 else float(centre - half)
-    return low, 1.0 if successes == n else float(centre + half)
+    interval = scipy.stats.binomtest(successes, n).proportion_ci(0.95, "wilson")
+    return float(interval.low), float(interval.high)
 
 
 def proportion_ci(successes: int, n: int) -> Estimate:
@@ -52,12 +53,6 @@ def paired_difference(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> Es
     if ours.shape != theirs.shape:
         raise UsageError(f"expected pairs, got {len(ours)} and {len(theirs)} values")
     return mean_ci(ours - theirs, seed=seed)
-
-
-def bootstrap_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Return the percentile bootstrap interval (95 %) of the mean of `values` (n,)."""
-    values = _numbers(values)
-    return bootstrap_ratio(values, np.ones_like(values), None, seed)
 
 
 def bootstrap_median(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -96,18 +91,15 @@ def bootstrap_ratio(
 
 def iqm(values: np.ndarray) -> float:
     """Return the interquartile mean: the mean without the lowest and highest quarter."""
-    ordered = np.sort(_numbers(values))
-    cut = int(0.25 * len(ordered))
-    return float(ordered[cut : len(ordered) - cut].mean())
+    return float(scipy.stats.trim_mean(_numbers(values), 0.25))
 
 
 def spearman(left: np.ndarray, right: np.ndarray) -> float:
     """Return the rank correlation of two arrays (n,); ties get their mean rank, a constant array gives 0."""
-    ranks = [_ranks(_numbers(values)) for values in (left, right)]
-    std = [r.std() for r in ranks]
-    if min(std) == 0:
+    left, right = _numbers(left), _numbers(right)
+    if np.ptp(left) == 0 or np.ptp(right) == 0:
         return 0.0
-    return float(np.mean((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())) / (std[0] * std[1]))
+    return float(scipy.stats.spearmanr(left, right).statistic)
 
 
 def effective_rank(z: np.ndarray, power: int = 1) -> float:
@@ -132,12 +124,6 @@ def dead_dimensions(z: np.ndarray) -> int:
     """Return how many dimensions of z (N, Z) have less than 1 % of the median standard deviation."""
     std = z.std(0)
     return int((std <= max(1e-7, 0.01 * float(np.median(std)))).sum())
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, index, count = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return (last - (count - 1) / 2)[index]
 
 
 def _percentiles(samples: np.ndarray) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gymnasium.vector import VectorEnv
 
@@ -12,9 +12,7 @@ from robossl.core.errors import UsageError
 from robossl.core.interfaces import PhysicsStateEnv
 from robossl.rollout import autoreset_mode
 from robossl.streams.schema import Schema
-
-if TYPE_CHECKING:
-    from robossl.streams.stream import Stream
+from robossl.streams.storage.store import Store
 
 
 def env_id(envs: VectorEnv) -> str:
@@ -71,7 +69,7 @@ def schema_from_env(
     )
 
 
-def check_compatible(stream: Stream, envs: VectorEnv, first_lane: int) -> None:
+def check_compatible(stream: Store, envs: VectorEnv, first_lane: int) -> None:
     """Raise UsageError if the stream cannot record these envs from lane `first_lane` on."""
     recorded_env = stream.header.get("env")
     if recorded_env is not None and recorded_env != env_id(envs):

@@ -82,7 +82,9 @@ class Recorder(VectorWrapper):
 
     # --- vector env
 
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         """Reset all lanes, or those of `options["reset_mask"]` (n,) bool, and begin their episodes."""
         selected = np.ones(self.num_envs, bool)
         if options is not None and options.get("reset_mask") is not None:

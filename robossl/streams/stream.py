@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Space
 from gymnasium.vector import VectorEnv
+from numpy.typing import ArrayLike
 
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Observation
@@ -21,9 +22,7 @@ from robossl.streams.storage.store import Store
 from robossl.streams.stream_header import header_metadata, write_header
 from robossl.streams.window import Window
 
-DEFAULT_CACHE_BYTES = (
-    1 << 30
-)  # [bytes] of small fields cached in memory for sampling; the rest is read from the files
+DEFAULT_CACHE_BYTES = 1 << 30  # [bytes] of small fields cached for sampling; the rest is read from the files
 _TRANSITION_FIELDS = ("action", "reward", "terminated", "truncated", "valid")
 
 
@@ -99,11 +98,6 @@ class Stream(Store):
         return self.schema.action_space
 
     @property
-    def lengths(self) -> np.ndarray:
-        """Rows in each lane, (L,)."""
-        return self._index.lengths.copy()
-
-    @property
     def rows(self) -> int:
         """Return the number of rows in all lanes."""
         return int(self._index.lengths.sum())
@@ -173,34 +167,6 @@ class Stream(Store):
             {name: rows_by_field[name] for name in extra},
         )
 
-    def read(
-        self, lane: int, start: int, stop: int, fields: Iterable[str] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Return rows [start, stop) of a lane by field name, (stop - start, *shape) each."""
-        if not 0 <= lane < self.lanes:
-            raise UsageError(f"expected a lane from 0 to {self.lanes - 1}, got {lane}")
-        length = int(self._index.lengths[lane])
-        if not 0 <= start <= stop <= length:
-            raise UsageError(f"expected rows within the {length} of lane {lane}, got {start} to {stop}")
-        names = self.schema.names if fields is None else [self.schema[name].name for name in fields]
-        rows_by_field = self._fetch(np.array([lane]), np.array([start]), stop - start, names)
-        return {name: rows_by_field[name][0] for name in names}
-
-    def gather(self, lane: np.ndarray, position: np.ndarray, fields: Iterable[str]) -> dict[str, np.ndarray]:
-        """Return single rows of `lane` (B,) at `position` (B,) by field name, (B, *shape) each."""
-        names = [self.schema[name].name for name in fields]
-        lane, position = np.asarray(lane), np.asarray(position)
-        missing = (lane < 0) | (lane >= self.lanes)
-        missing = missing | (position < 0) | (position >= self.lengths[np.where(missing, 0, lane)])
-        if missing.any():
-            first = int(np.flatnonzero(missing)[0])
-            raise UsageError(
-                f"expected rows within the lanes, which have {self.lengths.tolist()} rows; "
-                f"got row {position[first]} of lane {lane[first]}"
-            )
-        rows_by_field = self._fetch(lane, position, 1, names)
-        return {name: rows_by_field[name][:, 0] for name in names}
-
     def steps_until_end(self, lane: np.ndarray, position: np.ndarray, limit: int) -> np.ndarray:
         """Return the number of later rows that each row's episode has so far, at most `limit`: (B,) int64."""
         lane = np.asarray(lane)[:, None]
@@ -217,7 +183,9 @@ class Stream(Store):
 
     # --- restoring
 
-    def restore(self, envs: VectorEnv, lane: Any, position: Any, env_ids: Any = None) -> Observation:
+    def restore(
+        self, envs: VectorEnv, lane: ArrayLike, position: ArrayLike, env_ids: ArrayLike | None = None
+    ) -> Observation:
         """Set sub-environments of `envs` to the recorded physics and goals of rows, to the bit.
 
         The same actions then give the same future, except that a time limit counts from here. `envs` must have the

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy
 
 from robossl.core.errors import UsageError
+from robossl.core.seeding import generator
 from robossl.core.statistics import (
-    bootstrap_mean,
+    RESAMPLES,
     bootstrap_ratio,
     iqm,
     mean_ci,
@@ -38,12 +40,17 @@ def test_wilson_coverage_is_95_percent():
         assert 0.93 < np.mean([low <= p <= high for low, high in intervals]) < 0.98
 
 
+def _interval(values, seed=0):
+    estimate = mean_ci(values, seed=seed)
+    return estimate["low"], estimate["high"]
+
+
 def test_bootstrap_covers_the_mean_and_narrows_with_n():
     random = np.random.default_rng(1)
     samples = random.exponential(2.0, (200, 80))
-    intervals = [bootstrap_mean(row, seed) for seed, row in enumerate(samples)]
+    intervals = [_interval(row, seed) for seed, row in enumerate(samples)]
     assert 0.88 < np.mean([low <= 2.0 <= high for low, high in intervals]) < 0.98
-    wide, narrow = bootstrap_mean(samples[0]), bootstrap_mean(samples.reshape(-1))
+    wide, narrow = _interval(samples[0]), _interval(samples.reshape(-1))
     assert narrow[1] - narrow[0] < (wide[1] - wide[0]) / 4
 
 
@@ -111,3 +118,19 @@ def test_ridge_adapts_to_noise_of_the_inputs_it_is_applied_to():
     errors = [np.mean((ridge(noisy) - y) ** 2) for ridge in (exact, regularized)]
     assert errors[1] < 0.5 * errors[0]
     assert np.mean((exact(x) - y) ** 2) < 1e-6 * np.var(y)
+
+
+def test_bootstrap_equals_scipy_where_both_are_defined():
+    random = np.random.default_rng(7)
+    top, bottom = random.normal(size=60), random.uniform(1, 2, 60)
+    expected = scipy.stats.bootstrap(
+        (top, bottom),
+        lambda a, b, axis: a.sum(axis) / b.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=generator(3, "bootstrap"),
+    ).confidence_interval
+    assert bootstrap_ratio(top, bottom, seed=3) == pytest.approx(tuple(expected), rel=1e-12)
+    assert mean_ci(np.array([2.0])) == {"mean": 2.0, "low": 2.0, "high": 2.0, "n": 1}

@@ -145,7 +145,7 @@ class CountingEnvs(VectorEnv):
         lane = np.arange(self.num_envs)
         return np.stack([lane, self.episode, self.count], axis=1).astype(np.float64)
 
-    def set_physics_state(self, physics: np.ndarray, ids: Any = None, goal: Any = None) -> Any:
+    def set_physics_state(self, physics: np.ndarray, env_ids: Any = None, goal: Any = None) -> Any:
         raise NotImplementedError
 
     # Checkpointable

@@ -13,8 +13,8 @@ from robossl.streams.formats.episode_data import EpisodeData, EpisodeReader
 from robossl.streams.formats.lerobot_features import (
     INDEX,
     Feature,
-    feature_spec,
     array_statistics,
+    feature_spec,
     features_of,
     merge_statistics,
 )

@@ -3,50 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import weakref
 from pathlib import Path
+
+import filelock
 
 from robossl.core.errors import OperationError, UsageError
 
-_LOCKS_OF_PROCESS: weakref.WeakSet[WriterLock] = weakref.WeakSet()
-
 
 class WriterLock:
-    """Exclusive right to append to the stream in a folder."""
+    """Exclusive right to append to the stream in a folder; a forked child does not inherit it."""
 
     def __init__(self, folder: Path) -> None:
         """Acquire the lock; raise UsageError with the process id if another writer has it."""
+        path = folder / "writer.lock"
+        # a soft lock (a plain file) would outlive its process; release may happen in another thread
+        self._lock = filelock.FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
-            descriptor = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise OperationError(f"cannot write to {folder}: {error.strerror}") from error
-        self._close = weakref.finalize(self, os.close, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 32).decode(errors="replace") or "unknown"
-            self.release()
+            self._lock.acquire()
+        except filelock.Timeout:
+            holder = path.read_text(errors="replace") or "unknown"
             owner = "this process" if holder == str(os.getpid()) else f"process {holder}"
             raise UsageError(
                 f"{folder} already has a writer ({owner}); expected one writer and any number of readers"
             ) from None
+        except OSError as error:
+            raise OperationError(f"cannot write to {folder}: {error.strerror}") from error
         with contextlib.suppress(OSError):  # the process id is optional: the disk may be full
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, str(os.getpid()).encode())
-        _LOCKS_OF_PROCESS.add(self)
+            path.write_text(str(os.getpid()))
 
     def release(self) -> None:
         """Release the lock."""
-        self._close()
-
-
-def _release_in_child() -> None:
-    """Close inherited locks: a forked child would otherwise keep the lock after its parent's death."""
-    for lock in list(_LOCKS_OF_PROCESS):
-        lock.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_release_in_child)
+        self._lock.release()

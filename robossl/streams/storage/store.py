@@ -228,6 +228,39 @@ class Store:
         else:
             self._load_chunks()
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """Rows in each lane, (L,)."""
+        return self._index.lengths.copy()
+
+    def read(
+        self, lane: int, start: int, stop: int, fields: Iterable[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return rows [start, stop) of a lane by field name, (stop - start, *shape) each."""
+        if not 0 <= lane < self.lanes:
+            raise UsageError(f"expected a lane from 0 to {self.lanes - 1}, got {lane}")
+        length = int(self._index.lengths[lane])
+        if not 0 <= start <= stop <= length:
+            raise UsageError(f"expected rows within the {length} of lane {lane}, got {start} to {stop}")
+        names = self.schema.names if fields is None else [self.schema[name].name for name in fields]
+        rows_by_field = self._fetch(np.array([lane]), np.array([start]), stop - start, names)
+        return {name: rows_by_field[name][0] for name in names}
+
+    def gather(self, lane: np.ndarray, position: np.ndarray, fields: Iterable[str]) -> dict[str, np.ndarray]:
+        """Return single rows of `lane` (B,) at `position` (B,) by field name, (B, *shape) each."""
+        names = [self.schema[name].name for name in fields]
+        lane, position = np.asarray(lane), np.asarray(position)
+        missing = (lane < 0) | (lane >= self.lanes)
+        missing = missing | (position < 0) | (position >= self.lengths[np.where(missing, 0, lane)])
+        if missing.any():
+            first = int(np.flatnonzero(missing)[0])
+            raise UsageError(
+                f"expected rows within the lanes, which have {self.lengths.tolist()} rows; "
+                f"got row {position[first]} of lane {lane[first]}"
+            )
+        rows_by_field = self._fetch(lane, position, 1, names)
+        return {name: rows_by_field[name][:, 0] for name in names}
+
     def _fetch(
         self,
         lane: np.ndarray,
