@@ -57,9 +57,11 @@ def main() -> None:
     """Evaluate a tiny world model and print the section from report.json and report.html."""
     robossl.register("report_sections", SECTION.name, SECTION)
     with tempfile.TemporaryDirectory() as folder:
-        stream = robossl.collect("robossl/CartPoleSwingUp-v0", steps=20_000, out=Path(folder) / "stream")
-        config = robossl.WorldModelConfig(latent_dim=8, encoder_hidden=(32,), dynamics_hidden=(32,))
-        model = robossl.pretrain(stream, updates=50, config=config, out=Path(folder) / "model")
+        stream = robossl.collect("robossl/Reacher-v0", steps=6_400, out=Path(folder) / "stream")
+        config = robossl.WorldModelConfig(
+            latent_dim=8, encoder_hidden=(32,), dynamics_hidden=(32,), batch_size=64
+        )
+        model = robossl.pretrain(stream, updates=20, config=config, out=Path(folder) / "model")
         robossl.evaluate(model, stream, out=Path(folder) / "evaluation", goal_trials=0, videos=False)
         report = json.loads((Path(folder) / "evaluation" / "report.json").read_text(encoding="utf-8"))
         page = (Path(folder) / "evaluation" / "report.html").read_text(encoding="utf-8")

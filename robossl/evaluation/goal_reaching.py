@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -216,7 +216,8 @@ def _run_batch(envs: VectorEnv, policy: Policy, pairs: StartGoalPairs, budget: i
     """Run at most `num_envs` trials; unused sub-environments repeat the first pairs and are not counted."""
     pair_index = np.arange(envs.num_envs) % len(pairs.goal)
     envs.reset(seed=derive(seed, "goals") % 2**31)
-    observation = envs.set_physics_state(pairs.physics[pair_index], goal=pairs.goal[pair_index])
+    physics_env = cast(PhysicsStateEnv, envs)
+    observation = physics_env.set_physics_state(pairs.physics[pair_index], goal=pairs.goal[pair_index])
     timed = _TimedPolicy(policy)
     history = np.zeros((budget, envs.num_envs), bool)
     running = np.ones(envs.num_envs, bool)
