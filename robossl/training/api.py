@@ -19,6 +19,7 @@ from robossl.training.work_context import torch_threads
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
     from stable_baselines3.common.callbacks import BaseCallback
+    from torch.nn import Module
 
     from robossl.streams import Stream
     from robossl.world_model import WorldModel, WorldModelConfig
@@ -73,6 +74,7 @@ def pretrain(
     threads: int = PretrainRequest.threads,
     progress: ProgressReporter | None = None,
     log: Sequence[str] = PretrainRequest.log,
+    encoder: Module | None = None,
 ) -> WorldModel:
     """Train a world model on a stream, without reward.
 
@@ -86,8 +88,11 @@ def pretrain(
         threads: CPU threads; 0: all cores, at most 8.
         progress: Receives the gradient steps.
         log: Metric sinks beside metrics.jsonl: tensorboard, wandb, console.
+        encoder: A torch module in place of the built-in encoder, for example a frozen pretrained vision network. Its
+            input and output are documented in docs/world-model.md; load the model again with
+            `WorldModel.load(folder, encoder=module)`.
     """
-    request = PretrainRequest(stream, updates, config, out, seed, device, threads, log)
+    request = PretrainRequest(stream, updates, config, out, seed, device, threads, log, encoder)
     return pretrain_world_model(request, progress or NullProgress())
 
 

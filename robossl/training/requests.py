@@ -22,6 +22,7 @@ from robossl.training.config import (
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
+    from torch.nn import Module
 
     from robossl.core.interfaces import Policy, Representation
     from robossl.streams import Stream
@@ -57,6 +58,7 @@ class PretrainRequest:
     device: str = "auto"
     threads: int = 0
     log: Sequence[str] = ()  # metric sinks beside metrics.jsonl
+    encoder: Module | None = None  # used in place of the built-in encoder
 
     def __post_init__(self) -> None:
         check_count("updates", self.updates)
