@@ -21,16 +21,16 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 import robossl
-from benchmarks.cli import answered
+from benchmarks.cli import run_main
 from robossl import registry
 from robossl.core.interfaces import NullProgress, Policy
 from robossl.core.seeding import derive
 from robossl.core.statistics import mean_ci, proportion_ci
+from robossl.evaluation.context import EVALUATION_SEED, step_seconds
 from robossl.evaluation.control import Episodes, evaluate_returns
 from robossl.evaluation.heldout import load_heldout
-from robossl.evaluation.metrics.prediction import forward_skill, valid_prediction_time
+from robossl.evaluation.metrics.prediction import prediction_skill, valid_prediction_time
 from robossl.streams import Recorder, Stream
-from robossl.training import evaluation_steps
 from robossl.training.agent_runner import AgentRunner
 from robossl.world_model.env import WorldModelEnv
 from robossl.world_model.reward_model import RewardModel
@@ -97,12 +97,12 @@ def compared(given: argparse.Namespace, seed: int, folder: Path) -> tuple[Run, d
     clock.lap("learning in reality")
     found = judged(given, seed, {_OURS: dreamer.agent}) | found
     found |= judged(given, seed, {"in reality, all steps": waker.agent, **ignorant(given.env, seed)})
-    held = load_heldout(model, free, evaluation_steps.EVALUATION_SEED + seed)
+    held = load_heldout(model, free, EVALUATION_SEED + seed)
     return {
         "seed": seed,
         "reward_r2": reward.r2,
-        "skill": {h: figure["mean"] for h, figure in forward_skill(model, held)["skill"].items()},
-        "valid_prediction_time": valid_prediction_time(model, held, evaluation_steps.step_seconds(given.env)),
+        "skill": {h: figure["mean"] for h, figure in prediction_skill(model, held)["skill"].items()},
+        "valid_prediction_time": valid_prediction_time(model, held, step_seconds(given.env)),
         "dream": dreamt(dreamer.recorder.stream, given.horizon),
         "cpu_seconds": clock.laps,
         "returns": {name: mean_ci(episodes.returns) for name, episodes in found.items()},
@@ -143,7 +143,7 @@ def judged(given: argparse.Namespace, seed: int, policies: dict[str, Policy]) ->
     """Each policy in the real env, from the same held-out seeds."""
     envs = registry.make_envs(given.env, _LANES, threads=given.threads)
     return {
-        name: evaluate_returns(envs, policy, given.episodes, evaluation_steps.EVALUATION_SEED + seed)
+        name: evaluate_returns(envs, policy, given.episodes, EVALUATION_SEED + seed)
         for name, policy in policies.items()
     }
 
@@ -216,4 +216,4 @@ def percent(figure: Any) -> str:
 
 
 if __name__ == "__main__":
-    answered(main)
+    run_main(main)

@@ -16,20 +16,21 @@ from typing import Any
 
 import robossl
 import robossl.training.api
-from benchmarks.cli import answered, model_settings
-from robossl.evaluation.report.text import interval
+from benchmarks.cli import run_main, model_settings
+from robossl.evaluation.ablation import evaluate_ablation
+from robossl.evaluation.context import EvaluationContext
+from robossl.evaluation.goal_reaching import CRITERIA
+from robossl.evaluation.report.number_format import interval
 from robossl.logging.progress import make_progress
 from robossl.streams import Stream
 from robossl.training import config_io
-from robossl.training import evaluation_steps
-from robossl.training.ablation_training import ablate
 from robossl.training.config import LearnConfig, thread_count
 from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.config import PIXEL_CONFIG
 from robossl.world_model.device import resolve
 
 _ENV, _SIZE = "robossl/Reacher-v0", (64, 64)
-_ROWS = ("own", "without_picture", "forward", "inverse", "sigreg")
+_ROWS = ("own", "without_image_reconstruction", "forward", "inverse", "sigreg")
 
 
 def main() -> None:
@@ -72,11 +73,19 @@ def compared(given: argparse.Namespace, world: WorldModelConfig, seed: int) -> d
     """One seed: every row, the random policy, and what the first row's model is worth."""
     stream = lived(given, seed)
     model = WorldModel(world, stream.observation_space, stream.action_space, seed).to(resolve(given.device))
-    section, absent = ablate(
-        model, stream, _ENV, given.updates, given.offset, given.pairs, evaluation_steps.EVALUATION_SEED + seed,
-        thread_count(given.threads), make_progress(), only=given.only,
-    )  # fmt: skip
-    return {"seed": seed, **section, "absent": absent}
+    context = EvaluationContext(
+        env=_ENV,
+        seed=seed,
+        model=model,
+        stream=stream,
+        ablation_updates=given.updates,
+        goal_horizon=given.offset,
+        goal_trials=given.pairs,
+        threads=thread_count(given.threads),
+        progress=make_progress(),
+    )
+    section = evaluate_ablation(context, only=given.only)
+    return {"seed": seed, **section, "missing": context.missing}
 
 
 def lived(given: argparse.Namespace, seed: int) -> Stream:
@@ -91,24 +100,24 @@ def lived(given: argparse.Namespace, seed: int) -> Stream:
 def table(runs: list[dict[str, Any]]) -> str:
     """Markdown: one line a row and seed."""
     lines = [
-        "| row | seed | rank | inverse R2 | skill 1 | 10 | 25 steps | goals touched | at the end | held | pairs |",
+        "| row | seed | rank | inverse R2 | skill 1 | 10 | 25 steps | goals reached | at the end | sustained | trials |",
         "| --- " * 11 + "|",
     ]
     for run in runs:
         for name, row in run["rows"].items():
-            skill = row.get("forward_skill", {})
+            skill = row.get("prediction_skill", {})
             cells = [name, str(run["seed"])]
             cells += (
                 [f"{row['effective_rank']:.0f}", f"{row['inverse_r2']['mean']:.2f}"] if skill else ["-", "-"]
             )
             cells += [f"{skill[h]['mean']:.2f}" if h in skill else "-" for h in ("1", "10", "25")]
-            goals = row.get("goals", {})
-            for criterion in ("any", "final", "held") if goals else ():
+            goals = row.get("goal_reaching", {})
+            for criterion in CRITERIA if goals else ():
                 figure = goals[criterion]
                 cells.append(f"{100 * figure['mean']:.0f} % {interval(figure, True)}")
-            lines.append(f"| {' | '.join([*cells, str(run.get('pairs', '-'))])} |")
+            lines.append(f"| {' | '.join([*cells, str(run.get('trials', '-'))])} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    answered(main)
+    run_main(main)

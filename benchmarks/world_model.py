@@ -21,19 +21,19 @@ from typing import Any
 import torch
 
 import robossl
-from benchmarks.cli import answered, model_settings
+from benchmarks.cli import run_main, model_settings
+from robossl.core.statistics import effective_rank
+from robossl.evaluation.context import EVALUATION_SEED, step_seconds
 from robossl.evaluation.heldout import load_heldout
 from robossl.evaluation.metrics.calibration import calibration
 from robossl.evaluation.metrics.inverse_dynamics import inverse_excess_r2, inverse_r2
 from robossl.evaluation.metrics.prediction import prediction_skill, valid_prediction_time
-from robossl.evaluation.metrics.rank import effective_rank
 from robossl.evaluation.metrics.readout import fit_readout
 from robossl.logging.progress import make_progress
 from robossl.streams import Stream
 from robossl.training import config_io
 from robossl.training.config import LearnConfig
 from robossl.training.config_io import to_dict
-from robossl.training.evaluation_steps import EVALUATION_SEED, step_seconds
 from robossl.training.output_dirs import slug
 from robossl.world_model import WorldModel, WorldModelConfig
 
@@ -89,7 +89,11 @@ def measured(env: str, seed: int, world: WorldModelConfig, options: argparse.Nam
             return known
     began = time.perf_counter()
     stream = lived(
-        options.out / "streams" / f"{slug(env)}-{seed}-{options.rows}", env, "colored_noise", options.rows, seed
+        options.out / "streams" / f"{slug(env)}-{seed}-{options.rows}",
+        env,
+        "colored_noise",
+        options.rows,
+        seed,
     )
     folder = options.out / "streams" / f"{slug(env)}-{seed}-random-{_RANDOM_ROWS}"
     random = lived(folder, env, "random", _RANDOM_ROWS, seed + 1)
@@ -100,7 +104,11 @@ def measured(env: str, seed: int, world: WorldModelConfig, options: argparse.Nam
         options.device, options.threads, make_progress(),
     )  # fmt: skip
     judged = time.perf_counter()
-    found = {"settings": settings, **figures(model, stream, random, env, seed), "words": model.metadata["messages"]}
+    found = {
+        "settings": settings,
+        **figures(model, stream, random, env, seed),
+        "words": model.metadata["messages"],
+    }
     found["seconds"] = {
         "collect": round(taught - began, 1),
         "pretrain": round(judged - taught, 1),
@@ -193,4 +201,4 @@ def _barred(values: list[float], bar: float) -> str:
 
 
 if __name__ == "__main__":
-    answered(main)
+    run_main(main)
