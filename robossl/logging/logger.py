@@ -36,7 +36,7 @@ class Logger:
         """
         self.failures: dict[str, str] = {}  # sink -> error
         self.last_step = run.first_step
-        self._report = report
+        self._report, self._offset = report, offset
         self._jsonl: JsonlSink | None = None
         self._sinks: dict[str, MetricSink] = {}
         factories: dict[str, SinkFactory] = {"jsonl": self._open_jsonl(offset), **(sinks or {})}
@@ -66,10 +66,13 @@ class Logger:
                 self._fail(name, error)
 
     def offset(self) -> int:
-        """Return the size of `metrics.jsonl` [bytes], for a checkpoint."""
-        if self._jsonl is None or "jsonl" in self.failures:
-            return 0
-        return self._jsonl.offset()
+        """Return the size of `metrics.jsonl` [bytes], for a checkpoint; after a failure, the last known size."""
+        if self._jsonl is not None and "jsonl" not in self.failures:
+            try:
+                self._offset = self._jsonl.offset()
+            except OSError as error:
+                self._fail("jsonl", error)
+        return self._offset
 
     def close(self) -> None:
         """Close all sinks."""

@@ -31,7 +31,9 @@ class ThroughputProgress(NullProgress):
             self.log()
 
     def log(self) -> None:
-        """Log the throughput since the last record."""
+        """Log the throughput since the last record; without new steps, there is no record."""
+        if self._steps == self._logged:
+            return
         now = time.perf_counter()
         rate = (self._steps - self._logged) / max(now - self._time, 1e-9)
         self._logger.scalars(

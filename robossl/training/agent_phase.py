@@ -44,10 +44,10 @@ def act(run: Experiment) -> None:
                 run.progress.stop()
         state.iteration = iteration
         append_curve_point(run)
-        if (
-            iteration == count
-        ):  # before the world model changes: agents are evaluated with the encoder they learned on
-            final_evaluation(run)
+        if iteration == count:
+            final_evaluation(
+                run
+            )  # before the world model changes: with the encoder that the agents learned on
         with run.timed("train world model"):
             updates = config.pretrain.updates + iteration * config.pretrain.updates_per_iteration
             train_world_model(run, updates, run.env_steps)
@@ -68,6 +68,7 @@ def learn_and_log(run: Experiment, name: str, runner: AgentRunner) -> None:
     since = int(stream.lengths[lanes].max())
     progress = ThroughputProgress(run.progress, run.logger, run.env_steps)
     runner.learn(steps, progress, ScopedLogger(run.logger, prefix, run.config.explore_steps))
+    progress.log()
     metrics = episode_metrics(stream, prefix, map(int, lanes), since)
     run.logger.scalars(run.env_steps + steps, metrics)
 
@@ -156,10 +157,8 @@ def make_control_recorder(run: Experiment, agent: str, seed: int) -> Recorder:
 
 
 def make_agent_envs(run: Experiment) -> VectorEnv:
-    """Return the environments that an agent acts in."""
-    return registry.make_envs(
-        run.config.env, run.config.agent.num_envs, threads=run.threads, autoreset_mode=AutoresetMode.DISABLED
-    )
+    """Return the environments that an agent acts in; the run closes them."""
+    return run.make_envs(run.config.agent.num_envs, autoreset_mode=AutoresetMode.DISABLED)
 
 
 def append_curve_point(run: Experiment) -> None:

@@ -73,6 +73,7 @@ def train_agent(request: TrainRequest, progress: ProgressReporter) -> TrainResul
             with interrupt_message(f"the agent so far is in {folder}"):
                 shown = ThroughputProgress(progress, logger)
                 runner.learn(request.steps, shown, ScopedLogger(logger, "agent"), request.callbacks)
+                shown.log()
             assert recorder.stream is not None
             logger.scalars(request.steps, episode_metrics(recorder.stream, "agent", range(request.num_envs)))
         finally:

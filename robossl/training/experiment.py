@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from gymnasium.vector import VectorEnv
+
 from robossl import registry
 from robossl.core.errors import OperationError
 from robossl.core.interfaces import Agent, ProgressReporter
@@ -147,9 +149,13 @@ class Experiment:
             return self.runners[AGENT].agent
         if not (self.folder / AGENT).is_dir():
             return None
-        envs = registry.make_envs(self.config.env, 1)
+        return load(self.folder, self.make_envs(1))
+
+    def make_envs(self, num_envs: int, **settings: Any) -> VectorEnv:
+        """Make environments that are closed with the run."""
+        envs = registry.make_envs(self.config.env, num_envs, threads=self.threads, **settings)
         self._open.callback(envs.close)
-        return load(self.folder, envs)
+        return envs
 
     def evaluation_context(self) -> EvaluationContext:
         """Return the context of the report; sections computed with it are part of the state of the run."""
@@ -206,9 +212,9 @@ class Experiment:
 
     def close(self) -> None:
         """Close environments, streams and metric sinks; committed time steps stay."""
-        with self._open:
-            for runner in self.runners.values():
-                self._open.callback(runner.close)
+        with self._open:  # closes in reverse order
+            self._open.callback(self.logger.close)
             for stream in self._streams.values():
                 self._open.callback(stream.close)
-            self._open.callback(self.logger.close)
+            for runner in self.runners.values():
+                self._open.callback(runner.close)

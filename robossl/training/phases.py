@@ -98,6 +98,7 @@ def explore(run: Experiment) -> None:
             try:
                 progress = ThroughputProgress(run.progress, run.logger)
                 collect_steps(recorder, policy, config.explore_steps, run.seed("explore"), progress)
+                progress.log()
             finally:
                 recorder.close()
         run.register_stream(STREAM, recorder.stream)

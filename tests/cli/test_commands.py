@@ -117,7 +117,7 @@ def test_check_of_a_native_env_finds_no_problems(tmp_path):
 
 
 def test_check_refuses_a_missing_file(tmp_path):
-    assert fail(tmp_path, "check", "absent.xml").startswith("robossl: no MJCF file absent.xml")
+    assert "missing.xml" in fail(tmp_path, "check", "missing.xml")
 
 
 def test_doctor_prints_json_and_exit_code(tmp_path):
@@ -211,7 +211,7 @@ def test_play_records_an_agent_or_a_policy(workspace, tmp_path, args, monkeypatc
 
 
 def test_viewer_without_a_display_is_one_line(workspace):
-    assert "there is no display to open a window on" in fail(
+    assert "no display to open a window on" in fail(
         workspace, "play", "robossl/Reacher-v0", "--viewer", code=1
     )
 
@@ -221,7 +221,7 @@ def test_unwritable_video_is_refused_before_any_work(workspace, tmp_path):
         for args in (["play", "robossl/Reacher-v0"], ["imagine", "run"]):
             message = fail(workspace, *args, "--video", closed / "video.mp4")
             assert "closed" in message, message
-    assert "no folder" in fail(workspace, "imagine", "run", "--video", tmp_path / "nowhere" / "video.mp4")
+    assert "expected an existing folder" in fail(workspace, "imagine", "run", "--video", tmp_path / "nowhere" / "video.mp4")
 
 
 @pytest.mark.parametrize("name", ["minari", "lerobot"])
@@ -324,7 +324,7 @@ def test_env_of_a_file_in_the_working_folder_is_found(tmp_path, run_cli):
     assert read_json(tmp_path / "found" / "report.json")["env"] == "my_env:MyEnv-v0"
     bad = run_cli("learn", "my_env:Bad-v0", *flags(), "--quiet")
     assert bad.returncode == 2
-    assert "Bad-v0 gave numbers that are not finite as observation in lane 0 at step 5" in bad.stderr
+    assert "expected finite numbers from Bad-v0, got non-finite observation in lane 0 at step 5" in bad.stderr
     assert bad.stderr.count("\n") == 1
     found = succeed(tmp_path, "stream", "info", "runs/bad/stream", "--json").document
     assert found["transitions"] == 8 * 4

@@ -108,7 +108,7 @@ def test_stream_of_a_moved_file_is_used_with_its_new_path(file: Path, tmp_path: 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     for command in ("learn", "collect", "train", "check"):
         assert "missing.xml" in fail(tmp_path, command, "missing.xml")
-    with pytest.raises(UsageError, match=r"absent\.mjcf"):
+    with pytest.raises(UsageError, match=r"missing\.mjcf"):
         robossl.make("missing.mjcf")
 
 

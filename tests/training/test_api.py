@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import thirdparty_envs
-from resume_helpers import TINY
+from resume_helpers import TINY, tiny
+from stable_baselines3.common.callbacks import BaseCallback
 
 import robossl
+from robossl import registry
 from robossl.core.errors import UsageError
+from robossl.core.interfaces import NullProgress
 from robossl.core.io import read_json
+from robossl.logging.sinks.jsonl import read_metrics
 from robossl.training import output_dirs
 from robossl.training.config import LearnConfig
 from robossl.training.config_validation import validate_config
@@ -168,13 +173,13 @@ def test_object_with_act_and_reset_is_a_policy(tmp_path):
         (lambda artifacts, out: robossl.pretrain(artifacts / "nowhere", out=out), "no stream in"),
         (
             lambda artifacts, out: robossl.pretrain(artifacts / "stream", device="tpu", out=out),
-            "no device 'tpu'",
+            "expected a device, got 'tpu'",
         ),
         (lambda artifacts, out: robossl.train("CartPole-v1", "sacc", out=out), "did you mean 'sac'"),
         (lambda artifacts, out: robossl.train("CartPole-v1", "sac", out=out), "sac needs"),
         (
             lambda artifacts, out: robossl.train("CartPole-v1", representation=artifacts / "model", out=out),
-            "this env has",
+            "observations of this env",
         ),
         (
             lambda artifacts, out: robossl.train("CartPole-v1", encoder="frosen", out=out),
@@ -213,3 +218,96 @@ def test_default_world_model_depends_on_the_observations() -> None:
     assert validate_config(LearnConfig(env="thirdparty/Good-v0")).world_model == WorldModelConfig()
     config = LearnConfig(env="thirdparty/ImageObservation-v0", world_model=WorldModelConfig(latent_dim=16))
     assert validate_config(config) == config
+
+
+@pytest.mark.parametrize("encoder", ["none", "random", "finetune", "scratch"])
+def test_train_with_every_encoder_writes_metrics(encoder, artifacts, tmp_path):
+    representation = artifacts / "model" if encoder != "none" else None
+    robossl.train(
+        "robossl/Reacher-v0",
+        representation=representation,
+        encoder=encoder,
+        steps=120,
+        out=tmp_path / "a",
+        **SMALL,
+    )
+    manifest = output_dirs.read_manifest(tmp_path / "a", "agent")
+    rows = {"none": "observation", "random": "random_latent"}
+    assert (manifest["encoder"], manifest["row"]) == (encoder, rows.get(encoder, "latent_observation"))
+    records = read_metrics(tmp_path / "a")
+    names = {name for record in records for name in record}
+    assert {"agent/train/critic_loss", "agent/episodes", "time/steps_per_second", "memory/rss_mib"} <= names
+    assert records[-1]["step"] == 120
+
+
+def test_pretrain_writes_losses_and_diagnostics(artifacts):
+    records = read_metrics(artifacts / "model")
+    names = {name for record in records for name in record}
+    assert {"world_model/forward", "world_model/inverse", "time/updates_per_second"} <= names
+    assert "diagnostics/effective_rank" in names
+    assert [record["step"] for record in records] == [20, 20]  # gradient steps: no env step is taken
+
+
+def test_agent_settings_reach_sb3(tmp_path):
+    settings = {"learning_rate": 0.002, "policy_kwargs": {"net_arch": [8]}, "learning_starts": 40}
+    agent = robossl.train(
+        "robossl/Reacher-v0", "sac", steps=80, out=tmp_path / "a", num_envs=4, device="cpu", settings=settings
+    )
+    assert agent.algorithm.learning_rate == 0.002
+    assert agent.algorithm.policy.net_arch == [8]
+    assert tomllib.loads((tmp_path / "a" / "config.toml").read_text())["agent"]["settings"] == settings
+
+
+def test_sb3_callbacks_see_every_step(tmp_path):
+    class CountSteps(BaseCallback):
+        count = 0
+
+        def _on_step(self) -> bool:
+            self.count += 1
+            return True
+
+    callback = CountSteps()
+    robossl.train("robossl/Reacher-v0", "sac", steps=80, out=tmp_path / "a", callbacks=[callback], **SMALL)
+    assert callback.count == 80 / SMALL["num_envs"]
+
+
+class UnclosedEnvs:
+    """Counts vector envs that were made and not closed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.open: list[gym.vector.VectorEnv] = []
+        make_envs = registry.make_envs
+
+        def make(*args, **kwargs):
+            envs = make_envs(*args, **kwargs)
+            self.open.append(envs)
+            close = envs.close
+
+            def close_and_count(**options):
+                if envs in self.open:
+                    self.open.remove(envs)
+                close(**options)
+
+            envs.close = close_and_count
+            return envs
+
+        monkeypatch.setattr(registry, "make_envs", make)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda out: robossl.collect("robossl/Reacher-v0", steps=16, out=out / "s"),
+        lambda out: robossl.collect("robossl/Reacher-v0", policy="colored_noize", steps=16, out=out / "s"),
+        lambda out: robossl.train("robossl/Reacher-v0", steps=80, out=out / "a", **SMALL),
+        lambda out: robossl.train("CartPole-v1", "sac", out=out / "a"),
+        lambda out: robossl.train("robossl/Reacher-v0", settings={"gama": 1}, out=out / "a"),
+        lambda out: robossl.learn(tiny(steps=960), out / "r", progress=NullProgress()),
+        lambda out: robossl.learn(tiny(agent__settings__gama=1), out / "r", progress=NullProgress()),
+    ],
+)
+def test_envs_are_closed_also_after_an_error(call, tmp_path, monkeypatch):
+    unclosed = UnclosedEnvs(monkeypatch)
+    with contextlib.suppress(UsageError):
+        call(tmp_path)
+    assert unclosed.open == []

@@ -111,7 +111,7 @@ def test_world_model_is_trained_when_no_agent_can_learn(env, reason, tmp_path):
 )
 def test_non_finite_numbers_stop_the_run_and_keep_earlier_steps(env, step, tmp_path):
     with pytest.raises(
-        UsageError, match=f"{env} gave numbers that are not finite as .* in lane 0 at step {step}"
+        UsageError, match=f"expected finite numbers from {env}, got .* in lane 0 at step {step} "
     ):
         learn(env, tmp_path)
     stream = Stream.open(tmp_path / "run" / "stream")
@@ -129,7 +129,7 @@ def test_non_finite_numbers_stop_the_run_and_keep_earlier_steps(env, step, tmp_p
             r"raised ValueError .*joint 3 out of range \(faulty_envs.py:",
         ),
         ("thirdparty/GrowingObservation-v0", OperationError, "raised ValueError in step"),
-        ("thirdparty/RaisesInConstructor-v0", UsageError, "cannot be made: no model robot.xml"),
+        ("thirdparty/RaisesInConstructor-v0", UsageError, "RaisesInConstructor-v0.*no model robot.xml"),
         ("thirdparty/MultiDiscreteActions-v0", UsageError, "MultiDiscrete"),
     ],
 )
