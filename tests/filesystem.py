@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from capabilities import require
 
 
 def mounted(folder: Path, *options: str) -> bool:
@@ -21,8 +21,7 @@ def mounted(folder: Path, *options: str) -> bool:
 def read_only(folder: Path) -> Iterator[Path]:
     """Yield a folder that cannot be written, not even by root; skip the test without permission to mount."""
     folder.mkdir(exist_ok=True)
-    if not mounted(folder, "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs"):
-        pytest.skip("no permission to mount")
+    require(mounted(folder, "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs"), "permission to mount")
 
     try:
         yield folder

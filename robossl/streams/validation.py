@@ -73,9 +73,9 @@ def _inspect(
 ) -> tuple[list[Chunk], list[DamagedChunk], list[np.ndarray | None]]:
     """Return the intact chunks, the damaged ones, and the rows (L,) lost in each gap."""
     schema, lanes = Schema.from_json(header), header["lanes"]
-    given_up = {entry["chunk"]: entry["rows"] for entry in header["lost_chunks"]}  # set aside earlier
+    set_aside = {entry["chunk"]: entry["rows"] for entry in header["lost_chunks"]}  # set aside earlier
     committed, head = read_head(folder, lanes)
-    last = max([committed - 1, *chunk_numbers(folder), *given_up], default=-1)
+    last = max([committed - 1, *chunk_numbers(folder), *set_aside], default=-1)
     intact: list[Chunk] = []
     damaged: list[DamagedChunk] = []
     gaps: list[np.ndarray | None] = []
@@ -93,10 +93,10 @@ def _inspect(
             adjacent.clear()
 
     for number in range(last + 1):
-        if number in given_up:
+        if number in set_aside:
             close_gap(None)
-            unknown_rows = given_up[number] is None
-            position = position if unknown_rows else np.array(given_up[number], np.int64)
+            unknown_rows = set_aside[number] is None
+            position = position if unknown_rows else np.array(set_aside[number], np.int64)
             continue
         try:
             chunk, arrays = read_chunk(folder, header["id"], schema, lanes, number)

@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from capabilities import require
 from filesystem import mounted
 from gymnasium.vector import AutoresetMode
 from stream_toys import CountingEnvs, check_alignment, record_steps, rows_of
@@ -198,11 +198,11 @@ def test_repair_requires_the_writer_lock(recorded):
     remove(chunk(recorded, 1))
     (recorded / "writer.lock").touch()
     code = (
-        "import fcntl, sys, time\nfile = open(sys.argv[1], 'r+')\nfcntl.flock(file, fcntl.LOCK_EX)\n"
-        "print('held', flush=True); time.sleep(60)"
+        "import fcntl, sys\nfile = open(sys.argv[1], 'r+')\nfcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print('held', flush=True); sys.stdin.read()"
     )
     arguments = [sys.executable, "-c", code, str(recorded / "writer.lock")]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as writer:
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout.readline() == "held\n"
         with pytest.raises(UsageError, match="already has a writer"):
             validate_stream(recorded, repair=True)
@@ -258,8 +258,8 @@ for t in range(100_000):
 def test_killed_writer_loses_no_committed_row(tmp_path, seed):
     arguments = [sys.executable, "-c", WRITER_PROGRAM, str(Path(__file__).parent), str(tmp_path / "s")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as writer:
-        writer.stdout.readline()
-        time.sleep(random.Random(seed).uniform(0.02, 0.6))
+        for _ in range(random.Random(seed).randrange(1, 300)):  # the writer goes on while these are read
+            writer.stdout.readline()
         writer.send_signal(signal.SIGKILL)
         committed_rows = [int(line) for line in writer.stdout.read().split("\n") if line.strip()]
     stream = Stream.open(tmp_path / "s")
@@ -316,11 +316,9 @@ def test_file_size_limit_raises_and_recording_can_continue(tmp_path):
 
 def test_read_only_folder_can_be_read_and_writing_raises(recorded):
     """Read-only for root too: rows are read and sampled, writing raises an error of one line."""
-    if not mounted(recorded, "--bind", str(recorded)):
-        pytest.skip("no right to mount here")
+    require(mounted(recorded, "--bind", str(recorded)), "permission to mount")
     try:
-        if not mounted(recorded, "-o", "remount,ro,bind"):
-            pytest.skip("no right to mount read-only here")
+        require(mounted(recorded, "-o", "remount,ro,bind"), "permission to mount read-only")
         stream = Stream.open(recorded)
         check_alignment(stream)
         assert validate_stream(recorded)["ok"]
@@ -356,8 +354,7 @@ def test_damaged_header_raises_and_damaged_head_file_is_ignored(recorded, file, 
 def test_full_disk_loses_no_committed_row(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if not mounted(disk, "-t", "tmpfs", "-o", "size=256k", "tmpfs"):
-        pytest.skip("no right to mount a small disk here")
+    require(mounted(disk, "-t", "tmpfs", "-o", "size=256k", "tmpfs"), "permission to mount a small disk")
     try:
         recorder = Recorder.create(CountingEnvs(5, MODE), disk / "s")
         recorder.stream.commit_rows = 200

@@ -10,6 +10,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from capabilities import require_module
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from robossl.envs import register
@@ -20,9 +21,9 @@ from robossl.core.io import read_json, write_json
 from robossl.streams import SPLITS, Recorder, Stream
 from robossl.streams.formats import FORMATS, export_stream, import_stream
 
-minari = pytest.importorskip("minari")
-pytest.importorskip("h5py")
-parquet = pytest.importorskip("pyarrow.parquet")
+minari = require_module("minari")
+require_module("h5py")
+parquet = require_module("pyarrow.parquet")
 SAME = AutoresetMode.SAME_STEP
 
 

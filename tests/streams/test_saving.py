@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -173,14 +174,16 @@ def test_second_writer_raises(tmp_path):
 def test_lock_is_released_when_its_process_dies(tmp_path):
     make_recorder(tmp_path / "s").close()
     code = (
-        "import os, sys, time\nfrom robossl.streams import Stream\n"
+        "import os, sys\nfrom robossl.streams import Stream\n"
         f"stream = Stream.open({str(tmp_path / 's')!r}); stream.acquire()\n"
         "read_end, write_end = os.pipe()\n"
-        "if os.fork() == 0: os.write(write_end, b'.'); time.sleep(60); os._exit(0)\n"  # must not keep the lock
+        "if os.fork() == 0: os.write(write_end, b'.'); os.read(0, 1); os._exit(0)\n"  # must not keep the lock
         "os.read(read_end, 1)\n"
-        "print('held', flush=True); time.sleep(60)"
+        "print('held', flush=True); os.read(0, 1)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline() == "held\n"
         with pytest.raises(UsageError, match=f"process {process.pid}"):
             Stream.open(tmp_path / "s").acquire()
@@ -188,6 +191,14 @@ def test_lock_is_released_when_its_process_dies(tmp_path):
         process.wait()
         Stream.open(tmp_path / "s").acquire()
         process.stdout.close()
+
+
+def test_lock_can_be_released_in_another_thread(tmp_path):
+    stream = make_recorder(tmp_path / "s").stream
+    thread = threading.Thread(target=stream.close)
+    thread.start()
+    thread.join()
+    Stream.open(tmp_path / "s").acquire()
 
 
 def test_readers_follow_a_writing_process(tmp_path):

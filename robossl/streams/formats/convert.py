@@ -17,10 +17,7 @@ from robossl.streams.stream import Stream
 
 FORMATS = ("minari", "lerobot")
 IMAGES = ("video", "png")
-_REQUIRED_PACKAGES = {
-    "minari": ("minari", "h5py"),
-    "lerobot": ("pyarrow",),
-}  # packages of the extra of that name
+_REQUIRED_PACKAGES = {"minari": ("minari", "h5py"), "lerobot": ("pyarrow",)}  # of the extra of that name
 
 
 def export_stream(

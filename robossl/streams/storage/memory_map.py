@@ -79,9 +79,8 @@ def _map_by_libc(descriptor: int) -> np.ndarray:
     if address in (None, ctypes.c_void_p(-1).value):
         raise OperationError(f"cannot map {size} bytes: {os.strerror(ctypes.get_errno())}")
     memory = (ctypes.c_ubyte * size).from_address(address)
-    weakref.finalize(
-        memory, libc.munmap, address, size
-    ).atexit = False  # arrays may be freed after interpreter shutdown
+    finalizer = weakref.finalize(memory, libc.munmap, address, size)
+    finalizer.atexit = False  # arrays may be freed after interpreter shutdown
     data = np.frombuffer(memoryview(memory), np.uint8)
     data.flags.writeable = False
     return data

@@ -127,15 +127,13 @@ class RowIndex:
         is_first[0] |= self._gap_before[lane]
         self._break_off(one[is_first[:1] & self._episode_open[one]])
         position = length + np.arange(len(is_first))
-        episodes_started = self.episodes_started[lane] + np.cumsum(
-            is_first
-        )  # episodes started in the lane up to each row
-        ordinal = np.maximum(episodes_started - 1, 0) * self.lanes + lane
+        started = self.episodes_started[lane] + np.cumsum(is_first)  # episodes started up to each row
+        ordinal = np.maximum(started - 1, 0) * self.lanes + lane
         split = self._splits.of(ordinal)
         self._episodes.add(np.full(int(is_first.sum()), lane), position[is_first], ordinal[is_first])
         self._buffer.reserve(int(position[-1]) + 1)
         self._set_flags(np.full(len(is_first), lane), position, {**rows, "is_first": is_first}, split)
-        self.episodes_started[lane], self._split[lane] = episodes_started[-1], split[-1]
+        self.episodes_started[lane], self._split[lane] = started[-1], split[-1]
         self._episode_open[lane], self._gap_before[lane] = not rows["is_last"][-1], False
         self.lengths[lane] += len(is_first)
         self.written[lane] += len(is_first)
@@ -155,10 +153,8 @@ class RowIndex:
         is_first[begin] |= self._gap_before[filled]
         count = np.cumsum(recorded, dtype=np.int64)
         episodes_before = chunk.episodes[filled] - count[begin] + recorded[begin]
-        episodes_started = count + np.repeat(
-            episodes_before, chunk.rows[filled]
-        )  # episodes started in the lane up to each row
-        ordinal = np.maximum(episodes_started - 1, 0) * self.lanes + lane
+        started = count + np.repeat(episodes_before, chunk.rows[filled])  # episodes started up to each row
+        ordinal = np.maximum(started - 1, 0) * self.lanes + lane
         split = self._splits.of(ordinal)
         self._episodes.add(lane[is_first], position[is_first], ordinal[is_first])
         self._buffer.reserve(int((self.lengths + chunk.rows).max()))
@@ -167,7 +163,7 @@ class RowIndex:
         self._episode_open[filled] = ~arrays["is_last"][end]
         self._split[filled] = split[end]
         self._gap_before[filled] = False
-        self.episodes_started[filled] = episodes_started[end]
+        self.episodes_started[filled] = started[end]
         self.lengths += chunk.rows
         self.written[filled] = (chunk.start + chunk.rows)[filled]
 

@@ -85,9 +85,7 @@ class Store:
 
     def _store_committed_state(self) -> None:
         """Store the committed state, to detect changes by other processes."""
-        self._episodes_started = (
-            self._index.episodes_started.copy()
-        )  # (L,) episodes started before the next chunk
+        self._episodes_started = self._index.episodes_started.copy()  # (L,) before the next chunk
         self._committed_fingerprint = self._fingerprint()
 
     def _fingerprint(self) -> tuple[int, ...]:
