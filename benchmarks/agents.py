@@ -27,7 +27,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 import robossl
-from benchmarks.cli import answered
+from benchmarks.cli import run_main
 from robossl.streams import Recorder
 from robossl.world_model import WorldModel, WorldModelConfig
 
@@ -120,4 +120,4 @@ def compare(rows: dict[str, Work], repeats: int) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    answered(main)
+    run_main(main)

@@ -1,4 +1,4 @@
-"""The command lines of the programs here: what cannot be done is one line, flags of the model go to the model."""
+"""Command-line helpers of the benchmarks: one-line errors, and flags of the world model."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from robossl.core.errors import OperationError, UsageError
 from robossl.cli.config import parse_overrides
+from robossl.core.errors import OperationError, UsageError
 from robossl.training.config import LearnConfig
 
 
-def answered(main: Callable[[], None]) -> None:
-    """Run a program's `main`; what it refuses (exit code 2) or fails at (1) is one line on stderr."""
+def run_main(main: Callable[[], None]) -> None:
+    """Run a program and exit with 2 for a UsageError and 1 for an OperationError, with one line on stderr."""
     try:
         main()
     except (UsageError, OperationError) as error:
@@ -22,9 +22,9 @@ def answered(main: Callable[[], None]) -> None:
 
 
 def model_settings(words: list[str]) -> dict[str, Any]:
-    """`--world_model.latent_dim 128 ...` as settings by key; `RequestError` for anything else."""
-    given = parse_overrides(words, LearnConfig)
-    for name in given:
+    """Return the settings in `--world_model.latent_dim 128 ...` by key; other flags raise UsageError."""
+    settings = parse_overrides(words, LearnConfig)
+    for name in settings:
         if not name.startswith("world_model."):
-            raise UsageError(f"unknown argument --{name}; what is not in --help goes to the model, --world_model.*")
-    return given
+            raise UsageError(f"expected a flag of --help or --world_model.*, got --{name}")
+    return settings

@@ -13,7 +13,7 @@ import numpy as np
 import robossl.envs
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.cli import answered
+from benchmarks.cli import run_main
 
 _SIZE = (168, 224)  # [pixels] height and width of a frame
 _GAP = 6  # [pixels] around each frame
@@ -72,4 +72,4 @@ def tile_frames(frames: list[tuple[str, np.ndarray]]) -> Image.Image:
 
 
 if __name__ == "__main__":
-    answered(main)
+    run_main(main)

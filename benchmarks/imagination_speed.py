@@ -1,8 +1,8 @@
-"""How fast a dream is beside reality: `python -m benchmarks.imagination_speed --env robossl/HopperHop-v0 --json`.
+"""Speed of imagined and real steps: `python -m benchmarks.imagination_speed --env robossl/HopperHop-v0 --json`.
 
-Steps a second of a world model's imagination, on the device, beside those of the env that it dreams of, on the CPU's
-threads, in turns. The model has the size of the default and has learned for a few updates only: what it knows costs
-nothing, its doubt is not asked (`max_disagreement=inf`), and it has no reward where the real env computes one.
+Steps per second of `WorldModelEnv` on the device, beside those of the env itself on the CPU threads, in turns. The
+model has the default size and a few updates only, because its accuracy does not affect the speed. The imagined env does
+not truncate (`max_disagreement=inf`) and has no reward; the real env computes its reward.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ import torch
 from gymnasium.vector import VectorEnv
 
 import robossl
-from benchmarks.cli import answered
-from benchmarks.training_speed import learner, machine
+from benchmarks.cli import run_main
+from benchmarks.training_speed import machine, started_trainer
 from robossl.training.config import thread_count
-from robossl.world_model import WorldModelConfig
+from robossl.world_model import WorldModelConfig, WorldModelEnv
 from robossl.world_model.device import resolve
-from robossl.world_model.env import WorldModelEnv
 
-_LIMIT = 10.0  # what we promise on CUDA with 4,096 envs
-_ROWS = 20_000  # [steps] of the stream that the dream starts from
+_TARGET = 10.0  # on CUDA with 4,096 sub-environments
+_STREAM_STEPS = 20_000  # of the stream with the start states
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="the result as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--env", nargs="+", default=["robossl/QuadrupedWalk-v0", "robossl/HumanoidWalk-v0"], metavar="ID"
     )
@@ -43,57 +42,54 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, metavar="N", help="turns of each row (5)")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 for all cores")
     parser.add_argument("--device", default="auto")
-    given = parser.parse_args()
-    threads, device = thread_count(given.threads), resolve(given.device)
+    options = parser.parse_args()
+    threads, device = thread_count(options.threads), resolve(options.device)
     torch.set_num_threads(threads)
-    rows = {env: compared(env, given, threads, device) for env in given.env}
-    report = {"limit": _LIMIT, "machine": machine(device), "settings": vars(given), "rows": rows}
-    print(json.dumps(report, indent=2) if given.json else table(rows))
+    rows = {env: compare(env, options, threads, device) for env in options.env}
+    report = {"target": _TARGET, "machine": machine(device), "settings": vars(options), "rows": rows}
+    print(json.dumps(report, indent=2) if options.json else table(rows))
 
 
-def compared(env: str, given: argparse.Namespace, threads: int, device: torch.device) -> dict[str, float]:
-    """Median steps a second of both, and the median ratio within a turn."""
+def compare(env: str, options: argparse.Namespace, threads: int, device: torch.device) -> dict[str, float]:
+    """Return median steps per second of both envs, and the median over turns of their ratio."""
     with tempfile.TemporaryDirectory() as folder:
         stream = robossl.collect(
-            env, "colored_noise", _ROWS, f"{folder}/stream", num_envs=64, threads=threads
+            env, "colored_noise", _STREAM_STEPS, f"{folder}/stream", num_envs=64, threads=threads
         )
-        model = learner(stream, device, WorldModelConfig()).publish()
-        dream = WorldModelEnv(model, stream, given.num_envs, horizon=1000, max_disagreement=math.inf)
-        real = robossl.make(env, given.num_envs, threads)
-        dream.reset(seed=0), real.reset(seed=0)
-        rates: dict[str, list[float]] = {"dream": [], "real": []}
-        for turn in range(given.turns + 1):
-            for name, envs in (("dream", dream), ("real", real)):
-                rate = given.num_envs * given.steps / lived(envs, given.steps)
-                if turn:  # the first one warms up
+        model = started_trainer(stream, device, WorldModelConfig()).publish()
+        imagined = WorldModelEnv(model, stream, options.num_envs, horizon=1000, max_disagreement=math.inf)
+        real = robossl.make(env, options.num_envs, threads)
+        imagined.reset(seed=0), real.reset(seed=0)
+        rates: dict[str, list[float]] = {"imagined": [], "real": []}
+        for turn in range(options.turns + 1):
+            for name, envs in (("imagined", imagined), ("real", real)):
+                rate = options.num_envs * options.steps / seconds_for(envs, options.steps)
+                if turn:  # the first turn is a warm-up
                     rates[name].append(rate)
         real.close()
     ratio = statistics.median(a / b for a, b in zip(*rates.values()))
-    return {
-        **{name: round(statistics.median(found)) for name, found in rates.items()},
-        "ratio": round(ratio, 2),
-    }
+    medians = {name: round(statistics.median(values)) for name, values in rates.items()}
+    return {**medians, "ratio": round(ratio, 2)}
 
 
-def lived(envs: VectorEnv, steps: int) -> float:
-    """[s] for so many random steps of all lanes, actions drawn before."""
+def seconds_for(envs: VectorEnv, steps: int) -> float:
+    """Return the duration [s] of random steps; the actions are drawn before."""
     space: Any = envs.single_action_space
-    random = np.random.default_rng(0)
     shape = (steps, envs.num_envs, *space.shape)
-    actions = random.uniform(space.low, space.high, shape).astype(space.dtype)
-    began = time.perf_counter()
+    actions = np.random.default_rng(0).uniform(space.low, space.high, shape).astype(space.dtype)
+    begin = time.perf_counter()
     for action in actions:
         envs.step(action)
-    return time.perf_counter() - began
+    return time.perf_counter() - begin
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
-    """One line an env."""
+    """Return one line for each env."""
     return "\n".join(
-        f"{env}: {row['dream']:,.0f} imagined steps/s, {row['real']:,.0f} real, {row['ratio']:.2f} times"
+        f"{env}: {row['imagined']:,.0f} imagined steps/s, {row['real']:,.0f} real, {row['ratio']:.2f} times"
         for env, row in rows.items()
     )
 
 
 if __name__ == "__main__":
-    answered(main)
+    run_main(main)

@@ -30,7 +30,7 @@ import numpy as np
 import robossl.envs
 from robossl.envs.engine.gymnasium_envs import make_gymnasium_envs
 
-from benchmarks.cli import answered
+from benchmarks.cli import run_main
 from robossl.core.errors import unknown_name_error
 
 _STEPS = 120  # control steps of a turn, below every time limit; the first few run with cold caches
@@ -291,4 +291,4 @@ def _race(
 
 
 if __name__ == "__main__":
-    answered(main)
+    run_main(main)

@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 import robossl.envs
 
-from benchmarks.cli import answered
+from benchmarks.cli import run_main
 from robossl.core.spaces import flatten_by_path, leaves
 
 _NUM_ENVS = 8
@@ -94,4 +94,4 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    answered(main)
+    run_main(main)

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.cli import answered
+from benchmarks.cli import run_main
 
 COMMANDS = {
     "python": [sys.executable, "-c", "pass"],
@@ -60,4 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    answered(main)
+    run_main(main)

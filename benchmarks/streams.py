@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
-from benchmarks.cli import answered
+from benchmarks.cli import run_main
 from robossl.core.tensor_file import write_header
 from robossl.streams import Schema, Stream
 from robossl.streams.storage.chunk_file import chunk_name, write_head
@@ -192,7 +192,7 @@ def flat_cost(folder: Path, rounds: int) -> dict[str, Any]:
     return result
 
 
-# --- what they are made of
+# --- helpers
 
 
 def _compare(
@@ -301,4 +301,4 @@ def _lance(folder: Path) -> Iterator[Callable[[], float]]:
 
 
 if __name__ == "__main__":
-    answered(main)
+    run_main(main)

@@ -1,10 +1,10 @@
-"""How well each body is learned from reward-free rows: `python -m benchmarks.world_model --env robossl/Reacher-v0`.
+"""World models of each robot, trained without reward: `python -m benchmarks.world_model --env robossl/Reacher-v0`.
 
-For every env and seed: coloured noise for `--rows` steps, `--updates` gradient steps, then the model is judged on
-held-out episodes of the same stream, and its inverse on a stream of its own whose actions are drawn anew at every
-step (coloured ones can be guessed from where the robot is). Prints JSON, and with `--markdown` the rows of the table in
-docs/world-model.md. What `--out` already holds for the same settings is not measured again. Flags it does not know,
-`--world_model.latent_dim 128`, go to the model.
+For every env and seed: `--steps` of colored-noise actions, `--updates` gradient steps, then the metrics on held-out
+episodes of the same stream. Inverse dynamics is evaluated on another stream with white-noise actions, because
+colored-noise actions can be inferred from the state. Prints JSON, with `--markdown` the rows of the table in
+docs/world-model.md. Results for the same settings in `--out` are read, not measured again. Flags such as
+`--world_model.latent_dim 128` set the world model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 import robossl
-from benchmarks.cli import run_main, model_settings
+from benchmarks.cli import model_settings, run_main
 from robossl.core.statistics import effective_rank
 from robossl.evaluation.context import EVALUATION_SEED, step_seconds
 from robossl.evaluation.heldout import load_heldout
@@ -31,22 +31,21 @@ from robossl.evaluation.metrics.prediction import prediction_skill, valid_predic
 from robossl.evaluation.metrics.readout import fit_readout
 from robossl.logging.progress import make_progress
 from robossl.streams import Stream
-from robossl.training import config_io
 from robossl.training.config import LearnConfig
-from robossl.training.config_io import to_dict
+from robossl.training.config_io import parse
 from robossl.training.output_dirs import slug
 from robossl.world_model import WorldModel, WorldModelConfig
 
-FREE = ("Reacher", "CartPoleSwingUp", "PointMaze")  # one task of each body that touches nothing, but a wall
-CONTACT = (  # and of those whose motion is decided by contacts
+FREE = ("Reacher", "CartPoleSwingUp", "PointMaze")  # one task of each robot without contacts, except walls
+CONTACT = (  # and of those with contacts
     "PushT", "CheetahRun", "HopperHop", "WalkerRun", "ArmPush", "HandTurn", "QuadrupedWalk", "HumanoidWalk",
 )  # fmt: skip
 HORIZONS = (1, 2, 3, 4, 5, 10, 25)  # [steps]
-EXCESS, EXCESS_CONTACT, TRUE_DOUBT = 0.9, 0.6, 0.5  # what is asked of inverse excess and of calibration
-_RANDOM_ROWS = 100_000  # of the stream that the inverse is judged on
-_COLUMNS = (
-    "| body | skill 1 | 5 | 10 | 25 steps | linear 1, 25 | shuffled 1, 25 | lead 5-25 | inverse excess R2 | valid [s] "
-    "| censored | doubt | heads | rank | seeds |"
+INVERSE_TARGET, INVERSE_TARGET_CONTACT, CALIBRATION_TARGET = 0.9, 0.6, 0.5
+_WHITE_NOISE_STEPS = 100_000  # of the stream for inverse dynamics
+_HEADER = (
+    "| robot | skill 1 | 5 | 10 | 25 steps | linear 1, 25 | shuffled 1, 25 | lead 5-25 | inverse excess R2 | valid [s] "
+    "| censored | uncertainty | heads | rank | seeds |"
 )
 
 
@@ -56,106 +55,101 @@ def main() -> None:
     parser.add_argument(
         "--env", nargs="+", default=[f"robossl/{name}-v0" for name in FREE + CONTACT], metavar="ID"
     )
-    parser.add_argument("--rows", type=int, default=200_000, metavar="N", help="steps of the stream (200000)")
+    parser.add_argument("--steps", type=int, default=200_000, metavar="N", help="of the stream (200000)")
     parser.add_argument("--updates", type=int, default=4_000, metavar="N", help="gradient steps (4000)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 for all cores")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path("runs/world_model"), metavar="DIR")
-    parser.add_argument("--markdown", action="store_true", help="the table instead of JSON")
+    parser.add_argument("--markdown", action="store_true", help="print the table instead of JSON")
     options, rest = parser.parse_known_args()
-    given = model_settings(rest)
-    world: WorldModelConfig = config_io.parse(LearnConfig, ("command line", given)).world_model
-    runs = [measured(env, seed, world, options) for env in options.env for seed in options.seeds]
+    config: WorldModelConfig = parse(LearnConfig, ("command line", model_settings(rest))).world_model
+    runs = [measure(env, seed, config, options) for env in options.env for seed in options.seeds]
     machine = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
     print(table(runs) if options.markdown else json.dumps({"runs": runs, "machine": machine}, indent=2))
 
 
-def measured(env: str, seed: int, world: WorldModelConfig, options: argparse.Namespace) -> dict[str, Any]:
-    """The figures of one model; from the file where they have been measured before."""
+def measure(env: str, seed: int, config: WorldModelConfig, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the metrics of one model, from a file if they were measured before."""
     settings = {
         "env": env,
         "seed": seed,
-        "rows": options.rows,
-        "random_rows": _RANDOM_ROWS,
+        "steps": options.steps,
+        "white_noise_steps": _WHITE_NOISE_STEPS,
         "updates": options.updates,
-        "world": to_dict(world),
+        "world_model": config.to_json(),
     }
     settings = json.loads(json.dumps(settings))
     results = options.out / "results"
     results.mkdir(parents=True, exist_ok=True)
     for path in sorted(results.glob(f"{slug(env)}-{seed}-*.json")):
-        if (known := json.loads(path.read_text()))["settings"] == settings:
-            return known
-    began = time.perf_counter()
-    stream = lived(
-        options.out / "streams" / f"{slug(env)}-{seed}-{options.rows}",
-        env,
-        "colored_noise",
-        options.rows,
-        seed,
-    )
-    folder = options.out / "streams" / f"{slug(env)}-{seed}-random-{_RANDOM_ROWS}"
-    random = lived(folder, env, "random", _RANDOM_ROWS, seed + 1)
+        if (stored := json.loads(path.read_text()))["settings"] == settings:
+            return stored
+    start = time.perf_counter()
+    streams = options.out / "streams"
+    folder = streams / f"{slug(env)}-{seed}-{options.steps}"
+    stream = collect_once(folder, env, "colored_noise", options.steps, seed)
+    folder = streams / f"{slug(env)}-{seed}-random-{_WHITE_NOISE_STEPS}"
+    white_noise = collect_once(folder, env, "random", _WHITE_NOISE_STEPS, seed + 1)
     number = len(list(results.glob(f"{slug(env)}-{seed}-*.json")))
-    taught = time.perf_counter()
+    collected = time.perf_counter()
     model = robossl.pretrain(
-        stream, options.updates, world, options.out / "models" / f"{slug(env)}-{seed}-{number}", seed,
+        stream, options.updates, config, options.out / "models" / f"{slug(env)}-{seed}-{number}", seed,
         options.device, options.threads, make_progress(),
     )  # fmt: skip
-    judged = time.perf_counter()
-    found = {
+    trained = time.perf_counter()
+    run = {
         "settings": settings,
-        **figures(model, stream, random, env, seed),
-        "words": model.metadata["messages"],
+        **metrics_of(model, stream, white_noise, env, seed),
+        "messages": model.metadata["messages"],
     }
-    found["seconds"] = {
-        "collect": round(taught - began, 1),
-        "pretrain": round(judged - taught, 1),
-        "judge": round(time.perf_counter() - judged, 1),
+    run["seconds"] = {
+        "collect": round(collected - start, 1),
+        "pretrain": round(trained - collected, 1),
+        "evaluate": round(time.perf_counter() - trained, 1),
     }
-    (results / f"{slug(env)}-{seed}-{number}.json").write_text(json.dumps(found, indent=2))
-    print(table([found]), file=sys.stderr)
-    return found
+    (results / f"{slug(env)}-{seed}-{number}.json").write_text(json.dumps(run, indent=2))
+    print(table([run]), file=sys.stderr)
+    return run
 
 
-def lived(folder: Path, env: str, policy: str, rows: int, seed: int) -> Stream:
-    """A stream of so many steps; the one in `folder` where there is one."""
+def collect_once(folder: Path, env: str, policy: str, steps: int, seed: int) -> Stream:
+    """Return the stream in `folder`, which is recorded if it does not exist."""
     if (folder / "stream.json").is_file():
         return Stream.open(folder)
-    return robossl.collect(env, policy, rows, folder, seed, num_envs=64)
+    return robossl.collect(env, policy, steps, folder, seed, num_envs=64)
 
 
-def figures(model: WorldModel, stream: Stream, random: Stream, env: str, seed: int) -> dict[str, Any]:
-    """What is asked of a world model, each figure beside its floor."""
-    held = load_heldout(model, stream, EVALUATION_SEED + seed)
-    readout = fit_readout(model, held)
-    found = prediction_skill(model, held, HORIZONS, readout)
-    lead = least_lead(found.pop("curve"))
-    unguessed = load_heldout(model, random, EVALUATION_SEED + seed)
+def metrics_of(model: WorldModel, stream: Stream, white_noise: Stream, env: str, seed: int) -> dict[str, Any]:
+    """Return the metrics of a world model beside their baselines."""
+    heldout = load_heldout(model, stream, EVALUATION_SEED + seed)
+    readout = fit_readout(model, heldout)
+    metrics = prediction_skill(model, heldout, HORIZONS, readout)
+    lead = smallest_lead(metrics.pop("curve"))
+    heldout_white = load_heldout(model, white_noise, EVALUATION_SEED + seed)
     return {
-        **found,
-        "least_lead": lead,
-        "inverse_r2": inverse_r2(model, unguessed),
-        "inverse_excess_r2": inverse_excess_r2(model, unguessed),
-        "inverse_r2_coloured": inverse_r2(model, held),
-        "valid_prediction_time": valid_prediction_time(model, held, step_seconds(env), readout),
-        "calibration": calibration(model, held),
-        "calibration_disagreement": calibration(model, held, "disagreement"),
-        "effective_rank": effective_rank(held.test_z),
+        **metrics,
+        "smallest_lead": lead,
+        "inverse_r2": inverse_r2(model, heldout_white),
+        "inverse_excess_r2": inverse_excess_r2(model, heldout_white),
+        "inverse_r2_colored_noise": inverse_r2(model, heldout),
+        "valid_prediction_time": valid_prediction_time(model, heldout, step_seconds(env), readout),
+        "calibration": calibration(model, heldout),
+        "calibration_disagreement": calibration(model, heldout, "disagreement"),
+        "effective_rank": effective_rank(heldout.test_z),
     }
 
 
-def least_lead(curve: dict[str, list[float]]) -> float:
-    """From 5 steps ahead to 25: by how much skill the model is ahead of the best of its floors, where it is least."""
-    floors = zip(curve["linear"], curve["shuffled"])
-    leads = [skill - max(0.0, *floor) for skill, floor in zip(curve["model"], floors)]
+def smallest_lead(curve: dict[str, list[float]]) -> float:
+    """Return the smallest difference of the skill to the best baseline, over 5 to 25 steps."""
+    baselines = zip(curve["linear"], curve["shuffled"])
+    leads = [skill - max(0.0, *baseline) for skill, baseline in zip(curve["model"], baselines)]
     return min(leads[4:25])
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Markdown rows: one a body, the median of its seeds; a figure below its bar is in bold."""
-    lines = [_COLUMNS, "| --- " * (_COLUMNS.count("|") - 1) + "|"]
+    """Return Markdown rows: one for each robot, with the median of its seeds; bold if below the target."""
+    lines = [_HEADER, "| --- " * (_HEADER.count("|") - 1) + "|"]
     for env in dict.fromkeys(run["settings"]["env"] for run in runs):
         same = [run for run in runs if run["settings"]["env"] == env]
         lines.append(f"| {' | '.join(_cells(env, same))} |")
@@ -163,41 +157,44 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def _cells(env: str, runs: list[dict[str, Any]]) -> list[str]:
-    def each(*keys: str) -> list[float]:
-        found = []
+    def values_of(*keys: str) -> list[float]:
+        values = []
         for run in runs:
             value: Any = run
             for key in keys:
                 value = value.get(key, float("nan")) if isinstance(value, dict) else value
-            found.append(value["mean"] if isinstance(value, dict) else value)
-        return found
+            values.append(value["mean"] if isinstance(value, dict) else value)
+        return values
 
     def median(*keys: str) -> float:
-        return statistics.median(each(*keys))
+        return statistics.median(values_of(*keys))
 
     name = env.partition("/")[2].partition("-")[0] or env
-    time_ = runs[0]["valid_prediction_time"]
-    low, high = min(each("valid_prediction_time", "low")), max(each("valid_prediction_time", "high"))
+    valid = runs[0]["valid_prediction_time"]
+    low, high = (end(values_of("valid_prediction_time", key)) for end, key in ((min, "low"), (max, "high")))
     return [
         name,
         *(f"{median('skill', h):.3f}" for h in ("1", "5", "10", "25")),
         *(f"{median(row, '1'):z.2f}, {median(row, '25'):z.2f}" for row in ("linear", "shuffled")),
-        _barred(each("least_lead"), 0.0),
-        _barred(each("inverse_excess_r2"), EXCESS_CONTACT if name in CONTACT else EXCESS),
+        _with_target(values_of("smallest_lead"), 0.0),
+        _with_target(
+            values_of("inverse_excess_r2"), INVERSE_TARGET_CONTACT if name in CONTACT else INVERSE_TARGET
+        ),
         f"{median('valid_prediction_time', 'median'):.2f} [{low:.2f}, {high:.2f}]",
-        f"{100 * median('valid_prediction_time', 'censored'):.0f} % at {time_['horizon']:.1f} {time_['unit']}",
-        _barred(each("calibration"), TRUE_DOUBT),
+        f"{100 * median('valid_prediction_time', 'censored'):.0f} % at {valid['horizon']:.1f} {valid['unit']}",
+        _with_target(values_of("calibration"), CALIBRATION_TARGET),
         f"{median('calibration_disagreement'):.2f}",
         f"{median('effective_rank'):.0f}",
         str(len(runs)),
     ]
 
 
-def _barred(values: list[float], bar: float) -> str:
-    """The median, bold where it is below the bar, and in brackets the seeds' extremes where they differ."""
-    middle, ends = f"{statistics.median(values):z.2f}", [f"{end:z.2f}" for end in (min(values), max(values))]
-    shown = middle if statistics.median(values) >= bar else f"**{middle}**"
-    return shown if ends == [middle, middle] else f"{shown} [{', '.join(ends)}]"
+def _with_target(values: list[float], target: float) -> str:
+    """Return the median, bold if below the target, and the range over seeds in brackets if it is not one number."""
+    median = statistics.median(values)
+    middle, ends = f"{median:z.2f}", [f"{end:z.2f}" for end in (min(values), max(values))]
+    cell = middle if median >= target else f"**{middle}**"
+    return cell if ends == [middle, middle] else f"{cell} [{', '.join(ends)}]"
 
 
 if __name__ == "__main__":
