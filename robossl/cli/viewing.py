@@ -53,7 +53,7 @@ def _add_report_arguments(parser: ArgumentParser) -> None:
 def _report(options: Namespace) -> CommandResult:
     from pathlib import Path
 
-    from robossl.training.videos import write_page
+    from robossl.training.evaluation_runner import write_page
 
     data = write_page([Path(run) for run in options.runs], options.out)
     return CommandResult(data["text"], data)

@@ -1,4 +1,4 @@
-"""Evaluate a run, a world model on a stream, or an agent, and write the report."""
+"""Evaluate a run, a world model on a stream, or an agent, and write its report; write the page of finished runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Agent, ProgressReporter
 from robossl.evaluation.context import EvaluationContext
-from robossl.evaluation.report import report_file
-from robossl.evaluation.report.page import write_report
+from robossl.evaluation.report import page, report_file
 from robossl.streams import Stream
 from robossl.training import agent_loading, config_io, output_dirs
 from robossl.training.agent_settings import row_name
@@ -75,8 +74,33 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
             folder=folder,
             progress=progress,
         )
-        report = write_report(context)
+        report = page.write_report(context)
     return {**report, "folder": str(folder)}
+
+
+def write_page(runs: list[Path], out: str | None) -> dict[str, Any]:
+    """Write the page of one finished run, or of several side by side.
+
+    Args:
+        runs: Folders of runs or evaluations.
+        out: Output folder; the folder of the run if there is one run, else `runs/compared`.
+
+    Returns:
+        JSON object with "text" for the terminal, "page" and "runs".
+    """
+    reports = []
+    for run in runs:
+        output_dirs.read_manifest(run, "run", "evaluation")
+        if not (run / report_file.NAME).is_file():
+            raise UsageError(f"{run} has no report yet; finish it: robossl learn --resume {run}")
+        reports.append(report_file.read(run))
+    if len(runs) == 1 and out is None:
+        folder = runs[0]
+    else:
+        folder = output_dirs.create_output_dir(out, "runs/compared")
+        output_dirs.write_manifest(folder, "comparison", runs=[str(r) for r in runs])
+    path = page.write(folder, reports, names=[r.name for r in runs], source=runs[0])
+    return {"text": str(path.resolve()), "page": str(path), "runs": [str(r) for r in runs]}
 
 
 def _kind(path: Path) -> str:

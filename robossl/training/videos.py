@@ -1,4 +1,4 @@
-"""The commands `play`, `imagine` and `report`: videos, the viewer, and pages of finished runs."""
+"""The commands `play` and `imagine`: videos and the viewer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from robossl.core.io import check_writable
 from robossl.evaluation.context import recorded_settings, step_seconds
 from robossl.evaluation.heldout import load_heldout
 from robossl.evaluation.metrics.prediction import valid_prediction_time
-from robossl.evaluation.report import page, report_file
 from robossl.evaluation.report.sections.world_model_section import validity_sentence
 from robossl.evaluation.video.frames import agent_frames, write_video
 from robossl.evaluation.video.recording import make_render_env, record_imagination, render_frame
@@ -121,31 +120,6 @@ def find_stream(path: str, stream: str | None) -> Stream:
             f"{path}: the stream that the model was trained on is unknown or gone; give --stream"
         )
     return Stream.open(trained_on)
-
-
-def write_page(runs: list[Path], out: str | None) -> dict[str, Any]:
-    """Write the page of one finished run, or of several side by side.
-
-    Args:
-        runs: Folders of runs or evaluations.
-        out: Output folder; the folder of the run if there is one run, else `runs/compared`.
-
-    Returns:
-        JSON object with "text" for the terminal, "page" and "runs".
-    """
-    reports = []
-    for run in runs:
-        output_dirs.read_manifest(run, "run", "evaluation")
-        if not (run / report_file.NAME).is_file():
-            raise UsageError(f"{run} has no report yet; finish it: robossl learn --resume {run}")
-        reports.append(report_file.read(run))
-    if len(runs) == 1 and out is None:
-        folder = runs[0]
-    else:
-        folder = output_dirs.create_output_dir(out, "runs/compared")
-        output_dirs.write_manifest(folder, "comparison", runs=[str(r) for r in runs])
-    path = page.write(folder, reports, names=[r.name for r in runs], source=runs[0])
-    return {"text": str(path.resolve()), "page": str(path), "runs": [str(r) for r in runs]}
 
 
 def _video_path(out: str | Path) -> Path:
