@@ -17,11 +17,11 @@ class Episode(NamedTuple):
     ended: bool = True
 
 
-class Episodes:
-    """Growing list of episodes."""
+class EpisodeTable:
+    """Growing table of episodes."""
 
     def __init__(self) -> None:
-        """Create an empty list."""
+        """Create an empty table."""
         self._table = np.zeros((16, 3), np.int64)  # lane, first row, ordinal; grows
         self._count = 0
 

@@ -136,7 +136,7 @@ class Schema:
             raise unknown_name_error("field", next(name for name in rows if name not in values), self.names)
         return values
 
-    def join(self, parts: Mapping[str, Any]) -> Any:
+    def join_observation(self, parts: Mapping[str, Any]) -> Any:
         """Return one observation from arrays by field name: an array, or a dict for Dict spaces."""
         leaves = {
             name.removeprefix("observation").removeprefix("."): parts[name] for name in self.observations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ class Stream(Store):
             rows_by_field[name][:, :length] for name in _TRANSITION_FIELDS
         )
         return Window(
-            self.schema.join(rows_by_field),
+            self.schema.join_observation(rows_by_field),
             action,
             reward,
             terminated,
@@ -171,15 +171,11 @@ class Stream(Store):
         """Return the number of later rows that each row's episode has so far, at most `limit`: (B,) int64."""
         lane = np.asarray(lane)[:, None]
         rows = np.asarray(position)[:, None] + np.arange(limit + 1)
-        exists = rows < self._index.lengths[lane]  # (B, reach + 1)
+        exists = rows < self._index.lengths[lane]  # (B, limit + 1)
         flags = self._index.bytes(lane, np.minimum(rows, self._index.lengths[lane] - 1))
         is_end = ~exists | (np.cumsum(self._index.flag("is_last", flags), axis=1) > 0)  # last row reached
         stop = np.where(is_end.any(1), is_end.argmax(1), limit)
         return stop - ~exists[np.arange(len(stop)), stop]  # a row beyond the end of the lane does not count
-
-    def observation(self, parts: Mapping[str, np.ndarray]) -> Any:
-        """Return an observation batch of the env from arrays by field name, as `read` returns them."""
-        return self.schema.join(parts)
 
     # --- restoring
 

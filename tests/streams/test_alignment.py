@@ -88,7 +88,7 @@ def test_final_state_envs_record_state_in_every_row(tmp_path):
 @pytest.mark.parametrize("mode", AUTORESET_MODES)
 @pytest.mark.parametrize("name", ["Reacher", "HopperHop"])
 def test_restoring_a_final_row_gives_its_observation(tmp_path, name, mode):
-    """Final rows too, in every autoreset mode."""
+    """The state and physics of final rows are recorded in every autoreset mode."""
     register()
     options = {"num_envs": 3, "max_episode_steps": 7, "nthread": 1, "autoreset_mode": mode}
     recorder = Recorder.create(gym.make_vec(f"robossl/{name}-v0", **options), tmp_path / "s")
@@ -132,7 +132,7 @@ def test_every_kind_of_observation_and_action_is_recorded(tmp_path, mode, kind, 
         assert rows["observation.camera"].dtype == np.uint8
         steps = rows["observation.body.joints"][:, 2]
         assert np.array_equal(rows["observation.camera"][:, 0, 0, 0], steps.astype(np.uint8) + 100)
-        batch = stream.observation(rows)
+        batch = stream.schema.join_observation(rows)
         assert batch["body"]["joints"].shape == (len(steps), 4)
     else:
         rows = rows_of(stream, 3)

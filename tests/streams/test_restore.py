@@ -39,7 +39,7 @@ def make_stepped_envs(name, lanes=1):
 
 
 def leaves(stream, rows):
-    """The observation fields of some rows."""
+    """Return the observation fields of rows."""
     return {name: rows[name] for name in stream.schema.observations}
 
 

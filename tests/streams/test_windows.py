@@ -68,7 +68,7 @@ def test_start_rows_are_sampled_uniformly(tmp_path, split):
     window = stream.windows(200 * len(allowed), 4, rng(), split=split)
     starts, counts = np.unique(np.stack([window.lane, window.start]), axis=1, return_counts=True)
     assert {tuple(s) for s in starts.T.tolist()} == allowed
-    chi_squared = ((counts - 200.0) ** 2 / 200.0).sum()  # chi squared, len(may) - 1 degrees of freedom
+    chi_squared = ((counts - 200.0) ** 2 / 200.0).sum()  # len(allowed) - 1 degrees of freedom
     assert chi_squared < len(allowed) + 6 * np.sqrt(2 * len(allowed))
 
 

@@ -87,7 +87,7 @@ def _buffer(schema: Schema, episode: EpisodeData) -> Any:
     rows = episode.rows
     infos = {field.name: rows[field.name] for field in schema.fields if field.role in _INFO_ROLES}
     return EpisodeBuffer(
-        observations=schema.join(rows),
+        observations=schema.join_observation(rows),
         actions=rows["action"][:-1],
         rewards=rows["reward"][:-1],
         terminations=rows["terminated"][:-1],

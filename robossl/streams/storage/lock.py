@@ -17,7 +17,7 @@ class WriterLock:
     def __init__(self, folder: Path) -> None:
         """Acquire the lock; raise UsageError with the process id if another writer has it."""
         path = folder / "writer.lock"
-        # a soft lock (a plain file) would outlive its process; release may happen in another thread
+        # no soft lock: it stays when its process dies; another thread may release the lock
         self._lock = filelock.FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
             self._lock.acquire()

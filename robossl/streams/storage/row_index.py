@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from robossl.core.errors import UsageError
-from robossl.streams.episodes import Episode, Episodes
+from robossl.streams.episodes import Episode, EpisodeTable
 from robossl.streams.schema import FLAGS, Field
 from robossl.streams.splits import SPLITS, Splits
 from robossl.streams.storage.chunk_file import Chunk
@@ -37,7 +37,7 @@ class RowIndex:
         self._episode_open = np.zeros(lanes, bool)  # (L,) an episode is running
         self._gap_before = np.zeros(lanes, bool)  # (L,) the rows after the last one are lost
         self._split = np.zeros(lanes, np.uint8)  # (L,) split of the newest episode
-        self._episodes = Episodes()
+        self._episodes = EpisodeTable()
         self._buffer = RowBuffer(lanes)
         self._buffer.add(Field("byte", "uint8", (), "flag"))
 
