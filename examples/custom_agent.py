@@ -21,9 +21,11 @@ from robossl.core.seeding import generator, generator_state, restore_generator
 from robossl.core.spaces import flatten_by_path
 from robossl.evaluation.control import evaluate_returns
 from robossl.rollout import StepLoop
+from robossl.training.agent_loading import load
+from robossl.training.config import AgentConfig, EvaluateConfig, ExploreConfig, PretrainConfig
 from robossl.world_model import WorldModel
 
-ENV = "robossl/CartPoleBalance-v0"
+ENV = "robossl/CheetahRun-v0"
 
 
 class CemAgent:
@@ -144,17 +146,37 @@ registry.register("agents", "cem", CemAgent)
 
 
 def main() -> None:
-    """Train the agent with `train`, load it from its folder, and use it in `learn`."""
+    """Train the agent, load and evaluate it, then run it in `learn` on the latent of a world model."""
     with tempfile.TemporaryDirectory() as folder:
+        agent_folder = Path(folder) / "agent"
         agent = robossl.train(
-            ENV, "cem", steps=200_000, num_envs=16, out=Path(folder) / "agent", settings={"population": 32}
+            ENV, "cem", steps=40_000, num_envs=16, out=agent_folder, settings={"num_elites": 4}
         )
         envs = robossl.make(ENV, num_envs=8)
-        loaded = CemAgent.load(Path(folder) / "agent" / "agent", envs)
-        for name, policy in (("untrained", CemAgent(envs)), ("trained", agent), ("loaded", loaded)):
-            episodes = evaluate_returns(envs, policy, episodes=8, seed=1)
-            print(f"{name} agent: return {episodes.returns.mean():.0f}")
+        for name, policy in (
+            ("untrained", CemAgent(envs)),
+            ("trained", agent),
+            ("loaded", load(agent_folder, envs)),
+        ):
+            print(f"{name} agent: return {evaluate_returns(envs, policy, episodes=8).returns.mean():.1f}")
         envs.close()
+
+        small = robossl.WorldModelConfig(
+            latent_dim=8, encoder_hidden=(32,), dynamics_hidden=(32,), inverse_hidden=(32,), decoder_hidden=(32,),
+            ensemble_size=2, batch_size=64,
+        )  # fmt: skip
+        config = robossl.LearnConfig(
+            env=ENV,
+            steps=8_000,
+            explore=ExploreConfig(num_envs=16),
+            pretrain=PretrainConfig(updates=50, updates_per_iteration=10),
+            world_model=small,
+            agent=AgentConfig(name="cem", num_iterations=1, settings={"population": 4, "num_elites": 2}),
+            evaluate=EvaluateConfig(episodes=4, curve_episodes=2, videos=False),
+        )
+        report = robossl.learn(config, out=Path(folder) / "run")
+        for name, row in report["control"]["rows"].items():
+            print(f"learn, {name}: return {row['return']['mean']:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The commands `envs`, `check` and `doctor`: what is available, and what is wrong."""
+"""The commands `envs`, `check`, `check-agent` and `doctor`: what is available, and what is wrong."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
 from robossl.cli.command import Command, CommandResult, add_flags
+from robossl.core.errors import UsageError
 
 
 def _add_envs_arguments(parser: ArgumentParser) -> None:
@@ -35,6 +36,28 @@ def _check(options: Namespace) -> CommandResult:
     return CommandResult(describe(results), [r.to_json() for r in results], int(any_failed(results)))
 
 
+def _add_check_agent_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("agent", help="name of an agent: of robossl, or of an installed package")
+    add_flags(parser, "json", "quiet")
+
+
+def _check_agent(options: Namespace) -> CommandResult:
+    from robossl.cli.config import parse_overrides
+    from robossl.env_checker.check_agent import check_agent
+    from robossl.env_checker.check_result import any_failed, format_count, format_result
+    from robossl.training.config import LearnConfig
+    from robossl.training.config_io import parse
+
+    values = parse_overrides(options.overrides, LearnConfig)
+    for name in values:
+        if not name.startswith("agent.settings."):
+            raise UsageError(f"expected a setting of the agent (--agent.settings.*), got --{name}")
+    results = check_agent(options.agent, **parse(LearnConfig, ("command line", values)).agent.settings)
+    lines = [line for result in results for line in format_result(result)]
+    text = "\n".join([*lines, "", format_count(results)])
+    return CommandResult(text, [r.to_json() for r in results], int(any_failed(results)))
+
+
 def _add_doctor_arguments(parser: ArgumentParser) -> None:
     add_flags(parser, "json", "quiet")
 
@@ -54,6 +77,14 @@ COMMANDS = [
         "robossl check Pendulum-v1",
         _add_check_arguments,
         _check,
+    ),
+    Command(
+        "check-agent",
+        "check that an agent keeps the agent protocol, and suggest fixes",
+        "robossl check-agent sac --agent.settings.learning_starts 100",
+        _add_check_agent_arguments,
+        _check_agent,
+        settings=("agent.settings",),
     ),
     Command(
         "doctor",

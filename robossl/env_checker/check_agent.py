@@ -20,6 +20,7 @@ from robossl.core.traceback_utils import relative_path
 from robossl.env_checker.agent_checks import CHECKS, REQUIRED, CheckFailure
 from robossl.env_checker.agent_under_test import KINDS, AgentUnderTest, make_world_model
 from robossl.env_checker.check_result import SKIPPED, CheckResult, check_failed, check_info, check_passed
+from robossl.training.agent_settings import check_settings
 
 _KIND_TEXTS = {"continuous": "continuous actions", "discrete": "discrete actions", "goals": "goals"}
 
@@ -39,9 +40,10 @@ def check_agent(
         settings: Settings of the agent.
 
     Raises:
-        UsageError: If there is no such agent.
+        UsageError: If there is no such agent, or it has no such setting.
     """
     factory = registry.agent(name)
+    check_settings(name, settings)
     results: list[CheckResult] = []
 
     def add(result: CheckResult) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import faulty_agents
 import pytest
 
 from robossl import registry
+from robossl.cli.main import run
 from robossl.core.errors import UsageError
 from robossl.env_checker.check_agent import check_agent
 from robossl.env_checker.check_result import CheckResult, any_failed, format_result
@@ -81,6 +84,21 @@ def test_built_in_agents_pass(name, settings) -> None:
     assert {"checkpoint", "save and load"} <= {result.name for result in results}
 
 
-def test_an_unknown_agent_is_refused() -> None:
+def test_an_unknown_agent_or_setting_is_refused() -> None:
     with pytest.raises(UsageError, match="did you mean 'sac'"):
         check_agent("sca")
+    with pytest.raises(UsageError, match="did you mean 'learning_starts'"):
+        check_agent("sac", lerning_starts=3)
+
+
+@pytest.mark.parametrize(("name", "code"), [("GoodAgent", 0), ("NoSave", 1)])
+def test_the_command_line_reports_the_results(name, code, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(registry, "_added", {("agents", "tested"): getattr(faulty_agents, name)})
+    arguments = ["check-agent", "tested", "--agent.settings.learning_rate", "0.2"]
+    if name == "NoSave":
+        assert run([*arguments, "--json"]) == code
+        results = json.loads(capsys.readouterr().out)
+        assert [r["name"] for r in results if r["ok"] is False] == ["interface"]
+    else:
+        assert run(arguments) == code
+        assert capsys.readouterr().out.strip().endswith("no problems found")
