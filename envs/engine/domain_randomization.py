@@ -50,7 +50,7 @@ class DomainRandomization:
 
     # --- specs and values
 
-    def set_spec(self, spec: Any, mask: np.ndarray) -> None:
+    def set_spec(self, spec: RandomizationArgument, mask: np.ndarray) -> None:
         """Set the specs of the sub-environments in `mask` (n,) bool, from their next reset on.
 
         Args:

@@ -107,7 +107,7 @@ def _translate_errors(env_name: str, call: str) -> Iterator[None]:
 
 def _location(error: Exception) -> str:
     """Return the innermost line of the env's own code, such as ` (my_env.py:31)`; empty if there is none."""
-    frame = innermost_env_frame(traceback.extract_tb(error.__traceback__), but=(__file__,))
+    frame = innermost_env_frame(traceback.extract_tb(error.__traceback__), excluded=(__file__,))
     return "" if frame is None else f" ({os.path.basename(frame.filename)}:{frame.lineno})"
 
 

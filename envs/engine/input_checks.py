@@ -40,7 +40,7 @@ def check_env_ids(env_ids: Any, num_envs: int) -> np.ndarray:
 
 def check_finite_rows(name: str, values: Any, shape: tuple[int | str, int], dtype: type) -> np.ndarray:
     """Return `values` as a finite 2D array of `dtype`; a str in `shape` is the name of a free length."""
-    array = np.asarray(values, dtype)
+    array: np.ndarray = np.asarray(values, dtype)
     fits = array.ndim == 2 and all(isinstance(n, str) or n == m for n, m in zip(shape, array.shape))
     if not fits or not np.isfinite(array).all():
         expected = f"({shape[0]}, {shape[1]})"

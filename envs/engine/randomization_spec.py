@@ -12,9 +12,9 @@ from robossl.core.errors import UsageError, unknown_name_error
 
 from .randomized_parameter import RandomizedParameter, Range
 
-RandomizationSpec = dict[
-    str, Any
-]  # by parameter a value, a range [low, high], "train" or "test"; others are nominal
+# By parameter a value, a range [low, high], "train" or "test"; parameters that are missing are nominal.
+RandomizationSpec = dict[str, Any]
+# What users pass: a spec, "train" or "test" for all parameters, None, or a list of these for each sub-environment.
 RandomizationArgument = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any] | None] | None
 
 _RANGE_NAMES = ("train", "test")

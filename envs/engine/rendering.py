@@ -17,7 +17,7 @@ from .task import Marker
 from .visual_randomizer import VisualParameters, VisualRandomizer
 
 if TYPE_CHECKING:
-    from mujoco import MjModel, MjvScene
+    from mujoco import MjModel, MjrContext, MjvScene
 
 _NOMINAL: VisualParameters = MappingProxyType({})
 _SMALL = 128  # [pixels] image size up to which the facets of round geoms are invisible
@@ -39,7 +39,7 @@ class Renderer:
     """
 
     _opengl: OpenGL | None = None  # set by the first image
-    _context: Any = None  # MjrContext
+    _context: MjrContext | None = None
 
     def __init__(
         self, model: MjModel, camera: str | None, size: Sequence[int], high_quality: bool | None = None

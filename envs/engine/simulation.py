@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -19,11 +19,9 @@ from .mujoco_setup import load_model, load_mujoco
 from .observation_builder import Observation, ObservationBuilder, box, clip_to_float32
 from .physics_errors import PhysicsStepper
 from .randomization_spec import RandomizationArgument
+from .rest_states import RestStates
 from .task import GoalTask, Task, cached_per_step
 from .task_validation import check_declared, dry_run
-
-if TYPE_CHECKING:
-    from mujoco.batch import Batch
 
 _ACTION_LOW, _ACTION_HIGH = np.array(-1.0), np.array(1.0)
 _STAGES = {"none": "mjSTAGE_NONE", "position": "mjSTAGE_POS", "velocity": "mjSTAGE_VEL"}
@@ -90,6 +88,7 @@ class Simulation:
 
         self._stage = int(getattr(mujoco.mjtStage, _STAGES[task.robot.forward_stage]))
         self.stepper = PhysicsStepper(self.batch, self.model, self.substeps, self._stage, type(task).__name__)
+        self._rest_states = RestStates(task, self.model, self._stage)
         self._state = self.batch.state  # (n, P) live
         self._control = self.batch.bind("ctrl")  # (n, nu) live
         limited = self.model.actuator_ctrllimited.astype(bool)
@@ -228,9 +227,7 @@ class Simulation:
             numbers = self.observation_builder.clip(self.randomization.add_noise(self.robot.observation()))
         else:
             numbers = self._proprioception()
-        self.step_cache = self.robot.step_cache = (
-            None  # the user may write into the state before the next call
-        )
+        self.step_cache = self.robot.step_cache = None  # the user may write into the state from now on
         if env_ids is not None:
             numbers, state = numbers[env_ids], state[env_ids]
             goals = None if goals is None else (goals[0][env_ids], goals[1][env_ids])
@@ -248,15 +245,10 @@ class Simulation:
             goal: Goals (m, G).
             env_ids: Sub-environments (m,) whose visual randomization the images show; None shows the nominal model.
         """
-        if not isinstance(self.task, GoalTask):
-            raise UsageError(f"expected a goal task, got {type(self.task).__name__}, which has no goals")
-        goals = check_finite_rows("goals", goal, ("m", len(self.task.goal_limit)), np.float64)
-        scratch = self._batch_at_rest(self.task.goal_pose(goals))
-        robot = self.task.robot(scratch)
-        scratch.forward(stage=self._stage)
+        numbers, physics = self._rest_states.at_goal(goal)
         visuals = repeat({}) if env_ids is None else self.randomization.visuals(env_ids)
-        numbers = self.observation_builder.clip(robot.observation())
-        return self.observation_builder.observe(numbers, scratch.state, visuals, None)
+        numbers = self.observation_builder.clip(numbers)
+        return self.observation_builder.observe(numbers, physics, visuals, None)
 
     # --- physics state
 
@@ -269,7 +261,7 @@ class Simulation:
         return self.batch.state.copy()
 
     def set_physics_state(
-        self, physics: np.ndarray, env_ids: Any = None, goal: np.ndarray | None = None
+        self, physics: np.ndarray, env_ids: np.ndarray | None = None, goal: np.ndarray | None = None
     ) -> np.ndarray:
         """Put sub-environments into given physics states.
 
@@ -286,7 +278,7 @@ class Simulation:
         if goal is not None:
             if self._goal is None:
                 raise UsageError(
-                    f"expected no goal for {type(self.task).__name__}, which has no goals; leave it out"
+                    f"expected no goal, got one for {type(self.task).__name__}, which has no goals"
                 )
             self._goal[ids] = check_finite_rows("goals", goal, (len(ids), self._goal.shape[1]), np.float32)
         self.batch.state[ids] = state
@@ -305,18 +297,7 @@ class Simulation:
         Returns:
             The states, or None if the robot's observation does not fix its pose.
         """
-        expected = ("m", len(self.observation_builder.limit))
-        seen = check_finite_rows("observations", observation, expected, np.float64)
-        pose = self.task.robot.pose_from_observation(seen)
-        return None if pose is None else self._batch_at_rest(pose).state.copy()
-
-    def _batch_at_rest(self, pose: np.ndarray) -> Batch:
-        """Return a separate batch of simulations at rest in poses (m, nq)."""
-        from mujoco.batch import Batch
-
-        scratch = Batch(self.model, len(pose), 1)
-        scratch.bind("qpos")[:] = pose
-        return scratch
+        return self._rest_states.from_observation(observation)
 
     # --- checkpoints
 

@@ -33,7 +33,7 @@ def check_declared(task: Task) -> None:
             raise UsageError(f"expected {robot.__name__}.{attribute}, got none; define {description}")
     if isinstance(task, GoalTask) and np.ndim(getattr(task, "goal_limit", 0)) != 1:
         raise UsageError(
-            f"expected {name}.goal_limit as an array (G,), got none; define the limit of each number of a goal, such as "
+            f"expected {name}.goal_limit as an array (G,), got none; define the limit of each goal number, such as "
             "goal_limit = np.ones(2)"
         )
 
@@ -94,8 +94,9 @@ def _check_observation(robot: Robot) -> None:
             )
 
 
-def _check_task(task: Any, robot: Robot, random: np.random.Generator, model: MjModel) -> None:
+def _check_task(task: Task, robot: Robot, random: np.random.Generator, model: MjModel) -> None:
     name = type(task).__name__
+    success: np.ndarray | None
     if isinstance(task, GoalTask):
         size = np.shape(task.goal_limit)
         goals = [task.sample_goal(random) for _ in range(_NUM_ENVS)]

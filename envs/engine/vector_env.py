@@ -21,6 +21,7 @@ from .simulation import Simulation, StepResult
 from .task import Task, compute_goal_reward
 
 _FORMAT = 2
+Transition = tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]  # as `step` returns it
 
 
 class MujocoVectorEnv(VectorEnv):
@@ -115,9 +116,7 @@ class MujocoVectorEnv(VectorEnv):
         self._render_manager.update()
         return self.observation(), self._infos(mask)
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> Transition:
         """Advance every sub-environment by one control step; `actions` is (n, A), clipped to [-1, 1]."""
         if not self._started:
             raise UsageError("step() was called before reset(); call reset() first")
@@ -128,7 +127,7 @@ class MujocoVectorEnv(VectorEnv):
             return self._step_and_reset(actions)
         return self._step_only(actions)
 
-    def _step_or_reset(self, actions: np.ndarray) -> Any:
+    def _step_or_reset(self, actions: np.ndarray) -> Transition:
         """Reset ended sub-environments instead of stepping them: a transition with reward 0."""
         resetting = self._clock.ended
         if not np.count_nonzero(resetting):
@@ -142,7 +141,7 @@ class MujocoVectorEnv(VectorEnv):
         self._clock.start(resetting)
         return self._transition(result, truncated, self._infos(None, result))
 
-    def _step_and_reset(self, actions: np.ndarray) -> Any:
+    def _step_and_reset(self, actions: np.ndarray) -> Transition:
         """Reset sub-environments in the step in which they end; report their end in final_obs and final_info."""
         result, truncated = self._advance(actions, None)
         ended = self._clock.ended
@@ -159,7 +158,7 @@ class MujocoVectorEnv(VectorEnv):
         infos |= self._infos(None, after_reset)
         return self.observation(), result.reward, result.terminated, truncated, infos
 
-    def _step_only(self, actions: np.ndarray) -> Any:
+    def _step_only(self, actions: np.ndarray) -> Transition:
         """Step without automatic resets."""
         if self._clock.ended.any():
             raise UsageError(
@@ -174,7 +173,7 @@ class MujocoVectorEnv(VectorEnv):
         result = self.simulation.step(actions, env_ids)
         return result, self._clock.step(result.terminated, result.physics_error)
 
-    def _transition(self, result: StepResult, truncated: np.ndarray, infos: dict[str, Any]) -> Any:
+    def _transition(self, result: StepResult, truncated: np.ndarray, infos: dict[str, Any]) -> Transition:
         self._render_manager.update()
         return self.observation(), result.reward, result.terminated, truncated, infos
 
