@@ -39,18 +39,19 @@ class Gone(NamedTuple):
     pattern: str  # of whole words, case ignored
     use: str  # the term to use
     allowed: str = r"(?!)"  # paths in which the word means something else
+    beside: str = r"(?!)"  # a word in the same file with which it means something else
 
 
 GONE = (
     Gone(
         r"lanes?",
         "sub-environment (num_envs, env_index, env_ids)",
-        r"^(robossl|tests|docs|benchmarks)/streams",
+        beside=r"[Ss]tream|window",  # streams have lanes
     ),
-    Gone(r"life|lives|lived|outlives?", "episode, trajectory, recorded, step"),
+    Gone(r"(?<!half[- _])life|lives|lived|outlives?", "episode, trajectory, recorded, step"),
     Gone(r"wish(es|ed)?", "goal, target"),
     Gone(r"minds?", "agent"),
-    Gone(r"dream(s|ed|t|ing)?", "imagined rollout, imagine"),
+    Gone(r"(?<!\")dream(s|ed|t|ing)?(?!\")", "imagined rollout, imagine"),
     Gone(r"pictures?", "image (observation), frame (render), video"),
     Gone(r"films?", "video"),
     Gone(r"doubt(s|ed|ful)?", "uncertainty"),
@@ -58,7 +59,11 @@ GONE = (
     Gone(r"onlookers?", "detached forward"),
     Gone(r"stands? apart|set apart", "detached head"),
     Gone(r"blind guess(es)?", "constant baseline"),
-    Gone(r"trunk", "core packages", r"^(envs|assets|tests/envs|benchmarks/references|docs/environments)"),
+    Gone(
+        r"trunk",
+        "core packages",
+        r"^(envs|assets|tests/envs|benchmarks/references|docs/environments)|world_model",
+    ),
     Gone(r"house", "package layout"),
     Gone(
         r"rooms?",
@@ -76,7 +81,7 @@ GONE = (
     Gone(r"wants?|wanted", "expect, need, require"),
     Gone(r"asks?|asked|asking", "request, call, query"),
     Gone(r"whoever|whatever|nobody|somebody|anybody", "name the code element or the user"),
-    Gone(r"pink", "colored_noise"),
+    Gone(r"(?<!1 )pink(?! noise)", "colored_noise"),
     Gone(r"coloured?|colours?", "colored, color"),
     Gone(r"rehears(e|al|es|ed)", "dry run, validate"),
     Gone(r"mishaps?", "physics error"),
@@ -84,8 +89,7 @@ GONE = (
     Gone(r"verbs?", "command"),
 )
 _GONE = tuple(
-    (re.compile(rf"(?<![A-Za-z])(?:{g.pattern})(?![A-Za-z])", re.IGNORECASE), g, re.compile(g.allowed))
-    for g in GONE
+    (re.compile(rf"(?<![A-Za-z])(?:{gone.pattern})(?![A-Za-z])", re.IGNORECASE), gone) for gone in GONE
 )
 _IN_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
@@ -97,7 +101,11 @@ def words_of(name: str) -> str:
 
 def scan_text(path: str, text: str) -> Iterator[str]:
     """Each use of a word that is gone: `path:line: word -> term`."""
-    rules = [(rx, gone) for rx, gone, allowed in _GONE if not allowed.search(path)]
+    rules = [
+        (rx, gone)
+        for rx, gone in _GONE
+        if not re.search(gone.allowed, path) and not re.search(gone.beside, text)
+    ]
     for line, piece in _pieces(path, text):
         for rx, gone in rules:
             for found in rx.finditer(piece):

@@ -33,8 +33,8 @@ def test_scanner_finds_removed_words_on_pages_and_in_file_names():
 
 
 def test_lane_is_a_term_of_streams_only():
-    assert not list(scan_text("robossl/streams/a.py", "lane = 0\n"))
-    assert list(scan_text("robossl/training/a.py", "lane = 0\n"))
+    assert not list(scan_text("robossl/training/a.py", "lane = stream.lanes[0]\n"))
+    assert list(scan_text("robossl/training/a.py", "lane = envs.lanes[0]\n"))
 
 
 @pytest.mark.parametrize(
