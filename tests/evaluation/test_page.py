@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from evaluation_reports import complete_report, context_with
 
-from robossl.core.errors import UsageError
+from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.evaluation.report import page, report_file
 from robossl.evaluation.report.number_format import label, number, percent
 from robossl.evaluation.report.sections.world_model_section import validity_sentence
@@ -222,6 +222,16 @@ def test_video_outside_of_the_folder_is_refused(report, tmp_path):
     hostile["videos"]["imagination"]["file"] = "../../etc/passwd"
     with pytest.raises(UsageError):
         page.render([hostile], folder=tmp_path)
+
+
+@pytest.mark.parametrize("section", ["control", "goal_reaching", "world_model", "videos"])
+def test_damaged_section_is_refused_in_one_line(report, section, folder):
+    damaged = copy.deepcopy(report) | {section: {"rows": 3, "horizons": [], "prediction_skill": 1, "x": {}}}
+    with pytest.raises(
+        CorruptedFileError, match=f"section '{section}' of the report cannot be shown"
+    ) as error:
+        page.render([damaged], folder=folder)
+    assert "\n" not in str(error.value)
 
 
 def test_validity_time_of_mostly_valid_forecasts_is_a_lower_bound():

@@ -22,9 +22,8 @@ from robossl.evaluation.report.section import (
     Report,
     Section,
     compute_sections,
-    describe_error,
-    is_builtin,
     load_sections,
+    rendering,
 )
 from robossl.evaluation.report.text_summary import opening, text_summary
 
@@ -97,14 +96,9 @@ def _render_one(report: Report, folder: Path | None) -> str:
     for section in sections:
         if section.name not in report:
             continue
-        try:
-            rendered.append(
-                _RenderedSection(section.name, section.title, _render_section(section, report, folder))
-            )
-        except Exception as error:
-            if is_builtin(section):
-                raise
-            failed[section.name] = describe_error(error)
+        with rendering(section, failed):
+            body = _render_section(section, report, folder)
+            rendered.append(_RenderedSection(section.name, section.title, body))
     known = {section.name for section in sections} | set(RESERVED_KEYS)
     for name in (key for key in report if key not in known):
         data_json = json.dumps(report[name], indent=2, ensure_ascii=False)

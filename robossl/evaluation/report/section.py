@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jinja2
+
 from robossl import registry
-from robossl.core.errors import OperationError, UsageError
+from robossl.core.errors import CorruptedFileError, OperationError, UsageError
 from robossl.core.traceback_utils import format_location
 from robossl.evaluation.context import EvaluationContext
 
@@ -133,9 +136,30 @@ def is_builtin(section: Section) -> bool:
     return getattr(section.compute, "__module__", "").startswith("robossl.")
 
 
+@contextmanager
+def rendering(section: Section, failed: dict[str, str]) -> Iterator[None]:
+    """Handle errors in the text of a section: of a third-party section, store one line in `failed`.
+
+    Raises:
+        CorruptedFileError: The data of a built-in section is not what its `compute` returns.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_builtin(section):
+            failed[section.name] = describe_error(error)
+        elif isinstance(error, (UsageError, OperationError)):
+            raise
+        else:
+            raise CorruptedFileError(
+                f"section {section.name!r} of the report cannot be shown ({describe_error(error)}); evaluate again"
+            ) from error
+
+
 def describe_error(error: Exception) -> str:
     """Return one line with the type, message and innermost location of an error of third-party code."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    own = (__file__, str(Path(jinja2.__file__).parent))
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)]
     location = format_location(frames)
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message}{f' at {location}' if location else ''}"

@@ -7,9 +7,8 @@ from robossl.evaluation.report.section import (
     Card,
     Report,
     Section,
-    describe_error,
-    is_builtin,
     load_sections,
+    rendering,
 )
 
 
@@ -31,17 +30,11 @@ def opening(report: Report, sections: list[Section]) -> tuple[list[str], list[Ca
             if section.name in EXPECTED_SECTIONS:
                 sentences.append(f"{section.title}: not available ({missing_reason(report, section.name)}).")
             continue
-        try:
-            new_sentences, new_cards = (
-                section.summary(report[section.name]),
-                section.cards(report[section.name]),
-            )
-            sentences += map(str, new_sentences)
-            cards += new_cards
-        except Exception as error:
-            if is_builtin(section):
-                raise
-            failed[section.name] = describe_error(error)
+        with rendering(section, failed):
+            data = report[section.name]
+            section_sentences, section_cards = section.summary(data), section.cards(data)
+            sentences += map(str, section_sentences)
+            cards += section_cards
     return sentences, cards, failed
 
 
