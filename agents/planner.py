@@ -12,12 +12,10 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from robossl.core import spaces
 from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
-from robossl.core.interfaces import MetricLogger, NullProgress, Observation, ProgressReporter
+from robossl.core.interfaces import MetricLogger, Observation, ProgressReporter
 from robossl.core.io import read_json, write_json
-from robossl.core.seeding import derive
-from robossl.rollout import steps as rollout_steps
+from robossl.rollout import StepLoop
 from robossl.world_model import WorldModel
 from robossl.world_model.device import resolve
 
@@ -93,9 +91,7 @@ class GoalPlanner:
         self._steps_left = np.zeros(self.num_envs, np.int64)  # (n,) steps that the current action is repeated
         self._previous: np.ndarray | None = None  # (n, H, W, C) the last images, for image observations
         self._first = np.ones(self.num_envs, bool)  # (n,) whether there is no previous image
-        self._observation: Observation | None = None  # where `learn` continues
-        self._done = np.zeros(self.num_envs, bool)
-        self._num_steps, self._target_steps = 0, 0  # env steps taken by `learn`, and requested
+        self._loop = StepLoop(envs, self.seed)
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
@@ -174,22 +170,8 @@ class GoalPlanner:
         """Act in `envs` for `steps` environment steps, summed over the sub-environments; nothing is trained."""
         if envs is not self.envs:
             raise UsageError("a planner acts in the envs it was created with")
-        progress = progress or NullProgress()
-        self._target_steps += steps
-        if self._num_steps >= self._target_steps:
-            return
-        if self._observation is None:
-            seed = self.seed if self._num_steps == 0 else derive(self.seed, "begin again", self._num_steps)
-            self._observation, _ = envs.reset(seed=seed % 2**31)
-            self._done = np.zeros(self.num_envs, bool)
-            self.reset()
-        for step in rollout_steps(envs, self, self._observation, explore=True, ended=self._done):
-            self._observation, self._done = step.observation, step.done
-            count = int(step.real.sum())
-            self._num_steps += count
-            progress.update(count)
-            if self._num_steps >= self._target_steps:
-                break
+        for _ in self._loop.steps(self, steps, progress):
+            pass
 
     def set_representation(self, representation: PlanningModel) -> None:
         """Switch to a newer version of the model and discard the plans made with the old one."""
@@ -198,24 +180,17 @@ class GoalPlanner:
 
     def reset_envs(self, envs: VectorEnv) -> None:
         """Reset `envs` before the next step of `learn`."""
-        self._observation = None
+        self._loop.reset_envs()
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Return the state of the search, of the repeated actions and of `learn`."""
-        space = self.envs.single_observation_space
-        last = self._observation
         return {
             "planner": self.planner.get_checkpoint(),
             "action": self._action.copy(),
             "steps_left": self._steps_left.copy(),
             "previous": None if self._previous is None else self._previous.copy(),
             "first": self._first.copy(),
-            "observation": None
-            if last is None
-            else {path: np.array(value) for path, value in spaces.flatten_by_path(space, last).items()},
-            "done": self._done.copy(),
-            "num_steps": self._num_steps,
-            "target_steps": self._target_steps,
+            "loop": self._loop.get_checkpoint(),
         }
 
     def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
@@ -223,12 +198,8 @@ class GoalPlanner:
         self.planner.set_checkpoint(tree["planner"])
         self._action[...], self._steps_left[...] = tree["action"], tree["steps_left"]
         self._previous = None if tree["previous"] is None else np.array(tree["previous"])
-        self._first, self._done = np.array(tree["first"], bool), np.array(tree["done"], bool)
-        self._num_steps, self._target_steps = int(tree["num_steps"]), int(tree["target_steps"])
-        self._observation = None
-        if tree["observation"] is not None:
-            parts = {path: np.array(value) for path, value in tree["observation"].items()}
-            self._observation = spaces.unflatten_by_path(self.envs.single_observation_space, parts)
+        self._first = np.array(tree["first"], bool)
+        self._loop.set_checkpoint(tree["loop"])
 
     def save(self, folder: str | Path) -> None:
         """Write planner.json and the world model, in the subfolder `representation`."""

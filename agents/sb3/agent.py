@@ -86,7 +86,7 @@ class Sb3Agent(ABC):
             device: Device of the networks.
             encoder: none, random, frozen, finetune or scratch (see `encoder_modes`); None: frozen with a
                 representation, else none.
-            updates_per_step: Gradient steps for each environment step, whatever `num_envs` is (not ppo).
+            updates_per_step: Gradient steps for each environment step, independent of `num_envs` (not ppo).
             learning_starts: Environment steps before the first gradient step (not ppo).
             hindsight: Fraction of the replayed transitions of a goal env that get another goal.
             encoder_frozen_updates: First gradient steps in which a trained encoder is not changed.

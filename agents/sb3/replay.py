@@ -143,10 +143,10 @@ class _OwnLanes:
         self._own = first + np.arange(count)
 
     def propose(
-        self, rng: np.random.Generator, count: int, room: np.ndarray
+        self, rng: np.random.Generator, count: int, limits: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return lanes and positions (count,)."""
-        own = self.available(room)
+        own = self.available(limits)
         if not own.any():
             raise UsageError(
                 "the agent's lanes of the stream hold no transition yet; record some steps first"
@@ -156,9 +156,9 @@ class _OwnLanes:
         index = np.searchsorted(stop, flat, "right")
         return self._own[index], flat - (stop - own)[index]
 
-    def available(self, room: np.ndarray) -> np.ndarray:
-        """Return the numbers of time steps (n,) of these lanes, given those of all lanes (L,)."""
-        return np.maximum(room[self._own], 0)
+    def available(self, limits: np.ndarray) -> np.ndarray:
+        """Return the numbers of candidate rows (n,) of these lanes, given those of all lanes (L,)."""
+        return np.maximum(limits[self._own], 0)
 
     def contain(self, lane: np.ndarray) -> bool:
         """Return whether all of `lane` (B,) are among these."""
