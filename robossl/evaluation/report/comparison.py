@@ -46,7 +46,7 @@ def _estimates(reports: Sequence[Report]) -> Iterator[tuple[str, tuple[str, ...]
         yield f"prediction skill, {steps_ahead(horizon)} ahead", path, False
     yield "inverse R²", ("world_model", "inverse_r2"), False
     for name in ("planner", "random"):
-        for horizon in _keys(reports, ("goal_reaching", "rows", name)):
+        for horizon in sorted(_keys(reports, ("goal_reaching", "rows", name)), key=int):
             for criterion in (CRITERIA[0], CRITERIA[2]):
                 text = f"goals {label(criterion)}, {label(name)}, {steps_ahead(horizon)}"
                 yield text, ("goal_reaching", "rows", name, horizon, criterion), True
