@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -146,12 +145,10 @@ def test_command_is_killed_interrupted_and_resumed(full_run, tmp_path):
     """A SIGKILL and a Ctrl-C from outside."""
     first = start_robossl("learn", *flags(), "--out", "run", cwd=tmp_path)
     wait_for(first, "iteration 1 of 2: observation")
-    time.sleep(0.2)
     first.kill()
     first.communicate()
     second = start_robossl("learn", "--resume", "run", cwd=tmp_path)
     wait_for(second, "iteration 2 of 2: latent_observation")
-    time.sleep(0.2)
     second.send_signal(signal.SIGINT)
     out, err = second.communicate(timeout=60)
     assert second.returncode == 130, err
@@ -162,4 +159,7 @@ def test_command_is_killed_interrupted_and_resumed(full_run, tmp_path):
     out, err = third.communicate(timeout=120)
     assert third.returncode == 0, err
     assert out.splitlines()[-1] == str(tmp_path / "run" / "report.html")
-    assert outcome(tmp_path / "run") == outcome(full_run)
+    expected, result = outcome(full_run), outcome(tmp_path / "run")
+    for records in (expected, result):  # the losses of full_run are logged at shorter intervals
+        records["metrics"] = [r for r in records["metrics"] if "world_model/updates" not in r]
+    assert result == expected
