@@ -115,7 +115,7 @@ def _assert_actions(envs: PointEnvs, actions: Any, call: str) -> None:
                 reason,
                 "return actions.astype(np.int64)",
             )
-        fix = f"add the first action of the space: actions + space.start (here {space.start})"
+        fix = "add the first action of the space: actions + space.start"
     elif actions.dtype != expected.dtype:
         raise CheckFailure(f"{call} returns {actions.dtype}, expected {expected.dtype}", reason, fix)
     outside = [action for action in actions if not space.contains(action)]

@@ -19,7 +19,7 @@ _SEED = 7
 class Difference(NamedTuple):
     """The first difference of two rollouts."""
 
-    index: int  # of the record
+    record_index: int
     message: str
     rounding: bool  # it is a rounding error
 
@@ -65,7 +65,7 @@ def _check_same_seed(
 def _fix(difference: Difference) -> str:
     if difference.rounding:
         return "the differences are rounding errors: run physics in one thread, or in a fixed order"
-    if difference.index == 0:
+    if difference.record_index == 0:
         return "super().reset(seed=seed) first, then draw from self.np_random, never from np.random or random"
     return "set all state in reset (counters and clocks too), and draw from self.np_random only"
 

@@ -178,7 +178,7 @@ def test_rollouts_of_one_seed_are_equal_and_of_two_seeds_differ() -> None:
     assert compare(rollout("NestedObservation", 1), rollout("NestedObservation", 1)) is None
     difference = compare(rollout("NestedObservation", 1), rollout("NestedObservation", 2))
     assert difference is not None
-    assert difference.index == 0
+    assert difference.record_index == 0
     assert difference.message.startswith("the reset of episode 0: observation['motion'][0][0] is ")
 
 
@@ -187,7 +187,7 @@ def test_a_rounding_error_is_recognized() -> None:
     other.records[3].observation[0] += np.float32(1e-6)
     difference = compare(one, other)
     assert difference is not None
-    assert (difference.index, difference.rounding) == (3, True)
+    assert (difference.record_index, difference.rounding) == (3, True)
 
 
 def test_a_rollout_covers_several_episodes() -> None:

@@ -192,13 +192,13 @@ def step_randomly(envs: gym.vector.VectorEnv) -> None:
 def test_an_error_of_an_env_has_its_line_and_the_id_of_the_request() -> None:
     message = error_of("thirdparty_envs:thirdparty/Raises-v0")
     assert " (faulty_envs.py:" in message
-    assert message.endswith("; see robossl check thirdparty_envs:thirdparty/Raises-v0")
+    assert message.endswith("; run robossl check thirdparty_envs:thirdparty/Raises-v0")
 
 
 def test_a_wrong_shape_is_reported_without_a_line_of_a_library() -> None:
     message = error_of("thirdparty/GrowingObservation-v0")
     assert ".py:" not in message
-    assert message.endswith("; see robossl check thirdparty/GrowingObservation-v0")
+    assert message.endswith("; run robossl check thirdparty/GrowingObservation-v0")
 
 
 def test_an_error_in_compiled_code_has_the_line_of_the_env() -> None:
