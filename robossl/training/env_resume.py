@@ -10,6 +10,7 @@ from gymnasium.vector import VectorEnv
 
 from robossl.core import spaces
 from robossl.core.interfaces import Checkpointable
+from robossl.rollout import reset_done
 from robossl.streams import Recorder
 
 TimeSteps = dict[str, np.ndarray]  # the recorded time steps of one lane, by field
@@ -66,7 +67,7 @@ def restore_env_state(envs: VectorEnv, saved: Any, seed: int, recorded: list[Tim
             for index in np.flatnonzero(done)
         ):
             return "the env is not deterministic: an episode ended at a different step"
-        observation, _ = envs.reset(options={"reset_mask": done.copy()})
+        observation, _ = reset_done(envs, done)
         position[done] += 1
     return None
 
