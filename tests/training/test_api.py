@@ -311,3 +311,12 @@ def test_envs_are_closed_also_after_an_error(call, tmp_path, monkeypatch):
     with contextlib.suppress(UsageError):
         call(tmp_path)
     assert unclosed.open == []
+
+
+@pytest.mark.parametrize("encoder", ["none", "random", "finetune", "scratch"])
+def test_learn_names_its_rows_by_what_the_agent_observes(encoder, tmp_path):
+    config = tiny(agent__encoder=encoder, agent__num_iterations=1, goals__trials=0)
+    report = robossl.learn(config, tmp_path / "run", progress=NullProgress())
+    agent_row = {"none": "observation", "random": "random_latent"}.get(encoder, "latent_observation")
+    assert set(report["control"]["rows"]) == {agent_row, "observation", "random", "zero_action"}
+    assert "control" not in report["missing"]

@@ -54,6 +54,14 @@ def test_run_killed_in_every_phase_ends_with_the_same_bytes(full_run, tmp_path):
     assert outcome(run) == outcome(full_run)
 
 
+def test_run_that_trains_its_encoder_is_killed_and_ends_with_the_same_bytes(tmp_path):
+    full_run, run, config = tmp_path / "full", tmp_path / "run", tiny(agent__encoder="finetune")
+    assert run_in_process(full_run, config) == 0
+    assert run_in_process(run, config, kill_at=Moment("iteration 2 of 2: latent_observation", 20)) == KILLED
+    assert run_in_process(run) == 0
+    assert outcome(run) == outcome(full_run)
+
+
 @pytest.mark.parametrize("env", ["Pendulum-v1", "CartPole-v1"])
 def test_env_without_checkpoint_is_resumed_by_replaying_actions(env, tmp_path):
     full_run, run, config = tmp_path / "full", tmp_path / "run", tiny(env)
