@@ -113,7 +113,7 @@ class CustomEncoder(nn.Module):
     @torch.no_grad()
     def _feature_dim(self) -> int:
         """Return F, found by one call with zeros."""
-        shapes = {path: (dim,) for path, dim in self.vector_dims.items()}
+        shapes: dict[str, tuple[int, ...]] = {path: (dim,) for path, dim in self.vector_dims.items()}
         shapes |= {path: (count, self.image_size, self.image_size) for path, count in self.channels.items()}
         inputs = {path: torch.zeros(2, *shape) for path, shape in shapes.items()}
         expected = ", ".join(

@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
-from robossl.agents.sb3.agent import Sb3Agent
+from robossl.agents.sb3.algorithms import SacAgent
 from world_model_toys import SMALL_CONFIG, linear
 
 from robossl.core.errors import UsageError
@@ -176,7 +176,7 @@ def test_sb3_agent_trains_in_imagined_rollouts(trained, tmp_path) -> None:
 
     env = WorldModelEnv(model, stream, 4, 10, reward, autoreset_mode=AutoresetMode.DISABLED)
     recorder = Recorder.create(env, tmp_path / "stream")
-    agent = Sb3Agent("sac", recorder, learning_starts=40, device="cpu", policy_kwargs={"net_arch": [16]})
+    agent = SacAgent(recorder, learning_starts=40, device="cpu", policy_kwargs={"net_arch": [16]})
     before = [p.detach().clone() for p in agent.algorithm.policy.parameters()]
     agent.learn(recorder, 120)
     assert any(not torch.equal(a, b) for a, b in zip(before, agent.algorithm.policy.parameters()))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
-from robossl.agents.sb3.agent import Sb3Agent
+from robossl.agents.sb3.algorithms import SacAgent
 from world_model_toys import SMALL_CONFIG, ToyStream, linear, make_trainer
 
 from robossl.core.errors import UsageError
@@ -86,7 +86,7 @@ def test_sb3_agent_trains_with_hindsight_relabeling(trained, tmp_path) -> None:
     reward_model.goal_reward = counted
     env = WorldModelEnv(model, stream, 4, 10, reward_model, autoreset_mode=AutoresetMode.DISABLED)
     recorder = Recorder.create(env, tmp_path / "stream")
-    agent = Sb3Agent("sac", recorder, learning_starts=40, device="cpu", policy_kwargs={"net_arch": [16]})
+    agent = SacAgent(recorder, learning_starts=40, device="cpu", policy_kwargs={"net_arch": [16]})
     agent.learn(recorder, 120)
     assert sum(relabeled) > 100
     observation = {name: values[:4, 0] for name, values in stream.observation.items()}
