@@ -118,8 +118,9 @@ def random_shift(images: dict[str, Frames], largest: float, random: torch.Genera
     count = len(next(iter(images.values()))[0])
     fractions = torch.rand(2, count, generator=random)  # vertical and horizontal; 0 to 1 over the range
     return {
-        path: tuple(_shift(frames, largest, fractions) for frames in pair) for path, pair in images.items()
-    }  # type: ignore[misc]
+        path: (_shift(now, largest, fractions), _shift(before, largest, fractions))
+        for path, (now, before) in images.items()
+    }
 
 
 def _shift(frames: Tensor, largest: float, fractions: Tensor) -> Tensor:
