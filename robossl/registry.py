@@ -23,6 +23,7 @@ import importlib.util
 import inspect
 import os
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
@@ -35,11 +36,12 @@ from typing import Any
 import gymnasium
 
 from robossl.core.env_ids import canonical_id, is_mjcf_path
-from robossl.core.errors import UsageError, unknown_name_error
+from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
 from robossl.core.spaces import format_space
 from robossl.core.traceback_utils import format_location
 
 _NAMESPACE = "robossl"
+_MAX_NAME = 4096  # [characters] of an env name in a file
 _MJCF = f"{_NAMESPACE}/Mjcf-v0"  # the env of a robot read from an MJCF file
 
 
@@ -261,18 +263,55 @@ def is_native(spec: gymnasium.envs.registration.EnvSpec) -> bool:
     return importlib.import_module("robossl.envs").is_native(spec)
 
 
-def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
-    """Return the spec of an env id or of an MJCF file; `package:id` imports the package first.
+def trust_env(env: str) -> str:
+    """Import the package of an env name `package:id` that the user typed; return the name.
+
+    Only this function imports a package for an env. It must not be called with a name that was read from a file.
 
     Raises:
-        UsageError: If the id is unknown (the message has near ids), or if the package cannot be imported.
+        UsageError: If the package cannot be imported.
+    """
+    if ":" in env and not is_mjcf_path(env):
+        _import(*env.split(":", 1))
+    return env
+
+
+def check_recorded_env(env: Any, source: str | Path) -> str:
+    """Return an env name that was read from the file or folder `source`; it imports nothing.
+
+    Raises:
+        UsageError: If the package of `package:id` is not imported yet; the message has the flag that imports it.
+        CorruptedFileError: If it is not a name.
+    """
+    if not isinstance(env, str) or not 0 < len(env) <= _MAX_NAME or not env.isprintable():
+        raise CorruptedFileError(f"{source}: expected the name of an env, got {env!r:.100}")
+    if not is_mjcf_path(env) and ":" in env and env.split(":", 1)[0] not in sys.modules:
+        raise _not_imported(env, f"{source} names")
+    return env
+
+
+def _not_imported(env: str, start: str) -> UsageError:
+    package = env.split(":", 1)[0]
+    return UsageError(
+        f"{start} env {env}, which is not registered, and a name in a file imports nothing; if you trust package "
+        f"{package}, pass --trust-env {env} to import it, or import it in Python first"
+    )
+
+
+def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
+    """Return the spec of an env id or of an MJCF file; of `package:id` if the package is imported (`trust_env`).
+
+    Raises:
+        UsageError: If the id is unknown (the message has near ids), or if the package is not imported.
     """
     if is_mjcf_path(env):
         env_kwargs(env)
         return gymnasium.registry[_MJCF]
     if ":" in env:
-        package, env = env.split(":", 1)
-        _import(package, env)
+        package, name = env.split(":", 1)
+        if package not in sys.modules:
+            raise _not_imported(env, "got")
+        env = name
     if env not in gymnasium.registry:
         raise _unknown_env(env)
     return gymnasium.registry[env]

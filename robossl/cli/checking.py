@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from robossl.cli.command import Command, CommandResult, add_flags
+from robossl.cli.command import Command, CommandResult, add_flags, search_working_folder
 from robossl.core.errors import UsageError
 
 
@@ -32,6 +32,8 @@ def _check(options: Namespace) -> CommandResult:
     from robossl.env_checker.check_result import any_failed
     from robossl.env_checker.summary import describe
 
+    if ":" in options.env:
+        search_working_folder()
     results = check(options.env)
     return CommandResult(describe(results), [r.to_json() for r in results], int(any_failed(results)))
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -74,6 +77,10 @@ def name_list(text: str) -> tuple[str, ...]:
 
 
 _FLAGS: dict[str, dict[str, Any]] = {
+    "trust-env": {
+        "metavar": "PACKAGE:ID",
+        "help": "import this package for an env that only a file names; no name in a file imports anything",
+    },
     "out": {"metavar": "DIR", "help": "output folder; must be empty or missing"},
     "seed": {"type": count(0), "metavar": "N", "help": "random seed (0)"},
     "steps": {"type": count(1), "metavar": "N", "help": "environment steps of all sub-environments"},
@@ -91,6 +98,26 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "json": {"action": "store_true", "help": "print the result as JSON on stdout, progress on stderr"},
     "quiet": {"action": "store_true", "help": "print no progress"},
 }
+
+
+def trust_env(env: str | None) -> str | None:
+    """Import the package of an env `package:id` that the command line names, also from the working folder."""
+    if env is None or ":" not in env:
+        return env
+    from robossl import registry
+
+    search_working_folder()
+    return registry.trust_env(env)
+
+
+def search_working_folder() -> None:
+    """Let imports find modules in the working folder, after all other places.
+
+    Only a command line that names `package:id` does this: a folder with data must not provide modules.
+    """
+    with contextlib.suppress(OSError):  # the working folder may have been removed
+        if (folder := os.getcwd()) not in sys.path:
+            sys.path.append(folder)
 
 
 def add_flags(parser: ArgumentParser, *names: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from robossl.cli.command import Command, CommandResult, add_flags
+from robossl.cli.command import Command, CommandResult, add_flags, trust_env
 from robossl.core.errors import UsageError
 
 _EXCLUSIVE = (
@@ -18,7 +18,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--resume", metavar="RUN", help="resume a run")
     add_flags(
         parser, "steps", "updates", "num-envs", "threads", "device", "seed", "log", "config", "out", "json",
-        "quiet",
+        "quiet", "trust-env",
     )  # fmt: skip
 
 
@@ -26,6 +26,7 @@ def _run(options: Namespace) -> CommandResult:
     from robossl.logging.progress import make_progress
     from robossl.training.phases import learn
 
+    trust_env(options.trust_env)
     progress = make_progress(options.quiet)
     if options.resume:
         extra = [f"--{n.replace('_', '-')}" for n in _EXCLUSIVE if getattr(options, n) is not None]
@@ -48,6 +49,10 @@ def _config(options: Namespace) -> Any:
 
     layers = layers_of(options)
     config = parse(LearnConfig, *layers)
+    if "env" in layers[-1][1]:
+        trust_env(config.env)
+    elif options.config:
+        registry.check_recorded_env(config.env, options.config)
     with closing(registry.make_envs(config.env, 1)) as envs:
         return parse(LearnConfig, world_model_defaults(envs.single_observation_space), *layers)
 

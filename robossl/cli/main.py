@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import json
 import os
@@ -93,10 +92,6 @@ def run(args: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Run `robossl`; exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted and saved."""
-    with contextlib.suppress(OSError):  # the working folder may have been removed
-        sys.path.append(
-            os.getcwd()
-        )  # finds my_env:MyEnv-v0 in my_env.py; last, so that it shadows no package
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

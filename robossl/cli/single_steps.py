@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from robossl.cli.command import Command, CommandResult, add_flags, count, specified
+from robossl.cli.command import Command, CommandResult, add_flags, count, specified, trust_env
 
 _WORLD_MODEL_KEYS = ("world_model.", "seed", "threads", "device", "log", "pretrain.updates")
 _AGENT_KEYS = {  # config key -> field of TrainRequest
@@ -38,7 +38,7 @@ def _collect(options: Namespace) -> CommandResult:
     from robossl.training.collection import collect_stream
     from robossl.training.requests import CollectRequest
 
-    registry.env_spec(options.env)
+    registry.env_spec(trust_env(options.env))
     values = specified(options, ("policy", "steps", "out", "seed", "num_envs", "threads"))
     stream = collect_stream(CollectRequest(options.env, **values), make_progress(options.quiet))
     episodes = len(stream.episodes())
@@ -115,7 +115,7 @@ def _train(options: Namespace) -> CommandResult:
     from robossl.training.agent_training import train_agent
     from robossl.training.requests import TrainRequest
 
-    registry.env_spec(options.env)
+    registry.env_spec(trust_env(options.env))
     request = TrainRequest(options.env, **_agent_values(options))
     folder = train_agent(request, make_progress(options.quiet)).folder
     return CommandResult(str(folder), {"path": str(folder)})
@@ -158,6 +158,9 @@ def _agent_values(options: Namespace) -> dict[str, Any]:
 def _add_evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", metavar="RUN_OR_MODEL", help="a run, model or agent folder")
     parser.add_argument("--stream", metavar="STREAM", help="the stream to evaluate a model on")
+    parser.add_argument(
+        "--env", metavar="ENV", help="the env (the one that the folder or stream was made for)"
+    )
     parser.add_argument("--goal-trials", type=count(1), metavar="N", help="goal-reaching trials (100)")
     parser.add_argument(
         "--goal-horizon", type=count(1), metavar="N", help="steps between start and goal (25)"
@@ -166,7 +169,7 @@ def _add_evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--ablate", action="store_true", help="train variants with other objectives and compare"
     )
-    add_flags(parser, "updates", "episodes", "threads", "device", "seed", "out", "json", "quiet")
+    add_flags(parser, "updates", "episodes", "threads", "device", "seed", "out", "json", "quiet", "trust-env")
 
 
 def _evaluate(options: Namespace) -> CommandResult:
@@ -177,9 +180,11 @@ def _evaluate(options: Namespace) -> CommandResult:
     from robossl.training.work_context import torch_threads
 
     names = (
-        "stream", "episodes", "goal_trials", "goal_horizon", "out", "seed", "device", "threads", "videos",
+        "stream", "env", "episodes", "goal_trials", "goal_horizon", "out", "seed", "device", "threads", "videos",
         "ablate", "updates",
     )  # fmt: skip
+    trust_env(options.env)
+    trust_env(options.trust_env)
     request = EvaluateRequest(options.model, **specified(options, names))
     with torch_threads(request.threads):
         return report_result(run_evaluation(request, make_progress(options.quiet)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
-from robossl.cli.command import Command, CommandResult, add_flags, count
+from robossl.cli.command import Command, CommandResult, add_flags, count, trust_env
 
 
 def _add_play_arguments(parser: ArgumentParser) -> None:
@@ -14,12 +15,15 @@ def _add_play_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--video", metavar="FILE.mp4", help="write a video; needs no display")
     parser.add_argument("--viewer", action="store_true", help="show a window")
-    add_flags(parser, "episodes", "seed", "json", "quiet")
+    add_flags(parser, "episodes", "seed", "json", "quiet", "trust-env")
 
 
 def _play(options: Namespace) -> CommandResult:
     from robossl.training import videos
 
+    trust_env(options.trust_env)
+    if not Path(options.path).is_dir():
+        trust_env(options.path)
     data = videos.play(
         options.path, options.policy, options.video, options.viewer, options.episodes or 1, options.seed or 0
     )
@@ -35,12 +39,13 @@ def _add_imagine_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--video", metavar="FILE.mp4", help="where to write it (RUN/imagination.mp4)")
     parser.add_argument("--horizon", type=count(2), default=100, metavar="N", help="steps to imagine (100)")
-    add_flags(parser, "seed", "json", "quiet")
+    add_flags(parser, "seed", "json", "quiet", "trust-env")
 
 
 def _imagine(options: Namespace) -> CommandResult:
     from robossl.training import videos
 
+    trust_env(options.trust_env)
     data = videos.imagine(options.path, options.stream, options.video, options.horizon, options.seed or 0)
     return CommandResult(data["text"], data)
 
@@ -51,8 +56,6 @@ def _add_report_arguments(parser: ArgumentParser) -> None:
 
 
 def _report(options: Namespace) -> CommandResult:
-    from pathlib import Path
-
     from robossl.training.evaluation_runner import write_page
 
     data = write_page([Path(run) for run in options.runs], options.out)

@@ -106,7 +106,7 @@ def env_of(path: str | Path) -> str:
     manifest = output_dirs.read_manifest(path, "run", "agent", "model", "stream")
     if "env" not in manifest:
         raise UsageError(f"{path}: expected a manifest with the name of an env, got none")
-    return manifest["env"]
+    return registry.check_recorded_env(manifest["env"], Path(path) / output_dirs.MANIFEST)
 
 
 def load_model(path: str | Path, device: str = "auto") -> WorldModel:

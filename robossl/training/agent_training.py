@@ -40,7 +40,7 @@ def train_agent(request: TrainRequest, progress: ProgressReporter) -> TrainResul
     sinks = load_sinks(request.log)
     if request.export_sb3 is not None:
         check_writable(request.export_sb3)
-    env, seed, encoder = canonical_id(request.env), request.seed, request.resolved_encoder
+    env, seed, encoder = canonical_id(registry.trust_env(request.env)), request.seed, request.resolved_encoder
     with ExitStack() as stack:
         envs = registry.make_envs(
             env,

@@ -34,7 +34,7 @@ def make(env: str, num_envs: int = 1, threads: int = 0, **settings: Any) -> Vect
         threads: CPU threads; 0: all cores, at most 8.
         settings: Passed to the constructor of the env.
     """
-    return registry.make_envs(env, num_envs, threads=thread_count(threads), **settings)
+    return registry.make_envs(registry.trust_env(env), num_envs, threads=thread_count(threads), **settings)
 
 
 def collect(

@@ -26,6 +26,7 @@ def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Strea
     with ExitStack() as stack:
         if isinstance(request.envs, str):
             name = canonical_id(request.envs)
+            registry.trust_env(request.envs)
             envs = registry.make_envs(request.envs, request.num_envs, threads=thread_count(request.threads))
             stack.callback(envs.close)
         else:

@@ -33,7 +33,7 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
     path = None if isinstance(request.model, WorldModel) else Path(request.model)
     kind = "model" if path is None else _kind(path)
     stream = _stream(path, kind, request.stream)
-    env = canonical_id(request.env or _env(path, kind, stream))
+    env = canonical_id(registry.trust_env(request.env) if request.env else _env(path, kind, stream))
     registry.env_spec(env)
     model = _model(request, path, kind)
     if model is not None and stream is not None:
@@ -137,7 +137,10 @@ def _env(path: Path | None, kind: str, stream: Stream | None) -> str:
         return agent_loading.env_of(path)
     if stream is None:
         raise UsageError("expected an env; give env, or a stream with an env in its header")
-    return output_dirs.recorded_env(stream.path) or stream.header["env"]
+    env = output_dirs.recorded_env(stream.path) or stream.header.get("env")
+    if env is None:
+        raise UsageError(f"{stream.path} has no env in its header; give env")
+    return registry.check_recorded_env(env, stream.path)
 
 
 def _check_fit(model: WorldModel, stream: Stream) -> None:

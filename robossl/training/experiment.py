@@ -74,6 +74,7 @@ class Experiment:
         output_dirs.read_manifest(folder, "run")
         path = Path(folder) / "config.toml"
         config = config_io.parse(LearnConfig, (str(path), config_io.from_toml(path)))
+        registry.check_recorded_env(config.env, path)
         return cls(Path(folder), config, progress)
 
     def set_missing(self, key: str, reason: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from robossl import registry
+from robossl.core.env_ids import is_mjcf_path
 from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.report import report_file
 from robossl.evaluation.report.page import write_report
@@ -51,7 +52,9 @@ def learn(
     if resume:
         run = Experiment.resume(resume, progress)
     else:
-        run = Experiment.create(validate_config(config or LearnConfig()), out, progress)
+        config = config or LearnConfig()
+        registry.trust_env(config.env)
+        run = Experiment.create(validate_config(config), out, progress)
     threads = torch.get_num_threads()
     torch.set_num_threads(run.threads)  # results depend on it, bit by bit
     try:
@@ -59,12 +62,18 @@ def learn(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted in phase {run.state.phase!r}; everything up to the last checkpoint is saved. "
-            f"To continue: robossl learn --resume {run.folder}"
+            f"To continue: {resume_command(run.folder, run.config.env)}"
         ) from None
     finally:
         progress.close()
         run.close()
         torch.set_num_threads(threads)
+
+
+def resume_command(folder: Path, env: str) -> str:
+    """Return the command line that resumes a run."""
+    trust = f" --trust-env {env}" if ":" in env and not is_mjcf_path(env) else ""
+    return f"robossl learn --resume {folder}{trust}"
 
 
 def run_phases(run: Experiment) -> dict[str, Any]:

@@ -319,7 +319,10 @@ def test_env_of_a_file_in_the_working_folder_is_found(tmp_path, run_cli):
     )
     assert done.returncode == 0, done.stderr
     args = ("--stream", "run/stream", "--no-videos", "--quiet", "--out", "found")
-    done = run_cli("evaluate", "run/model", *args)
+    refused = run_cli("evaluate", "run/model", *args)
+    assert refused.returncode == 2
+    assert "--trust-env my_env:MyEnv-v0" in refused.stderr  # only a file names it
+    done = run_cli("evaluate", "run/model", "--trust-env", "my_env:MyEnv-v0", *args)
     assert done.returncode == 0, done.stderr
     assert read_json(tmp_path / "found" / "report.json")["env"] == "my_env:MyEnv-v0"
     bad = run_cli("learn", "my_env:Bad-v0", *flags(), "--quiet")
