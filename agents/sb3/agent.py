@@ -333,7 +333,10 @@ class Sb3Agent(ABC):
 
     def save(self, folder: str | Path) -> None:
         """Write sb3.json, sb3.safetensors and, of a frozen world model, the folder `representation`."""
-        files.save(Path(folder), self)
+        files.save(
+            Path(folder), self.name, self.seed, self.settings, self.features.representation, self.encoder.initial,
+            self.algorithm,
+        )  # fmt: skip
 
     @classmethod
     def load(

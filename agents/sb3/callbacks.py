@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter
 
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import MetricLogger, ProgressReporter
+from robossl.core.interfaces import Agent, MetricLogger, ProgressReporter
 
-if TYPE_CHECKING:
-    from .agent import Sb3Agent
-
-Callback = BaseCallback | Callable[["Sb3Agent"], BaseCallback]
+Callback = BaseCallback | Callable[[Any], BaseCallback]  # a function receives the agent
 
 
-def resolve_callbacks(callbacks: Iterable[Callback], agent: Sb3Agent) -> list[BaseCallback]:
+def resolve_callbacks(callbacks: Iterable[Callback], agent: Agent) -> list[BaseCallback]:
     """Return SB3 callbacks; a function is called with the agent and returns one."""
     resolved = [c if isinstance(c, BaseCallback) else c(agent) for c in callbacks]
     for callback in resolved:

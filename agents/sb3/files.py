@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gymnasium.vector import VectorEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.interfaces import Representation
@@ -15,9 +16,6 @@ from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.custom_encoder import CustomEncoder
 
 from .training_state import PARTS, get_training_state
-
-if TYPE_CHECKING:
-    from .agent import Sb3Agent
 
 _FORMAT = 1
 _FOLDER = "representation"
@@ -40,24 +38,31 @@ class SavedAgent:
     representation: Representation | None
 
 
-def save(folder: Path, agent: Sb3Agent) -> None:
+def save(
+    folder: Path,
+    algorithm_name: str,
+    seed: int,
+    settings: dict[str, Any],
+    representation: Representation | None,
+    initial: WorldModel | None,
+    algorithm: BaseAlgorithm,
+) -> None:
     """Write an agent into `folder`.
 
     A frozen world model is written as a whole. Of a trained encoder only the config is written: its weights are those
     of the policy. A representation of another class is described; `read` expects it as an argument.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    frozen, initial = agent.features.representation, agent.encoder.initial
     description: dict[str, Any] = {"type": "none"}
-    if isinstance(frozen, WorldModel) and not isinstance(frozen.encoder, CustomEncoder):
-        frozen.save(folder / _FOLDER)
+    if isinstance(representation, WorldModel) and not isinstance(representation.encoder, CustomEncoder):
+        representation.save(folder / _FOLDER)
         description = {"type": "world_model"}
-    elif frozen is not None:
+    elif representation is not None:
         description = {
             "type": "custom",
-            "class": type(frozen).__name__,
-            "latent_dim": int(frozen.latent_dim),
-            "version": int(frozen.version),
+            "class": type(representation).__name__,
+            "latent_dim": int(representation.latent_dim),
+            "version": int(representation.version),
         }
     elif initial is not None and isinstance(initial.encoder, CustomEncoder):
         description = {
@@ -68,14 +73,14 @@ def save(folder: Path, agent: Sb3Agent) -> None:
         }
     elif initial is not None:
         description = {"type": "trained_encoder", "config": initial.config.to_json()}
-    save_tree(folder / "sb3.safetensors", get_training_state(agent.algorithm))
+    save_tree(folder / "sb3.safetensors", get_training_state(algorithm))
     write_json(
         folder / "sb3.json",
         {
             "format": _FORMAT,
-            "algorithm": agent.name,
-            "seed": agent.seed,
-            "settings": agent.settings,
+            "algorithm": algorithm_name,
+            "seed": seed,
+            "settings": settings,
             "representation": description,
         },
     )

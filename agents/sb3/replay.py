@@ -107,9 +107,8 @@ class StreamReplayBuffer(ReplayBuffer):
             self.to_torch(window.terminated.astype(np.float32)),
             self.to_torch(self._normalize_reward(reward, env).astype(np.float32)),
         )
-        return (
-            DictReplayBufferSamples(*samples) if isinstance(inputs, dict) else ReplayBufferSamples(*samples)
-        )
+        kind: Any = DictReplayBufferSamples if isinstance(inputs, dict) else ReplayBufferSamples
+        return kind(*samples)
 
     def _step(self, inputs: Any, index: int) -> Any:
         """Return the observations (index 0) or next observations (1) of inputs (2 B, ...) as tensors (B, ...)."""

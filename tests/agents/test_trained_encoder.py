@@ -323,3 +323,24 @@ def test_goals_are_relabeled_with_a_trained_encoder(tmp_path):
     agent.learn(recorder, 40)
     assert agent.algorithm.replay_buffer._hindsight is not None
     assert agent.algorithm._n_updates > 0
+
+
+@pytest.mark.parametrize("mode", ["frozen", "finetune"])
+def test_custom_encoder_of_the_user_is_frozen_or_finetuned(tmp_path, mode):
+    module = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh())
+    envs = make_line("sac")
+    spaces = envs.single_observation_space, envs.single_action_space
+    model = WorldModel(SMALL, *spaces, 0, encoder=module).frozen_copy()
+    run = AgentRun(tmp_path / "s", "sac", envs, representation=model, encoder=mode, encoder_frozen_updates=0)
+    before = weights(model.encoder)
+    run.learn(60)
+    assert equal(before, weights(model.encoder))
+    if mode == "finetune":
+        assert not equal(before, weights(encoder_of(run).encoder))
+    run.agent.save(tmp_path / "agent")
+    with pytest.raises(UsageError, match="which is not saved with it"):
+        type(run.agent).load(tmp_path / "agent", envs, "cpu")
+    loaded = type(run.agent).load(tmp_path / "agent", envs, "cpu", representation=model)
+    observation, _ = envs.reset(seed=1)
+    expected = run.agent.act(observation, explore=False)
+    np.testing.assert_array_equal(loaded.act(observation, explore=False), expected)
