@@ -29,9 +29,7 @@ def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -
     sinks = load_sinks(request.log)
     stream = request.stream if isinstance(request.stream, Stream) else Stream.open(request.stream)
     config = request.config or default_config_for(stream.observation_space)
-    model = WorldModel(
-        config, stream.observation_space, stream.action_space, request.seed, request.encoder
-    )
+    model = WorldModel(config, stream.observation_space, stream.action_space, request.seed, request.encoder)
     trainer = WorldModelTrainer(model, stream, request.seed, device=request.device)
     env = output_dirs.recorded_env(stream.path) or stream.header["env"]
     if warning := few_episodes_warning(stream):

@@ -221,7 +221,8 @@ def test_unwritable_video_is_refused_before_any_work(workspace, tmp_path):
         for args in (["play", "robossl/Reacher-v0"], ["imagine", "run"]):
             message = fail(workspace, *args, "--video", closed / "video.mp4")
             assert "closed" in message, message
-    assert "expected an existing folder" in fail(workspace, "imagine", "run", "--video", tmp_path / "nowhere" / "video.mp4")
+    missing = tmp_path / "nowhere" / "video.mp4"
+    assert "expected an existing folder" in fail(workspace, "imagine", "run", "--video", missing)
 
 
 @pytest.mark.parametrize("name", ["minari", "lerobot"])
