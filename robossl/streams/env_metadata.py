@@ -58,12 +58,11 @@ def schema_from_env(
         units: Unit by field name.
     """
     physics = physics_env(envs)
-    state = (
-        {}
-        if physics is None
-        else {name: array.shape[1] for name, array in physics.privileged_state().items()}
-    )
-    physics_dim = None if physics is None else physics.get_physics_state().shape[1]
+    state: dict[str, int] = {}
+    physics_dim: int | None = None
+    if physics is not None:
+        state = {name: array.shape[1] for name, array in physics.privileged_state().items()}
+        physics_dim = physics.get_physics_state().shape[1]
     return Schema.from_spaces(
         envs.single_observation_space, envs.single_action_space, state, physics_dim, info, units
     )

@@ -8,13 +8,13 @@ import numpy as np
 
 
 class Episode(NamedTuple):
-    """Rows [start, stop) of a lane, the last row included; `ended` is False while the episode continues."""
+    """Rows [start, stop) of a lane; the last one has the final observation and no action."""
 
     lane: int
     start: int
     stop: int
-    ordinal: int
-    ended: bool = True
+    ordinal: int  # number of the episode in the stream, see `Splits`
+    ended: bool = True  # False while the episode continues
 
 
 class EpisodeTable:

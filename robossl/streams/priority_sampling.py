@@ -28,14 +28,14 @@ class Prioritized:
         if not exponent >= 0:
             raise UsageError(f"expected an exponent of 0 or more, got {exponent}")
         self.exponent = float(exponent)
-        self._max_priority = 1.0  # largest priority so far
+        self._max_priority = 1.0
         self._clear()
 
     def _clear(self) -> None:
         self._count = 0  # N, rows in the tree
         self._num_known = np.zeros(0, np.int64)  # (L,) rows of each lane in the tree
-        self._places: list[np.ndarray] = []  # for each lane, (its rows or more,) their places in the tree
-        self._rows = np.zeros((1, 2), np.int64)  # (C, 2) lane and position of each place
+        self._leaf_by_row: list[np.ndarray] = []  # for each lane (capacity,): the leaf of each row
+        self._rows = np.zeros((1, 2), np.int64)  # (C, 2) lane and position of each leaf
         self._tree = np.zeros(2)  # (2C,) sum tree: root at 1, C leaves at the end
 
     def propose(
@@ -57,7 +57,7 @@ class Prioritized:
 
     def mark_invalid(self, lane: np.ndarray, position: np.ndarray) -> None:
         """Exclude rows (B,), which begin no requested transition, from further proposals."""
-        self._set(self._place(lane, position), np.zeros(len(lane)))
+        self._set(self._leaves(lane, position), np.zeros(len(lane)))
 
     def update(self, lane: np.ndarray, position: np.ndarray, priority: np.ndarray) -> None:
         """Set the priorities of rows.
@@ -75,7 +75,7 @@ class Prioritized:
         if not (finite := np.isfinite(priority) & (priority >= 0)).all():
             raise UsageError(f"expected finite priorities of 0 or more, got {priority[~finite][0]}")
         self._max_priority = max(self._max_priority, float(priority.max(initial=0.0)))
-        self._set(self._place(lane, position), (priority + _MIN_PRIORITY) ** self.exponent)
+        self._set(self._leaves(lane, position), (priority + _MIN_PRIORITY) ** self.exponent)
 
     def weights(self, lane: np.ndarray, position: np.ndarray, exponent: float = 0.4) -> np.ndarray:
         """Return importance weights (B,) for the loss, at most 1; rarely sampled rows weigh more.
@@ -85,7 +85,7 @@ class Prioritized:
             position: (B,) rows.
             exponent: 1 fully corrects the sampling bias up to a constant factor, 0 not at all.
         """
-        mass = self._tree[len(self._tree) // 2 + self._place(lane, position)]
+        mass = self._tree[len(self._tree) // 2 + self._leaves(lane, position)]
         return (mass.min() / mass) ** exponent
 
     def get_checkpoint(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Prioritized:
 
     def _reserve_lanes(self, count: int) -> None:
         """Grow the tables to `count` lanes."""
-        self._places += [np.zeros(0, np.int64) for _ in range(count - len(self._places))]
+        self._leaf_by_row += [np.zeros(0, np.int64) for _ in range(count - len(self._leaf_by_row))]
         self._num_known = np.concatenate(
             [self._num_known, np.zeros(max(count - len(self._num_known), 0), np.int64)]
         )
@@ -125,30 +125,30 @@ class Prioritized:
     def _add(self, rows: np.ndarray, mass: np.ndarray) -> None:
         """Add rows (n, 2), sorted by lane and position."""
         self._reserve_lanes(int(rows[:, 0].max()) + 1)
-        place = self._count + np.arange(len(rows))
+        leaf = self._count + np.arange(len(rows))
         for lane in np.unique(rows[:, 0]):
-            own = place[rows[:, 0] == lane]
-            begin, end = int(self._num_known[lane]), int(self._num_known[lane]) + len(own)
-            if end > len(self._places[lane]):
-                self._places[lane] = _enlarged_rows(self._places[lane], end)
-            self._places[lane][begin:end], self._num_known[lane] = own, end
+            lane_leaves = leaf[rows[:, 0] == lane]
+            begin, end = int(self._num_known[lane]), int(self._num_known[lane]) + len(lane_leaves)
+            if end > len(self._leaf_by_row[lane]):
+                self._leaf_by_row[lane] = _enlarged_rows(self._leaf_by_row[lane], end)
+            self._leaf_by_row[lane][begin:end], self._num_known[lane] = lane_leaves, end
         self._count += len(rows)
         if self._count > len(self._rows):
             self._rows = _enlarged_rows(self._rows, self._count)
             self._tree = _enlarged_tree(self._tree, len(self._rows))
-        self._rows[place] = rows
-        self._set(place, mass)
+        self._rows[leaf] = rows
+        self._set(leaf, mass)
 
-    def _place(self, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """Return the places (B,) of rows that have been proposed."""
+    def _leaves(self, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Return the leaves (B,) of rows that have been proposed."""
         lane, position = np.asarray(lane), np.asarray(position)
         if (lane >= len(self._num_known)).any() or (position >= self._num_known[lane]).any():
             raise UsageError("expected rows that this sampler has proposed, got another row")
-        return np.array([self._places[i][p] for i, p in zip(lane, position)], np.int64)
+        return np.array([self._leaf_by_row[i][p] for i, p in zip(lane, position)], np.int64)
 
-    def _set(self, place: np.ndarray, mass: np.ndarray) -> None:
-        """Set masses (B,) and update the sums above them."""
-        node = len(self._tree) // 2 + place
+    def _set(self, leaf: np.ndarray, mass: np.ndarray) -> None:
+        """Set the masses (B,) of leaves (B,) and update the sums above them."""
+        node = len(self._tree) // 2 + leaf
         self._tree[node] = mass
         while len(node) and node[0] > 1:
             node = np.unique(node // 2)
@@ -165,10 +165,10 @@ def _enlarged_rows(array: np.ndarray, num_rows: int) -> np.ndarray:
 def _enlarged_tree(tree: np.ndarray, num_leaves: int) -> np.ndarray:
     """Return the sum tree with more leaves, a power of two."""
     old = len(tree) // 2
-    grown = np.zeros(2 * num_leaves)
-    grown[num_leaves : num_leaves + old] = tree[old:]
+    enlarged = np.zeros(2 * num_leaves)
+    enlarged[num_leaves : num_leaves + old] = tree[old:]
     level = num_leaves
     while level > 1:
-        grown[level // 2 : level] = grown[level : 2 * level].reshape(-1, 2).sum(1)
+        enlarged[level // 2 : level] = enlarged[level : 2 * level].reshape(-1, 2).sum(1)
         level //= 2
-    return grown
+    return enlarged

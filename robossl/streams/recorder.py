@@ -76,9 +76,9 @@ class Recorder(VectorWrapper):
             units: Unit by field name.
             metadata: Further entries of the header.
         """
-        env_facts = {"env": env_id(envs), **env_metadata(envs), "seed": seed, "policy": policy, **metadata}
+        entries = {"env": env_id(envs), **env_metadata(envs), "seed": seed, "policy": policy, **metadata}
         schema = schema_from_env(envs, info, units)
-        return cls(envs, Stream.create(path, schema, lanes or envs.num_envs, **env_facts))
+        return cls(envs, Stream.create(path, schema, lanes or envs.num_envs, **entries))
 
     # --- vector env
 
@@ -158,7 +158,7 @@ class Recorder(VectorWrapper):
         self._pending = final
         self._in_episode = stepped & ~faulty
         if faulty.any():
-            self._stop(faulty, faults)
+            self._raise_non_finite(faulty, faults)
         self._end(ended)
         self._pending = current
         if self._mode is not AutoresetMode.DISABLED:
@@ -176,7 +176,7 @@ class Recorder(VectorWrapper):
         faulty = any_mask(list(faults.values()), self.num_envs)
         self._in_episode = self._in_episode | (lanes & ~faulty)
         if faulty.any():
-            self._stop(faulty, faults)
+            self._raise_non_finite(faulty, faults)
 
     def _end(self, lanes: np.ndarray) -> None:
         """End the episodes in `lanes` (n,) bool: the pending observation becomes the last row, if they have a step."""
@@ -206,12 +206,12 @@ class Recorder(VectorWrapper):
                 self.stream.append(rows, self.lanes)
             else:
                 self.stream.append({name: value[lanes] for name, value in rows.items()}, self.lanes[lanes])
-        except OperationError:  # disk full: the running episodes break off here, a reset begins new ones
+        except OperationError:  # disk full: the running episodes end here; a reset begins new ones
             self._pending, self._in_episode = {}, np.zeros(self.num_envs, bool)
             raise
 
-    def _stop(self, faulty: np.ndarray, faults: FieldArrays) -> None:
-        """Commit everything recorded so far and raise UsageError for non-finite numbers."""
+    def _raise_non_finite(self, faulty: np.ndarray, faults: FieldArrays) -> None:
+        """Commit all rows recorded so far and raise UsageError for the first non-finite number."""
         assert self.stream is not None
         lane = int(np.flatnonzero(faulty)[0])
         name = next(name for name, fault in faults.items() if fault[lane])
@@ -226,7 +226,7 @@ class Recorder(VectorWrapper):
     # --- checkpoints
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """Return the pending rows, and the checkpoint of the envs if they have one; belongs to `Stream.offset`."""
+        """Return the pending rows, and the checkpoint of the envs if they have one; store `Stream.offset` with it."""
         checkpointable = self._checkpointable_envs()
         return {
             "pending": {name: value.copy() for name, value in self._pending.items()},

@@ -47,7 +47,9 @@ def _physics_env(stream: Store, envs: VectorEnv) -> PhysicsStateEnv:
         )
     for metadata, source in ((stream.header, str(stream.path)), (env_metadata(envs), env_id(envs))):
         if (metadata.get("env_kwargs") or {}).get("randomization"):
-            raise UsageError(f"{source} has randomization; rows do not contain the randomized parameters")
+            raise UsageError(
+                f"{source} has randomization, whose parameters are not recorded; use envs without it"
+            )
     return inner
 
 

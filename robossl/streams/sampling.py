@@ -1,4 +1,4 @@
-"""Sampling: where windows begin, uniformly or recent rows first."""
+"""Sampling of the rows where windows begin: uniform, or recent rows with higher probability."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def sample_starts(
     lanes, positions, num_found = [], [], 0
     for _ in range(_MAX_ATTEMPTS):
         lane, position = sampler.propose(rng, int(1.1 * (batch - num_found) / fraction) + 8, limits)
-        is_start = index.begins(code, index.bytes(lane, position))
-        if hasattr(sampler, "refused"):
-            sampler.refused(lane[~is_start], position[~is_start])
+        is_start = index.begins(code, index.flag_bytes(lane, position))
+        if hasattr(sampler, "mark_invalid"):
+            sampler.mark_invalid(lane[~is_start], position[~is_start])
         keep = np.flatnonzero(is_start)[: batch - num_found]
         lanes.append(lane[keep])
         positions.append(position[keep])
@@ -115,10 +115,10 @@ def _sample_exhaustively(
     code: int | None,
     limits: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scan all rows: for streams where almost no row qualifies."""
+    """Return start rows as `sample_starts`, by a scan of all rows: for streams where almost no row qualifies."""
     lanes, positions = [], []
     for lane in np.flatnonzero(limits):
-        position = np.flatnonzero(index.begins(code, index.lane_bytes(int(lane))[: limits[lane]]))
+        position = np.flatnonzero(index.begins(code, index.lane_flag_bytes(int(lane))[: limits[lane]]))
         lanes.append(np.full(len(position), lane))
         positions.append(position)
     all_lanes, all_positions = np.concatenate(lanes), np.concatenate(positions)

@@ -109,7 +109,7 @@ class Stream(Store):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return the number of valid rows in each split."""
+        """Return the number of valid rows (transitions) in each split."""
         return dict(zip(SPLITS, self._index.counts.tolist()))
 
     def episodes(self, split: str | None = None) -> list[Episode]:
@@ -147,11 +147,9 @@ class Stream(Store):
             raise UsageError(f"expected batch and length of at least 1, got windows({batch}, {length})")
         extra = [self.schema[name].name for name in fields or ()]
         lane, start = sample_starts(self._index, batch, length, rng, split, sampler or Uniform())
-        observed, step = (
-            [*self.schema.observations, *extra],
-            [n for n in _TRANSITION_FIELDS if n not in extra],
-        )
-        rows_by_field = self._fetch(lane, start, length + 1, observed, step, cache=True)
+        full = [*self.schema.observations, *extra]  # T + 1 rows; the other fields have T
+        shorter = [name for name in _TRANSITION_FIELDS if name not in extra]
+        rows_by_field = self._fetch(lane, start, length + 1, full, shorter, cache=True)
         action, reward, terminated, truncated, valid = (
             rows_by_field[name][:, :length] for name in _TRANSITION_FIELDS
         )
@@ -172,7 +170,7 @@ class Stream(Store):
         lane = np.asarray(lane)[:, None]
         rows = np.asarray(position)[:, None] + np.arange(limit + 1)
         exists = rows < self._index.lengths[lane]  # (B, limit + 1)
-        flags = self._index.bytes(lane, np.minimum(rows, self._index.lengths[lane] - 1))
+        flags = self._index.flag_bytes(lane, np.minimum(rows, self._index.lengths[lane] - 1))
         is_end = ~exists | (np.cumsum(self._index.flag("is_last", flags), axis=1) > 0)  # last row reached
         stop = np.where(is_end.any(1), is_end.argmax(1), limit)
         return stop - ~exists[np.arange(len(stop)), stop]  # a row beyond the end of the lane does not count
@@ -182,7 +180,7 @@ class Stream(Store):
     def restore(
         self, envs: VectorEnv, lane: ArrayLike, position: ArrayLike, env_ids: ArrayLike | None = None
     ) -> Observation:
-        """Set sub-environments of `envs` to the recorded physics and goals of rows, to the bit.
+        """Set sub-environments of `envs` to exactly the recorded physics and goals of rows.
 
         The same actions then give the same future, except that a time limit counts from here. `envs` must have the
         recorded robot; the task and the number of sub-environments may differ.

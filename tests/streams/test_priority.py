@@ -79,6 +79,13 @@ def test_resumed_sampler_equals_uninterrupted_one(tmp_path):
     np.testing.assert_array_equal(windows[0].start, windows[1].start)
 
 
+def test_rows_of_other_splits_get_zero_priority(tmp_path):
+    stream, sampler = recorded(tmp_path / "s").stream, Prioritized()
+    mass_by_row = prioritize_all(stream, sampler, "train")
+    tree = sampler.get_checkpoint()
+    assert {tuple(row) for row in tree["rows"][tree["mass"] > 0].tolist()} == set(mass_by_row)
+
+
 def test_long_windows_stay_within_their_lane(tmp_path):
     stream, sampler = recorded(tmp_path / "s").stream, Prioritized()
     stream.windows(100, 1, np.random.default_rng(0), split=None, sampler=sampler)

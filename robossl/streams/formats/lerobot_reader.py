@@ -32,7 +32,7 @@ def read(source: str | Path, folder: Path, progress: ProgressReporter) -> dict[s
     """Read the dataset in the folder `source` into a new stream in `folder`."""
     files = _Files(Path(source))
     header = read_json(files.root / HEADER_FILE) if (files.root / HEADER_FILE).is_file() else None
-    is_own = header is not None
+    is_exported = header is not None
     if header is not None:
         stream = create_stream_like(folder, header)
         features = _as_stored(features_of(stream.schema, "video"), files.info["features"])
@@ -44,7 +44,7 @@ def read(source: str | Path, folder: Path, progress: ProgressReporter) -> dict[s
     progress.start("import", len(files.episodes), "episodes")
     num_omitted = 0
     for episode, values_by_name in files.read(requested):
-        if is_own:
+        if is_exported:
             stream.extend(_rows(stream.schema, features, values_by_name), int(episode["lane"]))
         elif episode["length"] > 1:
             stream.extend(thirdparty_rows(stream.schema, features, values_by_name), 0)
@@ -55,7 +55,7 @@ def read(source: str | Path, folder: Path, progress: ProgressReporter) -> dict[s
     stream.close()
     losses = (
         []
-        if is_own
+        if is_exported
         else thirdparty_losses(files.info["features"], features, len(files.episodes), num_omitted)
     )
     return {"episodes": len(files.episodes) - num_omitted, "rows": stream.rows, "losses": losses}
@@ -119,9 +119,9 @@ class _Files:
             if self._path("data_path", **indices) != path:
                 path = self._path("data_path", **indices)
                 table = read_table(path)
-                numbers = table["episode_index"].to_numpy()
+                episode_indices = table["episode_index"].to_numpy()
             assert table is not None
-            count, frames = episode["length"], np.flatnonzero(numbers == episode["episode_index"])
+            count, frames = episode["length"], np.flatnonzero(episode_indices == episode["episode_index"])
             if len(frames) != count or frames[-1] - frames[0] + 1 != count:
                 raise CorruptedFileError(
                     f"{path} has {len(frames)} frames of episode {episode['episode_index']}; expected {count}"

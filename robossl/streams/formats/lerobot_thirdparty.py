@@ -40,15 +40,15 @@ def _feature(name: str, entry: Mapping[str, Any], field: str, role: str) -> Feat
     if kind in ("video", "image"):
         if len(shape) != 3:
             raise UsageError(f"expected an image of height, width, channels as {name!r}, got shape {shape}")
-        first = shape[0] if shape[0] in (1, 3) and shape[2] not in (1, 3) else None
-        shape = (shape[1], shape[2], 3) if first else (shape[0], shape[1], 3)  # channels may come first
+        channels_first = shape[0] in (1, 3) and shape[2] not in (1, 3)
+        shape = (shape[1], shape[2], 3) if channels_first else (shape[0], shape[1], 3)
         return Feature(Field(field, "uint8", shape, role), name, kind)
     try:
         dtype = str(np.dtype(kind))
     except TypeError:
         raise UsageError(f"expected numbers, video or image as {name!r}, got type {kind!r}") from None
-    single = role == "reward" or (role == "action" and dtype.startswith("int") and shape == (1,))
-    return Feature(Field(field, dtype, () if single else shape, role), name, kind)
+    is_scalar = role == "reward" or (role == "action" and dtype.startswith("int") and shape == (1,))
+    return Feature(Field(field, dtype, () if is_scalar else shape, role), name, kind)
 
 
 def thirdparty_schema(features: list[Feature]) -> Schema:

@@ -125,15 +125,15 @@ def _open(source: str | Path) -> Any:
     import minari
 
     path = Path(source)
-    episode_metadata = [p for p in (path, path / "data") if (p / "metadata.json").is_file()]
+    folders = [folder for folder in (path, path / "data") if (folder / "metadata.json").is_file()]
     try:
-        if episode_metadata:
-            return minari.MinariDataset(episode_metadata[0])
+        if folders:
+            return minari.MinariDataset(folders[0])
         return minari.load_dataset(str(source))
     except (FileNotFoundError, ValueError, AttributeError) as error:
         reason = "" if isinstance(error, FileNotFoundError) else f" ({str(error).splitlines()[0]})"
         raise UsageError(
-            f"no Minari dataset in {source}{reason};  "
+            f"no Minari dataset in {source}{reason}; "
             "expected a folder with data/metadata.json, or a name from `minari list local`"
         ) from error
     except (OSError, KeyError, AssertionError) as error:
@@ -144,7 +144,7 @@ def _rows(schema: Schema, episode: Any, thirdparty: bool) -> Rows:
     """Return the rows of an episode; raise UsageError if it does not fit the schema."""
     parts = spaces.flatten_by_path(schema.observation_space, episode.observations)
     observations = {observation_name(path): value for path, value in parts.items()}
-    info_fields = {} if thirdparty else {n: episode.infos[n] for n in (*_names(schema), "valid")}
+    info_fields = {} if thirdparty else {n: episode.infos[n] for n in (*_info_names(schema), "valid")}
     outcomes = {
         "reward": episode.rewards,
         "terminated": episode.terminations,
@@ -162,7 +162,7 @@ def _rows(schema: Schema, episode: Any, thirdparty: bool) -> Rows:
     return rows
 
 
-def _names(schema: Schema) -> list[str]:
+def _info_names(schema: Schema) -> list[str]:
     return [field.name for field in schema.fields if field.role in _INFO_ROLES]
 
 

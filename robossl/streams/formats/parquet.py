@@ -132,14 +132,20 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_tasks(path: Path, tasks: list[str]) -> None:
-    """Write the task table: pandas reads it with the tasks as index."""
+    """Write the task table, which pandas reads with the tasks as index."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    kinds = (("task_index", "int64", "int64"), ("task", "unicode", "object"))
+    column_types = (("task_index", "int64", "int64"), ("task", "unicode", "object"))
     columns = [
-        {"name": n, "field_name": n, "pandas_type": p, "numpy_type": t, "metadata": None} for n, p, t in kinds
+        {"name": n, "field_name": n, "pandas_type": p, "numpy_type": t, "metadata": None}
+        for n, p, t in column_types
     ]
-    about = {"index_columns": ["task"], "column_indexes": [], "columns": columns, "pandas_version": "2.0.0"}
+    pandas_metadata = {
+        "index_columns": ["task"],
+        "column_indexes": [],
+        "columns": columns,
+        "pandas_version": "2.0.0",
+    }
     table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), "task": pa.array(tasks)})
-    parquet.write_table(table.replace_schema_metadata({"pandas": json.dumps(about)}), path)
+    parquet.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas_metadata)}), path)

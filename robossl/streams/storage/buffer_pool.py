@@ -13,7 +13,7 @@ _MAX_BYTES = 1 << 28  # [bytes] of a block that is kept
 
 
 class BufferPool:
-    """Hands out arrays and reclaims their memory when the last view of them is gone.
+    """Allocator of arrays that reuses their memory after the last view of them is gone.
 
     The operating system clears fresh memory page by page; for a batch of images that takes about as long as filling it.
     """
@@ -31,9 +31,9 @@ class BufferPool:
         block = self._free.pop(fitting[-1]) if fitting else np.empty(size, np.uint8)
         # views of the new array keep it alive; its finalizer returns the block
         owner = np.frombuffer(block.data, np.uint8, size)
-        weakref.finalize(owner, self._give_back, block).atexit = False
+        weakref.finalize(owner, self._reclaim, block).atexit = False
         return owner.view(dtype).reshape(shape)
 
-    def _give_back(self, block: np.ndarray) -> None:
+    def _reclaim(self, block: np.ndarray) -> None:
         self._free.append(block)
         del self._free[:-_MAX_FREE_BLOCKS]

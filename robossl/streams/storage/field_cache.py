@@ -45,14 +45,14 @@ class FieldCache:
         for buffer in (self._uncommitted, self._cached):
             if buffer.columns:
                 buffer.reserve(int((position - buffer.base[lane]).max()) + 1)
-                flat = buffer.flat(lane, position)
+                flat = buffer.flat_index(lane, position)
                 for name in buffer.columns:
                     buffer.set_rows(name, flat, values[name])
 
     def uncommitted(self, name: str, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
         """Return rows (n,) that are not committed yet."""
         buffer = self._cached if name in self._cached.columns else self._uncommitted
-        return buffer.gather(name, buffer.flat(lane, position))
+        return buffer.gather(name, buffer.flat_index(lane, position))
 
     def load_new_chunks(self) -> None:
         """Cache the rows of chunks that another writer appended."""
@@ -86,7 +86,7 @@ class FieldCache:
         for name in names if cache else ():
             if name not in self._cached.columns and self._fits_cache(self._schema[name]):
                 self._cache_field(self._schema[name])
-        flat = self._cached.flat(lane, start)
+        flat = self._cached.flat_index(lane, start)
         values_by_field, uncached = {}, []
         for name in names:
             if name in self._cached.columns:
@@ -95,13 +95,15 @@ class FieldCache:
                 uncached.append(name)
         if uncached:
             position = start[:, None] + np.arange(rows)
-            values_by_field |= self._from_files(uncached, np.repeat(lane, rows), position.ravel())
+            values_by_field |= self._read_uncached(uncached, np.repeat(lane, rows), position.ravel())
             for name in uncached:
                 values = values_by_field[name].reshape(len(lane), rows, *self._schema[name].shape)
                 values_by_field[name] = values[:, :-1] if name in shorter else values
         return values_by_field
 
-    def _from_files(self, names: list[str], lane: np.ndarray, position: np.ndarray) -> dict[str, np.ndarray]:
+    def _read_uncached(
+        self, names: list[str], lane: np.ndarray, position: np.ndarray
+    ) -> dict[str, np.ndarray]:
         """Return rows (n, *shape) by name, from the chunks or from uncommitted rows."""
         plan = self._chunk_reader.plan(lane, position)
         values_by_field = {}
@@ -154,10 +156,8 @@ def _copy(source: np.ndarray, local: np.ndarray, out: np.ndarray, selection: np.
         out[selection] = source.take(local, axis=0)
         return
     edges = np.flatnonzero((np.diff(selection) != 1) | (np.diff(local) != 1)) + 1
-    lane_starts, ends = np.append(0, edges), np.append(edges, len(local))
-    runs = list(
-        zip(selection[lane_starts].tolist(), local[lane_starts].tolist(), (ends - lane_starts).tolist())
-    )
+    starts, ends = np.append(0, edges), np.append(edges, len(local))  # of the runs
+    runs = list(zip(selection[starts].tolist(), local[starts].tolist(), (ends - starts).tolist()))
     for _, origin, rows in runs:  # request all runs at once to keep the disk busy
         will_read(source, origin, origin + rows)
     for target, origin, rows in runs:

@@ -35,22 +35,22 @@ class RowBuffer:
             del column
         self.capacity = capacity
 
-    def flat(self, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
+    def flat_index(self, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
         """Return the indices of rows `position` (n,) of `lane` (n,) in the flattened arrays."""
         return lane * self.capacity + (position - self.base[lane])
 
     def set_rows(self, name: str, flat: np.ndarray, values: np.ndarray) -> None:
-        """Write rows `values` (n, *shape) at `flat` (n,)."""
+        """Write rows `values` (n, *shape) at flat indices (n,)."""
         column = self.columns[name]
         column.reshape(-1, *column.shape[2:])[flat] = values
 
     def gather(self, name: str, flat: np.ndarray) -> np.ndarray:
-        """Return copies of the rows at `flat` (...): (..., *shape)."""
+        """Return copies of the rows at flat indices (...): (..., *shape)."""
         column = self.columns[name]
         return column.reshape(-1, *column.shape[2:]).take(flat, axis=0)
 
     def pieces(self, name: str, flat: np.ndarray, rows: int) -> np.ndarray:
-        """Return copies of `rows` rows from each of `flat` (B,) on: (B, rows, *shape).
+        """Return copies of `rows` consecutive rows from each flat index (B,) on: (B, rows, *shape).
 
         Each piece is copied as one element of an array of overlapping pieces.
         """
@@ -65,9 +65,9 @@ class RowBuffer:
         return overlapping[flat].view(column.dtype).reshape(shape)
 
 
-def ragged(rows: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return lane and position (n,) of `rows` (L,) rows in each lane from `start` (L,) on, sorted by lane."""
-    lane = np.repeat(np.arange(len(rows)), rows)
-    offset = np.cumsum(rows) - rows
-    position = np.arange(int(rows.sum())) - np.repeat(offset - start, rows)
+def list_rows(count: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return lane and position (n,) of `count` (L,) rows in each lane from `start` (L,) on, sorted by lane."""
+    lane = np.repeat(np.arange(len(count)), count)
+    offset = np.cumsum(count) - count
+    position = np.arange(int(count.sum())) - np.repeat(offset - start, count)
     return lane, position

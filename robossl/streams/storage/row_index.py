@@ -1,4 +1,4 @@
-"""Row index: one byte in memory for every row, with its flags and its split."""
+"""Row index: one byte in memory for every row (its flag byte), with its flags and its split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robossl.streams.episodes import Episode, EpisodeTable
 from robossl.streams.schema import FLAGS, Field
 from robossl.streams.splits import SPLITS, Splits
 from robossl.streams.storage.chunk_file import Chunk
-from robossl.streams.storage.row_buffer import RowBuffer, ragged
+from robossl.streams.storage.row_buffer import RowBuffer, list_rows
 
 _BIT = {name: np.uint8(1 << place) for place, name in enumerate(FLAGS)}  # followed by two bits for the split
 _VALID, _FIRST, _LAST = _BIT["valid"], _BIT["is_first"], _BIT["is_last"]
@@ -45,31 +45,31 @@ class RowIndex:
     def transitions(self) -> int:
         """Return the number of rows with an action and a next row."""
         lane = np.flatnonzero(self._episode_open & (self.lengths > 0))
-        uncommitted = self.flag("valid", self.bytes(lane, self.lengths[lane] - 1))
+        uncommitted = self.flag("valid", self.flag_bytes(lane, self.lengths[lane] - 1))
         return int(self.counts.sum()) - int(uncommitted.sum())
 
     # --- reading
 
-    def bytes(self, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """Return the bytes of rows by lane and position, whose shapes must broadcast."""
+    def flag_bytes(self, lane: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Return the flag bytes of rows by lane and position, whose shapes must broadcast."""
         return self._buffer.gather("byte", lane * self._buffer.capacity + position)
 
     def pieces(self, lane: np.ndarray, start: np.ndarray, rows: int) -> np.ndarray:
-        """Return the bytes of `rows` rows from `start` (B,) of `lane` (B,) on: (B, rows)."""
-        return self._buffer.pieces("byte", self._buffer.flat(lane, start), rows)
+        """Return the flag bytes of `rows` rows from `start` (B,) of `lane` (B,) on: (B, rows)."""
+        return self._buffer.pieces("byte", self._buffer.flat_index(lane, start), rows)
 
-    def lane_bytes(self, lane: int) -> np.ndarray:
-        """Return the bytes of all rows of a lane, a view (T,)."""
+    def lane_flag_bytes(self, lane: int) -> np.ndarray:
+        """Return the flag bytes of all rows of a lane, a view (T,)."""
         return self._buffer.columns["byte"][lane, : self.lengths[lane]]
 
     @staticmethod
     def flag(name: str, rows: np.ndarray) -> np.ndarray:
-        """Return one flag, bool, from the bytes of rows."""
+        """Return one flag, bool, from the flag bytes of rows."""
         return (rows & _BIT[name]) != 0
 
     @staticmethod
     def begins(split: int | None, rows: np.ndarray) -> np.ndarray:
-        """Return whether a transition of the split begins at each row, bool, from the bytes of rows."""
+        """Return whether a transition of the split begins at each row, bool, from their flag bytes."""
         if split is None:
             return (rows & _VALID) != 0
         return (rows & (_VALID | np.uint8(3 << _SPLIT_SHIFT))) == (_VALID | np.uint8(split << _SPLIT_SHIFT))
@@ -78,7 +78,7 @@ class RowIndex:
         """Return all episodes, or those of a split, sorted by lane and start."""
         lane, start, stop, ordinal = self._episodes.spans(self.lengths)
         keep = np.ones(len(lane), bool) if split is None else self._splits.of(ordinal) == split
-        ended = self.flag("is_last", self.bytes(lane, stop - 1))
+        ended = self.flag("is_last", self.flag_bytes(lane, stop - 1))
         columns = (column[keep].tolist() for column in (lane, start, stop, ordinal, ended))
         return [Episode(*row) for row in zip(*columns)]
 
@@ -99,11 +99,11 @@ class RowIndex:
         is_first = rows["is_first"] | self._gap_before[lane]
         self._break_off(lane[is_first & self._episode_open[lane]])
         if is_first.any():
-            new = lane[is_first]
-            ordinal = self.episodes_started[new] * self.lanes + new
-            self.episodes_started[new] += 1
-            self._split[new] = self._splits.of(ordinal)
-            self._episodes.add(new, self.lengths[new], ordinal)
+            starting = lane[is_first]
+            ordinal = self.episodes_started[starting] * self.lanes + starting
+            self.episodes_started[starting] += 1
+            self._split[starting] = self._splits.of(ordinal)
+            self._episodes.add(starting, self.lengths[starting], ordinal)
         position = self.lengths[lane]
         self._buffer.reserve(int(position.max()) + 1)
         self._set_flags(lane, position, {**rows, "is_first": is_first}, self._split[lane])
@@ -122,10 +122,10 @@ class RowIndex:
 
     def extend(self, lane: int, rows: Mapping[str, np.ndarray]) -> None:
         """Append consecutive rows (n,) to a lane, after `check_run`."""
-        one, length = np.array([lane]), self.lengths[lane]
+        lanes, length = np.array([lane]), self.lengths[lane]
         is_first = np.array(rows["is_first"])
         is_first[0] |= self._gap_before[lane]
-        self._break_off(one[is_first[:1] & self._episode_open[one]])
+        self._break_off(lanes[is_first[:1] & self._episode_open[lanes]])
         position = length + np.arange(len(is_first))
         started = self.episodes_started[lane] + np.cumsum(is_first)  # episodes started up to each row
         ordinal = np.maximum(started - 1, 0) * self.lanes + lane
@@ -144,7 +144,7 @@ class RowIndex:
 
     def load(self, chunk: Chunk, arrays: Mapping[str, np.ndarray]) -> None:
         """Add the rows of a chunk, whose flags are in `arrays`."""
-        lane, position = ragged(chunk.rows, self.lengths)
+        lane, position = list_rows(chunk.rows, self.lengths)
         filled = np.flatnonzero(chunk.rows)
         begin = chunk.offset[filled]  # where each lane begins in the arrays
         recorded = arrays["is_first"]
@@ -183,18 +183,18 @@ class RowIndex:
     def _set_flags(
         self, lane: np.ndarray, position: np.ndarray, rows: Mapping[str, np.ndarray], split: np.ndarray
     ) -> None:
-        """Write the bytes of rows (n,) and count them."""
+        """Write the flag bytes of rows (n,) and count the valid ones."""
         byte = split << np.uint8(_SPLIT_SHIFT)
         for name, bit in _BIT.items():
             byte |= rows[name].view(np.uint8) * bit
-        self._buffer.set_rows("byte", self._buffer.flat(lane, position), byte)
+        self._buffer.set_rows("byte", self._buffer.flat_index(lane, position), byte)
         self.counts += np.bincount(split[rows["valid"]], minlength=len(SPLITS))
 
     def _break_off(self, lane: np.ndarray) -> None:
         """End the running episodes in `lane` (k,) at their current last row."""
         if len(lane) == 0:
             return
-        flat = self._buffer.flat(lane, self.lengths[lane] - 1)
+        flat = self._buffer.flat_index(lane, self.lengths[lane] - 1)
         byte = self._buffer.gather("byte", flat)
         self.counts -= np.bincount(
             byte[self.flag("valid", byte)] >> np.uint8(_SPLIT_SHIFT), minlength=len(SPLITS)

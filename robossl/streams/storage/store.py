@@ -25,7 +25,7 @@ from robossl.streams.storage.chunk_file import (
 from robossl.streams.storage.chunk_reader import ChunkReader
 from robossl.streams.storage.field_cache import FieldCache
 from robossl.streams.storage.lock import WriterLock
-from robossl.streams.storage.row_buffer import ragged
+from robossl.streams.storage.row_buffer import list_rows
 from robossl.streams.storage.row_index import RowIndex
 from robossl.streams.stream_header import HEADER, read_header
 
@@ -157,10 +157,10 @@ class Store:
         count = self._index.lengths - start
         if not count.any():
             return
-        lane, position = ragged(count, start)
+        lane, position = list_rows(count, start)
         arrays = {n: self._cache.uncommitted(n, lane, position) for n in self.schema.names if n not in FLAGS}
-        rows = self._index.bytes(lane, position)
-        arrays |= {name: self._index.flag(name, rows) for name in FLAGS}
+        flag_bytes = self._index.flag_bytes(lane, position)
+        arrays |= {name: self._index.flag(name, flag_bytes) for name in FLAGS}
         chunk = Chunk(self._next, self._index.written - count, count, self._episodes_started)
         write_chunk(self.path, self.id, chunk, arrays)
         self.chunk_reader.add(chunk)
@@ -228,7 +228,7 @@ class Store:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Rows in each lane, (L,)."""
+        """Return the number of rows in each lane, (L,)."""
         return self._index.lengths.copy()
 
     def read(
@@ -277,10 +277,10 @@ class Store:
             [n for n in all_names if n not in FLAGS], lane, start, rows, set(shorter), cache
         )
         if len(values_by_field) < len(all_names):
-            row_bytes = self._index.pieces(lane, start, rows)
-            shorter_bytes = row_bytes[:, :-1]
+            flag_bytes = self._index.pieces(lane, start, rows)
+            shorter_bytes = flag_bytes[:, :-1]
             for name in (n for n in all_names if n in FLAGS):
                 values_by_field[name] = self._index.flag(
-                    name, shorter_bytes if name in shorter else row_bytes
+                    name, shorter_bytes if name in shorter else flag_bytes
                 )
         return values_by_field
