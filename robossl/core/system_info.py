@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -13,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from robossl.core.git_revision import git_revision
 
 _PACKAGES = ("robossl", "numpy", "gymnasium", "mujoco", "torch", "stable-baselines3")
 _TIMEOUT = 5.0  # [s] for programs that print at once
@@ -134,25 +137,15 @@ def revisions() -> dict[str, str]:
 
     `+changes` is appended if tracked files differ from the revision.
     """
-    package = Path(__file__).resolve().parent
-    info: dict[str, str | None] = {}
-    if _run(["git", "-C", str(package), "ls-files", "--error-unmatch", Path(__file__).name]):
-        info["robossl"] = _revision(package)
-    info["folder"] = _revision(Path.cwd())
+    checkout = Path(__file__).resolve().parents[2]
+    info = {"robossl": git_revision(checkout, upwards=False)}
+    with contextlib.suppress(OSError):  # the working folder may have been removed
+        info["folder"] = git_revision(Path.cwd())
     return {name: revision for name, revision in info.items() if revision}
-
-
-def _revision(folder: Path) -> str | None:
-    revision = (_run(["git", "-C", str(folder), "rev-parse", "HEAD"]) or "").strip()
-    if not revision:
-        return None
-    changed = _run(["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"])
-    return f"{revision}+changes" if changed else revision
 
 
 def _run(command_line: Sequence[str]) -> str | None:
     """Return the output of a program; None if it is missing, fails or takes too long."""
-    quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # do not write to the git index
     try:
         completed = subprocess.run(
             command_line,
@@ -160,7 +153,6 @@ def _run(command_line: Sequence[str]) -> str | None:
             text=True,
             timeout=_TIMEOUT,
             check=False,
-            env=quiet,
             errors="replace",
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -188,9 +188,12 @@ def test_revision_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.Monk
     assert system_info.revisions()["folder"] == f"{revision}+changes"
 
 
-def test_no_revision_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert system_info.revisions() == {}
+def test_no_revision_without_a_repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert "folder" not in system_info.revisions()
+    (tmp_path / ".git").mkdir()
+    assert "folder" not in system_info.revisions()
 
 
 def test_system_info_imports_nothing_slow() -> None:

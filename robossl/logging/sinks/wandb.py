@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from robossl.core.io import write_bytes_atomic
+from robossl.core.small_files import read_text
 from robossl.logging.sinks.base import RunInfo
 
 _ID_FILE = "wandb-id.txt"  # a resumed run continues the W&B run of this id
+_MAX_ID_BYTES = 256
 _STEP = "env_steps"
 
 
@@ -26,11 +28,13 @@ class WandbSink:
             write_bytes_atomic(path, uuid.uuid4().hex.encode())
         self._run: Any = wandb.init(
             dir=str(run.folder),
-            id=path.read_text(),
+            id=read_text(path, _MAX_ID_BYTES).strip(),
             name=run.folder.name,
             config=dict(run.config),
             resume="allow",
-            settings=wandb.Settings(console="off", silent=True),
+            settings=wandb.Settings(  # W&B runs git, which a configuration in the working folder can steer
+                console="off", silent=True, disable_git=True, save_code=False
+            ),
         )
         self._run.define_metric(_STEP)
         self._run.define_metric("*", step_metric=_STEP)
