@@ -66,8 +66,8 @@ class _OpenLoopPolicy:
             raise UsageError(
                 f"expected a checkpoint of {self.num_envs} sub-environments, got {len(tree['generators'])}"
             )
-        for own, state in zip(self._generators, tree["generators"]):
-            restore_generator(own, state)
+        for rng, state in zip(self._generators, tree["generators"]):
+            restore_generator(rng, state)
 
 
 class RandomPolicy(_OpenLoopPolicy):
@@ -125,10 +125,10 @@ class ColoredNoisePolicy(_OpenLoopPolicy):
         if self._discrete:
             return self._repeat_discrete()
         for env_index in np.flatnonzero((self._position < 0) | (self._position >= _NOISE_STEPS)):
-            own = self._generators[env_index]
+            rng = self._generators[env_index]
             if self._position[env_index] < 0:
-                self._exponent[env_index] = own.choice(_EXPONENTS)
-            white = own.standard_normal(self._noise.shape[1:], np.float32)
+                self._exponent[env_index] = rng.choice(_EXPONENTS)
+            white = rng.standard_normal(self._noise.shape[1:], np.float32)
             self._noise[env_index] = colored_noise(white, self._exponent[env_index])
             self._position[env_index] = 0
         noise = self._noise[np.arange(self.num_envs), self._position]  # (n, A) unit variance
@@ -140,9 +140,9 @@ class ColoredNoisePolicy(_OpenLoopPolicy):
     def _repeat_discrete(self) -> np.ndarray:
         """Return the repeated actions (n,) int64; draw new ones where the repetition is over."""
         for env_index in np.flatnonzero(self._steps_left <= 0):
-            own = self._generators[env_index]
-            self._repeated[env_index] = int(self.space.start) + own.integers(int(self.space.n))
-            self._steps_left[env_index] = min(int(own.zipf(2.0)), _MAX_REPEAT)
+            rng = self._generators[env_index]
+            self._repeated[env_index] = int(self.space.start) + rng.integers(int(self.space.n))
+            self._steps_left[env_index] = min(int(rng.zipf(2.0)), _MAX_REPEAT)
         self._steps_left -= 1
         return self._repeated.copy()
 

@@ -57,7 +57,7 @@ class GoalPlanner:
             envs: The envs to act in.
             representation: A world model; it encodes and imagines.
             seed: Seed of the search.
-            device: Device of the world model; auto: where it is.
+            device: Device of the world model; `auto` does not move it.
             preset: `cpu` or `paper`.
             goal_observation: Observation (D,) or (n, D) to reach. None: `envs.goal_observation(goals (m, G))` returns
                 the observations (m, D) at the goals of the env.

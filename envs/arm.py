@@ -62,8 +62,8 @@ class ArmRobot(Robot):
 
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
-        self._sites = batch.bind("site_xpos")  # (n, 3, 3) live view: grip, left pad, right pad
-        self._frames = batch.bind("site_xmat")  # (n, 3, 9) live view
+        self._sites = batch.bind("site_xpos")  # (n, 3, 3) view: grip, left pad, right pad
+        self._frames = batch.bind("site_xmat")  # (n, 3, 9) view
 
     def gripper_position(self) -> np.ndarray:
         """Return (n, 3) [m] the point between the fingertips."""
@@ -182,7 +182,7 @@ class _PositionTask(GoalTask[ArmRobot]):
 
     robot = ArmRobot
     _TOLERANCE: ClassVar[float]  # [m] of success
-    _MARGIN: ClassVar[float]  # [m] beyond `_FULL_REWARD`, at which 0.1 is left
+    _MARGIN: ClassVar[float]  # [m] beyond `_FULL_REWARD`, at which the reward is 0.1
     _FULL_REWARD = 0.01  # [m] distance below which the reward is 1
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
@@ -279,7 +279,7 @@ class ArmLift(Task[ArmRobot]):
 
     _HEIGHT = 0.2  # [m] of the lifted cube above the tray
     _FULL_REWARD = 0.02  # [m] distance of gripper and cube below which the reach factor is 1
-    _MARGIN = 0.2  # [m] beyond it, at which 0.1 is left
+    _MARGIN = 0.2  # [m] beyond `_FULL_REWARD`, at which the reach factor is 0.1
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Return the gripper above the tray and the cube anywhere on it, at rest."""

@@ -22,8 +22,8 @@ from .engine.task import Pose, Robot, Task, cached_per_step
 from .shared.reward_shaping import tolerance
 
 _RAIL = 1.8  # [m] from the center to either end
-_CART_SPEED = 3.0  # [m/s] and
-_POLE_SPEED = 8.0  # [rad/s]: speeds of a fast swing, the units of observed velocities
+_CART_SPEED = 3.0  # [m/s] unit of the observed cart velocity, as in a fast swing
+_POLE_SPEED = 8.0  # [rad/s] unit of the observed pole velocity
 
 
 class CartPoleRobot(Robot):

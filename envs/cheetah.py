@@ -54,7 +54,7 @@ class CheetahRobot(PlanarRobot):
 
 
 class CheetahRun(PlanarTask[CheetahRobot]):
-    """Run forward at 10 m/s, the back upward."""
+    """Run forward at 10 m/s, with the back up."""
 
     robot = CheetahRobot
     _TARGET_SPEED = 10.0  # [m/s]
@@ -78,7 +78,7 @@ class CheetahRun(PlanarTask[CheetahRobot]):
 
 
 class CheetahBackward(CheetahRun):
-    """Run backward at 6 m/s, the back upward."""
+    """Run backward at 6 m/s, with the back up."""
 
     _TARGET_SPEED = 6.0  # [m/s]
     _DIRECTION = -1.0

@@ -1,7 +1,7 @@
 """Hand: a right hand of three fingers and a thumb, palm up, with a cube on it, after the Allegro Hand.
 
 Action (16): position targets of four joints each for index, middle, ring and thumb; -1 and 1 are the ends of each
-target range. The zero action is a loose cradle around the cube.
+target range. With the zero action the fingers bend loosely around the cube.
 Observation (47): joint angles from the center of their target range, / half of that range (16), joint velocities /
 10 rad/s (16), cube position from its rest position / 0.05 m (3), x and z axis of the cube (6), cube velocity / 0.5 m/s
 (3) and angular velocity / 5 rad/s (3), all in the world's frame.
@@ -33,19 +33,19 @@ from .shared.rotations import (
 )
 
 _TILT = 0.1  # [rad] of the palm, lower toward the fingers
-_COSINE, _SINE = math.cos(_TILT), math.sin(_TILT)
-_SPLAY = math.sin(math.radians(5))  # of the splay of index, ring and thumb
-_STRAIGHT = math.cos(math.radians(5))
+_COSINE, _SINE = math.cos(_TILT), math.sin(_TILT)  # of the palm's tilt
+_SPLAY = math.sin(math.radians(5))  # sine of the splay angle of index, ring and thumb
+_STRAIGHT = math.cos(math.radians(5))  # its cosine
 _CUBE_HALF = 0.03  # [m] half the edge length
 _PALM_SURFACE = 0.0111  # [m] above the axes of the fingers
 _PALM_REST = np.array([-0.034, 0.0, _PALM_SURFACE + _CUBE_HALF])  # [m] of the cube in the palm's frame
 _TIP_RADIUS = 0.012  # [m]
 _CONTACT = 1e-3  # [m] distance of fingertip and cube below which they count as in contact
 _DROP_HEIGHT = -0.03  # [m] below which the cube is dropped: the underside of the palm
-_OFFSET = 0.05  # [m] unit of the cube's position,
-_SPEED = 0.5  # [m/s] of its velocity,
-_SPIN = 5.0  # [rad/s] of its angular velocity,
-_JOINT_SPEED = 10.0  # [rad/s] of joint velocities
+_OFFSET = 0.05  # [m] unit of the observed cube position
+_SPEED = 0.5  # [m/s] unit of the observed cube velocity
+_SPIN = 5.0  # [rad/s] unit of the observed angular velocity of the cube
+_JOINT_SPEED = 10.0  # [rad/s] unit of observed joint velocities
 
 RotationRows = tuple[tuple[float, ...], ...]  # (3, 3)
 
@@ -210,9 +210,9 @@ class HandTurn(Task[HandRobot]):
 
     _TARGET_SPIN = 1.0  # [rad/s]
     _SPIN_TOLERANCE = 0.25  # [rad/s]
-    _SPIN_MARGIN = 0.5  # [rad/s] beyond the tolerance, at which 0.1 is left
+    _SPIN_MARGIN = 0.5  # [rad/s] beyond the tolerance, at which the spin factor is 0.1
     _DISTANCE = 0.03  # [m] from the rest position within which the reward is full
-    _DISTANCE_MARGIN = 0.05  # [m] beyond it, at which 0.1 is left
+    _DISTANCE_MARGIN = 0.05  # [m] beyond `_DISTANCE`, at which the distance factor is 0.1
     _MAX_SPEED = 0.1  # [m/s] of the cube in a success
     _MAX_TUMBLE = 0.5  # [rad/s] about the horizontal axes in a success
 

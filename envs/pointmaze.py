@@ -98,7 +98,7 @@ class PointMaze(GoalTask[PointMazeRobot]):
 
     _TOLERANCE = 0.03  # [m] of success, about the ball's radius
     _FULL_REWARD = 0.01  # [m] path length below which the reward is 1
-    _MARGIN = 0.5  # [m] beyond it, at which 0.1 is left
+    _MARGIN = 0.5  # [m] beyond `_FULL_REWARD`, at which the reward is 0.1
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Return a position in either room, at rest."""

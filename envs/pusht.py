@@ -106,7 +106,7 @@ class PushT(GoalTask[PushTRobot]):
     _POSITION_TOLERANCE = 0.02  # [m]
     _ANGLE_TOLERANCE = math.cos(math.radians(20))  # cosine
     _FULL_REWARD = 0.005  # [m] RMS distance of the block's points below which the reward is 1
-    _MARGIN = 0.12  # [m] beyond it, at which 0.1 is left
+    _MARGIN = 0.12  # [m] beyond `_FULL_REWARD`, at which the reward is 0.1
     _BLOCK_RANGE = 0.1  # [m] initial and goal positions of the block, from the center along x and y
     # [m] initial distance of the pusher from the block's center of mass
     _PUSHER_DISTANCE = (_BLOCK_RADIUS + _PUSHER_RADIUS + 0.005, 0.16)

@@ -68,8 +68,8 @@ def _trunk_contact_points() -> tuple[SpatialContactPoint, ...]:
 class QuadrupedRobot(LeggedRobot):
     """The quadruped; legs: front right, front left, rear right, rear left, each with hip, thigh and calf.
 
-    Each joint has a position servo: a spring and a damper, limited to the motor's torque. Such robots are driven in
-    this way, and random actions explore postures.
+    Each joint has a position servo: a spring and a damper, limited to the motor's torque. This is usual for
+    such robots, and random actions then explore postures.
     """
 
     model = "quadruped/quadruped.xml"
@@ -110,8 +110,8 @@ class _QuadrupedTask(LeggedTask[QuadrupedRobot]):
 class QuadrupedStand(StandTask[QuadrupedRobot], _QuadrupedTask):
     """Get up from the floor and stand with the trunk at 0.28 m or above."""
 
-    _LOW = np.array([-0.4, 0.0, -2.7] * 4)  # [rad] folded legs that do not penetrate each other:
-    _HIGH = np.array([0.4, 2.2, -1.9] * 4)  # [rad] bounds of the initial joint angles
+    # [rad] bounds of the initial joint angles: folded legs that do not penetrate each other
+    _LOW, _HIGH = np.array([-0.4, 0.0, -2.7] * 4), np.array([0.4, 2.2, -1.9] * 4)
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Return the robot on the floor, rolled by up to 70 degrees, with randomly folded legs."""

@@ -97,7 +97,7 @@ class Reacher(GoalTask[ReacherRobot]):
 
     _TOLERANCE = 0.1  # [rad] of each joint
     _FULL_REWARD = 0.05  # [rad] distance in joint space below which the reward is 1
-    _MARGIN = 2.0  # [rad] beyond it, at which 0.1 is left
+    _MARGIN = 2.0  # [rad] beyond `_FULL_REWARD`, at which the reward is 0.1
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Return random joint angles, at rest."""

@@ -95,7 +95,7 @@ class WalkerFlip(PlanarTask[WalkerRobot]):
     robot = WalkerRobot
     _PITCH_VELOCITY = 5.0  # [rad/s] target
     _HEIGHT = 0.6  # [m] torso height at which the head clears the floor
-    _HEIGHT_MARGIN = 0.4  # [m] below it, where 0.1 is left: rolling on the floor earns little
+    _HEIGHT_MARGIN = 0.4  # [m] below `_HEIGHT`, at which the height factor is 0.1: rolling earns little
 
     def reward(self, robot: WalkerRobot, action: np.ndarray) -> np.ndarray:
         """Return (n,) the speed reward of the pitch velocity, times height, times (2 - upright) / 3.

@@ -16,9 +16,8 @@ from stable_baselines3.common.policies import BasePolicy
 from .agent import Sb3Agent
 from .trained_encoder import EncoderDQNPolicy, EncoderPPOPolicy, EncoderSACPolicy, EncoderTD3Policy
 
-_LEARNING_RATE = (
-    1e-3  # of off-policy algorithms: budgets of ten thousand steps need it; SB3's default is 3e-4
-)
+# of off-policy algorithms: budgets of ten thousand steps need it; SB3's default is 3e-4
+_LEARNING_RATE = 1e-3
 _MAX_TRAIN_INTERVAL = 16  # [vector steps] between two bursts of updates
 _ROLLOUT_STEPS = 2048  # of ppo, summed over the sub-environments
 
@@ -31,9 +30,8 @@ class OffPolicyAgent(Sb3Agent):
     ) -> dict[str, Any]:
         """Set the update rate; `action_noise` is a standard deviation, for actions in [-1, 1]."""
         envs = self._envs
-        rate = Fraction(updates_per_step * envs.num_envs).limit_denominator(
-            _MAX_TRAIN_INTERVAL
-        )  # per vector step
+        # gradient steps per vector step
+        rate = Fraction(updates_per_step * envs.num_envs).limit_denominator(_MAX_TRAIN_INTERVAL)
         arguments = {
             "learning_rate": _LEARNING_RATE,
             **arguments,
@@ -131,9 +129,9 @@ class PpoAgent(Sb3Agent):
         """Round the rollout to whole minibatches."""
         num_envs = self._envs.num_envs
         batch_size = arguments.get("batch_size", 64)
-        whole = batch_size // math.gcd(batch_size, num_envs)  # vector steps that fill whole minibatches
+        multiple = batch_size // math.gcd(batch_size, num_envs)  # vector steps that fill whole minibatches
         steps = arguments.get("n_steps", _ROLLOUT_STEPS // num_envs)
-        return {**arguments, "n_steps": max(round(steps / whole), 1) * whole}
+        return {**arguments, "n_steps": max(round(steps / multiple), 1) * multiple}
 
 
 AGENTS = {"sac": SacAgent, "td3": Td3Agent, "ppo": PpoAgent, "dqn": DqnAgent}

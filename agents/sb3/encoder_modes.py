@@ -96,13 +96,13 @@ def resolve_encoder(
             )
         initial = representation
     else:
-        given = representation if isinstance(representation, WorldModel) else None
-        config = default_config_for(space) if given is None else given.config
+        world_model = representation if isinstance(representation, WorldModel) else None
+        config = default_config_for(space) if world_model is None else world_model.config
         initial = WorldModel(config, space, action_space, derive(seed, "random representation"))
         if mode == "random":
             return ResolvedEncoder(mode, frozen=initial.frozen_copy())
-        if given is not None:
-            initial.observation_processor.load_state_dict(given.observation_processor.state_dict())
+        if world_model is not None:
+            initial.observation_processor.load_state_dict(world_model.observation_processor.state_dict())
     default = _SCHEDULES[mode]
     slow, fast = (default.slow, default.fast) if lr_factors is None else tuple(map(float, lr_factors))
     schedule = EncoderSchedule(

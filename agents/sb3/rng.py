@@ -72,5 +72,5 @@ def _set_state(state: Any) -> None:
     random.setstate(state[0])
     np.random.set_state(state[1])  # noqa: NPY002
     torch.set_rng_state(state[2])
-    for index, own in enumerate(state[3][: torch.cuda.device_count()]):
-        torch.cuda.set_rng_state(own, index)
+    for index, cuda_state in enumerate(state[3][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(cuda_state, index)

@@ -31,7 +31,10 @@ def split_infos(infos: Mapping[str, Any], num_envs: int) -> list[dict[str, Any]]
 
 
 class SubEnvAccess:
-    """Attributes and methods of sub-environments: objects in this process or in others, or one shared vector env."""
+    """Attributes and methods of sub-environments, in this process, in other processes, or in one native batch.
+
+    A native batch has no env object for a sub-environment; its vector env is used instead.
+    """
 
     def __init__(self, envs: VectorEnv) -> None:
         self._envs = envs
@@ -48,21 +51,20 @@ class SubEnvAccess:
         return [getattr(self._envs, name)] * len(env_ids)
 
     def set(self, name: str, value: Any, env_ids: list[int]) -> None:
-        """Set an attribute of each of `env_ids`, or of the vector env where they are no objects."""
+        """Set an attribute of each of `env_ids`; of a native batch, of the vector env."""
         if self._local is not None:
             for env_index in env_ids:
                 self._local[env_index].set_wrapper_attr(name, value)
         elif self._remote is not None:
-            old = self._remote.get_attr(name)
-            self._remote.set_attr(name, [value if i in env_ids else own for i, own in enumerate(old)])
+            old_values = self._remote.get_attr(name)
+            self._remote.set_attr(name, [value if i in env_ids else old for i, old in enumerate(old_values)])
         else:
             setattr(self._envs.unwrapped, name, value)
 
     def call(self, name: str, env_ids: list[int], *args: Any, **kwargs: Any) -> list[Any]:
         """Return the results of a method in each of `env_ids`.
 
-        In other processes the method is called in all sub-environments; where they are no objects, once, of the vector
-        env.
+        In other processes the method is called in all sub-environments; of a native batch, once, on the vector env.
         """
         if self._local is not None:
             return [self._local[env_index].get_wrapper_attr(name)(*args, **kwargs) for env_index in env_ids]

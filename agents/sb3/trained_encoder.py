@@ -112,8 +112,8 @@ class EncoderAdam(torch.optim.Adam):
     """Adam with two parameter groups: the encoder, whose learning rate follows a schedule, and the rest."""
 
     def __init__(self, module: nn.Module, encoder: TrainedEncoder, lr: float, **settings: Any) -> None:
-        own = {id(parameter) for parameter in encoder.parameters()}
-        rest = [parameter for parameter in module.parameters() if id(parameter) not in own]
+        encoder_ids = {id(parameter) for parameter in encoder.parameters()}
+        rest = [parameter for parameter in module.parameters() if id(parameter) not in encoder_ids]
         trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
         super().__init__([{"params": trained}, {"params": rest}], lr=lr, **settings)
         self.schedule = encoder.schedule
@@ -141,7 +141,7 @@ class EncoderAdam(torch.optim.Adam):
 class CriticOwnsEncoder:
     """Mixin for policies with an actor, a critic and a target critic: the critic owns the encoder."""
 
-    _encoder: tuple[TrainedEncoder] | None = None  # in a tuple, as above
+    _encoder: tuple[TrainedEncoder] | None = None  # in a tuple, so that torch does not register it
 
     def _build(self: Any, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)  # type: ignore[misc]
@@ -162,7 +162,7 @@ class CriticOwnsEncoder:
 
 
 class _Critic(ContinuousCritic):
-    """Critic whose encoder gets gradients from the critic loss only, where the actions are data."""
+    """Critic whose encoder gets gradients from the critic loss only, where the actions have no gradient."""
 
     def forward(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, ...]:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not actions.requires_grad):
@@ -174,8 +174,8 @@ class _Critic(ContinuousCritic):
 class _ContinuousPolicy(CriticOwnsEncoder):
     def make_critic(self: Any, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
         """Return the critic with the encoder, or in later calls a target critic with a copy of its own."""
-        own = None if hasattr(self, "critic") else self._encoder[0]
-        return _Critic(**self._update_features_extractor(self.critic_kwargs, own)).to(self.device)
+        encoder = None if hasattr(self, "critic") else self._encoder[0]
+        return _Critic(**self._update_features_extractor(self.critic_kwargs, encoder)).to(self.device)
 
 
 class EncoderSACPolicy(_ContinuousPolicy, SACPolicy):  # type: ignore[misc]

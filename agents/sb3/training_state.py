@@ -38,11 +38,13 @@ def set_training_state(algorithm: BaseAlgorithm, tree: Mapping[str, Any]) -> Non
     Raises:
         UsageError: If the state is of another algorithm, or of networks of another size.
     """
-    own = get_training_state(algorithm)
+    current = get_training_state(algorithm)
     for part in ("policy", "entropy"):
-        _check_equal({n: v.shape for n, v in own[part].items()}, {n: v.shape for n, v in tree[part].items()})
-    _check_equal(own["counters"].keys(), tree["counters"].keys())
-    _check_equal(own["optimizers"].keys(), tree["optimizers"].keys())
+        _check_equal(
+            {n: v.shape for n, v in current[part].items()}, {n: v.shape for n, v in tree[part].items()}
+        )
+    _check_equal(current["counters"].keys(), tree["counters"].keys())
+    _check_equal(current["optimizers"].keys(), tree["optimizers"].keys())
     algorithm.policy.load_state_dict({name: _to_tensor(value) for name, value in tree["policy"].items()})
     with torch.no_grad():
         for name, value in _entropy(algorithm).items():
@@ -92,8 +94,8 @@ def _entropy(algorithm: Any) -> dict[str, torch.Tensor]:
     return {} if value is None else {"log_coefficient": value}
 
 
-def _check_equal(own: Any, other: Any) -> None:
-    if own != other:
+def _check_equal(current: Any, saved: Any) -> None:
+    if current != saved:
         raise UsageError(
             "expected the saved state of an agent with the same algorithm, spaces and settings, "
             "got one of another kind or size"

@@ -87,7 +87,7 @@ class SB3VecEnv(VecEnv):
     def reset(self) -> Any:
         """Reset all sub-environments, with the seed given last, if there is one."""
         options = self._options[0] or None
-        if any((own or None) != options for own in self._options):
+        if any((env_options or None) != options for env_options in self._options):
             raise UsageError(
                 "a vector env resets all sub-environments with the same options, got different ones"
             )
@@ -195,15 +195,15 @@ class SB3VecEnv(VecEnv):
     # --- sub-environments
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Return an attribute of each sub-environment, or of the vector env where they are no objects."""
+        """Return an attribute of each sub-environment, or of the vector env of a native batch."""
         return self._access.get(attr_name, list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Set an attribute of the sub-environments, or of the vector env that they share."""
+        """Set an attribute of the sub-environments, or of the vector env of a native batch."""
         self._access.set(attr_name, value, list(self._get_indices(indices)))
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Call a method of each sub-environment, or once of the vector env where they are no objects."""
+        """Call a method of each sub-environment, or once of the vector env of a native batch."""
         return self._access.call(method_name, list(self._get_indices(indices)), *args, **kwargs)
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
@@ -230,6 +230,6 @@ def _select(batch: Any, env_index: int) -> Any:
     return batch[env_index]
 
 
-def _bitwise_equal(one: np.ndarray, other: np.ndarray) -> bool:
+def _bitwise_equal(first: np.ndarray, second: np.ndarray) -> bool:
     """Return whether arrays are equal to the bit; NaN equals NaN."""
-    return one.tobytes() == other.astype(one.dtype).tobytes()
+    return first.tobytes() == second.astype(first.dtype).tobytes()

@@ -12,7 +12,7 @@ _WIDTH = 2.0  # of the range on a side without a bound
 
 
 def action_range(space: gym.Space) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and the highest action of a float Box, each of its shape, float64.
+    """Return the lowest and the highest action of a float Box, both float64 in the shape of the space.
 
     A missing bound is replaced by one at distance 2 from the other bound; without any bound the range is [-1, 1].
 

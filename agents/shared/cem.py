@@ -127,11 +127,10 @@ class Planner:
         self._noise_factor = noise_factor(config.num_decisions, config.noise_exponent)
         action_dim = self._center.numel()
         decisions = config.num_decisions
-        self._mean = torch.zeros(
-            num_envs, decisions, action_dim
-        )  # (n, H, A) last plan, shifted by one decision
+        # (n, H, A) mean of the last plan, shifted by one decision
+        self._mean = torch.zeros(num_envs, decisions, action_dim)
         self._kept = torch.zeros(num_envs, config.num_kept, decisions, action_dim)  # (n, K, H, A) last elites
-        self._warm = torch.zeros(num_envs, dtype=torch.bool)  # (n,) whether there is a last plan
+        self._warm = torch.zeros(num_envs, dtype=torch.bool)  # (n,) whether a last plan exists
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Discard the plans of the sub-environments of `mask` (n,) bool, or of all."""
@@ -224,8 +223,8 @@ class Planner:
             raise UsageError(
                 f"expected a checkpoint of {self.num_envs} sub-environments, got {len(tree['generators'])}"
             )
-        for own, state in zip(self._generators, tree["generators"]):
-            restore_generator(own, state)
+        for rng, state in zip(self._generators, tree["generators"]):
+            restore_generator(rng, state)
         self._mean, self._kept, self._warm = (
             torch.from_numpy(np.array(tree[name])) for name in ("mean", "kept", "warm")
         )

@@ -94,9 +94,9 @@ class DomainRandomization:
         self._generators[env_index] = None
         values = self._nominal
         if self.specs[env_index]:
-            own = np.random.default_rng(derive(0, "variations", str(generator_state(random))))
-            values = sample_spec(self.specs[env_index], self.parameters, own)
-            self._generators[env_index] = own
+            derived_random = np.random.default_rng(derive(0, "variations", str(generator_state(random))))
+            values = sample_spec(self.specs[env_index], self.parameters, derived_random)
+            self._generators[env_index] = derived_random
         if not np.array_equal(values, self.values[env_index]):
             self._apply_values(env_index, values)
 
@@ -139,7 +139,7 @@ class DomainRandomization:
             self._noise[env_index] = random.normal(0, std[env_index], self._noise.shape[1])
 
     def add_noise(self, numbers: np.ndarray) -> np.ndarray:
-        """Return observed numbers (n, D) with the sampled noise; unchanged bits where there is none."""
+        """Return observed numbers (n, D) plus the sampled noise; numbers without noise keep their bits."""
         return np.where(self._noise == 0, numbers, numbers + self._noise)
 
     def clear(self, env_ids: np.ndarray) -> None:

@@ -20,9 +20,8 @@ class EpisodeClock:
         self._steps = 0  # of the vector env
         self._start_steps = np.zeros(num_envs, np.int64)  # (n,) `_steps` at the start of each episode
         self._first_limit = self._limit  # no episode reaches the limit before `_steps` has this value
-        self.ended = np.zeros(
-            num_envs, bool
-        )  # (n,) the episode has ended and the sub-environment needs a reset
+        # (n,) the episode has ended and the sub-environment needs a reset
+        self.ended = np.zeros(num_envs, bool)
 
     def start(self, mask: np.ndarray, elapsed: int | np.ndarray = 0) -> None:
         """Start episodes in the sub-environments of `mask`, or continue them after `elapsed` steps.

@@ -21,21 +21,15 @@ from .watchdog import run_with_timeout, warn_if_slow
 if TYPE_CHECKING:
     from mujoco import MjModel, MjrContext
 
-_WARN_AFTER = 5.0  # [s] after which a driver that does not respond is named
-_TIMEOUT = 60.0  # [s] after which it is abandoned
+_WARN_AFTER = 5.0  # [s] without response of the driver, after which a warning is logged
+_TIMEOUT = 60.0  # [s] without response, after which an error is raised
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "swiftshader")  # drivers that render on the CPU
-_START_ERRORS = (
-    AttributeError,
-    ImportError,
-    OSError,
-    RuntimeError,
-    Warning,
-)  # of an OpenGL that is not installed
+# errors of an OpenGL that is not installed
+_START_ERRORS = (AttributeError, ImportError, OSError, RuntimeError, Warning)
 _thread_local = threading.local()  # .opengl: the OpenGL of this thread
 _process: list[int] = []  # id of the process that opened OpenGL first
-_opened: list[
-    OpenGL
-] = []  # kept alive: an MjrContext freed in another GL context would destroy resources there
+# references that prevent deletion: an MjrContext freed in another GL context would destroy resources there
+_opened: list[OpenGL] = []
 _failures: list[str] = []  # why this process cannot render any more
 
 

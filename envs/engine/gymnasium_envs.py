@@ -155,9 +155,8 @@ def _vectorize(make_env: _EnvMaker, num_envs: int, mode: AutoresetMode, vectoriz
         return AsyncVectorEnv([make_env] * num_envs, autoreset_mode=mode)
     if vectorization == "sync" or num_envs == 1 or _step_time(make_env) < _CHEAP_STEP:
         return SyncVectorEnv([make_env] * num_envs, autoreset_mode=mode)
-    candidates = [
-        kind([make_env] * num_envs, autoreset_mode=mode) for kind in (SyncVectorEnv, AsyncVectorEnv)
-    ]
+    classes = (SyncVectorEnv, AsyncVectorEnv)
+    candidates = [vector_class([make_env] * num_envs, autoreset_mode=mode) for vector_class in classes]
     fastest = int(np.argmax([_steps_per_second(envs) for envs in candidates]))
     candidates[1 - fastest].close()
     return candidates[fastest]

@@ -60,9 +60,8 @@ class JointLayout:
         ends = np.cumsum(sizes).tolist()
         self.parts = [slice(end - size, end) for size, end in zip(sizes, ends)]  # of the observation
         order = [*limited, *hinges, *hinges, *others, *range(model.nq, model.nq + self.nv)]
-        self.columns = 1 + np.array(
-            order, np.int64
-        )  # (D,) of the physics state, whose first column is the time
+        # (D,) columns of the physics state, whose first column is the time
+        self.columns = 1 + np.array(order, np.int64)
         unscaled = np.zeros(len(order) - len(limited))
         self.offset = np.append(self.center, unscaled)  # (D,) subtracted from the columns
         self.scale = np.append(self.half_range, unscaled + 1.0)  # (D,) divides the difference
@@ -91,7 +90,7 @@ class MjcfRobot(Robot):
 
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
-        self._state = batch.state  # (n, P) live
+        self._state = batch.state  # (n, P) view of the batch
         repeats = len(self.qpos), 1
         self._offset, self._scale = np.tile(self.layout.offset, repeats), np.tile(self.layout.scale, repeats)
 

@@ -53,9 +53,8 @@ class ObservationBuilder:
         self._goal_limit = task.goal_limit if isinstance(task, GoalTask) else None
         self._renderer = None if pixels is None else Renderer(model, camera, pixels, high_quality=False)
         self._proprioception = proprioception
-        self.backend = (
-            None if self._renderer is None else self._renderer.open()
-        )  # that renders image observations
+        # rendering backend of image observations
+        self.backend = None if self._renderer is None else self._renderer.open()
 
     def space(self) -> spaces.Space:
         """Return the observation space of one sub-environment."""
@@ -92,12 +91,13 @@ class ObservationBuilder:
         return self._compose(numbers, images, goals)
 
     def _compose(self, numbers: Any, images: Any, goals: tuple[Any, Any] | None) -> Any:
-        both = {"observation": numbers, "pixels": images}
-        only = numbers if images is None else images
+        """Return numbers, images or both, with the goals of a goal task; for spaces and for batches of values."""
+        numbers_and_images = {"observation": numbers, "pixels": images}
+        observation = numbers if images is None else images
         if goals is None:
-            return both if self._proprioception else only
+            return numbers_and_images if self._proprioception else observation
         goal_entries = {"achieved_goal": goals[0], "desired_goal": goals[1]}
-        return goal_entries | (both if self._proprioception else {"observation": only})
+        return goal_entries | (numbers_and_images if self._proprioception else {"observation": observation})
 
     def close(self) -> None:
         """Free the renderer; it opens again on the next observation."""

@@ -44,14 +44,14 @@ class PhysicsErrorLog:
         for env_index, reason in sorted(reasons.items()):
             self._count += 1
             if self._count <= _MAX_WARNINGS:
-                last = "; further physics errors are not logged" if self._count == _MAX_WARNINGS else ""
+                suffix = "; further physics errors are not logged" if self._count == _MAX_WARNINGS else ""
                 _logger.warning(
                     "%s, sub-environment %d, at %.3g s: %s; its episode is truncated%s",
                     self._task,
                     env_index,
                     times[env_index],
                     reason,
-                    last,
+                    suffix,
                 )
 
 
@@ -71,10 +71,10 @@ class PhysicsStepper:
 
         self.batch, self.substeps, self.stage = batch, substeps, stage
         self._simulation_error = SimulationError
-        self._state = batch.state  # (n, P) live; its first column is the time
+        self._state = batch.state  # (n, P) view; its first column is the time
         self._motion = self._state[:, 1 : 1 + model.nq + model.nv]  # positions and velocities
         self._before = self._state.copy()
-        self._warnings = batch.warning[:, _DIVERGED, 1]  # (n, 3) live
+        self._warnings = batch.warning[:, _DIVERGED, 1]  # (n, 3) view
         self._log = PhysicsErrorLog(task)
 
     def step(self, env_ids: np.ndarray | None) -> np.ndarray:
@@ -92,9 +92,8 @@ class PhysicsStepper:
         if np.count_nonzero(self._warnings):
             reasons |= {int(env_index): _WARNINGS[kind] for env_index, kind in np.argwhere(self._warnings)}
             self.batch.warning[list(reasons)] = 0
-        if (
-            np.count_nonzero(np.isfinite(self._state)) < self._state.size
-        ):  # contiguous: faster than `_motion` alone
+        # `_state` is contiguous, so that this is faster than for `_motion` alone
+        if np.count_nonzero(np.isfinite(self._state)) < self._state.size:
             diverged = np.flatnonzero(~np.isfinite(self._motion).all(axis=1))
             reasons = dict.fromkeys(map(int, diverged), _NOT_FINITE) | reasons
         physics_error = np.zeros(len(self._state), bool)

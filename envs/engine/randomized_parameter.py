@@ -59,39 +59,39 @@ def randomized_parameters(robot: type[Robot], model: MjModel) -> dict[str, Rando
 
 
 def _mass(name: str, bodies: slice | Sequence[int], description: str) -> RandomizedParameter:
-    """Return the mass of MuJoCo bodies, which scales their inertia too."""
+    """Return the parameter that scales mass and inertia of MuJoCo bodies."""
     fields = (("body_mass", bodies), ("body_inertia", bodies))
     train, test = ((0.8, 1.25),), ((0.4, 0.65), (1.5, 2.5))
     return RandomizedParameter(name, TIMES_NOMINAL, 1, train, test, description, scaled_fields=fields)
 
 
 def _physics(robot: type[Robot], model: MjModel) -> Iterator[RandomizedParameter]:
-    every = slice(None)
+    all_rows = slice(None)
     if (model.body_mass > 0).any() and model.nv:
-        yield _mass("link_mass", every, "mass and inertia of all moving bodies")
+        yield _mass("link_mass", all_rows, "mass and inertia of all moving bodies")
     for name, bodies in robot.mass_groups.items():
         yield _mass(
             f"{name}_mass", [model.body(body).id for body in bodies], f"mass and inertia of the {name}"
         )
     if _has_contacts(model) or model.dof_frictionloss.any() or model.tendon_frictionloss.any():
-        fields = (("geom_friction", (every, slice(0, 1))), ("dof_frictionloss", every))
+        fields = (("geom_friction", (all_rows, slice(0, 1))), ("dof_frictionloss", all_rows))
         yield RandomizedParameter(
             "friction", TIMES_NOMINAL, 1, ((0.7, 1.4),), ((0.25, 0.5), (2, 3)), "contact and dry joint friction",
-            scaled_fields=(*fields, ("tendon_frictionloss", every)),
+            scaled_fields=(*fields, ("tendon_frictionloss", all_rows)),
         )  # fmt: skip
     if model.dof_damping.any() or model.tendon_damping.any():
         yield RandomizedParameter(
             "joint_damping", TIMES_NOMINAL, 1, ((0.7, 1.4),), ((0.2, 0.5), (2, 5)), "viscous joint friction",
-            scaled_fields=(("dof_damping", every), ("tendon_damping", every)),
+            scaled_fields=(("dof_damping", all_rows), ("tendon_damping", all_rows)),
         )  # fmt: skip
     if _has_gravity_load(model):
         yield RandomizedParameter(
             "gravity", TIMES_NOMINAL, 1, ((0.9, 1.1),), ((0.5, 0.8), (1.2, 1.5)), "gravitational acceleration",
-            scaled_fields=(("opt.gravity", every),),
+            scaled_fields=(("opt.gravity", all_rows),),
         )  # fmt: skip
     yield RandomizedParameter(
         "actuator_gain", TIMES_NOMINAL, 1, ((0.85, 1.15),), ((0.5, 0.75), (1.25, 1.5)), "force of the actuators",
-        scaled_fields=(("actuator_gainprm", every), ("actuator_biasprm", every)),
+        scaled_fields=(("actuator_gainprm", all_rows), ("actuator_biasprm", all_rows)),
     )  # fmt: skip
 
 

@@ -94,6 +94,6 @@ class RenderManager:
             self._viewer.close()
             for (
                 thread
-            ) in self._viewer_threads:  # they render until they end; the program may exit right after this
+            ) in self._viewer_threads:  # wait for them, because the program may exit right after this
                 thread.join(_CLOSE_TIMEOUT)
         self._viewer, self._viewer_threads = None, []

@@ -74,9 +74,8 @@ class Renderer:
         for marker in markers:
             add_marker(self._scene, marker)
         image = np.empty((self._height, self._width, 3), np.uint8)
-        mujoco.mjr_setBuffer(
-            _OFFSCREEN, self._context
-        )  # otherwise leftovers of another context change this image
+        # without this, the state of another context changes the image
+        mujoco.mjr_setBuffer(_OFFSCREEN, self._context)
         mujoco.mjr_render(self._rectangle, self._scene, self._context)
         mujoco.mjr_readPixels(image, None, self._rectangle, self._context)
         return image[::-1].copy()  # the first row of OpenGL is at the bottom

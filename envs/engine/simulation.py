@@ -89,8 +89,8 @@ class Simulation:
         self._stage = int(getattr(mujoco.mjtStage, _STAGES[task.robot.forward_stage]))
         self.stepper = PhysicsStepper(self.batch, self.model, self.substeps, self._stage, type(task).__name__)
         self._rest_states = RestStates(task, self.model, self._stage)
-        self._state = self.batch.state  # (n, P) live
-        self._control = self.batch.bind("ctrl")  # (n, nu) live
+        self._state = self.batch.state  # (n, P) view of the batch
+        self._control = self.batch.bind("ctrl")  # (n, nu) view of the batch
         limited = self.model.actuator_ctrllimited.astype(bool)
         low, high = np.where(limited, self.model.actuator_ctrlrange.T, [[-1.0], [1.0]])
         self._control_center, self._control_half_range = (low + high) / 2, (high - low) / 2  # (nu,)
@@ -125,7 +125,7 @@ class Simulation:
     # --- episodes
 
     def seed(self, env_index: int, seed: int) -> None:
-        """Give a sub-environment a new generator from any non-negative integer."""
+        """Replace the generator of a sub-environment by one with this seed, any non-negative integer."""
         self.generators[env_index] = seeding.np_random(seed)[0]
 
     def generator(self, env_index: int) -> np.random.Generator:

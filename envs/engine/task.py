@@ -83,17 +83,15 @@ class Robot(ABC):
 
     model: ClassVar[str]  # MJCF file: a path inside robossl.assets, or an absolute path
     substeps: ClassVar[int]  # physics steps per control step
-    forward_stage: ClassVar[str] = (
-        "none"  # derived fields computed after a step: "none", "position", "velocity"
-    )
-    mass_groups: ClassVar[
-        dict[str, tuple[str, ...]]
-    ] = {}  # MuJoCo bodies by group, whose mass can be randomized
+    # derived fields that are computed after a step: "none", "position" or "velocity"
+    forward_stage: ClassVar[str] = "none"
+    # names of the MuJoCo bodies of each group whose mass can be randomized
+    mass_groups: ClassVar[dict[str, tuple[str, ...]]] = {}
     observation_limit: ClassVar[np.ndarray]  # (D,) the observation lies in [-limit, limit]
 
     def __init__(self, batch: Batch) -> None:
-        self.qpos = batch.bind("qpos")  # (n, nq) live
-        self.qvel = batch.bind("qvel")  # (n, nv) live
+        self.qpos = batch.bind("qpos")  # (n, nq) view of the simulated state
+        self.qvel = batch.bind("qvel")  # (n, nv) view of the simulated state
         self.step_cache: dict[Any, Any] | None = None  # results of `cached_per_step` methods
 
     @abstractmethod
@@ -148,9 +146,8 @@ class GoalTask(Task[RobotT]):
     """A task with a goal vector (G,) sampled in each episode."""
 
     goal_limit: ClassVar[np.ndarray]  # (G,) goals lie in [-limit, limit]
-    achieved_slice: ClassVar[slice | None] = (
-        None  # columns of the observation that are the achieved goal, if any
-    )
+    # columns of the observation that are the achieved goal, if any
+    achieved_slice: ClassVar[slice | None] = None
 
     @abstractmethod
     def sample_goal(self, random: np.random.Generator) -> np.ndarray:

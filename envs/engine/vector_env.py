@@ -150,7 +150,7 @@ class MujocoVectorEnv(VectorEnv):
         final_infos = self._infos(ended, result)
         privileged = {name: value.copy() for name, value in self.privileged_state().items()}
         self._final_state = privileged, self.get_physics_state()
-        infos: dict[str, Any] = {"final_obs": self._observations_apart(ended), "_final_obs": ended.copy()}
+        infos: dict[str, Any] = {"final_obs": self._separate_observations(ended), "_final_obs": ended.copy()}
         infos |= {"final_info": final_infos, "_final_info": ended.copy()}
         self._reset(ended)
         physics_error = result.physics_error & ~ended
@@ -192,8 +192,8 @@ class MujocoVectorEnv(VectorEnv):
         infos = {} if success is None else {"is_success": success & mask, "_is_success": mask.copy()}
         return infos | {"physics_error": physics_error & mask, "_physics_error": mask.copy()}
 
-    def _observations_apart(self, mask: np.ndarray) -> np.ndarray:
-        """Return (n,) objects: the observation of each sub-environment in `mask` by itself, None elsewhere."""
+    def _separate_observations(self, mask: np.ndarray) -> np.ndarray:
+        """Return (n,) objects: the observation of each sub-environment in `mask`, None elsewhere."""
         env_ids = np.flatnonzero(mask)
         batch = self.simulation.observation(env_ids)
         single = np.full(self.num_envs, None, object)

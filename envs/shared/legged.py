@@ -20,8 +20,8 @@ from .rotations import (
 )
 from .standing import StandingRobot
 
-_SPEED = 3.0  # [m/s] and
-_SPIN = 10.0  # [rad/s]: speeds of a fast run, the units of observed velocities
+_SPEED = 3.0  # [m/s] unit of observed velocities, as in a fast run
+_SPIN = 10.0  # [rad/s] unit of observed angular velocities
 _ROOT = 7  # coordinates of the torso: x, y, z and a quaternion
 
 

@@ -13,8 +13,8 @@ from .standing import FloorContactRobot
 if TYPE_CHECKING:
     from mujoco.batch import Batch
 
-_SPEED = 5.0  # [m/s] and
-_SPIN = 10.0  # [rad/s]: speeds of a fast run, the units of observed velocities
+_SPEED = 5.0  # [m/s] unit of observed velocities, as in a fast run
+_SPIN = 10.0  # [rad/s] unit of observed angular velocities
 _ROOT = 3  # coordinates of the torso: x, z, pitch
 
 
@@ -58,9 +58,8 @@ class PlanarRobot(FloorContactRobot):
         joints = _num_joints(type(self))
         num_coordinates = 2 * (_ROOT + joints)  # positions and velocities
         self._batch_state = batch.state  # (n, P) live view; column 0 is the time
-        self._columns = np.r_[
-            2, 3, 3, 4 : 1 + num_coordinates
-        ]  # all but x; the pitch twice, for cosine and sine
+        # all columns but x; the pitch twice, for cosine and sine
+        self._columns = np.r_[2, 3, 3, 4 : 1 + num_coordinates]
         scale = np.concatenate(
             [[self.standing_height, 1.0, 1.0], np.ones(joints), [_SPEED, _SPEED], np.full(1 + joints, _SPIN)]
         )

@@ -48,7 +48,7 @@ class StandingRobot(FloorContactRobot):
     """A robot that can stand: its torso is upright and its measured height above a threshold."""
 
     stand_height: ClassVar[float]  # [m] from which on the robot counts as standing
-    stand_margin: ClassVar[float]  # [m] below `stand_height` at which 0.1 of the reward is left
+    stand_margin: ClassVar[float]  # [m] below `stand_height`, at which the height factor is 0.1
 
     def measured_height(self) -> np.ndarray:
         """Return (n,) [m] the height compared with `stand_height`: that of the torso."""
@@ -68,10 +68,10 @@ StandingRobotT = TypeVar("StandingRobotT", bound=StandingRobot)
 
 
 class StandTask(Task[StandingRobotT]):
-    """Stand. Reward: `standing_reward`; success: `is_standing`."""
+    """Task to stand upright. Reward: `standing_reward`; success: `is_standing`."""
 
     def reward(self, robot: StandingRobotT, action: np.ndarray) -> np.ndarray:
-        """Return (n,) how well the robot stands."""
+        """Return (n,) the standing reward."""
         return robot.standing_reward()
 
     def success(self, robot: StandingRobotT) -> np.ndarray:
@@ -80,7 +80,7 @@ class StandTask(Task[StandingRobotT]):
 
 
 class ForwardTask(Task[StandingRobotT]):
-    """Move forward at `target_speed` while standing.
+    """Task to move forward at `target_speed` while standing.
 
     Reward: `standing_reward` times (1 + 5 `speed_reward`) / 6. Success: standing at `target_speed` or faster.
     """
