@@ -6,15 +6,28 @@ import difflib
 from collections.abc import Iterable
 
 
+def printable(text: str) -> str:
+    """Return the text in one line, with control characters escaped: text from a file must not steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class UsageError(Exception):
     """A wrong request: one line with what was expected, what it got and what is available. Exit code 2.
 
     Not a `ValueError`: argument parsers catch those and replace the message.
     """
 
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
 
 class OperationError(RuntimeError):
     """A correct request that failed. One line. Exit code 1."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class CorruptedFileError(OperationError):

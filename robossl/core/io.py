@@ -11,13 +11,19 @@ import secrets
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from robossl.core.errors import CorruptedFileError, OperationError, UsageError
 from robossl.core.pytree import flatten, unflatten
+from robossl.core.small_files import encode_json, open_regular, read_json
 from robossl.core.tensor_file import read_header, to_storable, write_header
+
+__all__ = [
+    "check_tensors", "check_writable", "load_tree", "map_tensors", "read_json", "resolve_within", "save_tree",
+    "sync_folder", "write_bytes_atomic", "write_json", "write_tensors",
+]  # fmt: skip
 
 
 def resolve_within(root: str | Path, relative: str | Path) -> Path:
@@ -94,40 +100,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as JSON atomically; numbers must be finite, keys keep their order."""
-    write_bytes_atomic(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+def write_json(path: str | Path, value: Any, checksum: bool = False) -> None:
+    """Write a value as JSON atomically; numbers must be finite, keys keep their order.
 
-
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        UsageError: If there is no such file.
-        CorruptedFileError: If it is not valid JSON.
+    Args:
+        path: File to create or replace.
+        value: JSON values; a dict, if there is a checksum.
+        checksum: Add one, which `read_json` checks.
     """
-    with _open(path) as file:
-        data = file.read()
-    try:
-        return json.loads(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise CorruptedFileError(f"{path} is not text: {error.reason}") from error
-    except json.JSONDecodeError as error:
-        raise CorruptedFileError(
-            f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from error
-    except (ValueError, RecursionError) as error:  # a number of 5000 digits, brackets 5000 deep
-        raise CorruptedFileError(f"{path} is not valid JSON: {error}") from error
-
-
-def _open(path: str | Path) -> BinaryIO:
-    """Open a file for reading; raise UsageError if it does not exist or cannot be read."""
-    try:
-        return open(path, "rb")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise UsageError(f"no file {path}; expected an existing file") from None
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    write_bytes_atomic(path, encode_json(value, checksum))
 
 
 def write_tensors(
@@ -156,7 +137,7 @@ def map_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
 
     The arrays are read-only views of the memory-mapped file; nothing is copied.
     """
-    with _open(path) as file:
+    with open_regular(path) as file:
         header = read_header(path, file)
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     arrays = {}
@@ -174,7 +155,7 @@ def check_tensors(path: str | Path) -> None:
     Raises:
         CorruptedFileError: If a checksum is missing or differs.
     """
-    with _open(path) as file:
+    with open_regular(path) as file:
         header = read_header(path, file)
         checksum = 0
         while block := file.read(1 << 22):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from robossl.core.errors import UsageError, unknown_name_error
+from robossl.core.small_files import read_toml
 
 Layer = tuple[str, Mapping[str, Any]]  # (where the values come from, values by dotted key)
 FREE_PREFIX = "agent.settings."  # keys below it are not checked here: every agent has its own settings
@@ -97,14 +97,9 @@ def _literal(value: Any) -> str:
 
 def from_toml(path: str | Path) -> dict[str, Any]:
     """Return the values of a TOML file by dotted key."""
-    try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise UsageError(f"no config file {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from error
-    return dotted_keys(table)
+    if not Path(path).exists():
+        raise UsageError(f"no config file {path}")
+    return dotted_keys(read_toml(path))
 
 
 def dotted_keys(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
