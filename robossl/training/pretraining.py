@@ -53,9 +53,9 @@ def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -
             )
         progress.stop()
         trainer.publish()
-        health = trainer.health()
-        log_diagnostics(logger, trainer.updates, health)
-        for text in health["messages"]:
+        diagnostics = trainer.diagnose()
+        log_diagnostics(logger, trainer.updates, diagnostics)
+        for text in diagnostics["messages"]:
             progress.message(text)
         trainer.ema_model.save(folder)
         stream_path = os.path.realpath(stream.path)

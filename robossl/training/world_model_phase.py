@@ -78,9 +78,9 @@ def train_world_model(
 
 def save_model(run: Experiment, step: int) -> None:
     """Write the published model with its diagnostics into the folder of the run."""
-    run.state.sections["diagnostics"] = health = run.trainer.health()
-    log_diagnostics(run.logger, step, health)
-    for text in health["messages"]:
+    run.state.sections["diagnostics"] = diagnostics = run.trainer.diagnose()
+    log_diagnostics(run.logger, step, diagnostics)
+    for text in diagnostics["messages"]:
         if not text.startswith("well"):
             run.progress.message(f"world model: {text}")
     folder = run.folder / "model"

@@ -29,11 +29,9 @@ class WorldModelConfig:
     linear_skip: bool = True  # add a linear map of the input to the output of each network
     ensemble_size: int = 5  # heads of the dynamics; each head learns from its own part of every batch
     image_size: int = 64  # [pixels] images are resized to image_size x image_size
-    random_shift: int = (
-        0  # [pixels of the resized image] largest random shift of a window's images in training
-    )
+    random_shift: int = 0  # [pixels of the resized image] largest shift of the images of a training window
     objectives: tuple[str, ...] = ("forward", "inverse", "reconstruction", "error_prediction")
-    unroll_steps: int = 5  # [steps] length of the open-loop predictions in training
+    unroll_steps: int = 5  # length of the open-loop predictions in training
     batch_size: int = 256  # windows in one gradient step
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5

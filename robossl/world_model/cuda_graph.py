@@ -33,7 +33,7 @@ def make_train_step(mode: str, step: Step, device: torch.device, random: torch.G
         mode: "eager"; "graph", which needs CUDA; or "auto", which is "graph" on CUDA and else "eager".
         step: One gradient step.
         device: The device of the weights.
-        random: The CPU generator from which `step` may draw.
+        random: The CPU generator from which `step` may draw numbers.
     """
     if mode not in EXECUTION_MODES:
         raise UsageError(f"execution: expected one of {', '.join(EXECUTION_MODES)}, got {mode!r}")

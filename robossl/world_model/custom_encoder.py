@@ -1,4 +1,4 @@
-"""Adapter that puts any `torch.nn.Module` in the place of the built-in encoder.
+"""Adapter that uses any `torch.nn.Module` instead of the built-in encoder.
 
 The module receives one batch of observations, `(B, ...)`:
 
@@ -55,9 +55,9 @@ class CustomEncoder(nn.Module):
         self.module = copy.deepcopy(module).cpu()
         self.frozen = frozenset(n for n, p in self.module.named_parameters() if not p.requires_grad)
         features = self._feature_dim()
-        direct = not channels and features == latent_dim
+        is_latent = not channels and features == latent_dim  # the features are z
         input_dim = 2 * features if channels else features
-        self.projection = None if direct else nn.Linear(input_dim, latent_dim)
+        self.projection = None if is_latent else nn.Linear(input_dim, latent_dim)
         self.norm = nn.LayerNorm(latent_dim, elementwise_affine=False)
         self.train(self.training)
 
@@ -71,10 +71,10 @@ class CustomEncoder(nn.Module):
             leaves = dict(zip(self.vector_dims, flat.split(list(self.vector_dims.values()), -1)))
         features = self._features(leaves, {path: images[path][0] for path in self.channels})
         if self.channels:
-            before = features
+            previous_features = features
             if any(now is not previous for now, previous in images.values()):
-                before = self._features(leaves, {path: images[path][1] for path in self.channels})
-            features = torch.cat([features, features - before], -1)
+                previous_features = self._features(leaves, {path: images[path][1] for path in self.channels})
+            features = torch.cat([features, features - previous_features], -1)
         z = features if self.projection is None else self.projection(features)
         return self.norm(z).reshape(*lead, -1)
 
@@ -92,8 +92,8 @@ class CustomEncoder(nn.Module):
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that training may change."""
-        own = [p for name, p in self.module.named_parameters() if name not in self.frozen]
-        return own if self.projection is None else [*own, *self.projection.parameters()]
+        trainable = [p for name, p in self.module.named_parameters() if name not in self.frozen]
+        return trainable if self.projection is None else [*trainable, *self.projection.parameters()]
 
     def unwrapped(self) -> nn.Module:
         """Return a copy of the user's module with its current weights and the original frozen parameters."""
@@ -112,7 +112,7 @@ class CustomEncoder(nn.Module):
 
     @torch.no_grad()
     def _feature_dim(self) -> int:
-        """Return F, found by one call with zeros."""
+        """Return F, determined by one call with zeros."""
         shapes: dict[str, tuple[int, ...]] = {path: (dim,) for path, dim in self.vector_dims.items()}
         shapes |= {path: (count, self.image_size, self.image_size) for path, count in self.channels.items()}
         inputs = {path: torch.zeros(2, *shape) for path, shape in shapes.items()}
@@ -131,9 +131,9 @@ class CustomEncoder(nn.Module):
         for submodule, mode in training.items():
             submodule.training = mode
         if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2:
-            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            actual = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise UsageError(
                 f"the encoder {type(self.module).__name__}: expected an output (B, F) for an input of {expected} "
-                f"with B = 2, got {got}"
+                f"with B = 2, got {actual}"
             )
         return int(output.shape[1])

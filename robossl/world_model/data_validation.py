@@ -62,21 +62,21 @@ def check_spaces_match(
     Raises:
         UsageError: A leaf has another name, shape or type than in the model.
     """
-    for kind, expected, got in (
+    for kind, expected, actual in (
         ("observations", model_inputs(model.observation_space), model_inputs(observation_space)),
         ("actions", {"": model.action_space}, {"": action_space}),
     ):
         if {path: _type_of(leaf) for path, leaf in expected.items()} != {
-            path: _type_of(leaf) for path, leaf in got.items()
+            path: _type_of(leaf) for path, leaf in actual.items()
         }:
             raise UsageError(
-                f"{kind} of {owner}: expected {_format(expected)} as in the model, got {_format(got)}; "
+                f"{kind} of {owner}: expected {_format(expected)} as in the model, got {_format(actual)}; "
                 "use a model that was trained with this env"
             )
 
 
 def _type_of(leaf: spaces.Space) -> tuple[object, ...]:
-    """Return what determines the encoding of a leaf; bounds and float precision do not."""
+    """Return the properties of a leaf that determine its encoding; bounds and float precision do not."""
     if isinstance(leaf, spaces.Box):
         return ("image" if is_image(leaf) else "vector", leaf.shape)
     return (str(leaf),)

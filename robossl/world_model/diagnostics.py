@@ -17,7 +17,7 @@ from robossl.world_model.model import WorldModel
 
 HORIZONS = (1, 2, 5, 10, 25)  # [steps]
 _WINDOWS = 256
-_REFERENCE = 2048  # transitions of the train split for the linear baseline of inverse dynamics
+_REFERENCE = 2048  # transitions of the train split to fit the linear baseline of inverse dynamics
 _DEAD_STD = 1e-2  # a latent dimension with a smaller standard deviation is dead; normal is about 1
 # Collapse: the rank of the variance of z is below _MIN_VARIANCE_RANK, or below this fraction of the rank of the
 # observations, which may have only two dimensions.
@@ -28,7 +28,7 @@ _RIDGE = 1e-3  # times the mean variance
 
 @torch.no_grad()
 def compute_diagnostics(model: WorldModel, stream: Stream, seed: int = 0) -> dict[str, Any]:
-    """Return metrics by name, and a list of texts as `messages`.
+    """Return the metrics of a model by name, and under `messages` a list of texts about problems.
 
     Errors are mean squares in latent space; a skill is 1 - error / baseline error.
 
@@ -90,28 +90,28 @@ def _min_rank(batch: EncodedBatch) -> float:
 
 
 def _forward_metrics(batch: EncodedBatch, model: WorldModel, seed: int) -> dict[str, float]:
-    """Return open-loop errors beside two baselines: no motion, and the actions of other windows."""
+    """Return open-loop errors and those of two baselines: no change, and the actions of other windows."""
     steps = batch.action.shape[1]
     order = torch.from_numpy(generator(seed, "world", "shuffle").permutation(len(batch.z))).to(batch.z.device)
-    own, shuffled = (_open_loop(model, batch.z[:, 0], a) for a in (batch.action, batch.action[order]))
+    predicted, shuffled = (_open_loop(model, batch.z[:, 0], a) for a in (batch.action, batch.action[order]))
     metrics: dict[str, float] = {}
     for k in (horizon for horizon in HORIZONS if horizon <= steps):
-        real = batch.mask[:, k - 1] > 0
-        if not bool(real.any()):
+        valid = batch.mask[:, k - 1] > 0
+        if not bool(valid.any()):
             break
-        target = batch.z[real, k]
-        error, no_motion, other = (
-            float((prediction[real] - target).square().mean())
-            for prediction in (own[k], batch.z[:, 0], shuffled[k])
+        target = batch.z[valid, k]
+        error, no_change_error, shuffled_error = (
+            float((prediction[valid] - target).square().mean())
+            for prediction in (predicted[k], batch.z[:, 0], shuffled[k])
         )
         if k == 1:
             metrics |= {
                 "forward_error": error,
-                "no_motion_error": no_motion,
-                "shuffled_actions_error": other,
+                "no_change_error": no_change_error,
+                "shuffled_actions_error": shuffled_error,
             }
-        metrics[f"forward_skill_{k}"] = 1 - error / max(no_motion, 1e-12)
-        metrics[f"shuffled_skill_{k}"] = 1 - other / max(no_motion, 1e-12)
+        metrics[f"forward_skill_{k}"] = 1 - error / max(no_change_error, 1e-12)
+        metrics[f"shuffled_skill_{k}"] = 1 - shuffled_error / max(no_change_error, 1e-12)
     return metrics
 
 
@@ -124,13 +124,13 @@ def _open_loop(model: WorldModel, z: Tensor, action: Tensor) -> list[Tensor]:
 
 def _inverse_metrics(batch: EncodedBatch, model: WorldModel, reference: EncodedBatch) -> dict[str, float]:
     """Return R2 of inferred actions (for Discrete, of their probabilities) and of a linear map of z alone."""
-    real = batch.mask > 0
-    now, after, action = batch.z[:, :-1][real], batch.z[:, 1:][real], batch.action[real]  # (N, ...)
+    valid = batch.mask > 0
+    now, after, action = batch.z[:, :-1][valid], batch.z[:, 1:][valid], batch.action[valid]  # (N, ...)
     inferred = model.inverse(torch.cat([now, after - now], -1))
     if model.action_processor.discrete:
         inferred = inferred.softmax(-1)
-    fit = reference.mask[:, 0] > 0
-    from_z = _ridge_predict(reference.z[fit, 0], reference.action[fit, 0], now)
+    valid_reference = reference.mask[:, 0] > 0
+    from_z = _ridge_predict(reference.z[valid_reference, 0], reference.action[valid_reference, 0], now)
     metrics = {"inverse_r2_from_z": _r2(from_z, action)}
     if "inverse" in model.config.weights():
         metrics["inverse_r2"] = _r2(inferred, action)
@@ -164,7 +164,7 @@ def _messages(metrics: dict[str, float], latent_dim: int, min_rank: float) -> li
         messages.append(f"{dead:.0f} of {latent_dim} latent dimensions are constant")
     skill = metrics.get("forward_skill_1", np.nan)
     if skill < 0:
-        messages.append("the prediction of one step is worse than the no-motion baseline")
+        messages.append("the prediction of one step is worse than the no-change baseline")
     if skill > 0.1 and metrics["shuffled_skill_1"] > skill - 0.02:
         messages.append(
             "predictions with other actions are as good: actions have almost no effect on predictions"

@@ -1,4 +1,4 @@
-"""A batch of windows as the objectives receive it: encoded, predicted in open loop, masked."""
+"""A batch of windows as the objectives receive it: latents, open-loop predictions and a mask."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ModelNetworks(Protocol):
 class EncodedBatch:
     """B windows of T steps. Step t leads from observation t to observation t+1.
 
-    Nothing may be learned from a step where `mask` is 0.
+    Losses must ignore the steps where `mask` is 0.
     """
 
     model: ModelNetworks
@@ -56,7 +56,7 @@ class EncodedBatch:
 
     @cached_property
     def windows_per_head(self) -> int:
-        """Windows from which each head of the dynamics learns."""
+        """Number of windows that train each head of the dynamics."""
         return self.z.shape[0] // self.model.dynamics.num_heads
 
     @cached_property
@@ -80,8 +80,8 @@ def encode_windows(
 ) -> EncodedBatch:
     """Encode windows of a stream.
 
-    With image observations the first time step only provides the previous images of the second one, so that the
-    batch has one step less than the window.
+    With image observations the first time step only provides the previous images of the second one: the batch has
+    one step less than the window.
 
     Args:
         model: The world model.

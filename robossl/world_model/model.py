@@ -48,7 +48,7 @@ class WorldModel(nn.Module):
             observation_space: Observation space of a single env.
             action_space: Action space of a single env.
             seed: Seed of the weights.
-            encoder: A module to use in place of the built-in encoder; `custom_encoder.py` documents its input and
+            encoder: A module to use instead of the built-in encoder; `custom_encoder.py` documents its input and
                 output. The model holds a copy.
 
         Raises:
@@ -94,9 +94,9 @@ class WorldModel(nn.Module):
                 self.decoder = MLP(config.latent_dim, config.decoder_hidden, vector_dim, config.linear_skip)
             # Initialize detached heads last so that adding one does not change the other initial weights.
             names = sorted(config.weights(), key=lambda name: objective(name).detached)
-            makers = {name: objective(name).make_head for name in names}
+            make_heads = {name: objective(name).make_head for name in names}
             self.heads = nn.ModuleDict(
-                {name: make(config, action_dim) for name, make in makers.items() if make is not None}
+                {name: make(config, action_dim) for name, make in make_heads.items() if make is not None}
             )
         self.eval()
 
@@ -110,8 +110,8 @@ class WorldModel(nn.Module):
 
         Args:
             observation: Observations; of a goal env the dict or the value of its key `observation`.
-            previous: The observations one step earlier. Only their images are used, to encode velocity. None: nothing
-                has moved.
+            previous: The observations one step earlier. Only their images are used, to encode velocity. None: the
+                images of `observation` are used, that is, zero velocity.
         """
         return match_array_type(observation, previous, compute=lambda: self._encode(observation, previous))
 
@@ -196,7 +196,7 @@ class WorldModel(nn.Module):
         )
 
     def infer_action(self, z: Any, next_latent: Any, steps: int = 1) -> Any:
-        """Return the env actions at z (..., Z) that lead to `next_latent` (..., Z).
+        """Return the inferred env actions (..., *A) at z (..., Z) that lead to `next_latent` (..., Z).
 
         Args:
             z: Latents.
@@ -271,7 +271,7 @@ class WorldModel(nn.Module):
 
         Args:
             folder: The model's folder.
-            device: Where to put the weights.
+            device: Device of the weights.
             encoder: For a model with a custom encoder, a module of the same structure. Its weights are replaced; its
                 `requires_grad` flags are kept.
 

@@ -121,14 +121,16 @@ def load_arrays_strict(module: nn.Module, arrays: dict[str, Any], source: str) -
     Raises:
         UsageError: Names or shapes differ.
     """
-    own = module.state_dict()
-    if missing := sorted(own.keys() - arrays.keys()):
+    state = module.state_dict()
+    if missing := sorted(state.keys() - arrays.keys()):
         raise UsageError(
-            f"{source}: expected {', '.join(missing[:5])}, got no such array; it belongs to another model"
+            f"{source}: expected arrays {', '.join(missing[:5])}, got none of these names; it belongs to another model"
         )
-    if unexpected := sorted(arrays.keys() - own.keys()):
-        raise UsageError(f"{source}: unexpected {', '.join(unexpected[:5])}; it belongs to another model")
-    for name, value in own.items():
+    if unexpected := sorted(arrays.keys() - state.keys()):
+        raise UsageError(
+            f"{source}: got unexpected arrays {', '.join(unexpected[:5])}; it belongs to another model"
+        )
+    for name, value in state.items():
         if tuple(arrays[name].shape) != tuple(value.shape):
             raise UsageError(
                 f"{source}: expected shape {tuple(value.shape)} of {name}, got {tuple(arrays[name].shape)}"

@@ -16,7 +16,7 @@ from robossl.streams import Stream
 from robossl.world_model.array_types import to_tensor
 
 _CLIP = 10.0  # [standard deviations] normalized values are clipped to this range
-_FIT_TRANSITIONS = 65_536  # most transitions of the train split used for the statistics
+_FIT_TRANSITIONS = 65_536  # largest number of transitions of the train split used for the statistics
 _FIT_TRANSITIONS_WITH_IMAGES = 4_096  # fewer, because images are read with them
 _FIT_BATCH = 1_024
 _CONSTANT = 1e-6  # an observation with a smaller relative standard deviation is constant
@@ -112,7 +112,7 @@ class ObservationProcessor(nn.Module):
 
     @property
     def decoded_space(self) -> spaces.Space:
-        """The observation space without images, goals and clocks."""
+        """The space of decoded observations: without images and, in a goal env, without goals."""
         if is_goal_space(self.space) and isinstance(self.space, spaces.Dict):
             return _without_images(self.space["observation"], set(self.images), "observation.")
         return _without_images(self.space, set(self.images), "")
@@ -150,10 +150,10 @@ def fit_normalizer(processor: ObservationProcessor, stream: Stream, seed: int) -
 
 def _without_images(space: spaces.Space, images: set[str], prefix: str) -> spaces.Space:
     if isinstance(space, spaces.Dict):
-        kept = {
+        inner_spaces = {
             key: _without_images(inner, images, f"{prefix}{key}.")
             for key, inner in space.spaces.items()
             if f"{prefix}{key}" not in images
         }
-        return spaces.Dict(kept)
+        return spaces.Dict(inner_spaces)
     return space

@@ -1,4 +1,4 @@
-"""A reward model for imagined rollouts, fitted to recorded rewards after the world model; that one uses no reward."""
+"""A reward model for imagined rollouts, fitted to recorded rewards. The world model itself uses no reward."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class RewardModel:
     """An MLP: (observation, action, next observation) -> reward (n,), on the inputs that the world model normalizes.
 
     In a goal env the reward depends on the achieved and the desired goal only, as in Gymnasium's `compute_reward`. The
-    inputs are then both goals and their difference, and `goal_reward(achieved, desired)` is the reward (else None).
+    inputs are then both goals and their difference, and `goal_reward(achieved, desired)` returns the reward; in other
+    envs `goal_reward` is None.
 
     Args:
         model: The world model.
@@ -51,7 +52,7 @@ class RewardModel:
         self.model, self.stream = model, stream
         random = generator(seed, "world", "reward")
         self.goal_scale = self._goal_scale(random)  # (G,)
-        inputs, reward = self._draw(8 * _BATCH, random, "train")
+        inputs, reward = self._sample(8 * _BATCH, random, "train")
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive(seed, "world", "reward"))
             self.network = MLP(inputs.shape[-1], _HIDDEN, 1, model.config.linear_skip).to(model.device)
@@ -62,7 +63,7 @@ class RewardModel:
             )
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=_LEARNING_RATE)
         for _ in range(updates):
-            inputs, reward = self._draw(_BATCH, random, "train")
+            inputs, reward = self._sample(_BATCH, random, "train")
             error = (self.network(inputs)[:, 0] - (reward - self.mean) / self.std).square().mean()
             optimizer.zero_grad(set_to_none=True)
             error.backward()
@@ -94,12 +95,11 @@ class RewardModel:
 
     def _goal_features(self, achieved: np.ndarray, desired: np.ndarray) -> Tensor:
         """Return network inputs (n, 3 G) of goals."""
-        scaled = (
+        scaled_achieved, scaled_desired = (
             np.asarray(goal, np.float64).reshape(len(goal), -1) / self.goal_scale
             for goal in (achieved, desired)
         )
-        reached, target = scaled
-        features = np.concatenate([reached, target, reached - target], 1)
+        features = np.concatenate([scaled_achieved, scaled_desired, scaled_achieved - scaled_desired], 1)
         return torch.as_tensor(features, dtype=torch.float32, device=self.model.device)
 
     def _goal_scale(self, random: np.random.Generator) -> np.ndarray:
@@ -111,7 +111,7 @@ class RewardModel:
         scale = np.sqrt(np.square(goals.reshape(len(goals), -1)).mean(0))
         return np.where(scale > 0, scale, 1.0)
 
-    def _draw(self, count: int, random: np.random.Generator, split: str) -> tuple[Tensor, Tensor]:
+    def _sample(self, count: int, random: np.random.Generator, split: str) -> tuple[Tensor, Tensor]:
         """Return network inputs (count, F) and rewards (count,) of random transitions."""
         window = self.stream.windows(count, 1, random, split=split)
         space = self.stream.observation_space
@@ -125,7 +125,7 @@ class RewardModel:
     @torch.no_grad()
     def _validation_r2(self, random: np.random.Generator) -> float | None:
         try:
-            features, reward = self._draw(4 * _BATCH, random, "validation")
+            features, reward = self._sample(4 * _BATCH, random, "validation")
         except UsageError:  # the validation split is empty
             return None
         variance = float(reward.var())

@@ -35,7 +35,7 @@ class WorldModelTrainer:
     model to use: with a constant learning rate SGD noise keeps the heads different, so their raw disagreement measures
     optimizer noise, not model uncertainty; averaging removes the noise (Polyak and Juditsky, 1992).
 
-    On a CPU the same seed and stream give the same bits, also after `get_checkpoint` and `set_checkpoint` in between.
+    On a CPU the same seed and stream give bit-identical weights, also across `get_checkpoint` and `set_checkpoint`.
 
     Args:
         model: The initial weights. It becomes `ema_model` and is updated in place.
@@ -43,7 +43,7 @@ class WorldModelTrainer:
         seed: Seed of the windows and of random numbers in objectives.
         config: Training settings; by default those of the model. Sizes must agree with the model. Heads of omitted
             objectives are not trained; without `error_prediction`, `uncertainty` keeps its old error estimate.
-        device: Where to train.
+        device: Device of the training.
         execution: "eager" runs operation by operation, "graph" as a CUDA graph; "auto" selects "graph" on CUDA.
 
     Raises:
@@ -86,11 +86,10 @@ class WorldModelTrainer:
         detached_ids = {id(parameter) for head in detached for parameter in head}
         shared = [parameter for parameter in parameters if id(parameter) not in detached_ids]
         self.clip_groups = [shared, *detached]  # each is clipped by its own norm
-        self.sampler = generator(seed, "world", "windows")
+        self.window_rng = generator(seed, "world", "windows")
         self.random = torch.Generator().manual_seed(derive(seed, "world", "objectives"))
-        self.use_bf16 = (
-            model.device.type == "cuda"
-        )  # matrix products only; norms, errors and weights are float32
+        # for matrix products only; norms, errors and weights are float32
+        self.use_bf16 = model.device.type == "cuda"
         self._train_step = make_train_step(execution, self._gradient_step, model.device, self.random)
         self.updates = 0
         self.normalizer_fitted = model.version > 0  # a published model keeps its statistics
@@ -105,7 +104,7 @@ class WorldModelTrainer:
             The mean of each loss over these steps: the total as `loss`, and each objective by name.
 
         Raises:
-            UsageError: The stream has nothing to learn from.
+            UsageError: The training data are invalid, see `check_training_data`.
             OperationError: A loss is not finite.
         """
         if not self.normalizer_fitted:
@@ -126,7 +125,7 @@ class WorldModelTrainer:
     def _update_once(self) -> torch.Tensor:
         """Run one gradient step and return the losses (1 + objectives,), still on the device."""
         length = self.config.unroll_steps + bool(self.ema_model.observation_processor.images)
-        window = self.stream.windows(self.config.batch_size, length, self.sampler, split="train")
+        window = self.stream.windows(self.config.batch_size, length, self.window_rng, split="train")
         data_validation.check_finite(window, self.stream.observation_space)
         losses = self._train_step(window)
         self.updates += 1
@@ -139,7 +138,7 @@ class WorldModelTrainer:
             self.ema_model.device.type, torch.bfloat16, enabled=self.use_bf16, cache_enabled=False
         ):
             batch = encode_windows(self.model, window, self.random, self.config.random_shift)
-            losses = {name: chosen.loss(batch).float() for name, chosen in self.objectives.items()}
+            losses = {name: entry.loss(batch).float() for name, entry in self.objectives.items()}
         total = self.loss_balancer.total(losses)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -179,8 +178,8 @@ class WorldModelTrainer:
         self.ema_model.metadata.update(updates=self.updates, transitions=int(self.stream.transitions))
         return self.ema_model.frozen_copy()
 
-    def health(self) -> dict[str, Any]:
-        """Return the diagnostics of `ema_model` and store them in its metadata, for the model card."""
+    def diagnose(self) -> dict[str, Any]:
+        """Compute the diagnostics of `ema_model`, store them in its metadata for the model card, and return them."""
         diagnostics = compute_diagnostics(self.ema_model, self.stream, self.seed)
         self.ema_model.metadata.update(diagnostics, updates=self.updates)
         return diagnostics
@@ -195,7 +194,7 @@ class WorldModelTrainer:
                 for index, state in self.optimizer.state_dict()["state"].items()
             },
             "inverse_error_ema": self.loss_balancer.inverse_error_ema.detach().cpu().clone(),
-            "sampler": generator_state(self.sampler),
+            "sampler": generator_state(self.window_rng),
             "random": self.random.get_state(),
             "updates": self.updates,
             "normalizer_fitted": self.normalizer_fitted,
@@ -217,7 +216,7 @@ class WorldModelTrainer:
         self.loss_balancer.inverse_error_ema.copy_(torch.tensor(np.asarray(tree["inverse_error_ema"])))
         if isinstance(self._train_step, CudaGraphStep):
             self._train_step.reset()
-        restore_generator(self.sampler, tree["sampler"])
+        restore_generator(self.window_rng, tree["sampler"])
         self.random.set_state(torch.tensor(np.asarray(tree["random"]), dtype=torch.uint8))
         self.updates, self.normalizer_fitted = int(tree["updates"]), bool(tree["normalizer_fitted"])
         self.ema_model.version, self.ema_model.metadata = int(tree["version"]), dict(tree["metadata"])
@@ -234,8 +233,9 @@ def update_ema(average: nn.Module, model: nn.Module, updates: int) -> None:
     """
     weight = max(1 / _EMA_UPDATES, 9 / (9 + updates))
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), weight)
-    for own, new in zip(average.get_submodule("encoder").buffers(), model.get_submodule("encoder").buffers()):
-        own.copy_(new)
+    encoders = (module.get_submodule("encoder") for module in (average, model))
+    for target, source in zip(*(encoder.buffers() for encoder in encoders)):
+        target.copy_(source)
 
 
 def _cpu_state(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -35,7 +35,7 @@ def test_action_is_learned_from_images_alone() -> None:
     first = trainer.update(5)
     trainer.update(150)
     assert trainer.update(5)["inverse"] < 0.4 * first["inverse"]
-    assert trainer.health()["effective_rank"] > 1.5
+    assert trainer.diagnose()["effective_rank"] > 1.5
 
 
 def test_pixel_config_is_the_default_for_images_alone() -> None:

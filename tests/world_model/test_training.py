@@ -37,35 +37,37 @@ def test_linear_system_is_learned(discrete: bool) -> None:
     )
     trainer = make_trainer(linear(episodes=400, discrete=discrete), config)
     trainer.run(500)
-    health = trainer.health()
-    assert health["forward_skill_1"] > 0.9
-    assert health["forward_skill_10"] > 0.9
-    assert health["shuffled_skill_1"] < 0.2
-    assert health["inverse_r2"] > 0.9
-    assert health["inverse_r2_from_z"] < 0.2  # random actions do not depend on the state
-    assert health["effective_rank"] > 2
-    assert health["messages"][0].startswith("no problems found")
+    diagnostics = trainer.diagnose()
+    assert diagnostics["forward_skill_1"] > 0.9
+    assert diagnostics["forward_skill_10"] > 0.9
+    assert diagnostics["shuffled_skill_1"] < 0.2
+    assert diagnostics["inverse_r2"] > 0.9
+    assert diagnostics["inverse_r2_from_z"] < 0.2  # random actions do not depend on the state
+    assert diagnostics["effective_rank"] > 2
+    assert diagnostics["messages"][0].startswith("no problems found")
 
 
 def test_noise_stays_at_the_baseline_and_is_reported() -> None:
     trainer = make_trainer(noise(episodes=3000))
     trainer.run(300)
-    health = trainer.health()
-    assert abs(health["inverse_r2"]) < 0.1
-    assert abs(health["forward_skill_1"] - health["shuffled_skill_1"]) < 0.02
-    assert health["forward_skill_1"] < 0.55  # predicting the mean of noise has half the error of no motion
-    assert any("infer the action" in text for text in health["messages"])
-    assert any("other actions" in text for text in health["messages"])
+    diagnostics = trainer.diagnose()
+    assert abs(diagnostics["inverse_r2"]) < 0.1
+    assert abs(diagnostics["forward_skill_1"] - diagnostics["shuffled_skill_1"]) < 0.02
+    assert (
+        diagnostics["forward_skill_1"] < 0.55
+    )  # predicting the mean of noise has half the error of the no-change baseline
+    assert any("infer the action" in text for text in diagnostics["messages"])
+    assert any("other actions" in text for text in diagnostics["messages"])
 
 
 def test_constant_encoder_has_rank_one_and_is_reported_as_collapsed() -> None:
     trainer = make_trainer(linear())
     make_encoder_constant(trainer)
-    health = trainer.health()
-    assert health["effective_rank"] == pytest.approx(1.0)
-    assert health["dead_dimensions"] == trainer.ema_model.latent_dim
-    assert health["messages"][0].startswith("COLLAPSED")
-    assert trainer.ema_model.metadata["messages"] == health["messages"]
+    diagnostics = trainer.diagnose()
+    assert diagnostics["effective_rank"] == pytest.approx(1.0)
+    assert diagnostics["dead_dimensions"] == trainer.ema_model.latent_dim
+    assert diagnostics["messages"][0].startswith("COLLAPSED")
+    assert trainer.ema_model.metadata["messages"] == diagnostics["messages"]
 
 
 def test_low_rank_observations_do_not_count_as_collapse() -> None:
@@ -73,11 +75,11 @@ def test_low_rank_observations_do_not_count_as_collapse() -> None:
     stream.observation[..., 0] += 6 * stream.observation[..., 1]  # two correlated numbers
     trainer = make_trainer(stream)
     trainer.run(200)
-    health = trainer.health()
-    assert health["variance_rank"] < 2, "the test needs a low rank"
-    assert not any("COLLAPSED" in text for text in health["messages"])
+    diagnostics = trainer.diagnose()
+    assert diagnostics["variance_rank"] < 2, "the test needs a low rank"
+    assert not any("COLLAPSED" in text for text in diagnostics["messages"])
     make_encoder_constant(trainer)
-    assert trainer.health()["messages"][0].startswith("COLLAPSED")
+    assert trainer.diagnose()["messages"][0].startswith("COLLAPSED")
 
 
 def test_inverse_dynamics_keep_latents_apart_that_forward_alone_contracts() -> None:
@@ -87,7 +89,7 @@ def test_inverse_dynamics_keep_latents_apart_that_forward_alone_contracts() -> N
     )
     alone.run(400)
     both.run(400)
-    assert alone.health()["no_motion_error"] < 0.7 * both.health()["no_motion_error"]
+    assert alone.diagnose()["no_change_error"] < 0.7 * both.diagnose()["no_change_error"]
 
 
 def test_same_seed_gives_same_bytes_and_another_seed_others() -> None:
@@ -185,11 +187,11 @@ def test_non_finite_loss_stops_training() -> None:
         trainer.update(1)
 
 
-def test_health_does_not_change_training() -> None:
+def test_diagnostics_do_not_change_training() -> None:
     first, second = make_trainer(linear()), make_trainer(linear())
     first.update(2)
     second.update(2)
-    first.health()
+    first.diagnose()
     first.update(2)
     second.update(2)
     assert weight_bytes(first) == weight_bytes(second)

@@ -86,12 +86,12 @@ def test_imagined_rollout_predicts_the_recorded_one(trained) -> None:
     test = np.arange(9, 200, 10)  # episodes of the test split
     env.reset()
     env.set_checkpoint({**env.get_checkpoint(), "z": model.encode(stream.observation[test, 0])})
-    error, no_motion = 0.0, 0.0
+    error, no_change = 0.0, 0.0
     for t in range(10):
         observation = env.step(stream.action[test, t])[0]
         error += np.square(observation - stream.observation[test, t + 1]).sum()
-        no_motion += np.square(stream.observation[test, 0] - stream.observation[test, t + 1]).sum()
-    assert error < 0.1 * no_motion
+        no_change += np.square(stream.observation[test, 0] - stream.observation[test, t + 1]).sum()
+    assert error < 0.1 * no_change
 
 
 def test_episode_is_truncated_where_the_heads_disagree(trained) -> None:

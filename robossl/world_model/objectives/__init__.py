@@ -7,5 +7,5 @@ from robossl.world_model.objective import Objective
 
 
 def objective(name: str) -> Objective:
-    """Return the objective of this name, ours or a third party's; an unknown name raises `UsageError`."""
+    """Return the objective of this name, built-in or third-party; an unknown name raises `UsageError`."""
     return registry.load("objectives", name)

@@ -1,6 +1,6 @@
-"""Error prediction: the expected error of the next latent, before the step is made.
+"""Error prediction: a head predicts the error of the predicted next latent.
 
-Ensemble heads with the same error agree, so their disagreement does not show it. A network trained on the errors does
+An error that all ensemble heads share does not show in their disagreement, but a network can learn to predict it
 (learned loss, Yoo and Kweon, 2019). The objective is detached: encoder and dynamics get no gradient from it.
 """
 
@@ -30,7 +30,7 @@ class ErrorPredictor(nn.Module):
 
 
 def error_prediction(batch: EncodedBatch) -> Tensor:
-    """Return the squared error of the log error of each window's first step, over its variance; 1 for the mean."""
+    """Return the squared error of the log error of each window's first step, over its variance; 1 for a constant."""
     predicted = batch.open_loop[:, 1].detach()  # (N, Z)
     count = len(predicted)
     z, target, mask = batch.z[:count, 0].detach(), batch.z[:count, 1].detach(), batch.mask[:count, 0]

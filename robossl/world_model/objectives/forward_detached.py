@@ -1,4 +1,4 @@
-"""Forward dynamics without a gradient for the encoder: the dynamics learn on latents of the other objectives."""
+"""Forward dynamics without a gradient for the encoder: other objectives train the encoder."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ _GRAY = 127  # the value of hidden pixels
 def inpainting(batch: EncodedBatch) -> Tensor:
     """Return the error of the hidden brightness in each window's first images; 1 for the mean image of the batch."""
     hidden = _random_squares(len(batch.z), batch.random).to(batch.z.device)  # (B, 16, 16) bool
-    covered = {
-        path: (_cover(now[:, 0], hidden), _cover(before[:, 0], hidden))
+    masked_images = {
+        path: (_hide_cells(now[:, 0], hidden), _hide_cells(before[:, 0], hidden))
         for path, (now, before) in batch.images.items()
     }
     has_vectors = bool(batch.model.observation_processor.vectors)
-    z = batch.model.encoder(batch.vector[:, 0] if has_vectors else None, covered)
+    z = batch.model.encoder(batch.vector[:, 0] if has_vectors else None, masked_images)
     target = _cell_brightness(next(iter(batch.images.values()))[0][:, 0])
     decoded = batch.model.heads["inpainting"](z).reshape(target.shape)
     mask, centered = hidden.to(target), target - target.mean(0)
@@ -46,8 +46,8 @@ def _random_squares(count: int, random: torch.Generator) -> Tensor:
     return rows[:, :, None] & columns[:, None, :]
 
 
-def _cover(images: Tensor, hidden: Tensor) -> Tensor:
-    """Return images (B, H, W, C) with the hidden cells (B, 16, 16) in gray."""
+def _hide_cells(images: Tensor, hidden: Tensor) -> Tensor:
+    """Return images (B, H, W, C) with gray pixels in the hidden cells (B, 16, 16)."""
     pixels = F.interpolate(hidden[:, None].float(), images.shape[1:3])[:, 0, :, :, None] > 0
     return torch.where(pixels, torch.full_like(images, _GRAY), images)
 

@@ -36,13 +36,13 @@ class MaskedLatentPredictor(nn.Module):
 def masked_latent(batch: EncodedBatch) -> Tensor:
     """Return the error of the hidden latents; 1 for the mean over the batch."""
     hidden = _random_spans(batch).to(batch.z.device)  # (B, T+1)
-    real = batch.observation_mask > 0
-    predicted = batch.model.heads["masked_latent"](batch.z, batch.action, real & ~hidden)
-    target = torch.where(real[..., None], batch.z, torch.zeros_like(batch.z)).detach()
+    valid = batch.observation_mask > 0
+    predicted = batch.model.heads["masked_latent"](batch.z, batch.action, valid & ~hidden)
+    target = torch.where(valid[..., None], batch.z, torch.zeros_like(batch.z)).detach()
     weight = batch.observation_mask[..., None]
     mean = (weight * target).sum((0, 1)) / weight.sum()
     variance = (weight * (target - mean).square()).sum() / (weight.sum() * target.shape[-1])
-    error = masked_mean((predicted - target).square().mean(-1), (hidden & real).to(batch.observation_mask))
+    error = masked_mean((predicted - target).square().mean(-1), (hidden & valid).to(batch.observation_mask))
     return error / variance.clamp_min(1e-4)
 
 

@@ -27,7 +27,7 @@ def rotation(batch: EncodedBatch) -> Tensor:
 
 
 def _rotate(frames: Frames, sizes: list[int]) -> Frames:
-    """Rotate the first images of `sizes[k]` windows by k quarter turns, and the images one step earlier alike."""
+    """Rotate the first images of `sizes[k]` windows by k quarter turns, and likewise the images one step earlier."""
     edge = min(frames[0].shape[-3:-1])
 
     def rotate(images: Tensor) -> Tensor:
