@@ -14,7 +14,7 @@ def printable(text: str) -> str:
 
 
 class UsageError(Exception):
-    """A wrong request: one line with what was expected, what it got and what is available. Exit code 2.
+    """A wrong request: one line with what was expected, what was given and what is available. Exit code 2.
 
     Not a `ValueError`: argument parsers catch those and replace the message.
     """

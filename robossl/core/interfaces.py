@@ -12,10 +12,9 @@ from gymnasium.vector import VectorEnv
 Observation = Any  # from a VectorEnv: an array (n, ...), or a dict of such arrays
 Action = np.ndarray  # (n, A) float32, or (n,) integers
 Tree = Any  # nested dicts and lists for core.io.save_tree
-ENCODERS = ("none", "random", "frozen", "finetune", "scratch")  # encoder modes of agents
 
-# What an agent observes: its own observations, or latents of an encoder that is untrained, pretrained and fixed,
-# pretrained and trained further by the agent, or trained by the agent alone.
+# Encoder modes: an agent observes the observations of the env, or latents of an encoder that is untrained, pretrained
+# and frozen, pretrained and trained further by the agent, or trained by the agent alone.
 ENCODERS = ("none", "random", "frozen", "finetune", "scratch")
 
 
@@ -72,7 +71,7 @@ class Agent(Policy, Protocol):
         """Reset `envs` before the next step of `learn`, because their state could not be restored."""
 
     def save(self, folder: str | Path) -> None:
-        """Write the agent's own files (JSON and safetensors) into `folder`; the caller writes agent.json."""
+        """Write the files of the agent (JSON and safetensors) into `folder`; the caller writes agent.json."""
 
     @classmethod
     def load(cls, folder: str | Path, envs: VectorEnv, device: str = "auto") -> Agent:
@@ -82,18 +81,18 @@ class Agent(Policy, Protocol):
         """Return everything that determines future actions and updates, except the state of `envs`."""
 
     def set_checkpoint(self, tree: Tree) -> None:
-        """Continue from `get_checkpoint`, to the same bits."""
+        """Restore what `get_checkpoint` returned; the same inputs then give bit-identical actions and updates."""
 
 
 @runtime_checkable
 class Checkpointable(Protocol):
-    """Object whose state can be saved and restored with the same future."""
+    """Object whose state can be saved and restored; its future is then the same."""
 
     def get_checkpoint(self) -> Tree:
         """Return everything that determines the future."""
 
     def set_checkpoint(self, tree: Tree) -> None:
-        """Continue from `get_checkpoint`."""
+        """Restore what `get_checkpoint` returned."""
 
 
 @runtime_checkable
@@ -104,7 +103,7 @@ class PhysicsStateEnv(Protocol):
         """Return privileged quantities by name, each (n, k) float64. Probes use them; a model never does."""
 
     def get_physics_state(self) -> np.ndarray:
-        """Return the complete physics state (n, P) float64; it determines the future to the bit."""
+        """Return the complete physics state (n, P) float64; the future from it is bit-identical."""
 
     def set_physics_state(
         self, physics: np.ndarray, env_ids: np.ndarray | None = None, goal: np.ndarray | None = None
@@ -123,7 +122,7 @@ class PhysicsStateEnv(Protocol):
 
 @runtime_checkable
 class FinalStateEnv(Protocol):
-    """PhysicsStateEnv that resets within the step and keeps the final state of each episode."""
+    """PhysicsStateEnv that resets within the step (SAME_STEP mode) and keeps the final state of each episode."""
 
     def final_state(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Return `privileged_state()` and `get_physics_state()` at the end of the last step that ended an episode.
@@ -147,7 +146,7 @@ class ProgressReporter(Protocol):
         """Begin a phase of `total` units."""
 
     def update(self, count: int, **metrics: float) -> None:
-        """Count `count` more units as done; `metrics` are displayed."""
+        """Add `count` finished units; `metrics` are displayed."""
 
     def stop(self) -> None:
         """End the phase."""

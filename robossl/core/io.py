@@ -55,8 +55,8 @@ def check_writable(path: str | Path) -> Path:
     if not path.parent.is_dir():
         raise UsageError(f"expected an existing folder to write {path.name} to, got {path.parent}")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        why = "it is a folder" if path.is_dir() else f"no permission to write to {path.parent}"
-        raise UsageError(f"cannot write {path}: {why}")
+        reason = "it is a folder" if path.is_dir() else f"no permission to write to {path.parent}"
+        raise UsageError(f"cannot write {path}: {reason}")
     return path
 
 
@@ -158,8 +158,11 @@ def check_tensors(path: str | Path) -> None:
     with open_regular(path) as file:
         header = read_header(path, file)
         checksum = 0
-        while block := file.read(1 << 22):
-            checksum = zlib.crc32(block, checksum)
+        try:
+            while block := file.read(1 << 22):
+                checksum = zlib.crc32(block, checksum)
+        except OSError as error:
+            raise OperationError(f"cannot read {path}: {error.strerror or error}") from error
     expected = header.metadata.get("crc32")
     if not header.has_checksum or expected is None:
         raise CorruptedFileError(f"{path} has no checksum; it was not written by robossl")

@@ -32,7 +32,7 @@ def flatten(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return {"value": value}
     if isinstance(value, (float, np.float16, np.float32)):
-        return {"float": float(value).hex()}  # exact, and infinities too
+        return {"float": float(value).hex()}  # exact; JSON has no infinities
     if isinstance(value, (np.bool_, np.integer)):
         return {"value": value.item()}
     name = f"{len(arrays):06d}"
@@ -61,7 +61,7 @@ def unflatten(node: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
 
 def _key(key: Any, where: str) -> str | dict[str, int]:
-    """Return a dict key as JSON; integers are allowed since optimizers number their parameters."""
+    """Return a dict key as JSON; integers are allowed because optimizer states use them."""
     if isinstance(key, str):
         return key
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):

@@ -107,7 +107,7 @@ def encode_json(value: Any, checksum: bool = False) -> bytes:
     return data.replace(_BLANK, f"{zlib.crc32(data):08x}".encode(), 1)
 
 
-def has_correct_checksum(data: bytes) -> bool:
+def has_correct_checksum(data: bytes | bytearray) -> bool:
     """Return whether JSON text from `encode_json` has its checksum, and is unchanged."""
     match = _CHECKSUM.match(data)
     if match is None:

@@ -21,10 +21,12 @@ def leaves(space: spaces.Space) -> dict[str, Leaf]:
         leaf_spaces: dict[str, Leaf] = {}
         for name, inner in _children(space):
             for path, leaf in leaves(inner).items():
-                full = f"{name}.{path}" if path else name
-                if full in leaf_spaces:
-                    raise UsageError(f"two leaves of the space have the path {full!r}; rename one of them")
-                leaf_spaces[full] = leaf
+                full_path = f"{name}.{path}" if path else name
+                if full_path in leaf_spaces:
+                    raise UsageError(
+                        f"two leaves of the space have the path {full_path!r}; rename one of them"
+                    )
+                leaf_spaces[full_path] = leaf
         return leaf_spaces
     if isinstance(space, (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)):
         return {"": space}
@@ -152,19 +154,19 @@ def _bound(bound: np.ndarray, bounded: np.ndarray, infinity: str) -> Any:
 
 
 def from_json(value: dict[str, Any]) -> spaces.Space:
-    """Return the space of `to_json`; raise UsageError for JSON that describes no space."""
+    """Return the space that `to_json` described; raise UsageError for JSON that describes no space."""
     try:
-        return _read(value)
+        return _space_from_json(value)
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError, OverflowError) as error:
         raise UsageError(f"expected the JSON of a space, got {value!r:.200} ({error})") from error
 
 
-def _read(value: dict[str, Any]) -> spaces.Space:
+def _space_from_json(value: dict[str, Any]) -> spaces.Space:
     kind = value["type"]
     if kind == "Dict":  # pairs keep their order
-        return spaces.Dict([(name, _read(inner)) for name, inner in value["spaces"].items()])
+        return spaces.Dict([(name, _space_from_json(inner)) for name, inner in value["spaces"].items()])
     if kind == "Tuple":
-        return spaces.Tuple([_read(inner) for inner in value["spaces"]])
+        return spaces.Tuple([_space_from_json(inner) for inner in value["spaces"]])
     if kind == "Box":
         shape, dtype = tuple(value["shape"]), np.dtype(value["dtype"])
         low, high = (_read_bound(value[side], shape, dtype) for side in ("low", "high"))

@@ -1,6 +1,6 @@
 """Estimates with 95 % confidence intervals, rank correlation, effective rank.
 
-The bootstrap is our own: scipy.stats.bootstrap has no clusters, raises for a single value, and gives NaN if the
+The bootstrap does not use scipy.stats.bootstrap, which has no clusters, raises for a single value, and gives NaN if the
 denominator of one resample is zero. Otherwise both give the same intervals.
 """
 
@@ -14,7 +14,7 @@ import scipy  # loads scipy.stats on first use, which takes about a second
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 
-RESAMPLES = 2000
+RESAMPLES = 2000  # of the bootstrap
 
 
 class Estimate(TypedDict):
@@ -72,7 +72,7 @@ def bootstrap_ratio(
         top: Numerators (n,).
         bottom: Denominators (n,).
         clusters: (n,) labels; values of one cluster are resampled together.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
     """
     top, bottom = _numbers(top), _numbers(bottom)
     if clusters is not None:
@@ -83,8 +83,10 @@ def bootstrap_ratio(
     block = max(1, 4_000_000 // len(top))  # bounds the memory
     for start in range(0, RESAMPLES, block):
         samples = random.integers(0, len(top), (min(block, RESAMPLES - start), len(top)))
-        below = bottom[samples].sum(1)
-        ratios[start : start + block] = top[samples].sum(1) / np.where(below == 0, np.nan, below)
+        denominators = bottom[samples].sum(1)
+        ratios[start : start + block] = top[samples].sum(1) / np.where(
+            denominators == 0, np.nan, denominators
+        )
     ratios = ratios[np.isfinite(ratios)]
     return _percentiles(ratios) if len(ratios) else (float("nan"), float("nan"))
 
@@ -115,9 +117,9 @@ def effective_rank(z: np.ndarray, power: int = 1) -> float:
     singular_values = np.linalg.svd(z - z.mean(0), compute_uv=False)
     if singular_values.sum() <= 1e-9 * (1 + np.abs(z).max()) * len(z):
         return 1.0
-    share = singular_values[singular_values > 0] ** power
-    share = share / share.sum()
-    return float(np.exp(-np.sum(share * np.log(share))))
+    weights = singular_values[singular_values > 0] ** power
+    fractions = weights / weights.sum()
+    return float(np.exp(-np.sum(fractions * np.log(fractions))))
 
 
 def dead_dimensions(z: np.ndarray) -> int:
@@ -132,6 +134,7 @@ def _percentiles(samples: np.ndarray) -> tuple[float, float]:
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:
+    """Return values as a float64 vector (n,); raise UsageError if it is empty or not finite."""
     values = np.asarray(values, np.float64).reshape(-1)
     if len(values) == 0:
         raise UsageError("expected at least one value, got none")

@@ -18,8 +18,8 @@ from typing import Any
 from robossl.core.git_revision import git_revision
 
 _PACKAGES = ("robossl", "numpy", "gymnasium", "mujoco", "torch", "stable-baselines3")
-_TIMEOUT = 5.0  # [s] for programs that print at once
-_LIBRARIES = {  # by backend; one of them must load
+_TIMEOUT = 5.0  # [s] for programs that end at once
+_LIBRARIES = {  # names of the system library by render backend; one of them must load
     "egl": ("libEGL.so.1", "libEGL.so"),
     "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"),
 }
@@ -101,7 +101,7 @@ def accelerators() -> list[str]:
     return names
 
 
-def headless(environment: Mapping[str, str] | None = None) -> bool:
+def is_headless(environment: Mapping[str, str] | None = None) -> bool:
     """Return whether this is Linux without a display."""
     environ = os.environ if environment is None else environment
     return sys.platform.startswith("linux") and not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
@@ -116,12 +116,12 @@ def render_backend(environment: Mapping[str, str] | None = None) -> str:
     chosen = environ.get("MUJOCO_GL", "").strip().lower()
     if chosen:
         return chosen
-    if not headless(environ):
+    if not is_headless(environ):
         return "cgl" if sys.platform == "darwin" else "glfw"
-    return next((backend for backend in _LIBRARIES if library(backend)), "none")
+    return next((backend for backend in _LIBRARIES if find_library(backend)), "none")
 
 
-def library(backend: str) -> str | None:
+def find_library(backend: str) -> str | None:
     """Return the name of the system library of a backend; None if it does not load."""
     for name in _LIBRARIES[backend]:
         try:

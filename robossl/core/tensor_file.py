@@ -1,7 +1,7 @@
 """Header of a safetensors file: names, dtypes, shapes and offsets of its arrays, and checksums.
 
-The safetensors package copies arrays when it loads them and has no checksums. Mapping a file of 64 MiB takes 0.06 ms
-here, `safetensors.numpy.load_file` takes 140 ms. Both read each other's files.
+The safetensors package copies arrays when it loads them and has no checksums. Mapping a file of 64 MiB with
+this module takes 0.06 ms, `safetensors.numpy.load_file` 140 ms. The files are compatible in both directions.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from robossl.core.errors import CorruptedFileError, UsageError
 
 _MAX_HEADER_BYTES = 100 * 1024 * 1024  # [bytes] limit of the format
+_MAX_DIMENSIONS, _MAX_SIZE = 32, 1 << 70
 _BLANK = b"0" * 8  # placeholder of the header's checksum while it is computed
 _CHECKSUM = re.compile(rb'"header_crc32":"([0-9a-f]{8})"')
 _DTYPES = {
@@ -37,6 +38,7 @@ _DTYPES = {
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
 }
+DTYPES = tuple(_DTYPES.values())
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
@@ -77,7 +79,7 @@ def write_header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) 
 
     The checksum is computed with its own eight digits as zeros.
     """
-    # first in the header, so that no earlier text can be mistaken for it
+    # the checksum is first in the header: `read_header` uses the first match
     blank = {"header_crc32": _BLANK.decode()}
     header: dict[str, Any] = {"__metadata__": blank | dict(metadata) | blank}
     if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
@@ -117,7 +119,7 @@ def read_header(path: str | Path, file: BinaryIO) -> Header:
         if zlib.crc32(blank) != int(checksum[1], 16):
             raise CorruptedFileError(f"{path} is damaged: the checksum of its header differs")
     try:
-        header = json.loads(text)
+        header = json.loads(text, object_pairs_hook=_unique)
         metadata = header.pop("__metadata__", {})
         if not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError("its metadata are not strings")
@@ -133,11 +135,20 @@ def read_header(path: str | Path, file: BinaryIO) -> Header:
     return Header(entries, metadata, checksum is not None)
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return table
+
+
 def _entry(name: str, entry: dict[str, Any], start: int, expected: int) -> tuple[TensorEntry, int]:
     """Return an array's entry and its end [bytes from the start of the file]; it must begin at `expected`."""
     shape, (begin, end) = entry["shape"], entry["data_offsets"]
     if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
         raise ValueError(f"{name!r} has sizes that are not non-negative integers")
+    if len(shape) > _MAX_DIMENSIONS or max((*shape, begin, end)) > _MAX_SIZE:
+        raise ValueError(f"{name!r} has a shape or an offset out of range")
     if entry["dtype"] not in _DTYPES:
         raise UsageError(f"{name!r} has dtype {entry['dtype']}; available: {', '.join(_DTYPES)}")
     dtype = _DTYPES[entry["dtype"]]

@@ -32,7 +32,7 @@ class Logger:
             run: The run to log.
             sinks: Factories of sinks beside `jsonl`, by name.
             report: Called with one line when a sink fails.
-            offset: Size [bytes] to which `metrics.jsonl` is cut back, from the checkpoint of a resumed run.
+            offset: Size [bytes] to which `metrics.jsonl` is truncated, from the checkpoint of a resumed run.
         """
         self.failures: dict[str, str] = {}  # sink -> error
         self.last_step = run.first_step
@@ -98,7 +98,7 @@ class Logger:
 
 
 class ScopedLogger:
-    """Logs for one part of a run: shifts the step axis and prefixes the names.
+    """Logger for one part of a run; it adds `first_step` to the steps and a prefix to the names.
 
     A leading `agent/` of a name is replaced by the prefix, so that an agent may log its metrics with it or without it.
     """

@@ -13,9 +13,9 @@ _INTERVAL = 5000  # environment steps between two records
 
 
 class ThroughputProgress(NullProgress):
-    """Passes progress on, and logs environment steps per second and the memory in use.
+    """Progress reporter that wraps another one and logs environment steps per second and the memory in use.
 
-    The records stand at fixed steps, so a resumed run writes them at the same steps as an uninterrupted one.
+    Records are written at fixed steps, so a resumed run writes them at the same steps as an uninterrupted one.
     """
 
     def __init__(self, progress: ProgressReporter, logger: MetricLogger, first_step: int = 0) -> None:
@@ -24,14 +24,14 @@ class ThroughputProgress(NullProgress):
         self._time = time.perf_counter()
 
     def update(self, count: int, **metrics: float) -> None:
-        """Count environment steps."""
+        """Count `count` more environment steps."""
         self._progress.update(count, **metrics)
         self._steps += count
         if self._steps - self._logged >= _INTERVAL:
             self.log()
 
     def log(self) -> None:
-        """Log the throughput since the last record; without new steps, there is no record."""
+        """Log the throughput since the last record, if there are new steps."""
         if self._steps == self._logged:
             return
         now = time.perf_counter()
@@ -42,7 +42,7 @@ class ThroughputProgress(NullProgress):
         self._logged, self._time = self._steps, now
 
     def message(self, text: str) -> None:
-        """Pass the message on."""
+        """Print a message with the wrapped reporter."""
         self._progress.message(text)
 
 
@@ -51,7 +51,7 @@ def memory_metrics() -> dict[str, float]:
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             used = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # no /proc on macOS: take the peak
+    except OSError:  # no /proc on macOS: use the peak memory
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         used *= 1 if sys.platform == "darwin" else 1024
     return {"memory/rss_mib": used / 2**20}

@@ -19,7 +19,7 @@ from resume_helpers import flags
 
 from robossl.core.errors import UsageError
 from robossl.core.io import read_json
-from robossl.core.system_info import library
+from robossl.core.system_info import find_library
 from robossl.world_model.config import PIXEL_CONFIG, WorldModelConfig
 
 MANIFEST_KEYS = {
@@ -201,7 +201,7 @@ def test_imagine_needs_the_stream_of_a_moved_model(workspace, tmp_path):
     assert "expected a run or model folder" in fail(workspace, "imagine", "nothing")
 
 
-@pytest.mark.skipif(not (library("egl") or library("osmesa")), reason="no GL backend")
+@pytest.mark.skipif(not (find_library("egl") or find_library("osmesa")), reason="no GL backend")
 @pytest.mark.parametrize("args", [["run"], ["agent"], ["robossl/Reacher-v0", "--policy", "colored_noise"]])
 def test_play_records_an_agent_or_a_policy(workspace, tmp_path, args, monkeypatch):
     monkeypatch.setattr(gym.spec("robossl/Reacher-v0"), "max_episode_steps", 8)

@@ -106,14 +106,14 @@ def test_invalid_values_raise():
         proportion_ci(3, 2)
 
 
-def test_ridge_adapts_to_noise_of_the_inputs_it_is_applied_to():
+def test_ridge_adapts_to_noise_of_the_validation_inputs():
     random = np.random.default_rng(3)
     groups = np.repeat(np.arange(50), 20)
     x = random.normal(size=(1000, 8)) * np.logspace(0, -3, 8)  # the last ones hardly vary, but matter
     y = x @ np.logspace(0, 3, 8)[:, None]
     noisy = x + 0.1 * random.normal(size=x.shape)
-    exact, equal = fit_ridge(x, y, groups), fit_ridge(x, y, groups, applied_to=x)
-    regularized = fit_ridge(x, y, groups, applied_to=noisy)
+    exact, equal = fit_ridge(x, y, groups), fit_ridge(x, y, groups, validation_x=x)
+    regularized = fit_ridge(x, y, groups, validation_x=noisy)
     np.testing.assert_array_equal(equal.weights, exact.weights)
     errors = [np.mean((ridge(noisy) - y) ** 2) for ridge in (exact, regularized)]
     assert errors[1] < 0.5 * errors[0]

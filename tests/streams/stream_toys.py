@@ -13,13 +13,13 @@ from gymnasium.vector.utils import batch_space
 
 from robossl.streams import Stream
 
-LENGTHS = (
+LENGTHS = (  # actions of each episode of a lane
     (3, 1, 7, 4),
     (5, 2, 2),
     (1, 1, 6),
     (4, 8),
     (2, 3, 9),
-)  # actions of each episode of a lane
+)
 AUTORESET_MODES = tuple(AutoresetMode)
 
 

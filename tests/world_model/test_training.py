@@ -53,9 +53,8 @@ def test_noise_stays_at_the_baseline_and_is_reported() -> None:
     diagnostics = trainer.diagnose()
     assert abs(diagnostics["inverse_r2"]) < 0.1
     assert abs(diagnostics["forward_skill_1"] - diagnostics["shuffled_skill_1"]) < 0.02
-    assert (
-        diagnostics["forward_skill_1"] < 0.55
-    )  # predicting the mean of noise has half the error of the no-change baseline
+    # predicting the mean of noise has half the error of the no-change baseline
+    assert diagnostics["forward_skill_1"] < 0.55
     assert any("infer the action" in text for text in diagnostics["messages"])
     assert any("other actions" in text for text in diagnostics["messages"])
 

@@ -1,4 +1,4 @@
-"""Interface of a metric sink, and the description of a run that a sink is made from."""
+"""Interface of a metric sink, and the description of the run that a sink receives."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class RunInfo:
 
 
 class MetricSink(Protocol):
-    """Writes scalars somewhere.
+    """Destination of the scalars of a run.
 
     A sink is registered by name in a table `SINKS = {"name": factory}`, by an entry point of the group
     `robossl.metric_sinks`, or by `robossl.registry.register("metric_sinks", name, factory)`. A factory is called
     as `factory(run: RunInfo)`. Its attribute `packages` (optional) lists the packages it imports: `--log NAME`
-    is refused before any work if one is missing.
+    raises UsageError before the run starts if one is missing.
     """
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

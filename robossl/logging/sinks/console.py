@@ -1,4 +1,4 @@
-"""Metric sink `console`: one line a record on stderr."""
+"""Metric sink `console`: one line for each record on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metric sink `jsonl`: one JSON object a line in `metrics.jsonl` of the run; every run has it."""
+"""Metric sink `jsonl`: one JSON object in each line of `metrics.jsonl`; every run has this sink."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class JsonlSink:
     packages = ()
 
     def __init__(self, run: RunInfo, offset: int = 0) -> None:
-        """Open the file of a run and cut it back to its first `offset` bytes."""
+        """Open the file of a run and truncate it to `offset` bytes."""
         path = run.folder / FILE_NAME
         if path.exists() and path.stat().st_size > offset:
             os.truncate(path, offset)
@@ -32,7 +32,7 @@ class JsonlSink:
         self._file.flush()
 
     def offset(self) -> int:
-        """Return the size of the file [bytes] after everything written so far is on the disk."""
+        """Return the size of the file [bytes] after all records are written to the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size

@@ -10,7 +10,7 @@ from robossl.logging.sinks.base import RunInfo
 class TensorBoardSink:
     """Writes scalars for `tensorboard --logdir RUN`.
 
-    Event files cannot be cut back: after a resume, TensorBoard hides the old records from the step of the
+    Event files cannot be truncated: after a resume, TensorBoard hides the old records from the step of the
     checkpoint on (`purge_step`).
     """
 

@@ -42,8 +42,8 @@ class WandbSink:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log one record.
 
-        The step is a value and not W&B's own step: two agents of a run log on the same axis one after the other,
-        and W&B drops records of an earlier step.
+        The step is logged as a value, because W&B drops records whose step is below an earlier one: two agents of a
+        run log one after the other, both from the first step on.
         """
         self._run.log({**values, _STEP: step})
 
