@@ -1,4 +1,4 @@
-"""Cost of the agents compared with Stable-Baselines3 alone: `python benchmarks/agents.py`.
+"""Cost of the agents compared with Stable-Baselines3 alone: `python -m benchmarks.agents`.
 
 SAC on Pendulum, 8 sub-environments, one thread. The rows are measured in turns in one process, so that a slow moment of
 the machine affects all of them, as CPU time. Prints medians, and ratios to SB3 with its own replay buffer, as JSON.
@@ -39,6 +39,7 @@ MEASURED = ("sample a batch", "update", "act", "explore", "step and learn")
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=7, metavar="N", help="turns of each row (7)")
     repeats = parser.parse_args().repeats

@@ -21,9 +21,9 @@ def run_main(main: Callable[[], None]) -> None:
         sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
-def model_settings(words: list[str]) -> dict[str, Any]:
-    """Return the settings in `--world_model.latent_dim 128 ...` by key; other flags raise UsageError."""
-    settings = parse_overrides(words, LearnConfig)
+def model_settings(arguments: list[str]) -> dict[str, Any]:
+    """Return the settings of the flags `--world_model.latent_dim 128 ...` by key; other flags raise UsageError."""
+    settings = parse_overrides(arguments, LearnConfig)
     for name in settings:
         if not name.startswith("world_model."):
             raise UsageError(f"expected a flag of --help or --world_model.*, got --{name}")

@@ -1,8 +1,8 @@
-"""Memory of endless training on a growing stream: `python -m benchmarks.continual_memory --seconds 3600`.
+"""Memory of long training on a growing stream: `python -m benchmarks.continual_memory --seconds 3600`.
 
-Colored-noise actions are recorded, the stream grows, and the world model keeps training on all of it. It prints one
-line a minute: time steps, updates, memory of the process alone, and memory with mapped files. At the end JSON: first
-and last line, all lines, and the growth of memory over the second half.
+Colored-noise actions are recorded, the stream grows, and the world model keeps training on all of it. It prints a
+line every minute: time steps, updates, memory of the process alone, and memory with mapped files. At the end it prints
+JSON: first and last line, all lines, and the growth of memory over the second half.
 """
 
 from __future__ import annotations

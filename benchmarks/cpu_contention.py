@@ -1,7 +1,7 @@
 """Training speed beside a busy process, with passive and spinning threads: `python -m benchmarks.cpu_contention`.
 
-A world model is trained on two threads in fresh interpreters: with the machine to itself, and beside one process that
-never rests; with threads that sleep while they wait (the setting of robossl), and with threads that spin (the default
+A world model is trained on two threads in new interpreters: alone on the machine, and beside one process that keeps
+one core busy; with threads that sleep while they wait (the setting of robossl), and with threads that spin (the default
 of GNU OpenMP). Prints median updates per second and the ratio passive / spinning as JSON.
 """
 
@@ -37,12 +37,12 @@ print((trainer.updates - 5) / (time.perf_counter() - start))
 
 
 def updates_per_second(stream: str, seconds: float, policy: str) -> float:
-    """Return the training speed of one fresh interpreter."""
+    """Return the training speed of one new interpreter."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
     command = [sys.executable, "-c", _TRAIN, stream, str(seconds)]
     environment |= _WAIT_POLICIES[policy]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return float(completed.stdout)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""One image with a frame of every robot: `python -m benchmarks.gallery --out docs/robots.png`."""
+"""Image with a frame of every robot: `python -m benchmarks.gallery --out docs/robots.png`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _STEPS = 4  # random steps before the frame is rendered, so that the robot is no
 
 
 def main() -> None:
+    """Render the image and write it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--out", type=Path, default=Path("docs/robots.png"), help="PNG file (docs/robots.png)"
@@ -35,13 +36,13 @@ def main() -> None:
 
 def render_robots() -> Iterator[tuple[str, np.ndarray]]:
     """Yield the name of each robot and a frame (H, W, 3) of it in its first task."""
-    seen = set()
+    rendered = set()
     for env_id in robossl.envs.register():
         envs = gym.make_vec(env_id, num_envs=1, render_mode="rgb_array", render_size=_SIZE)
         simulation: Any = envs.unwrapped.simulation  # type: ignore[attr-defined]
         robot = simulation.task.robot
-        if robot not in seen:
-            seen.add(robot)
+        if robot not in rendered:
+            rendered.add(robot)
             yield robot.__module__.rpartition(".")[2], _render_frame(envs)
         envs.close()
 

@@ -1,8 +1,8 @@
 """An agent trained in imagined rollouts, evaluated in the real env: `python -m benchmarks.imagination`.
 
 `--steps` real steps of colored noise, without reward, train a world model; `--labeled` further steps train its reward
-model. SAC is then trained for `--imagined` steps in the world model alone. Beside it: the same SAC in the real env,
-after as many steps as had a reward and after as many as were recorded in total, a random policy and zero actions. All
+model. SAC is then trained for `--imagined` steps in the world model alone. It is compared with the same SAC in the
+real env, after `--labeled` and after `--labeled` + `--steps` steps, with a random policy and with zero actions. All
 are evaluated on the same held-out episodes. The results of each seed are printed when it ends; then JSON, and with
 `--markdown` a table.
 """
@@ -73,18 +73,23 @@ def main() -> None:
 def measure(options: argparse.Namespace, seed: int, folder: Path) -> tuple[Run, dict[str, Episodes]]:
     """Return the metrics of one seed, and the held-out episodes of every row."""
     timer = CpuTimer()
-    other = derive(seed, "labelled") % 2**31
-    free, labeled = (
-        robossl.collect(options.env, "colored_noise", steps, folder / name, of, num_envs=_NUM_ENVS)
-        for name, steps, of in (("free", options.steps, seed), ("labeled", options.labeled, other))
+    labeled_seed = derive(seed, "labelled") % 2**31
+    unlabeled, labeled = (
+        robossl.collect(options.env, "colored_noise", steps, folder / name, stream_seed, num_envs=_NUM_ENVS)
+        for name, steps, stream_seed in (
+            ("unlabeled", options.steps, seed),
+            ("labeled", options.labeled, labeled_seed),
+        )
     )
     timer.lap("collect")
-    model = robossl.pretrain(free, options.updates, out=folder / "model", seed=seed, threads=options.threads)
+    model = robossl.pretrain(
+        unlabeled, options.updates, out=folder / "model", seed=seed, threads=options.threads
+    )
     timer.lap("world_model")
     reward = RewardModel(model, labeled, seed=seed)
     timer.lap("reward_model")
     imagined = WorldModelEnv(
-        model, free, _NUM_ENVS, options.horizon, reward, seed=seed, autoreset_mode=AutoresetMode.DISABLED
+        model, unlabeled, _NUM_ENVS, options.horizon, reward, seed=seed, autoreset_mode=AutoresetMode.DISABLED
     )
     real = registry.make_envs(options.env, _NUM_ENVS, autoreset_mode=AutoresetMode.DISABLED)
     in_imagination = AgentRunner("sac", Recorder.create(imagined, folder / "imagined"), seed, device="cpu")
@@ -97,7 +102,7 @@ def measure(options: argparse.Namespace, seed: int, folder: Path) -> tuple[Run, 
     in_reality.learn(options.steps)
     timer.lap("agent_real")
     results |= evaluate(options, seed, {"real, all steps": in_reality.agent, **baselines(options.env, seed)})
-    heldout = load_heldout(model, free, EVALUATION_SEED + seed)
+    heldout = load_heldout(model, unlabeled, EVALUATION_SEED + seed)
     return {
         "seed": seed,
         "reward_r2": reward.r2,

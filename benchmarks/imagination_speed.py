@@ -73,14 +73,14 @@ def compare(env: str, options: argparse.Namespace, threads: int, device: torch.d
 
 
 def seconds_for(envs: VectorEnv, steps: int) -> float:
-    """Return the duration [s] of random steps; the actions are drawn before."""
+    """Return the duration [s] of `steps` random steps; drawing the actions is not included."""
     space: Any = envs.single_action_space
     shape = (steps, envs.num_envs, *space.shape)
     actions = np.random.default_rng(0).uniform(space.low, space.high, shape).astype(space.dtype)
-    begin = time.perf_counter()
+    start = time.perf_counter()
     for action in actions:
         envs.step(action)
-    return time.perf_counter() - begin
+    return time.perf_counter() - start
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:

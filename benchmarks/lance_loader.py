@@ -1,11 +1,12 @@
-"""stable-worldmodel's Lance loader on the frames of a file, in its own environment; see benchmarks.streams.
+"""Load time of stable-worldmodel's Lance loader on the frames of a file, in its own environment.
 
-Called as `python lance_loader.py FRAMES.npy FOLDER BATCH STEPS`. Each line on stdin requests one batch, loaded as its
-DataLoader does without workers. The answer is the time in seconds.
+`benchmarks.streams` starts this script in the environment of `make lance-loader`. For each line on stdin it loads one
+batch, as the loader's DataLoader does without workers, and prints the time in seconds.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,14 @@ import numpy as np
 
 
 def main() -> None:
-    frames, folder, batch, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    """Write the frames in Lance's format and load batches on request."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("frames", type=Path, help="npy file of images (E, T, H, W, 3)")
+    parser.add_argument("folder", type=Path, help="where the Lance file is written")
+    parser.add_argument("batch", type=int, help="windows in a batch")
+    parser.add_argument("steps", type=int, help="frames in a window")
+    options = parser.parse_args()
+    frames, folder, batch, steps = options.frames, options.folder, options.batch, options.steps
     import torch
     from stable_worldmodel.data.formats.lance import LanceDataset, LanceWriter
     from torch.utils.data import default_collate
@@ -30,9 +38,9 @@ def main() -> None:
     print("ready", flush=True)
     for _ in sys.stdin:
         indices = random.integers(len(dataset), size=batch).tolist()
-        began = time.perf_counter()
+        start = time.perf_counter()
         batch_data = default_collate(dataset.__getitems__(indices))
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         assert batch_data["pixels"].shape[:2] == (batch, steps), batch_data["pixels"].shape
         print(seconds, flush=True)
 

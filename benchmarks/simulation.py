@@ -48,6 +48,7 @@ _MAX_MEBIBYTES = 1024.0
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(
@@ -102,7 +103,11 @@ def table(report: dict[str, Any]) -> str:
     for section in ("to_bare_batch", "to_gymnasium_sync", "to_envpool", "to_gymnasium_images"):
         lines.append(f"{section} (target: {_TARGETS[section]:g})")
         for name, row in report[section].items():
-            rates = ", ".join(f"{key} {value:,.0f}" for key, value in row.items() if isinstance(value, float))
+            rates = ", ".join(
+                f"{key} {value:,.0f}"
+                for key, value in row.items()
+                if key != "ratio" and isinstance(value, float)
+            )
             lines.append(f"  {name:34} {row.get('ratio', float('nan')):6.2f}  {row.get('missing', rates)}")
     lines.append(f"memory: {report['memory']['mebibytes']} MiB, {report['memory']['env']}")
     return "\n".join([*lines, f"below target: {', '.join(report['below_target']) or 'none'}"])
@@ -129,7 +134,7 @@ def compare_with_bare_batch(env_id: str, args: argparse.Namespace) -> dict[str, 
         bare.state[:] = simulation.get_physics_state()
 
     envs.reset(seed=0)
-    row = _race(
+    row = _compare_rates(
         partial(_run_steps, envs, actions), step_bare, args.rounds, _STEPS * args.num_envs, "batch", prepare
     )
     envs.close()
@@ -165,7 +170,7 @@ def compare_with_sync(args: argparse.Namespace) -> dict[str, dict[str, float]]:
         for name, envs in {"HalfCheetah-v5": half_cheetah, "robossl/CheetahRun-v0": cheetah}.items():
             envs.reset(seed=0)
             run, count = partial(_run_steps, envs, _actions(envs)), _STEPS * num_envs
-            row = _race(run, sync, args.rounds, count, "sync", other_count=_STEPS * _SYNC_NUM_ENVS)
+            row = _compare_rates(run, sync, args.rounds, count, "sync", other_count=_STEPS * _SYNC_NUM_ENVS)
             rows[f"{name}, {num_envs} envs"] = row
             envs.close()
     gymnasium_envs.close()
@@ -173,7 +178,7 @@ def compare_with_sync(args: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 
 def compare_with_envpool(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Compare HalfCheetah with EnvPool, which runs in a process of its own."""
+    """Compare HalfCheetah with EnvPool, which runs in a separate process."""
     if args.envpool is None:
         return {
             "HalfCheetah": {"missing": "not measured; use --envpool PYTHON with a Python that has EnvPool"}
@@ -183,9 +188,9 @@ def compare_with_envpool(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pool:
         assert pool.stdin is not None
         assert pool.stdout is not None
-        greeting = json.loads(pool.stdout.readline() or '{"missing": "EnvPool did not start"}')
-        if "missing" in greeting:
-            return {"HalfCheetah": greeting}
+        reply = json.loads(pool.stdout.readline() or '{"missing": "EnvPool did not start"}')
+        if "missing" in reply:
+            return {"HalfCheetah": reply}
         gymnasium_envs = make_gymnasium_envs("HalfCheetah-v5", 1, vectorization="sync")
         envs = _half_cheetah(args.num_envs, args.threads, gymnasium_envs)
         gymnasium_envs.close()
@@ -197,18 +202,18 @@ def compare_with_envpool(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
             pool.stdout.readline()  # type: ignore[union-attr]
 
         count = _STEPS * args.num_envs
-        row = _race(partial(_run_steps, envs, actions), step_envpool, args.rounds, count, "envpool")
+        row = _compare_rates(partial(_run_steps, envs, actions), step_envpool, args.rounds, count, "envpool")
         envs.close()
         pool.stdin.close()
-    return {"HalfCheetah": row | greeting}
+    return {"HalfCheetah": row | reply}
 
 
 def measure_memory(ids: list[str]) -> dict[str, Any]:
-    """Return the memory of 1,024 sub-environments of the robot with the most joints, in a process of its own."""
+    """Return the memory of 1,024 sub-environments of the robot with the most joints, in a separate process."""
     joints = {i: gym.make_vec(i, num_envs=1).unwrapped.simulation.model.nq for i in ids}  # type: ignore[attr-defined]
     command = [sys.executable, "-m", "benchmarks.vector_env_memory", max(ids, key=joints.__getitem__)]
-    done = subprocess.run([*command, str(_MEMORY_NUM_ENVS)], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    completed = subprocess.run([*command, str(_MEMORY_NUM_ENVS)], capture_output=True, text=True, check=True)
+    return json.loads(completed.stdout)
 
 
 def _run_steps(envs: gym.vector.VectorEnv, actions: np.ndarray) -> None:
@@ -221,12 +226,12 @@ def compare_images() -> dict[str, dict[str, float]]:
     size = {"height": _SIZE[0], "width": _SIZE[1]}
     gymnasium_envs = make_gymnasium_envs("HalfCheetah-v5", 1, render_mode="rgb_array", **size)
     gymnasium_envs.reset(seed=0)
-    same = {"robossl/Mjcf-v0": _mjcf_settings(gymnasium_envs)}
+    half_cheetah = {"robossl/Mjcf-v0": _mjcf_settings(gymnasium_envs)}
     rows = {}
-    for env_id, settings in (same | {"robossl/CheetahRun-v0": {}, "robossl/Reacher-v0": {}}).items():
+    for env_id, settings in (half_cheetah | {"robossl/CheetahRun-v0": {}, "robossl/Reacher-v0": {}}).items():
         envs = gym.make_vec(env_id, num_envs=16, pixels=_SIZE, **settings)
         envs.reset(seed=0)
-        row = _race(
+        row = _compare_rates(
             partial(_observe, envs.unwrapped, 4),
             partial(_render, gymnasium_envs, 4),
             3,
@@ -234,7 +239,7 @@ def compare_images() -> dict[str, dict[str, float]]:
             "gymnasium",
             other_count=4,
         )
-        rows["HalfCheetah-v5" if env_id in same else env_id] = row
+        rows["HalfCheetah-v5" if env_id in half_cheetah else env_id] = row
         envs.close()
     gymnasium_envs.close()
     return rows
@@ -256,7 +261,7 @@ def _actions(envs: gym.vector.VectorEnv) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
-def _race(
+def _compare_rates(
     run: Callable[[], Any],
     run_other: Callable[[], Any],
     rounds: int,
@@ -281,10 +286,10 @@ def _race(
     run(), run_other()
     for _ in range(rounds):
         prepare()
-        for name, program, done in (("robossl", run, count), (other, run_other, other_count or count)):
-            started = time.perf_counter()
+        for name, program, units in (("robossl", run, count), (other, run_other, other_count or count)):
+            start = time.perf_counter()
             program()
-            rates[name].append(done / (time.perf_counter() - started))
+            rates[name].append(units / (time.perf_counter() - start))
     ratios = [a / b for a, b in zip(rates["robossl"], rates[other])]
     medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
     return {"ratio": round(statistics.median(ratios), 3), **medians}

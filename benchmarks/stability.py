@@ -70,9 +70,8 @@ def run_random_actions(env_id: str, randomization: str | None, seconds: float) -
         counts["terminations"] += int(terminated.sum())
         for path, values in flatten_by_path(space, observation).items():
             leaf: Any = leaves(space)[path]
-            counts["invalid_numbers"] += int(
-                (~((values >= leaf.low) & (values <= leaf.high))).sum()
-            )  # NaN too
+            valid = (values >= leaf.low) & (values <= leaf.high)  # false for NaN
+            counts["invalid_numbers"] += int((~valid).sum())
     envs.close()
     return {**counts, "reward": [round(low, 3), round(high, 3)]}
 

@@ -3,7 +3,7 @@
 Each value is a ratio of two operations that alternate in one run. Windows of state rows are compared with a numpy
 gather of the same arrays in memory. Windows of images are compared with one numpy copy of as many bytes, from memory
 into memory that was used before (the fastest possible with one thread), and with stable-worldmodel's Lance loader
-(which decodes JPEG) if `make rival-loader` has installed it. The images of the stream are in the page cache. Large
+(which decodes JPEG) if `make lance-loader` has installed it. The images of the stream are in the page cache. Large
 streams are simulated: their chunk files are sparse, so they use no disk space, but reading them is reading a file.
 """
 
@@ -45,6 +45,7 @@ _LIMITS = {
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="the result as JSON")
     parser.add_argument("--only", metavar="TEXT", default="", help="only sections whose name has this in it")
@@ -115,12 +116,14 @@ def image_windows(folder: Path, rounds: int) -> dict[str, Any]:
         return result | {"to_lance": f"not installed: no {_LANCE_PYTHON}"}
     np.save(folder / "frames.npy", _smooth_images(images.shape))
     with _lance(folder) as batch:
-        theirs = [batch() for _ in range(3)][0:0]
+        for _ in range(3):  # warm-up
+            batch()
+        theirs: list[float] = []
         ours_seconds = []
         for _ in range(max(3, rounds // 3)):
-            began = time.perf_counter()
+            start = time.perf_counter()
             ours()
-            ours_seconds.append(time.perf_counter() - began)
+            ours_seconds.append(time.perf_counter() - start)
             theirs.append(batch())
     ratio = statistics.median(t / m for t, m in zip(theirs, ours_seconds))
     rates = {
@@ -134,15 +137,17 @@ def append(folder: Path, rounds: int) -> dict[str, Any]:
     """Measure appended state rows per second from 64 lanes, chunks and their fsync included."""
     lanes, steps = 64, 5000
     rows = _states(lanes, steps, 17, 6)
-    ticks = [{name: np.ascontiguousarray(value[:, t]) for name, value in rows.items()} for t in range(steps)]
+    batches = [
+        {name: np.ascontiguousarray(value[:, t]) for name, value in rows.items()} for t in range(steps)
+    ]
     rates = []
     for turn in range(max(3, rounds // 8)):
         stream = Stream.create(folder / f"s{turn}", Schema.from_spaces(_box(17), _box(6)), lanes)
-        began = time.perf_counter()
-        for tick in ticks:
-            stream.append(tick)
+        start = time.perf_counter()
+        for batch in batches:  # one time step of all lanes
+            stream.append(batch)
         stream.close()
-        rates.append(lanes * steps / (time.perf_counter() - began))
+        rates.append(lanes * steps / (time.perf_counter() - start))
     return {"rows_per_second": round(statistics.median(rates)), "n": len(rates), "lanes": lanes}
 
 
@@ -182,10 +187,10 @@ def flat_cost(folder: Path, rounds: int) -> dict[str, Any]:
         times: list[list[float]] = [[] for _ in sizes]
         for turn in range(rounds + 1):
             for stream, milliseconds in zip(streams, times):
-                began = time.perf_counter()
+                start = time.perf_counter()
                 stream.windows(batch, length, random, split=None)
                 if turn:
-                    milliseconds.append(1000 * (time.perf_counter() - began))
+                    milliseconds.append(1000 * (time.perf_counter() - start))
         medians = [statistics.median(milliseconds) for milliseconds in times]
         result[kind] = {f"{size:.0e}": round(ms, 3) for size, ms in zip(sizes, medians)}
         result[kind]["ratio"] = round(medians[-1] / medians[0], 2)
@@ -198,14 +203,23 @@ def flat_cost(folder: Path, rounds: int) -> dict[str, Any]:
 def _compare(
     ours: Callable[[], None], theirs: Callable[[], None], rounds: int, count: int, name: str, other: str
 ) -> dict[str, float]:
-    """Return median rates over rounds of `count` each way, and the median ratio within a round."""
+    """Return the median rates of both operations, and the median of their ratio in each round.
+
+    Args:
+        ours: The operation of robossl.
+        theirs: The operation to compare with.
+        rounds: How often both are measured.
+        count: Units of one call.
+        name: Name of the unit, for the result of `ours`.
+        other: Name of `theirs` in the result.
+    """
     ours(), theirs()
     rates: dict[str, list[float]] = {name: [], other: []}
     for _ in range(rounds):
         for side, run in ((name, ours), (other, theirs)):
-            began = time.perf_counter()
+            start = time.perf_counter()
             run()
-            rates[side].append(count / (time.perf_counter() - began))
+            rates[side].append(count / (time.perf_counter() - start))
     ratio = statistics.median(a / b for a, b in zip(rates[name], rates[other]))
     return {
         "ratio": round(ratio, 3),
@@ -244,7 +258,7 @@ def _stream(path: Path, schema: Schema, rows: dict[str, np.ndarray], piece: int)
 
 
 def _sparse(path: Path, schema: Schema, rows: int, chunks: int) -> Path:
-    """Write a stream of one lane whose chunk files hold flags and otherwise sparse zeros."""
+    """Write a stream of one lane whose chunk files contain flags and, as holes of a sparse file, zeros."""
     stream = Stream.create(path, schema, 1)
     stream.close()
     each = rows // chunks

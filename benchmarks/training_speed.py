@@ -31,7 +31,7 @@ from robossl.world_model.device import resolve
 from robossl.world_model.encoded_batch import encode_windows
 
 _TARGETS = {"to_bare_loop": 0.9, "to_eager_1024": 5.0}
-_PREPARED = 8  # windows in memory for the bare loop
+_PREPARED = 8  # batches of windows in memory for the bare loop
 
 
 def main() -> None:
@@ -108,7 +108,7 @@ def bare_loop(trainer: WorldModelTrainer) -> Callable[[int], None]:
     def run(updates: int) -> None:
         for number in range(updates):
             batch = encode_windows(trainer.model, prepared[number % _PREPARED], trainer.random)  # type: ignore[arg-type]
-            losses = {name: chosen.loss(batch) for name, chosen in trainer.objectives.items()}
+            losses = {name: objective.loss(batch) for name, objective in trainer.objectives.items()}
             trainer.optimizer.zero_grad(set_to_none=True)
             trainer.loss_balancer.total(losses).backward()
             for parameters in trainer.clip_groups:
@@ -144,10 +144,10 @@ def gpu_idle_fraction(stream: Stream, device: torch.device, updates: int) -> flo
     trainer = started_trainer(stream, device, dataclasses.replace(WorldModelConfig(), batch_size=1024))
     trainer.run(updates)
     torch.cuda.synchronize(device)
-    begin = time.perf_counter()
+    start_time = time.perf_counter()
     trainer.run(updates)
     torch.cuda.synchronize(device)
-    duration = time.perf_counter() - begin
+    duration = time.perf_counter() - start_time
     step = trainer._train_step
     if not isinstance(step, CudaGraphStep) or step.replay is None:
         raise RuntimeError("the gradient step was not captured as a CUDA graph")
@@ -167,12 +167,12 @@ def compare(
     rates: dict[str, list[float]] = {name: [] for name in rows}
     for turn in range(options.turns + 1):
         for name, run in rows.items():
-            begin = time.perf_counter()
+            start_time = time.perf_counter()
             run(options.updates)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             if turn:  # the first turn is a warm-up
-                rates[name].append(options.updates / (time.perf_counter() - begin))
+                rates[name].append(options.updates / (time.perf_counter() - start_time))
     first, second = rates.values()
     medians = {name: round(statistics.median(values), 2) for name, values in rates.items()}
     return {**medians, "ratio": round(statistics.median(a / b for a, b in zip(first, second)), 3)}

@@ -1,10 +1,11 @@
 """Peak memory of a vector env in JSON: `python -m benchmarks.vector_env_memory robossl/WalkerRun-v0 1024`.
 
-The number is the peak of the whole process (Python, MuJoCo, numpy) in MiB, after five steps of 1,024 sub-environments.
+The number is the peak of the whole process (Python, MuJoCo, numpy) in MiB, after five steps.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import sys
@@ -15,7 +16,12 @@ import robossl.envs
 
 
 def main() -> None:
-    env_id, num_envs = sys.argv[1], int(sys.argv[2])
+    """Step the envs and print the memory."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("env_id", metavar="ID", help="such as robossl/WalkerRun-v0")
+    parser.add_argument("num_envs", type=int, metavar="N", help="sub-environments")
+    options = parser.parse_args()
+    env_id, num_envs = options.env_id, options.num_envs
     robossl.envs.register()
     envs = gym.make_vec(env_id, num_envs=num_envs, nthread=2)
     envs.reset(seed=0)

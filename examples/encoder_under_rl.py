@@ -41,11 +41,9 @@ def encoder_change(agent: robossl.Agent, model: WorldModel) -> str:
     if not hasattr(extractor, "encoder"):
         return "not trained"
     with torch.no_grad():
-        trained, start = (
-            torch.nn.utils.parameters_to_vector(encoder.parameters())
-            for encoder in (extractor.encoder, model.encoder)
-        )
-        return f"{float((trained - start).norm() / start.norm()):.3f}"
+        trained = torch.nn.utils.parameters_to_vector(extractor.encoder.parameters())
+        initial = torch.nn.utils.parameters_to_vector(model.encoder.parameters())
+        return f"{float((trained - initial).norm() / initial.norm()):.3f}"
 
 
 def main() -> None:
@@ -69,12 +67,7 @@ def main() -> None:
                 device="cpu",
                 settings=SETTINGS | (FINETUNE if mode == "finetune" else {}),
             )
-            inputs = (
-                agent.algorithm.critic.features_dim
-                if hasattr(agent.algorithm.critic, "features_dim")
-                else None
-            )
-            inputs = inputs or agent.algorithm.critic.features_extractor.features_dim
+            inputs = agent.algorithm.critic.features_extractor.features_dim
             score = evaluate_returns(envs, agent, episodes=8, seed=1).returns.mean()
             print(f"{mode:<10} {inputs:>6} {encoder_change(agent, model):>30} {score:>7.1f}")
         envs.close()

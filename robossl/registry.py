@@ -47,9 +47,9 @@ _MJCF = f"{_NAMESPACE}/Mjcf-v0"  # the env of a robot read from an MJCF file
 
 @dataclass(frozen=True)
 class _Group:
-    """Where the built-in names of a group stand."""
+    """The table in which modules of a package list the built-in names of a group."""
 
-    kind: str  # one of them, for messages
+    kind: str  # singular noun for messages
     package: str  # below `robossl`; searched with its subpackages
     table: str  # the dict that a module defines
 
@@ -62,14 +62,8 @@ _GROUPS = {
     "metric_sinks": _Group("metric sink", "logging", "SINKS"),
 }
 GROUPS = ("envs", *_GROUPS)
-_STANDARD = {
-    "envs",
-    "representation",
-    "seed",
-    "device",
-    "action_space",
-    "num_envs",
-}  # arguments, not settings
+# arguments of factories that are no settings
+_NOT_SETTINGS = {"envs", "representation", "seed", "device", "action_space", "num_envs"}
 _added: dict[tuple[str, str], Any] = {}  # (group, name) -> what `register` was called with
 
 
@@ -80,7 +74,7 @@ def names(group: str) -> list[str]:
     """Return the sorted names of a group; no module and no entry point is imported."""
     if group == "envs":
         return env_ids()
-    added = (name for of, name in _added if of == group)
+    added = (name for added_group, name in _added if added_group == group)
     return sorted({*_builtin(group), *_entry_points(group), *added})
 
 
@@ -103,7 +97,7 @@ def load(group: str, name: str) -> Any:
     try:
         return points[name].load()
     except Exception as error:  # third-party code may raise anything
-        raise UsageError(_broken(group, points[name], error)) from error
+        raise UsageError(_load_failure(group, points[name], error)) from error
 
 
 def load_all(group: str) -> dict[str, Any]:
@@ -148,7 +142,7 @@ def check_settings(factory: Callable[..., Any], settings: Mapping[str, Any], nam
     known = sorted(
         p.name
         for p in parameters
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in _STANDARD
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in _NOT_SETTINGS
     )
     unknown = sorted(set(settings) - set(known))
     if unknown:
@@ -165,13 +159,15 @@ def _builtin(group: str) -> dict[str, str]:
     if group not in _GROUPS:
         raise unknown_name_error("group", group, GROUPS)
     table = _GROUPS[group].table
-    found: dict[str, str] = {}
+    modules: dict[str, str] = {}
     for module, path in _sources(_GROUPS[group].package):
         for name in _literal_keys(path, table):
-            if name in found:
-                raise UsageError(f"{table} of {module} and of {found[name]} both define {name!r}; rename one")
-            found[name] = module
-    return found
+            if name in modules:
+                raise UsageError(
+                    f"{table} of {module} and of {modules[name]} both define {name!r}; rename one"
+                )
+            modules[name] = module
+    return modules
 
 
 def _sources(package: str) -> list[tuple[str, Path]]:
@@ -179,21 +175,19 @@ def _sources(package: str) -> list[tuple[str, Path]]:
     top, *below = package.split(".")
     spec = importlib.util.find_spec(f"{_NAMESPACE}.{top}")
     folders = [] if spec is None else spec.submodule_search_locations or []
-    found = []
+    sources = []
     for folder in (Path(f).joinpath(*below) for f in folders):
         for path in sorted(folder.rglob("*.py")):
             parts = path.relative_to(folder).with_suffix("").parts
             parts = parts[:-1] if parts[-1] == "__init__" else parts
-            found.append((".".join([_NAMESPACE, package, *parts]), path))
-    return found
+            sources.append((".".join([_NAMESPACE, package, *parts]), path))
+    return sources
 
 
 def _literal_keys(path: Path, table: str) -> list[str]:
     """Return the keys of the dict that a file assigns to `table`; none where it assigns nothing."""
     source = path.read_text(encoding="utf-8")
-    if not re.search(
-        rf"^{table}\b", source, re.MULTILINE
-    ):  # most files; parsing them all takes 50 times as long
+    if not re.search(rf"^{table}\b", source, re.MULTILINE):  # parsing all files would take 50 times as long
         return []
     keys: list[str] = []
     for node in ast.parse(source).body:
@@ -218,13 +212,13 @@ def _literal_keys(path: Path, table: str) -> list[str]:
 def _entry_points(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of `robossl.<group>` by name; warn of names that are taken."""
     builtin = {} if group == "envs" else _builtin(group)
-    found: dict[str, EntryPoint] = {}
+    points: dict[str, EntryPoint] = {}
     for point in sorted(entry_points(group=f"{_NAMESPACE}.{group}"), key=lambda p: (p.name, p.value)):
-        if point.name in builtin or point.name in found:
+        if point.name in builtin or point.name in points:
             warnings.warn(f"{_describe(group, point)} is ignored: its name is taken", stacklevel=3)
         else:
-            found[point.name] = point
-    return found
+            points[point.name] = point
+    return points
 
 
 def _describe(group: str, point: EntryPoint) -> str:
@@ -232,7 +226,7 @@ def _describe(group: str, point: EntryPoint) -> str:
     return f"entry point {point.name} = {point.value} ({_NAMESPACE}.{group}){package}"
 
 
-def _broken(group: str, point: EntryPoint, error: Exception) -> str:
+def _load_failure(group: str, point: EntryPoint, error: Exception) -> str:
     """Return the one-line message for an entry point that raised `error`."""
     return (
         f"{_describe(group, point)} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())}"
@@ -246,7 +240,7 @@ def register_envs() -> None:
         try:
             point.load()()
         except Exception as error:  # noqa: BLE001 - third-party code may raise anything
-            warnings.warn(_broken("envs", point, error), stacklevel=2)
+            warnings.warn(_load_failure("envs", point, error), stacklevel=2)
 
 
 # --- envs
@@ -254,8 +248,8 @@ def register_envs() -> None:
 
 def env_ids(everything: bool = False) -> list[str]:
     """Return the ids of native envs, built-in ones first, or with `everything` all ids that Gymnasium has."""
-    chosen = (spec for spec in gymnasium.registry.values() if everything or is_native(spec))
-    return [spec.id for spec in sorted(chosen, key=lambda spec: (spec.namespace != _NAMESPACE, spec.id))]
+    specs = (spec for spec in gymnasium.registry.values() if everything or is_native(spec))
+    return [spec.id for spec in sorted(specs, key=lambda spec: (spec.namespace != _NAMESPACE, spec.id))]
 
 
 def is_native(spec: gymnasium.envs.registration.EnvSpec) -> bool:
@@ -339,8 +333,8 @@ def _import(package: str, env: str) -> None:
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
-        own = f"{package}.".startswith(f"{error.name}.")
-        importer = "" if own else f", which {package} imports,"
+        is_package = f"{package}.".startswith(f"{error.name}.")
+        importer = "" if is_package else f", which {package} imports,"
         raise UsageError(f"no package {error.name!r}{importer} to import for env {package}:{env}") from error
     except (Exception, SystemExit) as error:  # third-party code may raise anything
         message = " ".join(str(error).split())

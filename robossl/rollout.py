@@ -34,8 +34,8 @@ class StepResult:
     truncated: np.ndarray  # (n,) bool
     done: np.ndarray  # (n,) bool: terminated or truncated
     success: np.ndarray | None  # (n,) bool, `is_success` after this step; None if the env does not report it
-    next_observation: Observation  # after this step; of an episode that ended, its last observation
-    observation: Observation  # the next action depends on it; of a new episode, its first observation
+    next_observation: Observation  # after this step; where an episode ended, its last observation
+    observation: Observation  # input of the next action; where an episode begins, its first observation
     begins: np.ndarray  # (n,) bool: a new episode begins with `observation`
 
 
@@ -47,14 +47,14 @@ def steps(
     ended: np.ndarray | None = None,
     reset_policy: bool = True,
 ) -> Iterator[StepResult]:
-    """Step `envs` under `policy` without end.
+    """Step `envs` under `policy` until the caller stops.
 
     Args:
         envs: Vector env in any autoreset mode.
         policy: Chooses the actions.
         observation: Of all sub-environments now, from `envs.reset` or from the last `StepResult`.
         explore: Passed to `policy.act`.
-        ended: (n,) bool, `done` of the last step, to go on after an earlier call; then `policy` keeps its state.
+        ended: (n,) bool, `done` of the last step, to continue after an earlier call; then `policy` keeps its state.
         reset_policy: Reset the policy in the sub-environments where an episode begins.
 
     Yields:
@@ -135,7 +135,7 @@ class StepLoop:
     ) -> Iterator[StepResult]:
         """Yield the results of `num_steps` more steps under the exploring agent.
 
-        Vector steps are whole: steps that one call takes too many, the next call takes less.
+        All sub-environments step together; steps beyond `num_steps` are subtracted in the next call.
         """
         progress = progress or NullProgress()
         self._requested_steps += num_steps
@@ -184,7 +184,7 @@ def autoreset_mode(envs: VectorEnv, required: bool = False) -> AutoresetMode:
     """Return the autoreset mode of a vector env; without one, NEXT_STEP (Gymnasium's default).
 
     Raises:
-        UsageError: If it is `required` and the metadata have none.
+        UsageError: If a mode is `required` and the metadata contain none.
     """
     mode = envs.metadata.get("autoreset_mode")
     if mode is None and required:

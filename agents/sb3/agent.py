@@ -115,14 +115,14 @@ class Sb3Agent(ABC):
         )
         policy = self._trained_encoder_policy() if self.encoder.mode in TRAINED else "MlpPolicy"
         self.seed = int(seed)
-        pace = {"updates_per_step": updates_per_step, "learning_starts": learning_starts}
         optional = {
             "encoder_frozen_updates": encoder_frozen_updates,
             "encoder_slow_updates": encoder_slow_updates,
             "encoder_lr_factors": None if encoder_lr_factors is None else list(encoder_lr_factors),
         }
         self.settings: dict[str, Any] = {
-            "encoder": self.encoder.mode, **pace, "hindsight": hindsight,
+            "encoder": self.encoder.mode, "updates_per_step": updates_per_step, "learning_starts": learning_starts,
+            "hindsight": hindsight,
             **{key: value for key, value in optional.items() if value is not None}, **settings,
         }  # fmt: skip
         self.features = FeatureBuilder(
@@ -131,24 +131,19 @@ class Sb3Agent(ABC):
         self._envs = self.wrap_envs(envs)
         self._callbacks = tuple(callbacks)
         self._target_steps = 0  # environment steps requested so far
-        where = self._resolve_device(device)
-        arguments = {
-            "seed": self.seed % 2**31,
-            "device": where,
-            **copy.deepcopy(settings),
-        }  # SB3 changes policy_kwargs
+        torch_device = self._resolve_device(device)
+        arguments = {"seed": self.seed % 2**31, "device": torch_device}
+        arguments |= copy.deepcopy(settings)  # SB3 changes policy_kwargs
         arguments = self._algorithm_arguments(arguments, updates_per_step, learning_starts)
         if self.off_policy and (replay := self._replay_arguments(envs, hindsight)) is not None:
             arguments |= {"replay_buffer_class": StreamReplayBuffer, "replay_buffer_kwargs": replay}
         if self.encoder.initial is not None:
             arguments["policy_kwargs"] = {**arguments.get("policy_kwargs", {}), **self._extractor_arguments()}
-        self._randomness = IsolatedGlobalRNG(self.seed, where)
+        self._randomness = IsolatedGlobalRNG(self.seed, torch_device)
         with self._randomness.active():
             self.algorithm = self.algorithm_class()(policy, self._envs, **arguments)
         self.algorithm.set_logger(Logger(folder=None, output_formats=[]))
-        if isinstance(
-            self.algorithm, OffPolicyAlgorithm
-        ):  # not needed any more, and no part of SB3's zip files
+        if isinstance(self.algorithm, OffPolicyAlgorithm):  # not needed any more, and not in SB3's zip files
             self.algorithm.replay_buffer_class, self.algorithm.replay_buffer_kwargs = None, {}
 
     # --- what a subclass defines
@@ -266,18 +261,19 @@ class Sb3Agent(ABC):
         remaining = self._target_steps - algorithm.num_timesteps
         if remaining <= 0:
             return
-        users = resolve_callbacks((*self._callbacks, *callbacks), self)
+        user_callbacks = resolve_callbacks((*self._callbacks, *callbacks), self)
         algorithm.set_logger(Logger(None, [] if logger is None else [MetricWriter(logger)]))
         with self._randomness.active():
             algorithm.learn(
                 remaining,
-                callback=CallbackList([ProgressCallback(progress or NullProgress()), *users]),
+                callback=CallbackList([ProgressCallback(progress or NullProgress()), *user_callbacks]),
                 log_interval=max(_LOG_INTERVAL, envs.num_envs) if self.off_policy else 1,
                 reset_num_timesteps=False,
             )
         if algorithm.logger.name_to_value:  # recorded since the last line
             algorithm.logger.dump(algorithm.num_timesteps)
-        self._target_steps = min(self._target_steps, algorithm.num_timesteps) if users else self._target_steps
+        if user_callbacks:  # one of them may have ended the call early
+            self._target_steps = min(self._target_steps, algorithm.num_timesteps)
 
     def set_representation(self, representation: Representation) -> None:
         """Switch a frozen encoder to a newer version, for acting and replay; other encoders stay as they are."""

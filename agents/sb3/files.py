@@ -20,13 +20,8 @@ from .training_state import PARTS, get_training_state
 _FORMAT = 1
 _FOLDER = "representation"
 _TYPES = {"algorithm": str, "seed": int, "settings": dict, "representation": dict}
-_NOT_SETTINGS = {
-    "envs",
-    "representation",
-    "seed",
-    "device",
-    "callbacks",
-}  # arguments of `load`, not of the file
+# arguments of the constructor that sb3.json does not store as settings
+_NOT_SETTINGS = {"envs", "representation", "seed", "device", "callbacks"}
 
 
 @dataclass(frozen=True)

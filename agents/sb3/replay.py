@@ -58,12 +58,11 @@ class StreamReplayBuffer(ReplayBuffer):
             seed: Seed of the sampling.
             hindsight: Relabels goals, or None.
         """
-        BaseBuffer.__init__(
-            self, n_envs, observation_space, action_space, device, n_envs
-        )  # no arrays are allocated
+        # not ReplayBuffer.__init__, which allocates arrays
+        BaseBuffer.__init__(self, n_envs, observation_space, action_space, device, n_envs)
         self.optimize_memory_usage = False
         self.stream, self.features, self._hindsight = stream, features, hindsight
-        self._lanes = _OwnLanes(first_lane, n_envs)
+        self._lanes = _LaneSampler(first_lane, n_envs)
         self._rng = generator(seed, "replay")
         self._added = 0
 
@@ -95,11 +94,11 @@ class StreamReplayBuffer(ReplayBuffer):
         if self._hindsight is not None:
             observation, reward = self._hindsight.relabel(window, self._rng)
         space = self.features.space
-        both = {
+        merged = {
             path: values.reshape(2 * batch_size, *values.shape[2:])
             for path, values in spaces.flatten_by_path(space, observation).items()
         }
-        inputs = self.features(spaces.unflatten_by_path(space, both))
+        inputs = self.features(spaces.unflatten_by_path(space, merged))
         samples = (
             self._step(inputs, 0),
             self.to_torch(self._to_sb3_actions(window.action[:, 0])),
@@ -107,8 +106,8 @@ class StreamReplayBuffer(ReplayBuffer):
             self.to_torch(window.terminated.astype(np.float32)),
             self.to_torch(self._normalize_reward(reward, env).astype(np.float32)),
         )
-        kind: Any = DictReplayBufferSamples if isinstance(inputs, dict) else ReplayBufferSamples
-        return kind(*samples)
+        samples_class: Any = DictReplayBufferSamples if isinstance(inputs, dict) else ReplayBufferSamples
+        return samples_class(*samples)
 
     def _step(self, inputs: Any, index: int) -> Any:
         """Return the observations (index 0) or next observations (1) of inputs (2 B, ...) as tensors (B, ...)."""
@@ -135,30 +134,30 @@ class StreamReplayBuffer(ReplayBuffer):
         self._added = int(tree["added"])
 
 
-class _OwnLanes:
+class _LaneSampler:
     """Samples time steps of `count` lanes from `first` on, uniformly; see `streams.sampling.Sampler`."""
 
     def __init__(self, first: int, count: int) -> None:
-        self._own = first + np.arange(count)
+        self._lanes = first + np.arange(count)  # (n,)
 
     def propose(
         self, rng: np.random.Generator, count: int, limits: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return lanes and positions (count,)."""
-        own = self.available(limits)
-        if not own.any():
+        counts = self.available(limits)
+        if not counts.any():
             raise UsageError(
                 "the agent's lanes of the stream hold no transition yet; record some steps first"
             )
-        stop = np.cumsum(own)
+        stop = np.cumsum(counts)
         flat = rng.integers(stop[-1], size=count)
         index = np.searchsorted(stop, flat, "right")
-        return self._own[index], flat - (stop - own)[index]
+        return self._lanes[index], flat - (stop - counts)[index]
 
     def available(self, limits: np.ndarray) -> np.ndarray:
-        """Return the numbers of candidate rows (n,) of these lanes, given those of all lanes (L,)."""
-        return np.maximum(limits[self._own], 0)
+        """Return the numbers of candidate time steps (n,) of these lanes, given those of all lanes (L,)."""
+        return np.maximum(limits[self._lanes], 0)
 
     def contain(self, lane: np.ndarray) -> bool:
         """Return whether all of `lane` (B,) are among these."""
-        return bool(self._own[0] <= lane.min() and lane.max() <= self._own[-1])
+        return bool(self._lanes[0] <= lane.min() and lane.max() <= self._lanes[-1])

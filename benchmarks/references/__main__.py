@@ -30,6 +30,7 @@ _SEED = 0
 
 
 def main() -> int:
+    """Measure the tasks, print the result and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.references", description=(__doc__ or "").splitlines()[0]
     )
@@ -59,14 +60,14 @@ def main() -> int:
 def measure_task(task: str, factory: ControllerFactory, episodes: int, threads: int) -> dict[str, Any]:
     """Return the three returns of a task with their intervals, and print them to stderr."""
     row: dict[str, Any] = {}
-    started = time.monotonic()
+    start = time.monotonic()
     factories = {"zero_action": ZeroActionController, "random": RandomController, "reference": factory}
     for name, make_controller in factories.items():
         result = run_episodes(task, make_controller, episodes, _SEED, threads)
         success = proportion_ci(int(result.success.sum()), episodes)
         row[name] = {"return": mean_ci(result.returns), "success": success}
     row["ratio"] = reference_ratio(row)
-    print(format_row(task, row), f"{time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    print(format_row(task, row), f"{time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     return row
 
 

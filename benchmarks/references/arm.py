@@ -18,9 +18,9 @@ _GAIN = 8.0  # [1/s] joint speed per radian of error
 _LOOK_AHEAD = 0.08  # [m] distance to the next way point on the straight line
 _HALF_OPEN, _OPEN, _SHUT = 0.0, 1.0, -1.0  # gripper actions
 _APPROACH_HEIGHT = 0.1  # [m] of the fingertips above the cube's center while approaching
-_POSITION_TOLERANCE = 0.008  # [m] and
-_YAW_TOLERANCE = 0.1  # [rad]: errors below which the next phase begins
-_LOST_DISTANCE = 0.05  # [m] from fingertips to cube above which the grasp is tried again
+_POSITION_TOLERANCE = 0.008  # [m] error below which the next phase begins
+_YAW_TOLERANCE = 0.1  # [rad] error below which the next phase begins
+_LOST_DISTANCE = 0.05  # [m] from fingertips to cube, above which the approach starts again
 _GRASP_STEPS = 10  # [control steps] until the fingers hold the cube
 _LIFT_HEIGHT = 0.24  # [m] final height of the cube's center
 _CARRY_HEIGHT = 0.032  # [m] height of the cube's center above the tray while pushing
@@ -103,10 +103,13 @@ class CarryController(_IKController, ABC):
         self._phase = np.where(lost, _APPROACH, self._phase + ready)
 
     def _cube_yaw(self) -> np.ndarray:
-        """Return (n,) [rad] the cube's yaw, from its four equivalent ones that which turns the wrist least."""
+        """Return (n,) [rad] the cube's yaw: of the four equivalent angles the one that turns the wrist least."""
         axes = self._robot.privileged_state()["cube_axes"]
         horizontal = np.where(np.abs(axes[:, 2:3]) < 0.7, axes[:, :2], axes[:, 3:5])
-        yaw, pan = np.arctan2(horizontal[:, 1], horizontal[:, 0]), np.arctan2(*self._robot.cube_position()[:, 1::-1].T)
+        yaw, pan = (
+            np.arctan2(horizontal[:, 1], horizontal[:, 0]),
+            np.arctan2(*self._robot.cube_position()[:, 1::-1].T),
+        )
         quarter = np.pi / 2
         return yaw + quarter * np.round((pan - yaw) / quarter)
 

@@ -8,8 +8,8 @@ import gymnasium as gym
 import numpy as np
 
 _GRAVITY = 9.81  # [m/s^2]
-_CATCH_ANGLE = 0.5  # [rad] from upright within which LQR takes over,
-_CATCH_SPEED = 3.0  # [rad/s] if the pole is slower than this
+_CATCH_ANGLE = 0.5  # [rad] LQR is used within this angle from upright
+_CATCH_SPEED = 3.0  # [rad/s] LQR is used below this speed of the pole
 _ENERGY_GAIN, _POSITION_GAIN, _VELOCITY_GAIN = 3.0, 0.3, 0.15  # [1], [1/m], [s/m]
 _STATE_COST = np.diag([1.0, 10.0, 0.1, 0.1])  # cart, pole and their velocities
 _CONTROL_COST = np.array([[1.0]])

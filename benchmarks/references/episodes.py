@@ -66,7 +66,7 @@ class RandomController(ZeroActionController):
 
 
 class _ControllerPolicy:
-    """A controller as a policy."""
+    """Adapter from `Controller` to the `Policy` protocol."""
 
     def __init__(self, controller: Controller, num_envs: int) -> None:
         self._controller, self._num_envs = controller, num_envs
@@ -114,7 +114,7 @@ def run_episodes(
         returns += step.reward * running
         if step.success is not None:
             success[running] = step.success[running]
-        running &= ~step.done  # a finished sub-environment runs on in episodes that do not count
+        running &= ~step.done  # later episodes of a sub-environment do not count
         if not running.any():
             break
     envs.close()

@@ -64,16 +64,19 @@ class StandUp:
     duration: float = 0.391  # [s]
     delay_power: float = 1.706  # exponent that delays hips and ankles behind the knees
     com_ahead: float = 0.027  # [m] target of the center of mass before the ankles
-    ankle: float = 2.399  # [rad/m] and
-    ankle_damping: float = 0.759  # [rad s/m]: toes pressed down against falling forward
-    hip: float = -0.577  # [rad/m] and
-    hip_damping: float = -0.223  # [rad s/m]: hips bent in the same direction
-    torso: float = 0.53  # [rad] and
-    torso_damping: float = 0.109  # [s]: hips stretched against bowing
-    ankle_roll: float = 1.417  # [rad/m] and
-    ankle_roll_damping: float = 0.455  # [rad s/m]: ankles turned against falling sideways
-    hip_roll: float = 1.261  # [rad/m] and
-    hip_roll_damping: float = 0.509  # [rad s/m]: hips turned in the same direction
+    # gains: ankles press the toes down against falling forward, hips bend in the same direction
+    ankle: float = 2.399  # [rad/m]
+    ankle_damping: float = 0.759  # [rad s/m]
+    hip: float = -0.577  # [rad/m]
+    hip_damping: float = -0.223  # [rad s/m]
+    # gains: hips stretch against bowing of the torso
+    torso: float = 0.53  # [rad]
+    torso_damping: float = 0.109  # [s]
+    # gains: ankles turn against falling sideways, hips turn in the same direction
+    ankle_roll: float = 1.417  # [rad/m]
+    ankle_roll_damping: float = 0.455  # [rad s/m]
+    hip_roll: float = 1.261  # [rad/m]
+    hip_roll_damping: float = 0.509  # [rad s/m]
     final_knee: float = 0.111  # [rad] in the standing posture
     hip_width: float = 0.099  # [rad] abduction in the standing posture
     final_hip: float = 0.009  # [rad] added to the hips in the standing posture
@@ -122,23 +125,23 @@ class Gait:
     """Parameters of walking with feedback on the swing foot (SIMBICON; Yin et al. 2007)."""
 
     step_time: float = 0.399  # [s]
-    swing_hip: float = 0.177  # [rad] thigh forward,
+    swing_hip: float = 0.177  # [rad] of the swing thigh, forward
     swing_hip_position: float = (
-        0.394  # [rad/m] more per distance of the center of mass ahead of the stance foot,
+        0.394  # [rad/m] added per distance of the center of mass ahead of the stance foot
     )
-    swing_hip_speed: float = 0.239  # [rad s/m] more per forward speed
+    swing_hip_speed: float = 0.239  # [rad s/m] added per forward speed
     swing_knee: float = 1.24  # [rad] in the first half of a step
     landing_knee: float = 0.164  # [rad] in the second half
     stance_knee: float = -0.018  # [rad]
     stance_hip: float = -0.058  # [rad]
     push_off: float = 0.125  # [rad] toes of the stance foot pressed down in the second half
     swing_toes: float = 0.225  # [rad] toes of the swing foot lifted
-    torso: float = 0.864  # [rad] and
-    torso_damping: float = -0.0  # [s]: stance hip stretched against bowing
+    torso: float = 0.864  # [rad] gain by which the stance hip stretches against bowing of the torso
+    torso_damping: float = -0.0  # [s] the same for the pitch velocity
     torso_pitch: float = -0.005  # target sine of the torso's pitch
-    swing_width: float = 0.06  # [rad] abduction of the swing leg,
-    swing_width_position: float = 0.678  # [rad/m] and
-    swing_width_speed: float = 0.368  # [rad s/m] more per drift to its side
+    swing_width: float = 0.06  # [rad] abduction of the swing leg
+    swing_width_position: float = 0.678  # [rad/m] added per distance of the center of mass to its side
+    swing_width_speed: float = 0.368  # [rad s/m] added per speed to its side
     stance_abduction: float = 0.205  # [rad] by which the stance hip lifts the other side
     stance_ankle: float = 0.67  # [rad s/m] toes of the stance foot pressed down per forward speed
     arm_swing: float = 0.285  # [rad] opposite to the legs

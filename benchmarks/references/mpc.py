@@ -13,9 +13,8 @@ from robossl.envs.engine.task import GoalTask
 
 from robossl.core.seeding import generator
 
-RewardBonus = Callable[
-    [Simulation], np.ndarray
-]  # (m,) added to the reward, from the current simulation state
+# returns (m,) numbers that are added to the reward, from the current simulation state
+RewardBonus = Callable[[Simulation], np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def _stay_near_block(simulation: Any) -> np.ndarray:
 
 
 def _spin_cube(simulation: Any) -> np.ndarray:
-    """Return (m,) half the cube's spin [rad/s], less a penalty from 2 cm outside its rest position on.
+    """Return (m,): half the cube's spin [rad/s] minus a penalty for more than 2 cm from its rest position.
 
     The reward of HandTurn is almost flat away from the target speed and also pays for oscillation. This bonus has a
     slope up to 4 rad/s in both directions, so that only the net angle counts.

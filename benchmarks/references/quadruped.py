@@ -49,9 +49,8 @@ class _ScriptedController:
     def _trunk_state(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return velocity [m/s], up direction and spin [rad/s] in the trunk's frame, each (3, n, 1)."""
         state = self._robot.privileged_state()
-        return tuple(
-            state[name].T[:, :, None] for name in ("torso_velocity", "torso_up", "torso_angular_velocity")
-        )  # type: ignore[return-value]
+        names = ("torso_velocity", "torso_up", "torso_angular_velocity")
+        return tuple(state[name].T[:, :, None] for name in names)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -98,9 +97,8 @@ class TrotController(_ScriptedController):
         in_stance = phase < gait.duty
         swing = np.clip((phase - gait.duty) / (1 - gait.duty), 0, 1)
         swing_fraction = 0.5 - 0.5 * np.cos(np.pi * swing)
-        stride_fraction = np.where(
-            in_stance, 1 - 2 * phase / gait.duty, 2 * swing_fraction - 1
-        )  # of half a stride
+        # foot position in units of half a stride, from -1 to 1
+        stride_fraction = np.where(in_stance, 1 - 2 * phase / gait.duty, 2 * swing_fraction - 1)
         half_stance = gait.duty * gait.period / 2  # [s]
         half_stride = forward * half_stance * gait.stride_gain + gait.speed_gain * (forward - target_speed)
         x = np.clip(half_stride, -0.22, 0.22) * stride_fraction + np.where(_FRONT > 0, gait.front, gait.rear)

@@ -26,9 +26,8 @@ class PoseController:
         """Return actions (n, 2)."""
         target = self._simulation.task.goal_pose(current_goals(self._simulation))  # (n, 2) [rad]
         error = target - self._simulation.robot.qpos
-        error[:, 0] = (error[:, 0] + np.pi) % (
-            2 * np.pi
-        ) - np.pi  # the elbow has limits, so its error is not wrapped
+        # the error of the shoulder is wrapped; the elbow has limits
+        error[:, 0] = (error[:, 0] + np.pi) % (2 * np.pi) - np.pi
         return np.clip(_STIFFNESS * error - _DAMPING * self._simulation.robot.qvel, -1, 1)
 
 

@@ -43,10 +43,10 @@ def update_table(page: Path, rows: dict[str, dict[str, Any]]) -> None:
 
 
 def _cell(estimate: dict[str, float]) -> str:
-    """`27.1 [25.2, 29.0]`."""
+    """Return an estimate as text, such as `27.1 [25.2, 29.0]`."""
     return f"{_number(estimate['mean'])} [{_number(estimate['low'])}, {_number(estimate['high'])}]"
 
 
 def _number(value: float) -> str:
-    """Three significant digits, at most two decimals."""
+    """Return a number with three significant digits and at most two decimals."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -41,7 +41,7 @@ def diagnose(seconds: float = _TIMEOUT) -> dict[str, Any]:
         "memory": _memory(),  # [bytes]
         "disk": {"folder": str(Path.cwd()), "free": shutil.disk_usage(Path.cwd()).free},  # [bytes]
         "devices": _devices(seconds),
-        "display": not system_info.headless(),
+        "display": not system_info.is_headless(),
         "backends": {backend: _backend(backend, seconds) for backend in _backends(chosen)},
     }
     diagnosis["render"] = {
@@ -85,7 +85,7 @@ def _memory() -> int | None:
 def _devices(seconds: float) -> dict[str, Any]:
     """Return the accelerators that torch can use, those of the system, and the error if torch fails."""
     result = run_trial("robossl.cli.accelerator_probe", [], seconds, os.environ)
-    usable = result.answer["devices"] if result.answer else []
+    usable = result.output["devices"] if result.output else []
     auto = next((device["kind"] for device in usable if device["works"]), "cpu")
     return {"auto": auto, "usable": usable, "seen": system_info.accelerators(), "reason": result.reason}
 
@@ -102,23 +102,23 @@ def _backend(backend: str, seconds: float) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if name != "PYOPENGL_PLATFORM"}
     environment["MUJOCO_GL"] = backend
     result = run_trial("robossl.cli.render_probe", [], seconds, environment)
-    if result.answer is None:
+    if result.output is None:
         return {
             "works": False,
             "reason": result.reason,
             "cause": _cause(backend),
             "fix": _PACKAGES.get(backend),
         }
-    single_color = result.answer.pop("black")
+    single_color = result.output.pop("black")
     reason = "its frames have a single color: nothing is rendered" if single_color else ""
-    return {"works": not single_color, "reason": reason, **result.answer}
+    return {"works": not single_color, "reason": reason, **result.output}
 
 
 def _cause(backend: str) -> str:
     """Return why a backend cannot render, if the system shows it."""
-    if backend in ("egl", "osmesa") and system_info.library(backend) is None:
+    if backend in ("egl", "osmesa") and system_info.find_library(backend) is None:
         return f"its system library (lib{'EGL' if backend == 'egl' else 'OSMesa'}) is not installed"
-    if backend == "glfw" and system_info.headless():
+    if backend == "glfw" and system_info.is_headless():
         return "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set"
     return ""
 

@@ -182,12 +182,12 @@ class _CountingProgress(NullProgress):
 
 def _check_steps(target: AgentUnderTest) -> str:
     agent, envs, recorder = target.make()
-    progress, requested, round_steps = _CountingProgress(), 0, 0
+    progress, requested, first_steps = _CountingProgress(), 0, 0
     for count in (1, 1, 1, 7, 20):
         agent.learn(recorder, count, progress)
         requested += count
-        round_steps = round_steps or envs.num_steps
-        if not requested <= envs.num_steps < requested + max(round_steps, NUM_ENVS):
+        first_steps = first_steps or envs.num_steps
+        if not requested <= envs.num_steps < requested + max(first_steps, NUM_ENVS):
             raise CheckFailure(
                 f"after calls of learn for {requested} steps in all, the envs have taken {envs.num_steps}",
                 "runs divide their steps between calls: learning for N and then M steps must equal N + M",
@@ -201,8 +201,8 @@ def _check_steps(target: AgentUnderTest) -> str:
         )
     for actions in envs.actions:
         _assert_actions(envs, actions, "learn steps the envs with actions that")
-    if round_steps > NUM_ENVS:
-        return f"learn takes rounds of {round_steps} steps, and calls add up"
+    if first_steps > NUM_ENVS:
+        return f"learn steps the envs {first_steps} steps at a time, and calls add up"
     return "learn takes exactly the requested steps (whole vector steps), and calls add up"
 
 
@@ -234,7 +234,7 @@ def _check_metrics(target: AgentUnderTest) -> str:
 def _trace(
     target: AgentUnderTest, agent: Agent, envs: PointEnvs, recorder: Recorder, steps: int
 ) -> list[np.ndarray]:
-    """Learn, and return all actions of it and some after it."""
+    """Learn for `steps`; return the actions that it sent to the envs, then those of `act` on a few observations."""
     start = len(envs.actions)
     agent.learn(recorder, steps)
     agent.reset()
@@ -242,7 +242,7 @@ def _trace(
     return [*envs.actions[start:], *after]
 
 
-def _same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+def _all_equal(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
     return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second))
 
 
@@ -253,14 +253,14 @@ def _first_difference(first: list[np.ndarray], second: list[np.ndarray]) -> int:
 
 def _check_determinism(target: AgentUnderTest) -> str:
     first, second, other = (_trace(target, *target.make(seed), target.steps) for seed in (3, 3, 4))
-    if not _same(first, second):
+    if not _all_equal(first, second):
         raise CheckFailure(
             f"two agents with the same seed differ at action {_first_difference(first, second)} of {len(first)}",
             "no run can be repeated",
             "draw from a generator of the agent: self.random = np.random.default_rng(seed)",
         )
     return "the same seed gives the same actions" + (
-        "" if _same(first, other) else ", another seed different ones"
+        "" if _all_equal(first, other) else ", another seed different ones"
     )
 
 
@@ -279,8 +279,8 @@ def _check_save(target: AgentUnderTest) -> str:
         )
     loaded, again = (target.factory.load(folder, target.make()[2], "cpu") for _ in range(2))
     actions = [_deterministic_actions(target, a) for a in (loaded, again, agent, agent)]
-    draws = not _same(actions[2], actions[3])  # a planner draws samples with explore=False too
-    if not _same(actions[0], actions[1]) or not (draws or _same(actions[0], actions[2])):
+    draws = not _all_equal(actions[2], actions[3])  # a planner draws samples with explore=False too
+    if not _all_equal(actions[0], actions[1]) or not (draws or _all_equal(actions[0], actions[2])):
         raise CheckFailure(
             "the loaded agent acts differently with explore=False",
             "evaluation and `robossl play` use the loaded agent",
@@ -317,7 +317,7 @@ def _check_checkpoint(target: AgentUnderTest) -> str:
     resumed.set_checkpoint(tree["agent"])
     other_recorder.set_checkpoint(tree["recorder"])
     continued = _trace(target, resumed, other_envs, other_recorder, 60)
-    if not _same(expected, continued):
+    if not _all_equal(expected, continued):
         raise CheckFailure(
             f"after set_checkpoint action {_first_difference(expected, continued)} of {len(expected)} differs",
             "a resumed run would not equal an uninterrupted one",

@@ -28,19 +28,19 @@ _TOLERANCE = 0.3  # distance to the goal that counts as success
 class PointEnvs(VectorEnv):
     """A batch of points whose position changes by the action.
 
-    The action bounds are not symmetric and Discrete actions start at 1, so that an agent that ignores them is
-    found. Autoreset is disabled, as in training. `actions` and `num_steps` record what the agent did.
+    The action bounds are not symmetric and Discrete actions start at 1, so that a check fails for an agent
+    that ignores them. Autoreset is disabled, as in training. `actions` and `num_steps` record what the agent did.
     """
 
     def __init__(self, num_envs: int, kind: str) -> None:
         """`kind` is one of `KINDS`: continuous (Box), discrete (Discrete) or goals (Box actions, goal observations)."""
         self.num_envs, self.kind = num_envs, kind
         self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
-        place = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        position_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
         self.single_observation_space = (
-            spaces.Dict(observation=place, achieved_goal=place, desired_goal=place)
+            spaces.Dict(observation=position_space, achieved_goal=position_space, desired_goal=position_space)
             if kind == "goals"
-            else place
+            else position_space
         )
         bounds = np.array([-0.5, -1.0], np.float32), np.array([1.0, 0.5], np.float32)
         self.single_action_space = (
@@ -78,10 +78,10 @@ class PointEnvs(VectorEnv):
             raise RuntimeError("step was called before the finished sub-environments were reset")
         self.actions.append(actions)
         if self.kind == "discrete":
-            push = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], np.float64)[actions - 1]
+            velocity = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], np.float64)[actions - 1]
         else:
-            push = actions.astype(np.float64)
-        self.position = self.position + 0.3 * push
+            velocity = actions.astype(np.float64)
+        self.position = self.position + 0.3 * velocity
         self.count += 1
         terminated = np.abs(self.position).max(1) > _LIMIT
         truncated = ~terminated & (self.count >= _MAX_EPISODE_STEPS)
@@ -120,7 +120,7 @@ class PointEnvs(VectorEnv):
 
 
 class PointGoalEnvs(PointEnvs):
-    """The same with goals, and the methods that hindsight relabeling and planners use."""
+    """`PointEnvs` with goals, and the methods that hindsight relabeling and planners use."""
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any = None) -> np.ndarray:
         """Return the negative distance to the goal."""

@@ -35,7 +35,7 @@ def check_construction(target: EnvUnderTest) -> Iterator[CheckResult]:
 def check_reset(target: EnvUnderTest) -> Iterator[CheckResult]:
     """Check that `reset(seed=, options=)` returns (observation, info)."""
     env = target.make()
-    inner = env.unwrapped  # the wrappers would raise at another form
+    inner = env.unwrapped  # Gymnasium's wrappers raise if the result has another form
     missing = {"seed", "options"} - _parameters(inner.reset)
     if missing:
         yield check_failed(
@@ -52,7 +52,7 @@ def check_reset(target: EnvUnderTest) -> Iterator[CheckResult]:
         return
     yield check_failed(
         "reset",
-        f"reset(seed=0) returns {_form(result)}, expected (observation, info)",
+        f"reset(seed=0) returns {_describe(result)}, expected (observation, info)",
         "this is an older form of the API",
         "return observation, {}",
     )
@@ -65,7 +65,7 @@ def _parameters(function: Any) -> set[str]:
     return set(parameters)
 
 
-def _form(result: Any) -> str:
+def _describe(result: Any) -> str:
     if isinstance(result, tuple):
         return f"{len(result)} values ({', '.join(type(part).__name__ for part in result)})"
     return f"a {type(result).__name__}"
@@ -92,12 +92,12 @@ def check_step(target: EnvUnderTest) -> Iterator[CheckResult]:
             "return observation, reward, terminated, truncated, {}",
         )
         return
-    old = isinstance(result, tuple) and len(result) == 4
+    is_old_api = isinstance(result, tuple) and len(result) == 4
     yield check_failed(
         "step",
-        f"step(action) returns {_form(result)}, expected 5: observation, reward, terminated, truncated, info",
+        f"step(action) returns {_describe(result)}, expected 5: observation, reward, terminated, truncated, info",
         "this is the older form with one `done`, which does not separate termination from a time limit"
-        if old
+        if is_old_api
         else "no wrapper can read it",
         _STEP,
     )

@@ -1,4 +1,4 @@
-"""`robossl check-agent`: run a registered agent on small envs and check that it keeps the agent protocol."""
+"""`robossl check-agent`: run a registered agent on small envs and check that it implements the `Agent` protocol."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def check_agent(
         if not targets:
             return results
         for check_name, check in CHECKS:
-            missing = next((r.name for r in results if r.ok is False and r.name in REQUIRED), None)
-            if missing is not None:
-                add(check_info(check_name, f"{SKIPPED}{missing!r} failed"))
+            failed_name = next((r.name for r in results if r.ok is False and r.name in REQUIRED), None)
+            if failed_name is not None:
+                add(check_info(check_name, f"{SKIPPED}{failed_name!r} failed"))
                 continue
             add(_run(check_name, check, factory, targets))
         add(_compare_global_state(before, _global_state()))

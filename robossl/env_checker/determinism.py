@@ -81,9 +81,9 @@ def _check_other_seed(first: Rollout, other: Rollout) -> CheckResult:
     )
 
 
-def compare(one: Rollout, other: Rollout) -> Difference | None:
+def compare(first: Rollout, second: Rollout) -> Difference | None:
     """Return the first difference of two rollouts; None if they are identical."""
-    for index, (a, b) in enumerate(zip(one.records, other.records)):
+    for index, (a, b) in enumerate(zip(first.records, second.records)):
         for name in ("observation", "reward", "terminated", "truncated"):
             difference = _difference(getattr(a, name), getattr(b, name), name)
             if difference is not None:

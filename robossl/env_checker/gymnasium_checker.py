@@ -18,7 +18,7 @@ _NAME, _WARNING = "gymnasium check_env", "gymnasium warning"
 class _Explanation(NamedTuple):
     """Meaning of a message of Gymnasium."""
 
-    part: str  # of the message
+    part: str  # text that the message contains
     meaning: str
     fix: str
 

@@ -194,4 +194,4 @@ def _mutated_path(now: Any, before: Any, path: str = "") -> str | None:
         return None if same else path
     else:
         return None
-    return next((found for found in paths if found is not None), None)
+    return next((changed for changed in paths if changed is not None), None)

@@ -126,8 +126,8 @@ def check_info_keys(rollout: Rollout) -> CheckResult:
 
 def check_success(rollout: Rollout) -> CheckResult:
     """Check that `info["is_success"]` reports whether the task is solved."""
-    having = [record for record in rollout.steps if _SUCCESS in record.info]
-    if not having:
+    with_success = [record for record in rollout.steps if _SUCCESS in record.info]
+    if not with_success:
         near = next((key for r in rollout.steps for key in r.info if "success" in str(key).lower()), None)
         condition = f"info[{near!r}]" if near else "distance < 0.05"
         return check_info(
@@ -136,7 +136,7 @@ def check_success(rollout: Rollout) -> CheckResult:
             "the report shows returns, but no success rate",
             f'info["is_success"] = bool({condition}), at every step and in reset',
         )
-    values = [record.info[_SUCCESS] for record in having]
+    values = [record.info[_SUCCESS] for record in with_success]
     wrong = next((v for v in values if not (_is_number(v) and float(v) in (0.0, 1.0))), None)
     if wrong is not None:
         return check_failed(
@@ -145,10 +145,10 @@ def check_success(rollout: Rollout) -> CheckResult:
             "a success rate needs booleans",
             'info["is_success"] = bool(...)',
         )
-    if len(having) < len(rollout.steps):
+    if len(with_success) < len(rollout.steps):
         return check_info(
             _SUCCESS,
-            f"is_success is in the info of {len(having)} of {len(rollout.steps)} steps",
+            f"is_success is in the info of {len(with_success)} of {len(rollout.steps)} steps",
             "where it is missing, the step counts as no success",
             'info["is_success"] = bool(...) at every step and in reset',
         )
@@ -236,9 +236,8 @@ def check_compute_reward(target: EnvUnderTest) -> Iterator[CheckResult]:
             "at the end of step: reward = self.compute_reward(achieved_goal, desired_goal, info)",
         )
         return
-    achieved, desired = (
-        np.stack([r.observation[key] for r in records]) for key in ("achieved_goal", "desired_goal")
-    )  # (n, G)
+    goal_keys = ("achieved_goal", "desired_goal")
+    achieved, desired = (np.stack([r.observation[key] for r in records]) for key in goal_keys)  # (n, G)
     with target.monitor.call("compute_reward of a batch"):
         batch = np.asarray(compute(achieved, desired, [record.info for record in records]))
     if batch.shape == rewards.shape and np.allclose(batch, rewards, rtol=1e-4, atol=1e-5):

@@ -111,9 +111,9 @@ def run_checks(
 
     for check in checks:
         on_check(check.name)
-        missing = [name for name in check.needs if name in failed_names]
-        if missing:
-            add(check_info(check.name, f"{SKIPPED}{missing[0]!r} failed"))
+        failed_needs = [name for name in check.needs if name in failed_names]
+        if failed_needs:
+            add(check_info(check.name, f"{SKIPPED}{failed_needs[0]!r} failed"))
             continue
         try:
             for result in check.run(target):
@@ -167,19 +167,19 @@ def _run_in_thread(spec: EnvSpec, settings: dict[str, Any], seconds: float, on_r
     remaining = list(CHECKS)
     while remaining:
         monitor = CallMonitor(seconds)
-        begun = [remaining[0].name]
+        started_checks = [remaining[0].name]  # the last one is running
         target = EnvUnderTest(spec, settings, monitor)
-        arguments = (remaining, target, failed_names, on_result, begun.append)
+        arguments = (remaining, target, failed_names, on_result, started_checks.append)
         thread = threading.Thread(target=run_checks, args=arguments, daemon=True)
         thread.start()
         call = _wait(thread, monitor)
         if call is None:
             return
-        result = timeout_result(begun[-1], call, current_location(thread.ident or 0))
+        result = timeout_result(started_checks[-1], call, current_location(thread.ident or 0))
         monitor.abandoned = True
         failed_names.add(result.name)
         on_result(result)
-        remaining = remaining[[check.name for check in remaining].index(begun[-1]) + 1 :]
+        remaining = remaining[[check.name for check in remaining].index(started_checks[-1]) + 1 :]
 
 
 def _wait(thread: threading.Thread, monitor: CallMonitor) -> Call | None:

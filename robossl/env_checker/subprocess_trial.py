@@ -14,16 +14,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TrialResult:
-    """Result of a trial: an `answer` if it worked, else the `reason`."""
+    """Result of a trial: its `output`, or the `reason` why there is none."""
 
-    answer: dict[str, Any] | None
+    output: dict[str, Any] | None
     reason: str = ""
 
 
 def run_trial(
     module: str, arguments: list[str], seconds: float, environment: Mapping[str, str]
 ) -> TrialResult:
-    """Run a module in a new interpreter; the last line of its stdout is its answer in JSON.
+    """Run a module in a new interpreter; the last line of its stdout is its output in JSON.
 
     Args:
         module: As for `python -m`.
@@ -43,7 +43,7 @@ def run_trial(
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return TrialResult(None, f"it did not answer within {seconds:g} s and was stopped")
+        return TrialResult(None, f"it printed no result within {seconds:g} s and was stopped")
     if process.returncode < 0:
         return TrialResult(None, f"its process was ended by {signal_name(-process.returncode)}")
     lines = [line.strip() for line in process.stdout.splitlines() if line.strip()]
@@ -51,7 +51,7 @@ def run_trial(
         try:
             return TrialResult(json.loads(lines[-1]))
         except json.JSONDecodeError:
-            return TrialResult(None, f"it answered {lines[-1]!r}")
+            return TrialResult(None, f"expected JSON on the last line of its stdout, got {lines[-1]!r}")
     return TrialResult(
         None, last_error(process.stderr) or f"it ended with exit code {process.returncode} without a message"
     )

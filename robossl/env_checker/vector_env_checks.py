@@ -167,8 +167,9 @@ def _pairs(
     parts = flatten_by_path(space, single[0])
     for path, value in flatten_by_path(space, batch[0]).items():
         yield f"observation{f'[{path!r}]' if path else ''}", value[index], parts[path]
-    for name, value, own in zip(("the reward", "terminated", "truncated"), batch[1:], single[1:]):
-        yield name, value[index], own
+    names = ("the reward", "terminated", "truncated")
+    for name, batch_values, single_value in zip(names, batch[1:], single[1:]):
+        yield name, batch_values[index], single_value
 
 
 def _short(value: Any) -> str:

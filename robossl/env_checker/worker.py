@@ -56,13 +56,13 @@ def main() -> None:
         writer.write(not_importable=True)
         return
     monitor = CallMonitor(request["seconds"], lambda name, seconds: writer.write(call=name, seconds=seconds))
-    begun = [request["checks"][0]]
+    started_checks = [request["checks"][0]]  # the last one is running
 
     def on_check(name: str) -> None:
-        begun.append(name)
+        started_checks.append(name)
         writer.write(check=name)
 
-    arguments = (writer, monitor, begun, threading.get_ident())
+    arguments = (writer, monitor, started_checks, threading.get_ident())
     threading.Thread(target=_supervise, args=arguments, daemon=True).start()
     checks = [check for check in CHECKS if check.name in request["checks"]]
     target = EnvUnderTest(spec, spec_json.unpack(request["settings"]), monitor)
@@ -76,7 +76,7 @@ def main() -> None:
 def _find_spec(request: dict[str, Any]) -> gymnasium.envs.registration.EnvSpec | None:
     """Return the spec of the request, or the one that `import robossl` registers; None if there is neither."""
     backend = system_info.render_backend()
-    if system_info.headless() and backend != "none":
+    if system_info.is_headless() and backend != "none":
         os.environ.setdefault("MUJOCO_GL", backend)
     importlib.import_module("robossl")  # registers the envs
     if request["spec"] is not None:
@@ -94,7 +94,7 @@ def _can_import(module: str) -> bool:
         return False
 
 
-def _supervise(writer: EventWriter, monitor: CallMonitor, begun: list[str], thread: int) -> None:
+def _supervise(writer: EventWriter, monitor: CallMonitor, started_checks: list[str], thread: int) -> None:
     """Write heartbeats; report a call that exceeds its time limit, and end the process."""
     timer = threading.Event()
     polls = 0
@@ -103,7 +103,7 @@ def _supervise(writer: EventWriter, monitor: CallMonitor, begun: list[str], thre
         polls += 1
         call = monitor.overdue()
         if call is not None:
-            writer.write(timeout=timeout_result(begun[-1], call, current_location(thread)).to_json())
+            writer.write(timeout=timeout_result(started_checks[-1], call, current_location(thread)).to_json())
             os._exit(0)
         if polls % _HEARTBEAT == 0:
             writer.write(heartbeat=True)

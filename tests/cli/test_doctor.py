@@ -113,22 +113,22 @@ def _write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) ->
 
 
 @pytest.mark.parametrize(
-    ("code", "answer", "reason"),
+    ("code", "output", "reason"),
     [
         ("print('noise'); print('{\"a\": 1}')", {"a": 1}, ""),
-        ("import time; time.sleep(60)", None, "did not answer within 1 s"),
+        ("import time; time.sleep(60)", None, "no result within 1 s"),
         ("raise RuntimeError('no context')", None, "RuntimeError: no context"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", None, "SIGSEGV"),
-        ("print('what')", None, "it answered 'what'"),
+        ("print('what')", None, "expected JSON on the last line of its stdout, got 'what'"),
         ("import sys; sys.exit(3)", None, "exit code 3"),
     ],
 )
-def test_trial_returns_an_answer_or_a_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, answer: Any, reason: str
+def test_trial_returns_its_output_or_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, output: Any, reason: str
 ) -> None:
     seconds = 1 if "sleep" in code else 60
     result = run_trial(_write_module(tmp_path, monkeypatch, code), [], seconds, os.environ)
-    assert result.answer == answer
+    assert result.output == output
     assert reason in result.reason
 
 
