@@ -26,7 +26,7 @@ _SINGLE_OBJECTIVE = {  # a detached predictor is added where no objective trains
     "inverse": ("inverse", "forward_detached"),
     "sigreg": ("forward", "sigreg"),
 }
-_VECTOR_ONLY = ("reconstruction",)  # objectives without effect on a model that reads images only
+_VECTOR_ONLY = ("reconstruction",)  # objectives that have no effect if all observations are images
 
 
 def evaluate_ablation(context: EvaluationContext, only: Collection[str] = ()) -> dict[str, Any]:
@@ -46,11 +46,11 @@ def evaluate_ablation(context: EvaluationContext, only: Collection[str] = ()) ->
     model, stream, updates = context.model, context.stream, context.ablation_updates
     if model is None or stream is None or updates is None:
         raise UsageError("expected a model, a stream and a number of updates for an ablation")
-    chosen = variants(model.config.objectives, images_only=not model.observation_processor.vectors)
-    chosen = {name: objectives for name, objectives in chosen.items() if not only or name in only}
+    selected = variants(model.config.objectives, images_only=not model.observation_processor.vectors)
+    selected = {name: objectives for name, objectives in selected.items() if not only or name in only}
     rows: dict[str, dict[str, Any]] = {}
     models: dict[str, WorldModel] = {}
-    for name, objectives in chosen.items():
+    for name, objectives in selected.items():
         start = time.perf_counter()
         variant_updates = 0 if name == "untrained" else updates
         models[name] = train_variant(model, stream, objectives, variant_updates, name, context.progress)
@@ -84,8 +84,8 @@ def train_variant(
 ) -> WorldModel:
     """Return a new model like `model` after `updates` gradient steps on these objectives."""
     config = dataclasses.replace(model.config, objectives=objectives)
-    fresh = model.reinitialized(config)
-    trainer = WorldModelTrainer(fresh, stream, model.seed, device=model.device)
+    variant = model.reinitialized(config)
+    trainer = WorldModelTrainer(variant, stream, model.seed, device=model.device)
     trainer.update(0)  # fits the input normalizers
     progress.start(f"ablation: {name.replace('_', ' ')}", updates, "updates")
     trainer.run(updates, progress)
@@ -97,8 +97,8 @@ def variants(objectives: tuple[str, ...], images_only: bool = False) -> dict[str
     """Return the variants to compare: name -> objectives (with their weights, `name:weight`).
 
     "own" has the objectives of the model; "forward", "inverse" and "sigreg" have one objective besides a predictor;
-    "without_<objective>" lacks one of its own; "untrained" has random weights. Variants that repeat another are
-    omitted.
+    "without_<objective>" omits one of the objectives of the model; "untrained" has random weights. Variants that repeat
+    another one are omitted.
 
     Args:
         objectives: Objectives of the model.
@@ -107,25 +107,25 @@ def variants(objectives: tuple[str, ...], images_only: bool = False) -> dict[str
     own = tuple(o for o in objectives if not (images_only and _name(o) in _VECTOR_ONLY))
     candidates = {"own": own, **_SINGLE_OBJECTIVE}
     for removed in own:
-        if _is_detached(removed):  # the other metrics would be the same without it
+        if _is_detached(removed):  # removing it would change no metric
             continue
         rest = tuple(o for o in own if o != removed)
         if _name(removed) == "forward":
             rest += ("forward_detached",)
-        if _training(rest) - {"forward_detached"}:
+        if _training_names(rest) - {"forward_detached"}:
             candidates[f"without_{_name(removed)}"] = rest
-    chosen: dict[str, tuple[str, ...]] = {}
+    distinct: dict[str, tuple[str, ...]] = {}
     for name, candidate in candidates.items():
-        if not any(_training(candidate) == _training(other) for other in chosen.values()):
-            chosen[name] = candidate
-    return {**chosen, "untrained": own}
+        if not any(_training_names(candidate) == _training_names(other) for other in distinct.values()):
+            distinct[name] = candidate
+    return {**distinct, "untrained": own}
 
 
 def _name(weighted: str) -> str:
     return weighted.partition(":")[0]
 
 
-def _training(objectives: tuple[str, ...]) -> set[str]:
+def _training_names(objectives: tuple[str, ...]) -> set[str]:
     """Return the names of the objectives that train more than their own head."""
     return {_name(o) for o in objectives if not _is_detached(o)}
 

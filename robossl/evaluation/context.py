@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from robossl.world_model import WorldModel
 
 EVALUATION_SEED = 7_000_000  # plus the seed of the run; training seeds are 63-bit hashes, so they differ
-# Settings of an env, besides its id, that change its observations.
+# Keyword arguments of an env that change its observations.
 _OBSERVATION_SETTINGS = ("model", "pixels", "proprioception", "camera", "substeps")
 
 
@@ -26,7 +26,7 @@ _OBSERVATION_SETTINGS = ("model", "pixels", "proprioception", "camera", "substep
 class EvaluationContext:
     """Input of every report section: what is evaluated, the settings, and the results of earlier sections.
 
-    A section reads what it needs and raises `Unavailable` if it is not there.
+    A section raises `Unavailable` if a field that it needs is None or empty.
     """
 
     env: str  # env id
@@ -37,7 +37,9 @@ class EvaluationContext:
     agent: str | None = None  # name of the agents
     agent_steps: int | None = None  # env steps that each agent was trained for
     updates: int = 0  # gradient steps of the model
-    make_envs: Callable[..., gym.vector.VectorEnv] | None = None  # (num_envs, **settings); default: registry
+    make_envs: Callable[..., gym.vector.VectorEnv] | None = (
+        None  # (num_envs, **settings); by default the envs of the registry
+    )
     episodes: int = 20  # held-out episodes of a row of the control table
     goal_horizon: int = 25  # [steps] between start and goal
     goal_trials: int = 100  # start-goal pairs; 0 skips goal reaching

@@ -1,4 +1,4 @@
-"""Returns and successes of a policy over a number of episodes fixed beforehand for every sub-environment."""
+"""Returns and successes of a policy; the number of episodes of each sub-environment is fixed before the first step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from robossl.rollout import steps as rollout_steps
 
 _MAX_ENVS = 16  # sub-environments that share the episodes of a row
 _BASELINES = {"random": "random", "zero_action": "zero"}  # row -> policy
-_MAX_EPISODE_STEPS = 100_000  # [steps] of one sub-environment; a longer episode is taken to have no end
+_MAX_EPISODE_STEPS = 100_000  # [steps] of one sub-environment; a longer episode is an error
 
 
 def evaluate_control(
@@ -54,7 +54,7 @@ def evaluate_control(
 
 
 class _FiniteObservationGuard:
-    """Policy that refuses observations with nan or infinity."""
+    """Policy wrapper that raises UsageError for observations with nan or infinity."""
 
     def __init__(self, policy: Policy, envs: VectorEnv) -> None:
         self._policy, self._space = policy, envs.single_observation_space
@@ -132,9 +132,8 @@ def evaluate_returns(
     progress.start("evaluate", episodes, "episodes")
     for step in rollout_steps(envs, policy, observation, explore):
         success = np.zeros(envs.num_envs, bool) if step.success is None else step.success & step.real
-        reports_success &= (
-            step.success is not None or not step.done.any()
-        )  # some envs report it at the end only
+        # some envs report success at the end of an episode only
+        reports_success &= step.success is not None or not step.done.any()
         total += np.where(step.real, step.reward, 0.0)
         length += step.real
         any_success |= success

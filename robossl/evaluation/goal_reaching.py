@@ -57,7 +57,7 @@ class ZeroActionPolicy:
         return self._action
 
     def reset(self, mask: np.ndarray | None = None) -> None:
-        """Have no effect: the policy has no state."""
+        """Have no effect; the policy has no state."""
 
 
 def evaluate_goal_reaching(context: EvaluationContext, models: Mapping[str, WorldModel]) -> dict[str, Any]:
@@ -144,9 +144,8 @@ def reach_goals(
         results[name] = _run_trials(envs, policy, pairs, 2 * horizon, seed)
         progress.update(1)
     progress.stop()
-    unsolved = {
-        criterion: np.zeros(len(pairs.goal), bool) for criterion in CRITERIA
-    }  # by choice of the pairs
+    # the zero action solves none of the remaining pairs
+    unsolved = {criterion: np.zeros(len(pairs.goal), bool) for criterion in CRITERIA}
     results["zero_action"] = Trials(unsolved, 0.0)
     return {
         "horizons": {
@@ -274,8 +273,9 @@ def _row(result: Trials, chance: Trials, seed: int) -> dict[str, Any]:
 
 def _chance_normalized(hits: np.ndarray, chance: np.ndarray, seed: int) -> Estimate | None:
     """Return (p - p_random) / (1 - p_random) over the same pairs; None if the random policy reaches all goals."""
-    above_chance, room = hits.astype(float) - chance, 1.0 - chance
-    if room.sum() == 0:
+    above_chance, max_above_chance = hits.astype(float) - chance, 1.0 - chance
+    if max_above_chance.sum() == 0:
         return None
-    low, high = bootstrap_ratio(above_chance, room, seed=seed)
-    return {"mean": float(above_chance.sum() / room.sum()), "low": low, "high": high, "n": len(hits)}
+    low, high = bootstrap_ratio(above_chance, max_above_chance, seed=seed)
+    mean = float(above_chance.sum() / max_above_chance.sum())
+    return {"mean": mean, "low": low, "high": high, "n": len(hits)}

@@ -36,7 +36,7 @@ class HeldOutData:
 
     @property
     def varies(self) -> np.ndarray:
-        """(D,) bool: which observed values are not constant in train."""
+        """(D,) bool: the observed values that are not constant in train."""
         return self.observation_std > 0
 
     @cached_property

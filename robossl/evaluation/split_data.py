@@ -25,7 +25,7 @@ class SplitData:
     """N time steps of whole episodes of one split, concatenated."""
 
     observation: Any  # (N, ...) batched as the env returns it
-    values: np.ndarray  # (N, D) float64: the inputs of the world model as plain numbers
+    values: np.ndarray  # (N, D) float64: the inputs of the world model as numbers
     names: list[str]  # (D,) a name for each value
     action: np.ndarray  # (N, A) or (N,)
     valid: np.ndarray  # (N,) bool: the action leads from this time step to the next one
@@ -145,7 +145,7 @@ def decoded_values(space: spaces.Space, decoded: Any) -> np.ndarray:
 
 
 def decoded_mask(space: spaces.Space) -> np.ndarray:
-    """Return (D,) bool: which values of `observation_values` are also in `decoded_values`."""
+    """Return (D,) bool: the values of `observation_values` that are also in `decoded_values`."""
     masks = []
     for leaf in model_inputs(space).values():
         if is_image(leaf):

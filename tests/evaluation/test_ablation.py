@@ -24,9 +24,8 @@ def test_variants_of_the_default_objectives():
     assert rows["inverse"] == ("inverse", "forward_detached")  # planning needs a trained predictor
     assert rows["without_forward"] == ("inverse", "reconstruction", "error_prediction", "forward_detached")
     assert rows["without_reconstruction"] == ("forward", "inverse", "error_prediction")
-    assert "without_inverse" not in variants(
-        ("forward", "inverse", "error_prediction")
-    )  # equal to the variant "forward"
+    # without_inverse would be equal to the variant "forward"
+    assert "without_inverse" not in variants(("forward", "inverse", "error_prediction"))
 
 
 def test_no_variant_repeats_another_and_weights_are_kept():

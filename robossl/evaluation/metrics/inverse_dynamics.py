@@ -57,10 +57,10 @@ def inverse_excess_r2(model: WorldModel, heldout: HeldOutData) -> float:
     R2.
     """
     if heldout.discrete_actions:
-        own = inverse_accuracy(model, heldout)["accuracy"]
+        model_score = inverse_accuracy(model, heldout)["accuracy"]
     else:
-        own = inverse_r2(model, heldout)
-    with_next = max(own["mean"], _regressor_score(heldout, use_next=True)["mean"], 0.0)
+        model_score = inverse_r2(model, heldout)
+    with_next = max(model_score["mean"], _regressor_score(heldout, use_next=True)["mean"], 0.0)
     return with_next - max(_regressor_score(heldout, use_next=False)["mean"], 0.0)
 
 

@@ -1,10 +1,10 @@
 """Open-loop prediction skill over the horizon, and the valid prediction time.
 
-From a held-out time step the model imagines k steps under the recorded actions. The observed values are read off the
+From a held-out time step the model imagines k steps under the recorded actions. The observed values are read from the
 imagined latents by a `Readout` chosen on the probe split. Values are clipped to 10 standard deviations so that rare
-outliers do not dominate the score. Skill is 1 - error / movement: 1 is perfect, 0 is the no-change baseline, which
-predicts the observation at the start. A constant encoder has skill 0, or the skill of the mean of train if it decodes
-that mean, and the same skill under shuffled actions.
+outliers do not dominate the score. Skill is 1 - error / error of the no-change baseline, which predicts the observation
+at the start: 1 is perfect, 0 is no better than that. A constant encoder has skill 0, or the skill of the mean of train
+if it decodes that mean, and the same skill under shuffled actions.
 
 The encoder bound applies the same readout to the real latent k steps later: the distance of the bound from 1 is
 due to the encoder and the readout, the distance of the skill from the bound is due to the dynamics. Linear dynamics on
@@ -46,6 +46,10 @@ class ForecastWindows:
         """Return the (B, T) summed squared error of one row."""
         return np.sum((self.change - self.forecast[row]) ** 2, -1)
 
+    def no_change_errors(self) -> np.ndarray:
+        """Return the (B, T) summed squared error of the no-change baseline."""
+        return np.sum(self.change**2, -1)
+
 
 def forecast_windows(
     model: WorldModel, heldout: HeldOutData, readout: Readout, length: int, count: int = _MAX_WINDOWS
@@ -58,8 +62,8 @@ def forecast_windows(
     actions = test.action[index[:, :-1]]
     order = generator(heldout.seed, "shuffle", length).permutation(len(starts))
 
-    def read_change(path: np.ndarray) -> np.ndarray:
-        return readout(observed[:, 0], path) - observed[:, :1]
+    def read_change(latents: np.ndarray) -> np.ndarray:
+        return readout(observed[:, 0], latents) - observed[:, :1]
 
     return ForecastWindows(
         change=observed[:, 1:] - observed[:, :1],
@@ -75,12 +79,12 @@ def forecast_windows(
 
 def _linear_rollout(heldout: HeldOutData, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """Return the changes (B, T, D') predicted by the linear dynamics."""
-    state, path = start, []
+    state, changes = start, []
     for t in range(actions.shape[1]):
         inputs = np.concatenate([state, heldout.encode_action(actions[:, t])], 1)
         state = np.clip(state + heldout.linear_dynamics(inputs), -MAX_DEVIATION, MAX_DEVIATION)
-        path.append(state - start)
-    return np.stack(path, 1)
+        changes.append(state - start)
+    return np.stack(changes, 1)
 
 
 def prediction_skill(
@@ -117,23 +121,23 @@ def prediction_skill(
     readout = readout or fit_readout(model, heldout)
     for h in evaluated:
         windows = forecast_windows(model, heldout, readout, h)
-        movement = np.sum(windows.change**2, -1)  # (B, T)
-        if not movement.any():
+        no_change_error = windows.no_change_errors()
+        if not no_change_error.any():
             raise UsageError(
                 "the observations of the test episodes are constant: there is nothing to predict"
             )
         curves = {
-            row: 1 - windows.errors(row).sum(0) / np.maximum(movement.sum(0), 1e-12)
+            row: 1 - windows.errors(row).sum(0) / np.maximum(no_change_error.sum(0), 1e-12)
             for row in windows.forecast
         }
         low, high = bootstrap_ratio(
-            windows.errors("model")[:, -1], movement[:, -1], windows.episode, heldout.seed
+            windows.errors("model")[:, -1], no_change_error[:, -1], windows.episode, heldout.seed
         )
         scores["skill"][str(h)] = {
             "mean": float(curves["model"][-1]),
             "low": 1 - high,
             "high": 1 - low,
-            "n": len(movement),
+            "n": len(no_change_error),
         }
         for row in ("encoder_bound", "shuffled", "linear"):
             scores[row][str(h)] = float(curves[row][-1])
@@ -176,7 +180,7 @@ def valid_prediction_time(
     unit = step_seconds or 1.0
     num_values = windows.change.shape[-1]
     times, censored = _first_failure(windows.errors("model"), num_values, unit)
-    no_change, _ = _first_failure(np.sum(windows.change**2, -1), num_values, unit)
+    no_change_times, _ = _first_failure(windows.no_change_errors(), num_values, unit)
     low, high = bootstrap_median(times, heldout.seed)
     return {
         "median": float(np.median(times)),
@@ -186,14 +190,14 @@ def valid_prediction_time(
         "censored": float(censored.mean()),
         "horizon": length * unit,
         "steps": length,
-        "no_change": float(np.median(no_change)),
+        "no_change": float(np.median(no_change_times)),
         "tolerance": TOLERANCE,
         "unit": "s" if step_seconds else "steps",
     }
 
 
 def _first_failure(errors: np.ndarray, num_values: int, unit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return when errors (B, T) first exceed the tolerance (B,), and which never do (B,) bool."""
+    """Return the times (B,) at which errors (B, T) first exceed the tolerance, and (B,) bool where they never do."""
     failed = np.sqrt(errors / num_values) > TOLERANCE
     censored = ~np.any(failed, axis=1)
     times = np.where(censored, errors.shape[1], failed.argmax(1) + 1) * unit

@@ -26,8 +26,8 @@ def probe_r2(heldout: HeldOutData) -> dict[str, dict[str, Any]]:
     """
     return {
         name: scores
-        for name, (fitted, scored) in quantities(heldout).items()
-        if (scores := _linear_probe(heldout, fitted, scored)) is not None
+        for name, (probe_values, test_values) in quantities(heldout).items()
+        if (scores := _linear_probe(heldout, probe_values, test_values)) is not None
     }
 
 
@@ -42,23 +42,27 @@ def probe_curve(heldout: HeldOutData) -> dict[str, dict[str, Any]]:
     varying = varying_quantities(heldout)
     if not varying:
         return {}
-    fitted, scored = (np.concatenate([pair[side] for pair in varying.values()], 1) for side in (0, 1))
-    scale = fitted.std(0)  # all quantities have the same weight in the choice of the ridge strength
+    probe_values, test_values = (
+        np.concatenate([pair[side] for pair in varying.values()], 1) for side in (0, 1)
+    )
+    scale = probe_values.std(0)  # all quantities have the same weight in the choice of the ridge strength
     num_steps = len(heldout.probe.valid)
     sizes = [n for n in PROBE_SIZES if n <= num_steps]
     sizes += [num_steps] if num_steps < PROBE_SIZES[-1] else []
-    return {str(n): _probes_of_size(heldout, n, fitted / scale, scored / scale, varying) for n in sizes}
+    return {
+        str(n): _probes_of_size(heldout, n, probe_values / scale, test_values / scale, varying) for n in sizes
+    }
 
 
 def _probes_of_size(
-    heldout: HeldOutData, size: int, fitted: np.ndarray, scored: np.ndarray, varying: Quantities
+    heldout: HeldOutData, size: int, probe_values: np.ndarray, test_values: np.ndarray, varying: Quantities
 ) -> dict[str, Any]:
     probe_z, test_z = heldout.standardized_z
     steps = subsample(np.arange(len(probe_z)), size, heldout.seed, "probes", size)
     groups, random = heldout.probe.episode[steps], generator(heldout.seed, "probes", "features")
-    linear = fit_ridge(probe_z[steps], fitted[steps], groups)
-    features = fit_random_features(probe_z[steps], fitted[steps], groups, random, _NUM_FEATURES)
-    scores = {"linear": r2(scored, linear(test_z)), "random_features": r2(scored, features(test_z))}
+    linear = fit_ridge(probe_z[steps], probe_values[steps], groups)
+    features = fit_random_features(probe_z[steps], probe_values[steps], groups, random, _NUM_FEATURES)
+    scores = {"linear": r2(test_values, linear(test_z)), "random_features": r2(test_values, features(test_z))}
     ends = np.cumsum([pair[1].shape[1] for pair in varying.values()])[:-1]
     by_name = {
         name: {kind: max(float(np.nanmean(part)), 0.0) for kind, part in zip(scores, parts)}
@@ -82,38 +86,41 @@ def quantities(heldout: HeldOutData) -> Quantities:
 def varying_quantities(heldout: HeldOutData) -> Quantities:
     """Return `quantities` without dimensions whose variance on probe or test is numerically zero."""
     varying = {}
-    for name, (fitted, scored) in quantities(heldout).items():
-        varies = ~np.isnan(r2(fitted, fitted)) & ~np.isnan(r2(scored, scored))
+    for name, (on_probe, on_test) in quantities(heldout).items():
+        varies = ~np.isnan(r2(on_probe, on_probe)) & ~np.isnan(r2(on_test, on_test))
         if varies.any():
-            varying[name] = fitted[:, varies], scored[:, varies]
+            varying[name] = on_probe[:, varies], on_test[:, varies]
     return varying
 
 
-def _linear_probe(heldout: HeldOutData, fitted: np.ndarray, scored: np.ndarray) -> dict[str, Any] | None:
+def _linear_probe(
+    heldout: HeldOutData, probe_values: np.ndarray, test_values: np.ndarray
+) -> dict[str, Any] | None:
+    """Return the scores of one quantity; None if it is constant on test."""
     groups = heldout.probe.episode
-    scores = r2(scored, fit_ridge(heldout.probe_z, fitted, groups)(heldout.test_z))
+    scores = r2(test_values, fit_ridge(heldout.probe_z, probe_values, groups)(heldout.test_z))
     if np.isnan(scores).all():
         return None
-    raw = r2(scored, fit_ridge(heldout.probe.values, fitted, groups)(heldout.test.values))
+    raw = r2(test_values, fit_ridge(heldout.probe.values, probe_values, groups)(heldout.test.values))
     return {
         "r2": float(np.nanmin(scores)),
         "mean": float(np.nanmean(scores)),
         "observation": float(np.nanmin(raw)),
-        "delta": _change_r2(heldout, fitted, scored),
+        "delta": _change_r2(heldout, probe_values, test_values),
         "dimensions": int((~np.isnan(scores)).sum()),
     }
 
 
-def _change_r2(heldout: HeldOutData, fitted: np.ndarray, scored: np.ndarray) -> float:
+def _change_r2(heldout: HeldOutData, probe_values: np.ndarray, test_values: np.ndarray) -> float:
     """Return R2 of the one-step change of the worst dimension; 0 if nothing changes."""
     probe_starts, test_starts = heldout.probe.starts(1), heldout.test.starts(1)
     linear = fit_ridge(
         _changes(heldout.probe_z, probe_starts),
-        _changes(fitted, probe_starts),
+        _changes(probe_values, probe_starts),
         heldout.probe.episode[probe_starts],
         intercept=False,
     )
-    scores = r2(_changes(scored, test_starts), linear(_changes(heldout.test_z, test_starts)))
+    scores = r2(_changes(test_values, test_starts), linear(_changes(heldout.test_z, test_starts)))
     return 0.0 if np.isnan(scores).all() else float(np.nanmin(scores))
 
 

@@ -20,29 +20,29 @@ _MAX_CHANGES = 5000  # changes over each gap that the readout is fitted on
 
 @dataclass(frozen=True)
 class Readout:
-    """Map the observation at the start and a path of latents to D' normalized values along the path."""
+    """Map the observation at the start and the latents of T + 1 steps to D' normalized values of each later step."""
 
     linear: Ridge  # change of z -> change of the observation
     decoder: Decoder | None
     method: np.ndarray  # (D',) int: index into `_forecasts` for each value
 
-    def __call__(self, start: np.ndarray, path: np.ndarray) -> np.ndarray:
+    def __call__(self, start: np.ndarray, latents: np.ndarray) -> np.ndarray:
         """Return forecasts (B, T, D') for starts (B, D') and latents (B, T + 1, Z) that begin at the start."""
-        forecasts = np.stack(_forecasts(self.linear, self.decoder, start, path))
+        forecasts = np.stack(_forecasts(self.linear, self.decoder, start, latents))
         return np.take_along_axis(forecasts, self.method[None, None, None], 0)[0]
 
 
 def _forecasts(
-    linear: Ridge, decoder: Decoder | None, start: np.ndarray, path: np.ndarray
+    linear: Ridge, decoder: Decoder | None, start: np.ndarray, latents: np.ndarray
 ) -> list[np.ndarray]:
     """Return forecasts (B, T, D') by each method.
 
     The methods are: the start plus a linear map of the change of z; the decoded value; the start plus the change of
     the decoded value.
     """
-    forecasts = [start[:, None] + linear(path[:, 1:] - path[:, :1])]
+    forecasts = [start[:, None] + linear(latents[:, 1:] - latents[:, :1])]
     if decoder is not None:
-        decoded = decoder(path.reshape(-1, path.shape[-1])).reshape(*path.shape[:2], -1)
+        decoded = decoder(latents.reshape(-1, latents.shape[-1])).reshape(*latents.shape[:2], -1)
         forecasts += [decoded[:, 1:], start[:, None] + (decoded[:, 1:] - decoded[:, :1])]
     return [np.clip(forecast, -MAX_DEVIATION, MAX_DEVIATION) for forecast in forecasts]
 
@@ -76,7 +76,7 @@ def fit_readout(model: WorldModel, heldout: HeldOutData) -> Readout:
     if not inputs:
         raise UsageError('the split "probe" of this stream has no two successive time steps')
     x, x_imagined, y, group = (np.concatenate(parts) for parts in (inputs, imagined, targets, groups))
-    linear = fit_ridge(x, y, group, intercept=False, applied_to=x_imagined)
+    linear = fit_ridge(x, y, group, intercept=False, validation_x=x_imagined)
     errors = np.zeros(1)
     for before, after, ends, size in windows:
         forecasts = np.stack(_forecasts(linear, decoder, before, ends))[:, :, 0]  # (methods, B, D')

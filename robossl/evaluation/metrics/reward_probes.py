@@ -77,17 +77,20 @@ def _synthetic_rewards(heldout: HeldOutData) -> dict[str, Labels]:
     rewards = {}
     for i, step in enumerate(steps):
         name = names[i % len(names)]
-        fitted, scored = varying[name]
-        std = float(np.sqrt(np.mean((fitted - fitted.mean(0)) ** 2, 0).sum()))
-        near = [1 / (1 + 9 * np.sum((q - fitted[step]) ** 2, 1) / std**2) for q in (fitted, scored)]
+        on_probe, on_test = varying[name]
+        std = float(np.sqrt(np.mean((on_probe - on_probe.mean(0)) ** 2, 0).sum()))
+        near = [1 / (1 + 9 * np.sum((q - on_probe[step]) ** 2, 1) / std**2) for q in (on_probe, on_test)]
         rewards[f"{name} near step {step}"] = near[0], near[1]
     return rewards
 
 
-def _probe_scores(heldout: HeldOutData, fitted: np.ndarray, scored: np.ndarray) -> dict[str, float]:
-    steps = subsample(np.flatnonzero(np.isfinite(fitted)), _MAX_STEPS, heldout.seed, "rewards", "rows")
-    test_steps = np.flatnonzero(np.isfinite(scored))
-    groups, y, truth = heldout.probe.episode[steps], fitted[steps, None], scored[test_steps, None]
+def _probe_scores(
+    heldout: HeldOutData, probe_reward: np.ndarray, test_reward: np.ndarray
+) -> dict[str, float]:
+    steps = subsample(np.flatnonzero(np.isfinite(probe_reward)), _MAX_STEPS, heldout.seed, "rewards", "rows")
+    test_steps = np.flatnonzero(np.isfinite(test_reward))
+    groups = heldout.probe.episode[steps]
+    y, truth = probe_reward[steps, None], test_reward[test_steps, None]
     z, test_z = heldout.standardized_z[0][steps], heldout.standardized_z[1][test_steps]
     raw = heldout.normalize(heldout.probe.values)[steps]
     test_raw = heldout.normalize(heldout.test.values)[test_steps]

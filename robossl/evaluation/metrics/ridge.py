@@ -29,7 +29,7 @@ def fit_ridge(
     y: np.ndarray,
     groups: np.ndarray,
     intercept: bool = True,
-    applied_to: np.ndarray | None = None,
+    validation_x: np.ndarray | None = None,
     min_std: float = 0.0,
 ) -> Ridge:
     """Fit a ridge regression from x (N, X) to y (N, Y).
@@ -39,8 +39,8 @@ def fit_ridge(
         y: Targets (N, Y).
         groups: (N,) group of each sample; samples of one group are in the same cross-validation fold.
         intercept: Whether to fit a bias. Without it, zero input gives zero output.
-        applied_to: Inputs (N, X) that replace `x` when the strength is chosen: the strength is then the best one for
-            these less certain inputs.
+        validation_x: Inputs (N, X) that replace `x` in the validation folds, such as imagined latents: the strength is
+            then the best one for these less certain inputs.
         min_std: Inputs are divided by their standard deviation, or by this if theirs is smaller: an input that is
             non-zero in one sample of a hundred must not get a hundredfold weight.
     """
@@ -50,7 +50,7 @@ def fit_ridge(
     varies = std > _CONSTANT_STD * (1 + np.abs(center))
     scale = np.where(varies, np.maximum(std, min_std), 1.0)
     inputs, targets = ((x - center) / scale)[:, varies], y - offset
-    validation = inputs if applied_to is None else ((applied_to - center) / scale)[:, varies]
+    validation = inputs if validation_x is None else ((validation_x - center) / scale)[:, varies]
     weights = np.zeros((x.shape[1], y.shape[1]))
     if varies.any():
         weights[varies] = _solve(inputs, targets, validation, folds(groups)) / scale[varies, None]
@@ -74,15 +74,15 @@ def _solve(x: np.ndarray, y: np.ndarray, validation: np.ndarray, fold: np.ndarra
     crosses = [p.T @ t for p, t in zip(fold_x, fold_y)]
     gram, cross = sum(grams), sum(crosses)
     errors = np.zeros(len(_STRENGTHS))
-    for part, target, inputs, g, c in zip(fold_x, fold_y, fold_validation, grams, crosses):
-        values, vectors = np.linalg.eigh(gram - g)
-        rotated = vectors.T @ (cross - c)
+    for part, target, inputs, fold_gram, fold_cross in zip(fold_x, fold_y, fold_validation, grams, crosses):
+        eigenvalues, eigenvectors = np.linalg.eigh(gram - fold_gram)
+        rotated = eigenvectors.T @ (cross - fold_cross)
         for i, strength in enumerate(_STRENGTHS * max(len(x) - len(part), 1)):
-            weights = vectors @ (rotated / (np.maximum(values, 0) + strength)[:, None])
+            weights = eigenvectors @ (rotated / (np.maximum(eigenvalues, 0) + strength)[:, None])
             errors[i] += np.sum((target - inputs @ weights) ** 2)
-    values, vectors = np.linalg.eigh(gram)
+    eigenvalues, eigenvectors = np.linalg.eigh(gram)
     strength = _STRENGTHS[int(np.argmin(errors))] * len(x)
-    return vectors @ ((vectors.T @ cross) / (np.maximum(values, 0) + strength)[:, None])
+    return eigenvectors @ ((eigenvectors.T @ cross) / (np.maximum(eigenvalues, 0) + strength)[:, None])
 
 
 @dataclass(frozen=True)

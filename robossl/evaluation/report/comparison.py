@@ -25,17 +25,17 @@ class Line:
     """One estimate of every report."""
 
     label: str
-    share: bool  # whether the estimates are fractions
+    as_percent: bool  # show the estimates as percentages
     cells: list[Cell]
 
 
 def comparison_lines(reports: Sequence[Report]) -> list[Line]:
     """Return a line for each headline estimate that at least one report has."""
     lines = []
-    for text, path, share in _estimates(reports):
+    for text, path, as_percent in _estimates(reports):
         cells = [_cell(report, path) for report in reports]
         if any(cell.estimate for cell in cells):
-            lines.append(Line(text, share, cells))
+            lines.append(Line(text, as_percent, cells))
     return lines
 
 

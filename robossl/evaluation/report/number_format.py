@@ -53,12 +53,12 @@ def percent(value: float) -> str:
     return "over 99\u00a0%" if rounded == 100 and value < 1 else f"{rounded}\u00a0%".replace("-", "−")
 
 
-def interval(estimate: Mapping[str, Any], share: bool = False) -> str:
-    """Return the 95 % interval of an estimate in brackets, as percentages if `share`."""
-    if estimate["n"] < 2 and not share:
+def interval(estimate: Mapping[str, Any], as_percent: bool = False) -> str:
+    """Return the 95 % interval of an estimate in brackets, as percentages if `as_percent`."""
+    if estimate["n"] < 2 and not as_percent:
         return "[one value]"
     ends = (estimate["low"], estimate["high"])
-    low, high = (f"{100 * end:.0f}".replace("-", "−") if share else number(end) for end in ends)
+    low, high = (f"{100 * end:.0f}".replace("-", "−") if as_percent else number(end) for end in ends)
     return f"[{low}, {high}]"
 
 

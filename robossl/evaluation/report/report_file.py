@@ -56,29 +56,31 @@ def read(path: str | Path) -> Report:
     return check(read_json(path), str(path))
 
 
-def check(report: Any, where: str = "report") -> Report:
+def check(report: Any, source: str = "report") -> Report:
     """Return the report if it is one of format 2.
 
     Raises:
         UsageError: It is not.
     """
     if not isinstance(report, dict) or "format" not in report:
-        raise UsageError(f"{where}: expected a report (a JSON object with format, env and seed), got none")
+        raise UsageError(f"{source}: expected a report (a JSON object with format, env and seed), got none")
     if report["format"] != FORMAT:
         raise UsageError(
-            f"{where}: expected a report of format {FORMAT}, got format {report['format']!r}; evaluate again: "
+            f"{source}: expected a report of format {FORMAT}, got format {report['format']!r}; evaluate again: "
             "robossl evaluate RUN"
         )
-    absent = [key for key in RESERVED_KEYS if key not in report]
+    missing_keys = [key for key in RESERVED_KEYS if key not in report]
     missing = report.get("missing")
     if isinstance(missing, dict):
-        absent += [name for name in EXPECTED_SECTIONS if name not in report and name not in missing]
-    if absent:
-        raise UsageError(f"{where}: expected the keys of format {FORMAT}, got none of {', '.join(absent)}")
+        missing_keys += [name for name in EXPECTED_SECTIONS if name not in report and name not in missing]
+    if missing_keys:
+        raise UsageError(
+            f"{source}: expected the keys of format {FORMAT}, got none of {', '.join(missing_keys)}"
+        )
     objects = [key for key in report if key not in ("format", "env", "seed", "device")]
     invalid = [key for key in objects if not isinstance(report[key], dict)]
     if invalid:
-        raise UsageError(f"{where}: expected a JSON object in {', '.join(invalid)}")
+        raise UsageError(f"{source}: expected a JSON object in {', '.join(invalid)}")
     return report
 
 

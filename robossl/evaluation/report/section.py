@@ -1,7 +1,7 @@
 """Report sections: the `Section` class, the list of registered sections, and how they are computed.
 
-A section is one `Section` object. robossl finds those of the `SECTIONS` table of each module in this package, of the
-entry-point group `robossl.report_sections`, and of `registry.register("report_sections", name, section)`.
+A section is one `Section` object. Sections are registered by a `SECTIONS` table in a module of `sections/`, by the
+entry-point group `robossl.report_sections`, or by `registry.register("report_sections", name, section)`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Unavailable(UsageError):
 
 
 class Card(NamedTuple):
-    """A number to remember, shown at the top of the page."""
+    """A headline number at the top of the page."""
 
     value: str
     label: str
@@ -59,14 +59,12 @@ class Section:
     title: str  # heading on the page
     compute: Callable[[EvaluationContext], Data]  # raises `Unavailable` if the section does not apply
     template: str | Path  # Jinja2 source, or a file with it; gets `data`, `report` and the `view` variables
-    summary: Callable[[Data], Sequence[str]] = _no_text  # sentences for the opening of the page
-    cards: Callable[[Data], Sequence[Card]] = _no_cards  # numbers for the top of the page
-    view: Callable[[Data, Report, Path | None], Mapping[str, Any]] = (
-        _no_variables  # more template variables: plots
-    )
-    order: int = (
-        650  # position on the page; built-in sections: 100 videos ... 600 diagnostics, 700 provenance
-    )
+    summary: Callable[[Data], Sequence[str]] = _no_text  # sentences at the top of the page
+    cards: Callable[[Data], Sequence[Card]] = _no_cards  # headline numbers at the top of the page
+    # further template variables, such as plots
+    view: Callable[[Data, Report, Path | None], Mapping[str, Any]] = _no_variables
+    # position on the page; built-in sections: 100 videos ... 600 diagnostics, 700 provenance
+    order: int = 650
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name != self.name.lower() or self.name in RESERVED_KEYS:
@@ -158,8 +156,10 @@ def rendering(section: Section, failed: dict[str, str]) -> Iterator[None]:
 
 def describe_error(error: Exception) -> str:
     """Return one line with the type, message and innermost location of an error of third-party code."""
-    own = (__file__, str(Path(jinja2.__file__).parent))
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)]
+    library_paths = (__file__, str(Path(jinja2.__file__).parent))
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(library_paths)
+    ]
     location = format_location(frames)
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message}{f' at {location}' if location else ''}"

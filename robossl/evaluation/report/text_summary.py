@@ -1,4 +1,4 @@
-"""The opening of a report: sentences and cards from the summaries of its sections."""
+"""The top of a report page: sentences and headline numbers from the summaries of its sections."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class ImaginationVideo:
     frames: int
     seconds: float  # length of the rollout, in steps if the duration of a step is unknown
     final_error: float  # [standard deviations] at the last time step
-    rendered: bool  # whether it shows rendered frames; traces only otherwise
+    rendered: bool  # whether the video has rendered frames besides the plots of observed values (traces)
     not_rendered_reason: str | None = None
 
 
@@ -60,7 +60,8 @@ def imagination_video(
         heldout: Held-out data encoded by `model`.
         step_seconds: Duration of one step [s]; None if unknown.
         num_steps: Length of the rollout.
-        render: Returns the frame of a physics state, or None if rendering is unavailable; traces only if None.
+        render: Returns the frame of a physics state, or None if rendering is unavailable. Without it the video has
+            only traces (plots of observed values over time).
         pose: Returns the physics state of a decoded observation. If None, the recorded time step nearest to the
             decoded observation is rendered instead.
         max_renders: Number of rendered time steps; software rendering takes 10 to 100 ms per frame.
@@ -158,10 +159,10 @@ def _frame_pairs(
     imagined = decoded_values(stream.observation_space, model.decode(z.astype(np.float32)))
     train = load_split(stream, "train", heldout.seed)
     pairs: FramePairs = []
-    for moment, step in enumerate(index):
-        physics = pose(imagined[moment]) if pose is not None else None
+    for i, step in enumerate(index):
+        physics = pose(imagined[i]) if pose is not None else None
         if physics is None:
-            physics = _nearest_physics(train, heldout.observation_std, imagined[moment])
+            physics = _nearest_physics(train, heldout.observation_std, imagined[i])
         real_frame, imagined_frame = render(heldout.test.physics[step]), render(physics)
         if real_frame is None or imagined_frame is None:
             return []
@@ -185,8 +186,8 @@ def _recorded_images(stream: Stream, heldout: HeldOutData, index: np.ndarray, z:
     for key in path.split(".") if path else []:
         probe_images, test_images = probe_images[key], test_images[key]
     pairs = []
-    for moment, step in enumerate(index):
-        nearest = int(np.argmin(np.sum((heldout.probe_z - z[moment]) ** 2, 1)))
+    for i, step in enumerate(index):
+        nearest = int(np.argmin(np.sum((heldout.probe_z - z[i]) ** 2, 1)))
         pairs.append((test_images[step][..., -3:], probe_images[nearest][..., -3:]))
     return pairs
 
@@ -195,14 +196,14 @@ def _video_frames(
     comparison: RolloutComparison, pairs: FramePairs, stride: int, imagined_label: str
 ) -> Iterator[np.ndarray]:
     labels = [("real", rollout_comparison.REAL_COLOR), (imagined_label, rollout_comparison.IMAGINED_COLOR)]
-    for moment, traces in enumerate(rollout_comparison.animate(comparison)):
-        time = f"{comparison.seconds[moment]:.2f} s" if comparison.unit == "s" else f"step {moment}"
+    for t, traces in enumerate(rollout_comparison.animate(comparison)):
+        time = f"{comparison.seconds[t]:.2f} s" if comparison.unit == "s" else f"step {t}"
         if not pairs:
             header = rollout_comparison.banner(rollout_comparison.WIDTH, labels, time)
             yield np.concatenate([header, traces])
             continue
-        panels = [fit_frame(_as_rgb(frame), *_PANEL) for frame in pairs[moment // stride]]
-        margin = _left_margin(panels[0].shape[:2], pairs[moment // stride][0].shape[:2])
+        panels = [fit_frame(_as_rgb(frame), *_PANEL) for frame in pairs[t // stride]]
+        margin = _left_margin(panels[0].shape[:2], pairs[t // stride][0].shape[:2])
         headers = [
             rollout_comparison.banner(_PANEL[1], [label], "" if i == 0 else time, margin)
             for i, label in enumerate(labels)

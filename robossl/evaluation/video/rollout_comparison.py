@@ -39,8 +39,8 @@ def animate(comparison: RolloutComparison) -> Iterator[np.ndarray]:
     height = _TRACE_HEIGHT * len(comparison.names) + _ERROR_HEIGHT + _AXIS_HEIGHT
     empty, full = (_draw(comparison, height, curves) for curves in (False, True))
     last = comparison.seconds[-1]
-    for moment in comparison.seconds:
-        column = round(_LEFT + (WIDTH - _LEFT - _RIGHT) * moment / last)
+    for seconds in comparison.seconds:
+        column = round(_LEFT + (WIDTH - _LEFT - _RIGHT) * seconds / last)
         frame = np.where(np.arange(WIDTH)[None, :, None] <= column, full, empty)
         frame[: height - _AXIS_HEIGHT, column : column + 2] = _CURSOR
         yield frame

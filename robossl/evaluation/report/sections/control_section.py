@@ -12,12 +12,12 @@ from robossl.evaluation.report import plots
 from robossl.evaluation.report.number_format import interval, label, number
 from robossl.evaluation.report.section import Card, Data, Report, Section, Unavailable
 
-# The row that a report is about: the first one present.
+# The main row of a control table is the first of these that it has.
 MAIN_ROWS = ("latent_observation", "latent", "observation")
 
 
 def main_row(rows: Iterable[str]) -> str:
-    """Return the name of the row that a control table is about."""
+    """Return the name of the main row of a control table."""
     names = list(rows)
     return next((name for name in MAIN_ROWS if name in names), names[0])
 

@@ -57,9 +57,9 @@ def _prediction(data: Data) -> str:
     linear = data.get("forward_linear", {}).get(horizon)
     if linear is None:
         return text
-    shown = number(linear) if linear > -1 else "less than −1"
+    linear_text = number(linear) if linear > -1 else "less than −1"
     better = "" if estimate["low"] > linear else "no better than "
-    return f"{text} ({better}linear dynamics: {shown})"
+    return f"{text} ({better}linear dynamics: {linear_text})"
 
 
 def _inverse(data: Data) -> str:
@@ -93,23 +93,23 @@ def validity_sentence(time: dict[str, Any]) -> str:
 
 def cards(data: Data) -> list[Card]:
     """Return the prediction skill and the valid prediction time."""
-    found = []
+    shown: list[Card] = []
     skill = data.get("prediction_skill")
     if skill:
         horizon = headline_horizon(skill)
         estimate = skill[horizon]
         detail = f"{interval(estimate)}, no change 0, n\u00a0=\u00a0{estimate['n']:,}"
-        found.append(
+        shown.append(
             Card(number(estimate["mean"]), f"prediction skill, {steps_ahead(horizon)} ahead", detail)
         )
     time = data.get("valid_prediction_time")
     if time:
         least = "≥ " if time["censored"] >= 0.5 else ""
         detail = f"no change {number(time['no_change'])} {time['unit']}, n\u00a0=\u00a0{time['n']}"
-        found.append(
+        shown.append(
             Card(f"{least}{number(time['median'])} {time['unit']}", "a forecast is valid for", detail)
         )
-    return found
+    return shown
 
 
 def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
