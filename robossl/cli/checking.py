@@ -82,7 +82,7 @@ COMMANDS = [
     ),
     Command(
         "check-agent",
-        "check that an agent keeps the agent protocol, and suggest fixes",
+        "check that an agent implements the agent protocol, and suggest fixes",
         "robossl check-agent sac --agent.settings.learning_starts 100",
         _add_check_agent_arguments,
         _check_agent,

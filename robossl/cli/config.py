@@ -1,7 +1,7 @@
 """Settings on the command line: `--world_model.latent_dim 512 --agent.name=td3`, over `--config FILE.toml`.
 
-tyro could parse these flags too, but it answers a mistake in a box of several lines, and its `--help` of LearnConfig
-takes 0.2 s; the command line promises one line, and help within half a second.
+tyro could parse these flags too, but it prints a mistake as a box of several lines, and its `--help` of LearnConfig
+takes 0.2 s. Here a mistake is one line, and help appears within half a second.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ def split_args(args: Sequence[str], flags: Collection[str]) -> tuple[list[str], 
         args: The command line after the command.
         flags: The command's own flags; all others are settings, with their values.
     """
-    known, own, settings = flatten_fields(LearnConfig), [], []
+    known, command_args, settings = flatten_fields(LearnConfig), [], []
     rest = list(args)
     while rest:
-        word = rest.pop(0)
-        if not word.startswith("--") or word.partition("=")[0] in flags:
-            own.append(word)
-            if word in flags and rest and not rest[0].startswith("--"):
-                own.append(rest.pop(0))  # its value, or after a switch the next positional argument
+        arg = rest.pop(0)
+        if not arg.startswith("--") or arg.partition("=")[0] in flags:
+            command_args.append(arg)
+            if arg in flags and rest and not rest[0].startswith("--"):
+                command_args.append(rest.pop(0))  # its value, or after a switch the next positional argument
             continue
-        settings.append(word)
-        many = typing.get_origin(known.get(word[2:].replace("-", "_"), ("", ""))[0]) is tuple
-        if "=" not in word and rest and not rest[0].startswith("--"):
+        settings.append(arg)
+        is_list = typing.get_origin(known.get(arg[2:].replace("-", "_"), ("", ""))[0]) is tuple
+        if "=" not in arg and rest and not rest[0].startswith("--"):
             settings.append(rest.pop(0))
-            while many and rest and not rest[0].startswith("--"):
+            while is_list and rest and not rest[0].startswith("--"):
                 settings.append(rest.pop(0))
-    return own, settings
+    return command_args, settings
 
 
 def parse_overrides(args: Sequence[str], config: type) -> dict[str, Any]:
@@ -63,28 +63,28 @@ def parse_overrides(args: Sequence[str], config: type) -> dict[str, Any]:
     values: dict[str, Any] = {}
     rest = list(args)
     while rest:
-        word = rest.pop(0)
-        name, equals, value = word.removeprefix("--").partition("=")
+        arg = rest.pop(0)
+        name, equals, value = arg.removeprefix("--").partition("=")
         name = name.replace("-", "_")
-        free = name.startswith(FREE_PREFIX) and FREE_PREFIX.rstrip(".") in known
-        if not word.startswith("--"):
-            raise UsageError(f"unexpected argument {word!r}; flags begin with --")
-        if not free and name not in known:
+        is_agent_setting = name.startswith(FREE_PREFIX) and FREE_PREFIX.rstrip(".") in known
+        if not arg.startswith("--"):
+            raise UsageError(f"unexpected argument {arg!r}; flags begin with --")
+        if not is_agent_setting and name not in known:
             raise unknown_key_error(name, known, "command line")
-        kind = str if free else known[name][0]
-        many = typing.get_origin(kind) is tuple
+        value_type = str if is_agent_setting else known[name][0]
+        is_list = typing.get_origin(value_type) is tuple
         parts = [value] if equals else []
-        while not equals and rest and not rest[0].startswith("--") and (many or not parts):
+        while not equals and rest and not rest[0].startswith("--") and (is_list or not parts):
             parts.append(rest.pop(0))
         if not parts:
-            default = "" if free else f"; its default is {known[name][1]!r}"
+            default = "" if is_agent_setting else f"; its default is {known[name][1]!r}"
             raise UsageError(f"--{name} has no value{default}")
-        if free:
+        if is_agent_setting:
             values[name] = _literal_or_text(parts[0])
-        elif kind is bool and parts[0] in ("true", "false"):  # as in TOML and JSON
+        elif value_type is bool and parts[0] in ("true", "false"):  # as in TOML and JSON
             values[name] = parts[0].capitalize()
         else:
-            values[name] = ",".join(parts) if many else parts[0]
+            values[name] = ",".join(parts) if is_list else parts[0]
     return values
 
 

@@ -16,10 +16,10 @@ EnvInfo = dict[str, Any]
 
 def describe_envs(ids: list[str], containing: str | None) -> list[EnvInfo]:
     """Return the properties of each env whose id contains a text; for an env that cannot be made, the error."""
-    chosen = [i for i in ids if containing is None or containing.lower() in i.lower()]
-    if not chosen:
+    selected = [i for i in ids if containing is None or containing.lower() in i.lower()]
+    if not selected:
         raise UsageError(f"no env id contains {containing!r}; available: {', '.join(ids)}")
-    return [_native_env(i) if registry.is_native(gym.spec(i)) else _other_env(i) for i in chosen]
+    return [_native_env(i) if registry.is_native(gym.spec(i)) else _other_env(i) for i in selected]
 
 
 def _native_env(env: str) -> EnvInfo:
@@ -82,11 +82,13 @@ def format_stream(info: dict[str, Any]) -> str:
     lines.append("fields")
     for field in info["fields"]:
         unit = f" [{field['unit']}]" if field.get("unit") else ""
-        span = ""
+        value_range = ""
         if field.get("min") is not None:
-            span = f"  from {_value(field['min'])} to {_value(field['max'])}, mean {_value(field['mean'])}"
+            value_range = (
+                f"  from {_value(field['min'])} to {_value(field['max'])}, mean {_value(field['mean'])}"
+            )
         shape = "x".join(map(str, field["shape"])) or "1"
-        lines.append(f"  {field['name']:28} {field['dtype']:8} {shape:>8}{unit}{span}")
+        lines.append(f"  {field['name']:28} {field['dtype']:8} {shape:>8}{unit}{value_range}")
     return "\n".join(lines)
 
 

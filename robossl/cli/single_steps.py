@@ -127,23 +127,15 @@ def _agent_values(options: Namespace) -> dict[str, Any]:
     from robossl.training.config import LearnConfig
     from robossl.training.config_io import flatten, parse
 
-    own = (
-        "agent",
-        "representation",
-        "encoder",
-        "steps",
-        "num_envs",
-        "threads",
-        "out",
-        "seed",
-        "device",
-        "log",
-    )
-    flags = specified(options, (*own, "export_sb3"))
+    flag_names = (
+        "agent", "representation", "encoder", "steps", "num_envs", "threads", "out", "seed", "device", "log",
+        "export_sb3",
+    )  # fmt: skip
+    flags = specified(options, flag_names)
     rest = Namespace(overrides=options.overrides, config=options.config)
     layers = layers_of(rest, (*_AGENT_KEYS, *_AGENT_SETTINGS))
     config = parse(LearnConfig, *layers)
-    names, values = {name for _, given in layers for name in given}, flatten(config)
+    names, values = {name for _, layer in layers for name in layer}, flatten(config)
     from_config = {field: values[key] for key, field in _AGENT_KEYS.items() if key in names}
     settings = dict(config.agent.settings)
     for name in ("updates_per_step", "learning_starts"):

@@ -87,14 +87,12 @@ def load_from(folder: str | Path, envs: gym.vector.VectorEnv, device: str = "aut
             raise CorruptedFileError(
                 f"{path} is damaged: {key}: expected {kind.__name__}, got {content.get(key)!r:.100}"
             )
-    for kind_of, space in (
-        ("observation", envs.single_observation_space),
-        ("action", envs.single_action_space),
-    ):
-        saved = spaces.from_json(content[f"{kind_of}_space"])
+    env_spaces = {"observation": envs.single_observation_space, "action": envs.single_action_space}
+    for name, space in env_spaces.items():
+        saved = spaces.from_json(content[f"{name}_space"])
         if saved != space:
             raise UsageError(
-                f"the agent in {folder} was trained for {kind_of}s {spaces.format_space(saved)}; "
+                f"the agent in {folder} was trained for {name}s {spaces.format_space(saved)}; "
                 f"this env has {spaces.format_space(space)}"
             )
     factory: Any = registry.agent(content["agent"])

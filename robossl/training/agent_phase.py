@@ -47,7 +47,7 @@ def act(run: Experiment) -> None:
         if iteration == count:
             final_evaluation(
                 run
-            )  # before the world model changes: with the encoder that the agents learned on
+            )  # before the world model changes, with the encoder that the agents learned on
         with run.timed("train world model"):
             updates = config.pretrain.updates + iteration * config.pretrain.updates_per_iteration
             train_world_model(run, updates, run.env_steps)
@@ -133,7 +133,7 @@ def create_agents(run: Experiment) -> str | None:
         run.set_missing(
             "control.observation", "observations are images only, which an agent uses through an encoder"
         )
-    elif config.encoder != "none":
+    elif config.encoder != "none" and not getattr(registry.agent(name), "needs_representation", False):
         control = make_control_recorder(run, name, seed)
         run.runners[CONTROL] = AgentRunner(
             name, control, seed, None, device=run.config.device,
@@ -146,7 +146,7 @@ def create_agents(run: Experiment) -> str | None:
 
 
 def make_control_recorder(run: Experiment, agent: str, seed: int) -> Recorder:
-    """Return the environments of the control, recorded into a stream of its own."""
+    """Return the environments of the control, recorded into a separate stream."""
     if CONTROL_STREAM in run.state.stream_offsets:
         return Recorder(make_agent_envs(run), run.stream(CONTROL_STREAM))
     folder = run.folder / CONTROL_STREAM

@@ -1,4 +1,4 @@
-"""AgentRunner: an agent with its recorded environments, that can be stopped, saved and resumed."""
+"""AgentRunner: an agent and its recorded environments, which can be saved and resumed together."""
 
 from __future__ import annotations
 

@@ -25,9 +25,10 @@ def check_settings(name: str, settings: Mapping[str, Any], encoder: str = "none"
     """
     factory = registry.agent(name)
     registry.check_settings(factory, settings, name)
+    has_modes = "encoder" in inspect.signature(factory).parameters
     if hasattr(factory, "check_settings"):
-        factory.check_settings(settings)
-    if encoder in TRAINED_ENCODERS and "encoder" not in inspect.signature(factory).parameters:
+        factory.check_settings({**({"encoder": encoder} if has_modes else {}), **settings})
+    if encoder in TRAINED_ENCODERS and not has_modes:
         raise UsageError(
             f"{name} cannot train an encoder; expected encoder none, random or frozen, got {encoder}"
         )

@@ -71,9 +71,9 @@ def train_agent(request: TrainRequest, progress: ProgressReporter) -> TrainResul
         progress.start(f"train {name}", request.steps, "steps")
         try:
             with interrupt_message(f"the agent so far is in {folder}"):
-                shown = ThroughputProgress(progress, logger)
-                runner.learn(request.steps, shown, ScopedLogger(logger, "agent"), request.callbacks)
-                shown.log()
+                throughput = ThroughputProgress(progress, logger)
+                runner.learn(request.steps, throughput, ScopedLogger(logger, "agent"), request.callbacks)
+                throughput.log()
             assert recorder.stream is not None
             logger.scalars(request.steps, episode_metrics(recorder.stream, "agent", range(request.num_envs)))
         finally:

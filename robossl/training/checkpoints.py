@@ -1,4 +1,4 @@
-"""Checkpoints of a run: each one is a single file; a damaged one is named, and the one before it is used."""
+"""Checkpoints of a run: each is a single file; a damaged one is reported, and the one before it is used."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ from robossl.training.work_context import interrupt_message
 
 
 def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Stream:
-    """Record a stream as requested; envs that the request brings stay open."""
+    """Record a stream as requested; a vector env in the request stays open."""
     policy, seed = request.policy, request.seed
     if isinstance(policy, str) and not Path(policy).is_dir():
-        registry.policy(policy)  # refuse an unknown name before anything is made
+        registry.policy(policy)  # raises for an unknown name before any work
     with ExitStack() as stack:
         if isinstance(request.envs, str):
             name = canonical_id(request.envs)
@@ -39,7 +39,7 @@ def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Strea
             "num_envs": envs.num_envs,
             "seed": seed,
         }
-        actor = _make_policy(policy, envs, seed)
+        policy_object = _make_policy(policy, envs, seed)
         with output_dirs.output_dir(request.out, f"streams/{output_dirs.slug(name)}") as folder:
             recorder = Recorder.create(envs, folder, policy=label, seed=seed)
             stack.callback(recorder.finish)
@@ -47,7 +47,7 @@ def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Strea
         progress.start("collect", request.steps, "steps")
         stack.callback(progress.stop)
         with interrupt_message(f"the recorded steps are in {folder}"):
-            collect_steps(recorder, actor, request.steps, seed, progress)
+            collect_steps(recorder, policy_object, request.steps, seed, progress)
     return Stream.open(folder)
 
 

@@ -1,7 +1,7 @@
 """Reading and writing configurations: TOML files, and layers of dotted keys merged over the defaults.
 
 tyro converts values to the types of the dataclass. Names, layers and messages are handled here, because tyro reports a
-mistake in a box of several lines and the command line promises one line.
+mistake in a box of several lines, and an error of robossl is one line.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def flatten_fields(config: type) -> dict[str, tuple[Any, Any]]:
     hints = typing.get_type_hints(config)
     flat: dict[str, tuple[Any, Any]] = {}
     for entry in dataclasses.fields(config):
-        kind = hints[entry.name]
-        if dataclasses.is_dataclass(kind):
-            nested = flatten_fields(typing.cast(type, kind))
+        field_type = hints[entry.name]
+        if dataclasses.is_dataclass(field_type):
+            nested = flatten_fields(typing.cast(type, field_type))
             flat |= {f"{entry.name}.{name}": value for name, value in nested.items()}
         else:
             default = entry.default
             if default is dataclasses.MISSING and entry.default_factory is not dataclasses.MISSING:
                 default = entry.default_factory()
-            flat[entry.name] = (kind, default)
+            flat[entry.name] = (field_type, default)
     return flat
 
 
@@ -64,14 +64,14 @@ def to_toml(config: Any) -> str:
     return _tables(config if isinstance(config, Mapping) else to_dict(config))
 
 
-def _tables(entries: Mapping[str, Any], above: str = "") -> str:
+def _tables(entries: Mapping[str, Any], prefix: str = "") -> str:
     lines = [
         f"{_key(k)} = {_literal(v)}"
         for k, v in entries.items()
         if v is not None and not isinstance(v, Mapping)
     ]
     tables = [
-        f"\n[{above}{_key(name)}]\n{_tables(value, f'{above}{_key(name)}.')}"
+        f"\n[{prefix}{_key(name)}]\n{_tables(value, f'{prefix}{_key(name)}.')}"
         for name, value in entries.items()
         if isinstance(value, Mapping)
     ]
@@ -102,14 +102,14 @@ def from_toml(path: str | Path) -> dict[str, Any]:
     return dotted_keys(read_toml(path))
 
 
-def dotted_keys(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+def dotted_keys(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested tables as one dict with dotted keys."""
     flat: dict[str, Any] = {}
     for name, value in table.items():
         if isinstance(value, Mapping):
-            flat |= dotted_keys(value, f"{above}{name}.")
+            flat |= dotted_keys(value, f"{prefix}{name}.")
         else:
-            flat[above + name] = value
+            flat[prefix + name] = value
     return flat
 
 
@@ -161,8 +161,9 @@ def parse(config: type, *layers: Layer) -> Any:
             try:
                 _convert(config, {name: value}, known)
             except SystemExit:
-                kind = known[name][0]
-                expected = str(kind) if typing.get_origin(kind) else getattr(kind, "__name__", str(kind))
+                value_type = known[name][0]
+                is_generic = typing.get_origin(value_type) is not None
+                expected = str(value_type) if is_generic else getattr(value_type, "__name__", str(value_type))
                 raise UsageError(f"{origin}: {name}: expected {expected}, got {value!r}") from None
         raise
     if settings:

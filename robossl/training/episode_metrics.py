@@ -23,16 +23,15 @@ def episode_metrics(stream: Stream, prefix: str, lanes: Iterable[int], since: in
     for lane in lanes:
         stop = int(stream.lengths[lane])
         fields = stream.read(lane, 0, stop, ["reward", "is_last"])
-        last = np.flatnonzero(
-            fields["is_last"]
-        )  # (E,) the last time step of an episode has reward 0 and no action
+        # (E,) the last time step of each episode, which has reward 0 and no action
+        last = np.flatnonzero(fields["is_last"])
         first = np.concatenate([[0], last[:-1] + 1]).astype(np.int64)[: len(last)]
         if not len(last):
             continue
         total = np.cumsum(fields["reward"], dtype=np.float64)
-        chosen = last >= since
-        returns.append((total[last] - total[first] + fields["reward"][first])[chosen])
-        lengths.append((last - first)[chosen])
+        recent = last >= since
+        returns.append((total[last] - total[first] + fields["reward"][first])[recent])
+        lengths.append((last - first)[recent])
     count = sum(len(values) for values in returns)
     if not count:
         return {f"{prefix}/episodes": 0.0}

@@ -31,7 +31,7 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
         The report, with the output folder under "folder".
     """
     path = None if isinstance(request.model, WorldModel) else Path(request.model)
-    kind = "model" if path is None else _kind(path)
+    kind = "model" if path is None else _folder_kind(path)
     stream = _stream(path, kind, request.stream)
     env = canonical_id(registry.trust_env(request.env) if request.env else _env(path, kind, stream))
     registry.env_spec(env)
@@ -103,7 +103,7 @@ def write_page(runs: list[Path], out: str | None) -> dict[str, Any]:
     return {"text": str(path.resolve()), "page": str(path), "runs": [str(r) for r in runs]}
 
 
-def _kind(path: Path) -> str:
+def _folder_kind(path: Path) -> str:
     """Return "run", "model" or "agent"."""
     if (path / "model.safetensors").is_file():
         return "model"

@@ -47,7 +47,7 @@ class Experiment:
         self.config = config
         self.progress = progress
         self.checkpoints = Checkpoints(folder / "checkpoints", progress.message)
-        self.loaded: dict[str, Any] = self.checkpoints.latest() or {}
+        self.loaded: dict[str, Any] = self.checkpoints.latest() or {}  # the newest checkpoint
         self.state = RunState.from_tree(self.loaded["state"]) if self.loaded else RunState()
         self.runners: dict[str, AgentRunner] = {}
         self.logger = Logger(
@@ -58,8 +58,8 @@ class Experiment:
         )
         self._streams: dict[str, Stream] = {}
         self._trainer: WorldModelTrainer | None = None
-        self._saved = time.monotonic()
-        self._open = ExitStack()
+        self._last_save = time.monotonic()
+        self._exit_stack = ExitStack()
 
     @classmethod
     def create(cls, config: LearnConfig, out: str | Path | None, progress: ProgressReporter) -> Experiment:
@@ -155,7 +155,7 @@ class Experiment:
     def make_envs(self, num_envs: int, **settings: Any) -> VectorEnv:
         """Make environments that are closed with the run."""
         envs = registry.make_envs(self.config.env, num_envs, threads=self.threads, **settings)
-        self._open.callback(envs.close)
+        self._exit_stack.callback(envs.close)
         return envs
 
     def evaluation_context(self) -> EvaluationContext:
@@ -194,11 +194,11 @@ class Experiment:
         if self.runners:
             tree["agents"] = {name: runner.get_checkpoint() for name, runner in self.runners.items()}
         self.checkpoints.save(tree)
-        self._saved = time.monotonic()
+        self._last_save = time.monotonic()
 
     def save_if_due(self) -> None:
-        """Write a checkpoint if the last one is old; the times may vary, because saving changes nothing."""
-        if time.monotonic() - self._saved > _CHECKPOINT_INTERVAL:
+        """Write a checkpoint if the last one is old; the results do not depend on when this happens."""
+        if time.monotonic() - self._last_save > _CHECKPOINT_INTERVAL:
             self.save()
 
     @contextmanager
@@ -213,9 +213,9 @@ class Experiment:
 
     def close(self) -> None:
         """Close environments, streams and metric sinks; committed time steps stay."""
-        with self._open:  # closes in reverse order
-            self._open.callback(self.logger.close)
+        with self._exit_stack:  # closes in reverse order
+            self._exit_stack.callback(self.logger.close)
             for stream in self._streams.values():
-                self._open.callback(stream.close)
+                self._exit_stack.callback(stream.close)
             for runner in self.runners.values():
-                self._open.callback(runner.close)
+                self._exit_stack.callback(runner.close)

@@ -45,7 +45,7 @@ def push(folder: str | Path, name: str) -> str:
         The address of the commit; all files are in it, or nothing is uploaded.
 
     Raises:
-        OperationError: The Hub refuses; the folder is unchanged.
+        OperationError: The Hub rejects the upload; the folder is unchanged.
     """
     hub, folder = _import_hub(), Path(folder)
     card = (folder / "card.md").read_text()

@@ -1,4 +1,4 @@
-"""Output folders: existing files are never overwritten, and a manifest has what reproduces the folder."""
+"""Output folders: existing files are never overwritten, and a manifest records how to reproduce the folder."""
 
 from __future__ import annotations
 

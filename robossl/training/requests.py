@@ -1,6 +1,6 @@
-"""Requests of the single steps: what to collect, pretrain, train and evaluate, with all defaults.
+"""Requests of the single steps: all arguments of collect, pretrain, train and evaluate, with their defaults.
 
-The command line and the Python functions build a request and hand it on whole.
+The command line and the Python functions create a request and pass it to the function that runs the step.
 """
 
 from __future__ import annotations
@@ -70,9 +70,8 @@ class TrainRequest:
 
     env: str
     agent: str = AgentConfig.name
-    representation: Representation | str | Path | None = (
-        None  # a world model, or the folder of a model or run
-    )
+    # a world model, or the folder of a model or run
+    representation: Representation | str | Path | None = None
     encoder: str | None = None  # one of ENCODERS; None: frozen with a representation, else none
     steps: int = 20_000  # environment steps of all sub-environments
     num_envs: int = AgentConfig.num_envs

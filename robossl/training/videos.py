@@ -96,16 +96,16 @@ def imagine(path: str, stream: str | None, out: str | None, num_steps: int, seed
     env = agent_loading.env_of(path)
     registry.env_spec(env)
     video = record_imagination(target, env, model, source, seed, num_steps)
-    found: dict[str, Any] = {"video": str(target), **dataclasses.asdict(video)}
+    result: dict[str, Any] = {"video": str(target), **dataclasses.asdict(video)}
     lines = []
     with contextlib.suppress(UsageError):  # the episodes are too short to time a forecast
         seconds = step_seconds(env, **recorded_settings(source))
         heldout = load_heldout(model, source, seed)
-        found["valid_prediction_time"] = valid_prediction_time(model, heldout, seconds)
-        lines.append(validity_sentence(found["valid_prediction_time"]))
+        result["valid_prediction_time"] = valid_prediction_time(model, heldout, seconds)
+        lines.append(validity_sentence(result["valid_prediction_time"]))
     if video.not_rendered_reason:
         lines.append(f"Curves only, no frames: {video.not_rendered_reason}.")
-    return {"text": "\n".join([*lines, str(target)]), **found}
+    return {"text": "\n".join([*lines, str(target)]), **result}
 
 
 def find_stream(path: str, stream: str | None) -> Stream:

@@ -12,7 +12,7 @@ from robossl.training.config import thread_count
 
 @contextmanager
 def interrupt_message(text: str) -> Iterator[None]:
-    """Add to a Ctrl-C inside the block what happens to the results."""
+    """Append `text`, such as where the results are, to the message of a Ctrl-C inside the block."""
     try:
         yield
     except KeyboardInterrupt:
