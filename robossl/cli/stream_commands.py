@@ -27,13 +27,14 @@ def _info(options: Namespace) -> CommandResult:
 def _add_validate_arguments(parser: ArgumentParser) -> None:
     _add_info_arguments(parser)
     parser.add_argument("--repair", action="store_true", help="set damaged chunks aside and keep the rest")
+    parser.add_argument("--undo", action="store_true", help="undo earlier repairs: give their files back")
 
 
 def _validate(options: Namespace) -> CommandResult:
     from robossl.cli.formatting import format_validation
     from robossl.streams import validate_stream
 
-    data = validate_stream(options.stream, repair=options.repair)
+    data = validate_stream(options.stream, repair=options.repair, undo=options.undo)
     return CommandResult(format_validation(data), data, 0 if data["ok"] else 1)
 
 

@@ -12,6 +12,7 @@ from robossl.core.errors import UsageError
 
 Leaf = spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete
 _SUPPORTED = "Box, Discrete, MultiBinary, MultiDiscrete, Dict, Tuple"
+_MAX_DIMENSIONS, _MAX_ELEMENTS, _MAX_COUNT = 16, 1 << 26, 1 << 31  # of a space that is read from a file
 _GOAL_KEYS = {"observation", "achieved_goal", "desired_goal"}
 
 
@@ -168,18 +169,38 @@ def _space_from_json(value: dict[str, Any]) -> spaces.Space:
     if kind == "Tuple":
         return spaces.Tuple([_space_from_json(inner) for inner in value["spaces"]])
     if kind == "Box":
-        shape, dtype = tuple(value["shape"]), np.dtype(value["dtype"])
+        shape, dtype = _read_shape(value["shape"]), np.dtype(value["dtype"])
+        if dtype.kind not in "fiub":
+            raise ValueError(f"a Box of {dtype}")
         low, high = (_read_bound(value[side], shape, dtype) for side in ("low", "high"))
         return spaces.Box(low, high, shape, dtype.type)
     if kind == "Discrete":
         extra = {"dtype": np.dtype(value["dtype"]).type} if "dtype" in value else {}
+        _check_count(value["n"])
         return spaces.Discrete(value["n"], start=value["start"], **extra)
     if kind == "MultiBinary":
+        _read_shape(value["n"] if isinstance(value["n"], list) else [value["n"]])
         return spaces.MultiBinary(value["n"])
     if kind == "MultiDiscrete":
         nvec, start = (np.asarray(value[key]) for key in ("nvec", "start"))
         return spaces.MultiDiscrete(nvec, dtype=np.dtype(value["dtype"]).type, start=start)
     raise UsageError(f"a space of type {kind!r} cannot be read; available: {_SUPPORTED}")
+
+
+def _read_shape(shape: Any) -> tuple[int, ...]:
+    """Return a shape; raise ValueError if it is none, or has more elements than an observation can have."""
+    if not isinstance(shape, list) or len(shape) > _MAX_DIMENSIONS:
+        raise ValueError(f"expected a shape, got {shape!r:.100}")
+    for size in shape:
+        _check_count(size, 0)
+    if math.prod(shape) > _MAX_ELEMENTS:
+        raise ValueError(f"expected at most {_MAX_ELEMENTS:,} elements, got shape {shape!r:.100}")
+    return tuple(shape)
+
+
+def _check_count(count: Any, low: int = 1) -> None:
+    if type(count) is not int or not low <= count <= _MAX_COUNT:
+        raise ValueError(f"expected a number from {low} to {_MAX_COUNT:,}, got {count!r:.100}")
 
 
 def _read_bound(bound: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:

@@ -13,9 +13,13 @@ from gymnasium import Space
 
 from robossl.core import spaces
 from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
+from robossl.core.small_files import checked, checked_ints
+from robossl.core.tensor_file import DTYPES
 
-FORMAT = 2  # format of streams that this version writes and reads
+FORMAT = 3  # format of streams that this version writes and reads
 ROLES = ("observation", "action", "reward", "flag", "state", "physics", "info")
+_DTYPES = [str(dtype) for dtype in DTYPES]
+_MAX_DIMENSIONS, _MAX_ELEMENTS = 16, 1 << 32  # of one row of a field
 FLAGS = ("terminated", "truncated", "valid", "is_first", "is_last")
 
 
@@ -155,14 +159,28 @@ class Schema:
     def from_json(cls, value: Mapping[str, Any]) -> Schema:
         """Return the schema of `to_json`; raise CorruptedFileError if an entry is missing."""
         try:
-            fields = tuple(Field(**{**entry, "shape": tuple(entry["shape"])}) for entry in value["fields"])
+            fields = tuple(_read_field(entry) for entry in checked(value, "fields", list, "stream.json"))
+            if len({field.name for field in fields}) < len(fields):
+                raise KeyError("a field occurs twice")
             for name in ("action", "reward", *FLAGS):
                 if not any(field.name == name for field in fields):
                     raise KeyError(name)
             observation, action = (spaces.from_json(value[f"{k}_space"]) for k in ("observation", "action"))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             raise CorruptedFileError(f"stream.json does not describe a stream: {error}") from error
         return cls(observation, action, fields)
+
+
+def _read_field(entry: Any) -> Field:
+    """Return a field of `to_json`; raise CorruptedFileError if it is malformed."""
+    source = "stream.json"
+    name, dtype, role, unit = (checked(entry, key, str, source) for key in ("name", "dtype", "role", "unit"))
+    shape = checked_ints(entry, "shape", source)
+    if role not in ROLES or dtype not in _DTYPES or not name.isprintable():
+        raise CorruptedFileError(f"{source} does not describe a stream: field {entry!r:.200}")
+    if len(shape) > _MAX_DIMENSIONS or math.prod(shape) > _MAX_ELEMENTS:
+        raise CorruptedFileError(f"{source} does not describe a stream: {name!r} has shape {shape!r:.100}")
+    return Field(name, dtype, tuple(shape), role, unit)
 
 
 def observation_name(path: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from robossl.core.errors import unknown_name_error
 
 SPLITS = ("train", "validation", "probe", "test")
+_SMALL_TABLE = 10_000  # ordinals whose splits are always computed together
 _SPLITS_OF_TEN = np.repeat(np.arange(4, dtype=np.uint8), (7, 1, 1, 1))  # (10,) splits of ten episodes
 
 
@@ -40,9 +41,17 @@ class Splits:
         """Return the split numbers (n,) uint8 of episodes `ordinals` (n,)."""
         needed = int(ordinals.max(initial=-1)) + 1
         if needed > len(self._table):
+            if needed > 4 * (len(self._table) + len(ordinals)) + _SMALL_TABLE:
+                return self._of_sparse(ordinals)
             blocks = range(len(self._table) // 10, max(2 * len(self._table), needed) // 10 + 1)
             self._table = np.concatenate([self._table, *(self._block_splits(block) for block in blocks)])
         return self._table[ordinals]
+
+    def _of_sparse(self, ordinals: np.ndarray) -> np.ndarray:
+        """Return the splits (n,) of ordinals far beyond the table: only the blocks that occur are computed."""
+        blocks, index = np.unique(ordinals // 10, return_inverse=True)
+        table = np.stack([self._block_splits(int(block)) for block in blocks])  # (blocks, 10)
+        return table[index, ordinals % 10]
 
     def _block_splits(self, block: int) -> np.ndarray:
         """Return the splits (10,) of one block: a permutation sorted by hash."""

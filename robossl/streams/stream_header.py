@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
+import re
 from importlib import metadata as package_metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from robossl.core.errors import CorruptedFileError, UsageError
-from robossl.core.io import read_json, write_json
+from robossl.core.io import read_json, resolve_within, write_json
+from robossl.core.small_files import checked, checked_ints
 from robossl.streams.schema import FORMAT, Schema
+from robossl.streams.storage.chunk_file import MAX_CHUNKS, write_head
 
 HEADER = "stream.json"
+_MAX_LANES = 1 << 20
+_OPTIONAL = {"env": str, "policy": str, "seed": int, "backend": str, "env_kwargs": dict, "versions": dict}
 _PACKAGES = ("robossl", "numpy", "gymnasium", "mujoco", "torch")
 
 
@@ -62,8 +70,14 @@ def write_header(folder: Path, schema: Schema, lanes: int, metadata: dict[str, A
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot create the folder {folder}: {error.strerror}") from error
-    write_json(folder / HEADER, header)
+    save_header(folder, header)
+    write_head(folder, 0, np.zeros(lanes, np.int64))
     return header
+
+
+def save_header(folder: Path, header: dict[str, Any]) -> None:
+    """Write a header with its checksum."""
+    write_json(folder / HEADER, header, checksum=True)
 
 
 def header_metadata(header: dict[str, Any]) -> dict[str, Any]:
@@ -88,22 +102,29 @@ def read_header(folder: Path) -> dict[str, Any]:
         UsageError: If there is no stream, or its format is not supported.
         CorruptedFileError: If the header is malformed.
     """
-    if not (folder / HEADER).is_file():
+    if not os.path.lexists(folder / HEADER):
         raise UsageError(f"no stream in {folder}; expected a folder with {HEADER}")
-    header = read_json(folder / HEADER)
-    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
-        raise CorruptedFileError(f"{folder / HEADER} does not describe a stream")
-    if header["format"] != FORMAT:
+    path = resolve_within(folder, HEADER)
+    header = read_json(path)
+    if checked(header, "format", int, path) != FORMAT:
         raise UsageError(
-            f"expected stream format {FORMAT}, got {header['format']} in {folder}; "
+            f"expected stream format {FORMAT}, got {header['format']} in {path}; "
             "use the robossl version that wrote it"
         )
-    if (
-        not isinstance(header.get("lanes"), int)
-        or header["lanes"] < 1
-        or not isinstance(header.get("id"), str)
-    ):
-        raise CorruptedFileError(f"{folder / HEADER} has no valid lanes or id")
-    if not isinstance(header.get("lost_chunks"), list):
-        raise CorruptedFileError(f"{folder / HEADER} has no valid list of lost chunks")
+    read_json(path, checksum=True)
+    lanes = checked(header, "lanes", int, path, 1, _MAX_LANES)
+    if not re.fullmatch(r"[0-9a-f]{16}", checked(header, "id", str, path)):
+        raise CorruptedFileError(
+            f"{path} is damaged: id: expected 16 hexadecimal digits, got {header['id']!r:.100}"
+        )
+    for name, kind in _OPTIONAL.items():
+        checked({name: header.get(name)}, name, (kind, type(None)), path)
+    numbers = set()
+    for entry in checked(header, "lost_chunks", list, path):
+        numbers.add(checked(entry, "chunk", int, path, 0, MAX_CHUNKS))
+        checked({"file": entry.get("file")}, "file", (str, type(None)), path)
+        if checked(entry, "rows", (list, type(None)), path) is not None:
+            checked_ints(entry, "rows", path, lanes)
+    if len(numbers) < len(header["lost_chunks"]):
+        raise CorruptedFileError(f"{path} is damaged: lost_chunks: a chunk occurs twice")
     return header

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robossl.core.errors import CorruptedFileError, UsageError
-from robossl.core.io import check_tensors, resolve_within, sync_folder, write_json
+from robossl.core.errors import CorruptedFileError, UsageError, printable
+from robossl.core.io import check_tensors, resolve_within, sync_folder, write_bytes_atomic
+from robossl.core.small_files import has_correct_checksum, read_limited
 from robossl.streams.schema import Schema
-from robossl.streams.storage.chunk_file import Chunk, chunk_name, chunk_numbers, read_chunk, read_head
+from robossl.streams.storage.chunk_file import (
+    HEAD_FILE,
+    Chunk,
+    chunk_name,
+    chunk_numbers,
+    read_chunk,
+    read_head,
+    write_head,
+)
 from robossl.streams.storage.lock import WriterLock
-from robossl.streams.stream_header import HEADER, read_header
+from robossl.streams.stream_header import HEADER, read_header, save_header
+
+_MAX_MISSING = 100_000  # chunks
+_MAX_CORRECTED = 1 << 14  # [bytes] of a header; every byte is tried, up to 20 s
 
 
 @dataclass(frozen=True)
@@ -27,15 +41,18 @@ class DamagedChunk:
     rows: np.ndarray | None = None  # (L,) rows lost in it; None if unknown for this chunk alone
 
 
-def validate_stream(path: str | Path, repair: bool = False) -> dict[str, Any]:
-    """Check every chunk of the stream at `path`; with `repair`, set the damaged ones aside.
+def validate_stream(path: str | Path, repair: bool = False, undo: bool = False) -> dict[str, Any]:
+    """Check every file of the stream at `path`; with `repair`, set the damaged ones aside.
+
+    A damaged header is corrected if exactly one of its bytes is wrong; else nothing is changed.
 
     A repaired stream opens and can be appended to. Rows before and after a lost chunk are kept, and no transition
     crosses the gap. Repair requires the writer lock.
 
     Args:
         path: Folder of the stream.
-        repair: Rename the files of damaged chunks to `damaged-*` and list them in the header.
+        repair: Rename damaged files to `damaged-*`, list damaged chunks in the header, and count the chunks again.
+        undo: Undo earlier repairs first: give all files that were set aside their names again.
 
     Returns:
         {"path", "ok", "repaired", "chunks", "rows", "bytes", "damaged", "lost_rows", "lost_lanes", "messages"}.
@@ -44,20 +61,31 @@ def validate_stream(path: str | Path, repair: bool = False) -> dict[str, Any]:
     """
     folder = Path(path)
     with contextlib.ExitStack() as stack:
-        if repair:
-            read_header(folder)  # raises if there is no stream
+        if repair or undo:
+            if not (folder / HEADER).is_file():
+                read_header(folder)  # raises: there is no stream
             stack.callback(WriterLock(folder).release)
+        if undo:
+            undo_repair(folder)
+        repairs = correct_header(folder) if repair else []
         header = read_header(folder)
-        intact, damaged, gaps = _inspect(folder, header)
+        head_damage = None
+        try:
+            head = read_head(folder, header["lanes"])
+        except CorruptedFileError as error:
+            head, head_damage = (0, None), str(error)
+        intact, damaged, gaps = _inspect(folder, header, *head)
         if repair and damaged:
             _set_aside(folder, header, damaged)
+        if repair and head_damage is not None:
+            repairs.append(_write_new_head(folder, header, intact))
     lost = np.sum([gap for gap in gaps if gap is not None], axis=0, dtype=np.int64) * np.ones(
         header["lanes"], np.int64
     )
     report: dict[str, Any] = {
         "path": str(folder),
-        "ok": repair or not damaged,
-        "repaired": bool(repair and damaged),
+        "ok": repair or not (damaged or head_damage),
+        "repaired": bool(repair and (damaged or repairs)),
         "chunks": len(intact),
         "rows": sum(int(chunk.rows.sum()) for chunk in intact),
         "bytes": sum((folder / chunk_name(chunk.number)).stat().st_size for chunk in intact),
@@ -65,17 +93,26 @@ def validate_stream(path: str | Path, repair: bool = False) -> dict[str, Any]:
         "lost_rows": None if any(gap is None for gap in gaps) else int(lost.sum()),
         "lost_lanes": {str(lane): int(lost[lane]) for lane in np.flatnonzero(lost)},
     }
-    return report | {"messages": _messages(report)}
+    return report | {"messages": _messages(report, head_damage, repairs)}
 
 
 def _inspect(
-    folder: Path, header: dict[str, Any]
+    folder: Path, header: dict[str, Any], committed: int, head: np.ndarray | None
 ) -> tuple[list[Chunk], list[DamagedChunk], list[np.ndarray | None]]:
-    """Return the intact chunks, the damaged ones, and the rows (L,) lost in each gap."""
+    """Return the intact chunks, the damaged ones, and the rows (L,) lost in each gap.
+
+    Args:
+        folder: Folder of the stream.
+        header: Its header.
+        committed: Number of committed chunks.
+        head: (L,) committed rows; None if unknown.
+    """
     schema, lanes = Schema.from_json(header), header["lanes"]
     set_aside = {entry["chunk"]: entry["rows"] for entry in header["lost_chunks"]}  # set aside earlier
-    committed, head = read_head(folder, lanes)
-    last = max([committed - 1, *chunk_numbers(folder), *set_aside], default=-1)
+    numbers = chunk_numbers(folder)
+    last = max([committed - 1, *numbers, *set_aside], default=-1)
+    if last + 1 - len({*numbers, *set_aside}) > _MAX_MISSING:
+        raise CorruptedFileError(f"{folder} is damaged: {last + 1:,} chunks expected, got {len(numbers):,}")
     intact: list[Chunk] = []
     damaged: list[DamagedChunk] = []
     gaps: list[np.ndarray | None] = []
@@ -119,14 +156,93 @@ def _inspect(
 
 def _set_aside(folder: Path, header: dict[str, Any], damaged: list[DamagedChunk]) -> None:
     """List the damaged chunks in the header, then rename their files."""
-    entries = [{"chunk": d.chunk, "rows": None if d.end is None else d.end.tolist()} for d in damaged]
-    lost = sorted([*header["lost_chunks"], *entries], key=lambda entry: entry["chunk"])
-    write_json(folder / HEADER, {**header, "lost_chunks": lost})
+    entries, renames = [], []
     for damage in damaged:
-        source = folder / chunk_name(damage.chunk)
-        if source.exists() or source.is_symlink():
-            source.rename(_free_path(folder / source.name.replace("chunk-", "damaged-", 1)))
+        source, target = folder / chunk_name(damage.chunk), None
+        if os.path.lexists(source):
+            target = _free_path(folder / source.name.replace("chunk-", "damaged-", 1))
+            renames.append((source, target))
+        rows = None if damage.end is None else damage.end.tolist()
+        entries.append({"chunk": damage.chunk, "rows": rows, "file": None if target is None else target.name})
+    lost = sorted([*header["lost_chunks"], *entries], key=lambda entry: entry["chunk"])
+    save_header(folder, {**header, "lost_chunks": lost})
+    for source, target in renames:
+        source.rename(target)
     sync_folder(folder)
+
+
+def undo_repair(folder: Path) -> None:
+    """Give the files that earlier repairs have set aside their names again; the writer lock is required."""
+    header = read_header(folder)
+    for entry in header["lost_chunks"]:
+        name, target = entry.get("file"), folder / chunk_name(entry["chunk"])
+        if name is not None and re.fullmatch(r"damaged-[\w.-]+", name) and os.path.lexists(folder / name):
+            if os.path.lexists(target):
+                raise UsageError(
+                    f"cannot undo the repair of {folder}: {target.name} exists; move it away first"
+                )
+            (folder / name).rename(target)
+    if header["lost_chunks"]:
+        save_header(folder, {**header, "lost_chunks": []})
+    sync_folder(folder)
+
+
+def correct_header(folder: Path) -> list[str]:
+    """Correct a header in which exactly one byte is wrong, as its checksum shows; return what was done, as text.
+
+    Raises:
+        CorruptedFileError: If the header is damaged in another way; then nothing is changed.
+    """
+    path = resolve_within(folder, HEADER)
+    data = read_limited(path)
+    if has_correct_checksum(data):
+        return []
+    corrected = _correct_byte(data)
+    if corrected is None:
+        raise CorruptedFileError(
+            f"{path} is damaged: its checksum differs in more than one byte; no file was changed. Restore it from a "
+            "copy of the stream"
+        )
+    aside = _free_path(path.with_name(f"damaged-{HEADER}"))
+    write_bytes_atomic(aside, data)
+    write_bytes_atomic(path, corrected)
+    return [f"{HEADER}: one byte was wrong and is corrected; the damaged file is {aside.name}"]
+
+
+def _correct_byte(data: bytes) -> bytes | None:
+    """Return the text with one byte replaced so that its checksum is correct; None if there is no such byte.
+
+    Bits are tried before bytes: most damage is one bit.
+    """
+    if len(data) > _MAX_CORRECTED:
+        return None
+    candidate = bytearray(data)
+    for changes in ([1 << bit for bit in range(8)], range(1, 256)):
+        for position in range(len(data)):
+            for change in changes:
+                candidate[position] ^= change
+                if has_correct_checksum(candidate):
+                    return bytes(candidate)
+                candidate[position] ^= change
+    return None
+
+
+def _write_new_head(folder: Path, header: dict[str, Any], intact: list[Chunk]) -> str:
+    """Replace a damaged `head.json` by one that counts the chunks that exist; return what was done, as text."""
+    source, kept = folder / HEAD_FILE, ""
+    if os.path.lexists(source):
+        aside = _free_path(folder / f"damaged-{HEAD_FILE}")
+        source.rename(aside)
+        kept = f"; the damaged file is {aside.name}"
+    lost = read_header(folder)["lost_chunks"]
+    chunks = max([c.number for c in intact] + [entry["chunk"] for entry in lost], default=-1) + 1
+    rows = np.zeros(header["lanes"], np.int64)
+    for chunk in intact:
+        rows = np.maximum(rows, chunk.start + chunk.rows)
+    for entry in lost:
+        rows = rows if entry["rows"] is None else np.maximum(rows, np.array(entry["rows"], np.int64))
+    write_head(folder, chunks, rows)
+    return f"{HEAD_FILE}: counts the {chunks} chunks that exist{kept}"
 
 
 def _free_path(path: Path) -> Path:
@@ -143,9 +259,13 @@ def _damage_json(damage: DamagedChunk) -> dict[str, Any]:
     return {"chunk": damage.chunk, "file": chunk_name(damage.chunk), "reason": damage.reason, "rows": rows}
 
 
-def _messages(report: dict[str, Any]) -> list[str]:
+def _messages(report: dict[str, Any], head_damage: str | None, repairs: list[str]) -> list[str]:
     """Return the report as lines of text."""
     lines = [f"{report['chunks']} intact chunks with {report['rows']:,} rows in {report['path']}"]
+    if head_damage is not None:
+        lines.append(
+            f"damaged: {printable(head_damage)}: the number of rows is unknown, the last ones may be missing"
+        )
     for damage in report["damaged"]:
         lines.append(f"damaged: {damage['file']}: {damage['reason']}")
     if report["damaged"]:
@@ -153,9 +273,12 @@ def _messages(report: dict[str, Any]) -> list[str]:
         more = ", ..." if len(report["lost_lanes"]) > 16 else ""
         count = "an unknown number of" if report["lost_rows"] is None else f"{report['lost_rows']:,}"
         lines.append(f"lost: {count} rows{f' ({lanes}{more})' if lanes else ''}")
+    lines += [f"repaired: {text}" for text in repairs]
+    if report["repaired"] and report["damaged"]:
+        lines.append("repaired: the damaged chunks are set aside, the rest can be read and appended to")
+        lines.append(f"to undo this: robossl stream validate --undo {report['path']}")
+    elif not report["ok"]:
         lines.append(
-            "repaired: the damaged chunks are set aside, the rest can be read and appended to"
-            if report["repaired"]
-            else f"to set them aside and keep the rest: robossl stream validate --repair {report['path']}"
+            f"to set them aside and keep the rest: robossl stream validate --repair {report['path']}"
         )
     return lines

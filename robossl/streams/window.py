@@ -1,4 +1,4 @@
-"""Window: a batch of contiguous pieces of lanes, as learners read them."""
+"""Window: a batch of windows of consecutive time steps, as training reads them."""
 
 from __future__ import annotations
 

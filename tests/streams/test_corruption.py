@@ -336,11 +336,17 @@ def test_read_only_folder_can_be_read_and_writing_raises(recorded):
 
 @pytest.mark.parametrize("file", ["stream.json", "head.json"])
 @pytest.mark.parametrize("damage", [empty_file, truncate_file, garble_header])
-def test_damaged_header_raises_and_damaged_head_file_is_ignored(recorded, file, damage):
-    """`head.json` only detects a missing last chunk; `stream.json` describes the rows."""
+def test_damaged_header_and_damaged_head_file_are_named(recorded, file, damage):
+    """`head.json` detects a missing last chunk and can be written again; `stream.json` describes the rows."""
     original = Stream.open(recorded)
     damage(recorded / file)
     if file == "head.json":
+        with pytest.raises(CorruptedFileError, match=r"head\.json"):
+            Stream.open(recorded)
+        report = validate_stream(recorded)
+        assert not report["ok"]
+        assert "head.json" in "\n".join(report["messages"])
+        assert validate_stream(recorded, repair=True)["ok"]
         assert Stream.open(recorded).rows == original.rows
         assert validate_stream(recorded)["ok"]
     else:

@@ -311,7 +311,7 @@ def test_dataset_of_another_stream_format_raises(tmp_path):
         entry = json.loads(path.read_text())
         (entry["robossl"] if name == "minari" else entry)["format"] = 99
         path.write_text(json.dumps(entry))
-        with pytest.raises(UsageError, match="expected a dataset of stream format 2, got 99"):
+        with pytest.raises(UsageError, match="expected a dataset of stream format 3, got 99"):
             import_stream(tmp_path / name, name, tmp_path / "x")
 
 

@@ -231,7 +231,7 @@ def test_other_format_raises(tmp_path):
     make_recorder(tmp_path / "s").close()
     header = json.loads((tmp_path / "s/stream.json").read_text())
     write_json(tmp_path / "s/stream.json", {**header, "format": 99})
-    with pytest.raises(UsageError, match="expected stream format 2, got 99"):
+    with pytest.raises(UsageError, match="expected stream format 3, got 99"):
         Stream.open(tmp_path / "s")
 
 

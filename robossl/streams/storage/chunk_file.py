@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from robossl.core.errors import CorruptedFileError, UsageError
-from robossl.core.io import map_tensors, resolve_within, write_json, write_tensors
-from robossl.streams.schema import Schema
+from robossl.core.io import map_tensors, read_json, resolve_within, write_json, write_tensors
+from robossl.core.small_files import checked, checked_ints
+from robossl.streams.schema import FLAGS, Schema
 
-_NAME = re.compile(r"chunk-(\d{6,})\.safetensors")
+LANE_ARRAYS = ("lanes.start", "lanes.rows", "lanes.episodes")
+MAX_CHUNKS = 10**9
+_MAX_ROWS = 1 << 48  # of a lane
+_NAME = re.compile(r"chunk-(\d{6,9})\.safetensors")
 HEAD_FILE = "head.json"  # number of committed chunks and rows: detects a missing last chunk
 
 
@@ -51,24 +56,37 @@ def chunk_numbers(folder: Path) -> list[int]:
 def write_chunk(folder: Path, stream: str, chunk: Chunk, arrays: Mapping[str, np.ndarray]) -> None:
     """Commit a chunk: write its file atomically, then update `head.json`."""
     lanes = {"lanes.start": chunk.start, "lanes.rows": chunk.rows, "lanes.episodes": chunk.episodes}
-    metadata = {"stream": stream, "chunk": str(chunk.number)}
+    metadata = {
+        "stream": stream,
+        "chunk": str(chunk.number),
+        "index_crc32": _index_checksum({**arrays, **lanes}),
+    }
     write_tensors(folder / chunk_name(chunk.number), {**arrays, **lanes}, metadata)
     write_head(folder, chunk.number + 1, chunk.start + chunk.rows)
 
 
 def write_head(folder: Path, chunks: int, rows: np.ndarray) -> None:
     """Write `head.json`: `chunks` chunks with `rows` (L,) rows are committed."""
-    write_json(folder / HEAD_FILE, {"chunks": chunks, "rows": rows.tolist()})
+    write_json(folder / HEAD_FILE, {"chunks": chunks, "rows": rows.tolist()}, checksum=True)
 
 
-def read_head(folder: Path, lanes: int) -> tuple[int, np.ndarray | None]:
-    """Return the number of committed chunks and rows (L,); (0, None) if unknown."""
+def read_head(folder: Path, lanes: int) -> tuple[int, np.ndarray]:
+    """Return the number of committed chunks and rows (L,).
+
+    Raises:
+        CorruptedFileError: If the file is damaged, or missing although there are chunks: others may be missing too.
+    """
+    if not os.path.lexists(folder / HEAD_FILE):
+        if chunk_numbers(folder):
+            raise CorruptedFileError(f"{HEAD_FILE} is missing, so the last chunks may be missing too")
+        return 0, np.zeros(lanes, np.int64)
     try:
-        head = json.loads((folder / HEAD_FILE).read_text())
-        rows = np.array(head["rows"], np.int64)
-        return (int(head["chunks"]), rows) if rows.shape == (lanes,) else (0, None)
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0, None
+        path = resolve_within(folder, HEAD_FILE)
+        head = read_json(path, checksum=True)
+    except UsageError as error:
+        raise CorruptedFileError(f"{HEAD_FILE} cannot be read: {error}") from error
+    rows = checked_ints(head, "rows", path, lanes)
+    return checked(head, "chunks", int, path, 0, MAX_CHUNKS), np.array(rows, np.int64)
 
 
 def read_chunk(
@@ -83,20 +101,40 @@ def read_chunk(
     try:
         arrays, metadata = map_tensors(path)
     except UsageError as error:
-        raise CorruptedFileError(f"{path.name} is missing") from error
+        if not path.exists():
+            raise CorruptedFileError(f"{path.name} is missing") from error
+        if path.is_file() and not os.access(path, os.R_OK):
+            raise  # it may be sound
+        raise CorruptedFileError(f"{path.name} cannot be read: {error}") from error
     if metadata.get("stream") != stream or metadata.get("chunk") != str(number):
         raise CorruptedFileError(
             f"expected chunk {number} of stream {stream} in {path.name}, got chunk {metadata.get('chunk')} of stream "
             f"{metadata.get('stream')}"
         )
+    for name in (*LANE_ARRAYS, *FLAGS):
+        if name not in arrays:
+            raise CorruptedFileError(f"{path.name} has no {name}")
+    if metadata.get("index_crc32") != _index_checksum(arrays):
+        raise CorruptedFileError(f"{path.name} is damaged: the checksum of its lanes and flags differs")
     counts = []
-    for name in ("lanes.start", "lanes.rows", "lanes.episodes"):
-        array = arrays.pop(name, None)
-        if array is None or array.shape != (lanes,) or array.dtype != np.int64 or (array < 0).any():
-            raise CorruptedFileError(f"{path.name} has no {name} for {lanes} lanes")
+    for name in LANE_ARRAYS:
+        array = arrays.pop(name)
+        if (
+            array.shape != (lanes,)
+            or array.dtype != np.int64
+            or (array < 0).any()
+            or (array > _MAX_ROWS).any()
+        ):
+            raise CorruptedFileError(f"{path.name} has no valid {name} for {lanes} lanes")
         counts.append(np.array(array))
     chunk = Chunk(number, *counts)
-    total = int(chunk.rows.sum())
+    total = len(arrays["is_first"]) if arrays["is_first"].ndim else 0  # bounded by the size of the file
+    if (chunk.rows > total).any() or int(chunk.rows.sum()) != total:
+        raise CorruptedFileError(f"{path.name} is damaged: lanes.rows does not add up to its {total} rows")
+    if (chunk.episodes > chunk.start).any():
+        raise CorruptedFileError(
+            f"{path.name} is damaged: lanes.episodes has more episodes than rows before it"
+        )
     for field in schema.fields:
         array = arrays.get(field.name)
         if array is None or array.shape != (total, *field.shape) or array.dtype != np.dtype(field.dtype):
@@ -104,4 +142,15 @@ def read_chunk(
             raise CorruptedFileError(
                 f"expected {field.name!r} as {field.dtype} {(total, *field.shape)} in {path.name}, got {actual}"
             )
+    for name in FLAGS:
+        if (arrays[name].view(np.uint8) > 1).any():
+            raise CorruptedFileError(f"{path.name} is damaged: {name} has bytes other than 0 and 1")
     return chunk, arrays
+
+
+def _index_checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the checksum of what is read when a stream is opened: lanes and flags."""
+    checksum = 0
+    for name in (*LANE_ARRAYS, *FLAGS):
+        checksum = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data, checksum)
+    return f"{checksum:08x}"

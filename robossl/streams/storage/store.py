@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from robossl.core.errors import CorruptedFileError, UsageError
-from robossl.core.io import sync_folder, write_json
+from robossl.core.io import sync_folder
 from robossl.streams.schema import FLAGS, Schema
 from robossl.streams.splits import Splits
 from robossl.streams.storage.chunk_file import (
@@ -27,7 +27,7 @@ from robossl.streams.storage.field_cache import FieldCache
 from robossl.streams.storage.lock import WriterLock
 from robossl.streams.storage.row_buffer import list_rows
 from robossl.streams.storage.row_index import RowIndex
-from robossl.streams.stream_header import HEADER, read_header
+from robossl.streams.stream_header import read_header, save_header
 
 COMMIT_ROWS = 32768  # a chunk is written after this many rows
 COMMIT_BYTES = 64 << 20  # [bytes] or after this many bytes
@@ -59,7 +59,10 @@ class Store:
     def _load_chunks(self) -> None:
         """Read the chunks that are new since the last call."""
         lost = {entry["chunk"]: entry["rows"] for entry in self.header["lost_chunks"]}
-        num_committed, _ = read_head(self.path, self.lanes)
+        try:
+            num_committed, _ = read_head(self.path, self.lanes)
+        except CorruptedFileError as error:
+            raise self._damaged(error) from error
         last = max([num_committed - 1, *chunk_numbers(self.path), *lost], default=-1)
         for number in range(self._next, last + 1):
             if number in lost:
@@ -76,12 +79,15 @@ class Store:
             if not self._index.is_next(chunk):
                 raise CorruptedFileError(f"{chunk_name(number)} does not begin where the previous rows end")
         except CorruptedFileError as error:
-            raise CorruptedStreamError(
-                f"{self.path} is damaged: {error}; to set the chunk aside and keep the rest: "
-                f"robossl stream validate --repair {self.path}"
-            ) from error
+            raise self._damaged(error) from error
         self._index.load(chunk, arrays)
         self.chunk_reader.add(chunk)
+
+    def _damaged(self, error: CorruptedFileError) -> CorruptedStreamError:
+        return CorruptedStreamError(
+            f"{self.path} is damaged: {error}; to set the damaged file aside and keep the rest: "
+            f"robossl stream validate --repair {self.path}"
+        )
 
     def _store_committed_state(self) -> None:
         """Store the committed state, to detect changes by other processes."""
@@ -187,7 +193,7 @@ class Store:
         write_head(self.path, chunks, rows)
         lost = [entry for entry in self.header["lost_chunks"] if entry["chunk"] < chunks]
         if lost != self.header["lost_chunks"]:
-            write_json(self.path / HEADER, {**self.header, "lost_chunks": lost})
+            save_header(self.path, {**self.header, "lost_chunks": lost})
         for number in reversed([n for n in chunk_numbers(self.path) if n >= chunks]):
             (self.path / chunk_name(number)).unlink()
         sync_folder(self.path)
