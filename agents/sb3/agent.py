@@ -132,7 +132,7 @@ class Sb3Agent(ABC):
         self._callbacks = tuple(callbacks)
         self._target_steps = 0  # environment steps requested so far
         torch_device = self._resolve_device(device)
-        arguments = {"seed": self.seed % 2**31, "device": torch_device}
+        arguments: dict[str, Any] = {"seed": self.seed % 2**31, "device": torch_device}
         arguments |= copy.deepcopy(settings)  # SB3 changes policy_kwargs
         arguments = self._algorithm_arguments(arguments, updates_per_step, learning_starts)
         if self.off_policy and (replay := self._replay_arguments(envs, hindsight)) is not None:
@@ -175,6 +175,8 @@ class Sb3Agent(ABC):
         """
         known = algorithm_settings(cls.algorithm_class(), cls.off_policy)
         check_json_settings(cls.name, settings, sorted({*known, *_OWN_SETTINGS}))
+        if settings.get("encoder") in TRAINED:
+            cls._trained_encoder_policy()
 
     @classmethod
     def _resolve_device(cls, device: str) -> torch.device:

@@ -38,7 +38,8 @@ def _collect(options: Namespace) -> CommandResult:
     from robossl.training.collection import collect_stream
     from robossl.training.requests import CollectRequest
 
-    registry.env_spec(trust_env(options.env))
+    trust_env(options.env)
+    registry.env_spec(options.env)
     values = specified(options, ("policy", "steps", "out", "seed", "num_envs", "threads"))
     stream = collect_stream(CollectRequest(options.env, **values), make_progress(options.quiet))
     episodes = len(stream.episodes())
@@ -115,7 +116,8 @@ def _train(options: Namespace) -> CommandResult:
     from robossl.training.agent_training import train_agent
     from robossl.training.requests import TrainRequest
 
-    registry.env_spec(trust_env(options.env))
+    trust_env(options.env)
+    registry.env_spec(options.env)
     request = TrainRequest(options.env, **_agent_values(options))
     folder = train_agent(request, make_progress(options.quiet)).folder
     return CommandResult(str(folder), {"path": str(folder)})

@@ -1,7 +1,7 @@
 """Git revision of a folder, read from its `.git` folder without running git.
 
 The configuration of a repository may name programs (core.fsmonitor, filters, hooks, aliases, a pager), and git runs
-some of them in `git status`. A working folder may come from anybody, so no git is run there.
+some of them in `git status`. A working folder may come from an untrusted source, so git is not run there.
 """
 
 from __future__ import annotations

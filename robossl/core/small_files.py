@@ -1,4 +1,4 @@
-"""Reading of small files that may come from anybody: regular files of limited size, and strict JSON and TOML.
+"""Reading of small files from untrusted sources: regular files of limited size, and strict JSON and TOML.
 
 A file is read only if it is a regular file, and never beyond a size limit, so that a FIFO, a device or a huge file
 cannot stop or fill the process. JSON has no duplicate keys, no NaN or infinity, and limited nesting. A file written

@@ -168,9 +168,9 @@ def test_mujoco_gl_selects_the_backend(name: str) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can be headless")
 def test_headless_machine_renders_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
     assert system_info.render_backend({"DISPLAY": ":0"}) == "glfw"
-    monkeypatch.setattr(system_info, "library", lambda backend: "lib" if backend == "osmesa" else None)
+    monkeypatch.setattr(system_info, "find_library", lambda backend: "lib" if backend == "osmesa" else None)
     assert system_info.render_backend({}) == "osmesa"
-    monkeypatch.setattr(system_info, "library", lambda backend: None)
+    monkeypatch.setattr(system_info, "find_library", lambda backend: None)
     assert system_info.render_backend({}) == "none"
 
 
