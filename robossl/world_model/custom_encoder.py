@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from robossl.core.errors import UsageError
-from robossl.world_model.networks import Frames, resize_images
+from robossl.world_model.networks import ImagePair, resize_images
 
 
 class CustomEncoder(nn.Module):
@@ -61,7 +61,7 @@ class CustomEncoder(nn.Module):
         self.norm = nn.LayerNorm(latent_dim, elementwise_affine=False)
         self.train(self.training)
 
-    def forward(self, vector: Tensor | None, images: dict[str, Frames]) -> Tensor:
+    def forward(self, vector: Tensor | None, images: dict[str, ImagePair]) -> Tensor:
         """Return latents (..., Z); same arguments as `Encoder.forward`."""
         first = vector if vector is not None else next(iter(images.values()))[0]
         lead = first.shape[:-1] if vector is not None else first.shape[:-3]

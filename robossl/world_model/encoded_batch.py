@@ -13,7 +13,7 @@ from robossl.streams import Window
 from robossl.world_model.action_processor import ActionProcessor
 from robossl.world_model.array_types import to_tensor
 from robossl.world_model.config import WorldModelConfig
-from robossl.world_model.networks import MLP, DynamicsEnsemble, Frames
+from robossl.world_model.networks import MLP, DynamicsEnsemble, ImagePair
 from robossl.world_model.observation_processor import ObservationProcessor
 
 
@@ -47,7 +47,7 @@ class EncodedBatch:
     action: Tensor  # (B, T, A) encoded actions
     mask: Tensor  # (B, T) 1 up to the first step that is not a transition of the episode, then 0
     random: torch.Generator  # on the CPU; for objectives that draw random numbers
-    images: dict[str, Frames] = field(default_factory=dict)  # by path; (B, T+1, H, W, C) uint8 each
+    images: dict[str, ImagePair] = field(default_factory=dict)  # by path; (B, T+1, H, W, C) uint8 each
 
     @cached_property
     def observation_mask(self) -> Tensor:
@@ -93,10 +93,10 @@ def encode_windows(
     processor = model.observation_processor
     leaves = processor.select(window.observation)
     action, mask = window.action, to_tensor(window.valid, model.device).float().cumprod(1)
-    images: dict[str, Frames] = {}
+    images: dict[str, ImagePair] = {}
     if processor.images:
-        frames = {path: processor.image(path, leaves[path]) for path in processor.images}
-        images = {path: (frame[:, 1:], frame[:, :-1]) for path, frame in frames.items()}
+        all_images = {path: processor.image(path, leaves[path]) for path in processor.images}
+        images = {path: (image[:, 1:], image[:, :-1]) for path, image in all_images.items()}
         leaves = {path: leaves[path][:, 1:] for path in processor.vectors}
         mask, action = mask[:, 1:], action[:, 1:]
     vector = processor.normalize(leaves) if processor.vectors else None
@@ -107,7 +107,9 @@ def encode_windows(
     return EncodedBatch(model, z, vector, model.action_processor(action), mask, random, images)
 
 
-def random_shift(images: dict[str, Frames], largest: float, random: torch.Generator) -> dict[str, Frames]:
+def random_shift(
+    images: dict[str, ImagePair], largest: float, random: torch.Generator
+) -> dict[str, ImagePair]:
     """Shift images (B, T, H, W, C) by whole pixels and repeat the border (DrQ, arXiv 2004.13649).
 
     Args:
@@ -123,14 +125,15 @@ def random_shift(images: dict[str, Frames], largest: float, random: torch.Genera
     }
 
 
-def _shift(frames: Tensor, largest: float, fractions: Tensor) -> Tensor:
-    height, width = sizes = frames.shape[2:4]
+def _shift(images: Tensor, largest: float, fractions: Tensor) -> Tensor:
+    """Return images (B, T, H, W, C), each window shifted by its fractions (2, B) of the largest shift."""
+    height, width = sizes = images.shape[2:4]
     margins = [round(largest * size) for size in sizes]
     rows, columns = (
-        torch.arange(-margin, size + margin, device=frames.device).clamp(0, size - 1)
+        torch.arange(-margin, size + margin, device=images.device).clamp(0, size - 1)
         for margin, size in zip(margins, sizes)
     )
-    padded = frames.index_select(2, rows).index_select(3, columns)
+    padded = images.index_select(2, rows).index_select(3, columns)
     tops, lefts = (
         (fraction * (2 * margin + 1)).long().tolist() for fraction, margin in zip(fractions, margins)
     )

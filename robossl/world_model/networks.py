@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Frames = tuple[Tensor, Tensor]  # images and the images one step earlier, uint8 (..., H, W, C) each
+ImagePair = tuple[Tensor, Tensor]  # images and the images one step earlier, uint8 (..., H, W, C) each
 
 _STEP = 0.1  # scale of the residual: a latent of unit variance changes by about this much in one step
 _IMAGE_FEATURES = 256
@@ -93,7 +93,7 @@ class Encoder(nn.Module):
         self.trunk = MLP(vector_dim + _IMAGE_FEATURES * len(channels), hidden, latent_dim, linear_skip)
         self.norm = nn.LayerNorm(latent_dim, elementwise_affine=False)  # keeps the scale of z from shrinking
 
-    def forward(self, vector: Tensor | None, images: dict[str, Frames]) -> Tensor:
+    def forward(self, vector: Tensor | None, images: dict[str, ImagePair]) -> Tensor:
         """Return latents (..., Z).
 
         Args:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robossl.world_model.config import WorldModelConfig
 from robossl.world_model.encoded_batch import EncodedBatch
-from robossl.world_model.networks import MLP, Frames
+from robossl.world_model.networks import MLP, ImagePair
 from robossl.world_model.objective import Objective
 
 
@@ -19,22 +19,22 @@ def rotation(batch: EncodedBatch) -> Tensor:
     count = len(batch.z)
     sizes = [(count * (k + 1) + 3) // 4 - (count * k + 3) // 4 for k in range(4)]  # equal parts
     quarters = torch.arange(count, device=batch.z.device) * 4 // count  # (B,)
-    rotated = {path: _rotate(frames, sizes) for path, frames in batch.images.items()}
+    rotated = {path: _rotate(pair, sizes) for path, pair in batch.images.items()}
     has_vectors = bool(batch.model.observation_processor.vectors)
     z = batch.model.encoder(batch.vector[:, 0] if has_vectors else None, rotated)
     logits = batch.model.heads["rotation"](z)  # (B, 4)
     return F.cross_entropy(logits, quarters) / math.log(4)
 
 
-def _rotate(frames: Frames, sizes: list[int]) -> Frames:
+def _rotate(pair: ImagePair, sizes: list[int]) -> ImagePair:
     """Rotate the first images of `sizes[k]` windows by k quarter turns, and likewise the images one step earlier."""
-    edge = min(frames[0].shape[-3:-1])
+    edge = min(pair[0].shape[-3:-1])
 
     def rotate(images: Tensor) -> Tensor:
         square = images[:, 0, :edge, :edge]  # otherwise the shape would show the rotation
         return torch.cat([torch.rot90(part, k, (1, 2)) for k, part in enumerate(square.split(sizes))])
 
-    return rotate(frames[0]), rotate(frames[1])
+    return rotate(pair[0]), rotate(pair[1])
 
 
 def make_head(config: WorldModelConfig, action_dim: int) -> nn.Module:
