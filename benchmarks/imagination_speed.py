@@ -1,8 +1,8 @@
 """Speed of imagined and real steps: `python -m benchmarks.imagination_speed --env robossl/HopperHop-v0 --json`.
 
-Steps per second of `WorldModelEnv` on the device, beside those of the env itself on the CPU threads, in turns. The
-model has the default size and a few updates only, because its accuracy does not affect the speed. The imagined env does
-not truncate (`max_disagreement=inf`) and has no reward; the real env computes its reward.
+Steps per second of `WorldModelEnv` on the device, compared with those of the real env on the CPU threads, in turns.
+The model has the default size and a few updates only, because its accuracy does not affect the speed. The imagined
+env does not truncate (`max_disagreement=inf`) and has no reward; the real env computes its reward.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Start-up time of robossl, beside its requirements: `python -m benchmarks.startup`.
+"""Start-up time of robossl, compared with its requirements: `python -m benchmarks.startup`.
 
 Starts new interpreters in turn, so that a slow moment of the machine affects all commands alike. Prints medians
 in seconds, and each one as a ratio to `import gymnasium` alone, as JSON.

@@ -1,4 +1,4 @@
-"""Stream speed beside plain memory copies: `python -m benchmarks.streams --json`.
+"""Stream speed compared with plain memory copies: `python -m benchmarks.streams --json`.
 
 Each value is a ratio of two operations that alternate in one run. Windows of state rows are compared with a numpy
 gather of the same arrays in memory. Windows of images are compared with one numpy copy of as many bytes, from memory

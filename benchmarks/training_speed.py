@@ -1,8 +1,9 @@
 """Training speed of a world model: `python -m benchmarks.training_speed --json`.
 
-Updates per second of `WorldModelTrainer` on a stream, beside a bare loop of forward, backward and optimizer step of the
-same network and losses on windows in memory. On CUDA also: the fraction of the time in which the GPU is idle, and the
-same loop in eager float32 with 1,024 windows. Rows are measured in turns, so that a slow moment affects all of them.
+Updates per second of `WorldModelTrainer` on a stream, compared with a bare loop of forward, backward and optimizer
+step of the same network and losses on windows in memory. On CUDA also: the fraction of the time in which the GPU is
+idle, and the same loop in eager float32 with 1,024 windows. Rows are measured in turns, so that a slow moment affects
+all of them.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ _MJCF = f"{_NAMESPACE}/Mjcf-v0"  # the env of a robot read from an MJCF file
 class _Group:
     """The table in which modules of a package list the built-in names of a group."""
 
-    kind: str  # singular noun for messages
+    noun: str  # singular, for messages
     package: str  # below `robossl`; searched with its subpackages
     table: str  # the dict that a module defines
 
@@ -93,7 +93,7 @@ def load(group: str, name: str) -> Any:
         return getattr(importlib.import_module(modules[name]), _GROUPS[group].table)[name]
     points = _entry_points(group)
     if name not in points:
-        raise unknown_name_error(_GROUPS[group].kind, name, names(group))
+        raise unknown_name_error(_GROUPS[group].noun, name, names(group))
     try:
         return points[name].load()
     except Exception as error:  # third-party code may raise anything
@@ -115,8 +115,8 @@ def register(group: str, name: str, value: Any) -> None:
     """Add a name in this process, as a script or a notebook does; a package uses an entry point instead."""
     modules = _builtin(group)
     if name in modules or _added.get((group, name), value) is not value:
-        kind = _GROUPS[group].kind
-        raise UsageError(f"expected a new {kind} name, got {name!r}, which is taken; choose another name")
+        noun = _GROUPS[group].noun
+        raise UsageError(f"expected a new {noun} name, got {name!r}, which is taken; choose another name")
     _added[group, name] = value
 
 

@@ -94,10 +94,10 @@ def read(
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise UsageError(f"{path}: expected an SB3 agent of format {_FORMAT}")
-    for key, kind in _TYPES.items():
-        if not isinstance(content.get(key), kind):
+    for key, expected_type in _TYPES.items():
+        if not isinstance(content.get(key), expected_type):
             raise CorruptedFileError(
-                f"{path} is damaged: {key}: expected {kind.__name__}, got {content.get(key)!r:.100}"
+                f"{path} is damaged: {key}: expected {expected_type.__name__}, got {content.get(key)!r:.100}"
             )
     if content["algorithm"] != algorithm:
         raise UsageError(f"{path}: expected an agent {algorithm}, got {content['algorithm']}")
@@ -115,13 +115,13 @@ def _read_representation(
     device: str,
     representation: Representation | None,
 ) -> Representation | None:
-    kind = description.get("type")
-    if kind == "world_model":
+    representation_type = description.get("type")
+    if representation_type == "world_model":
         return WorldModel.load(folder / _FOLDER, device).frozen_copy()
-    if kind == "trained_encoder":
+    if representation_type == "trained_encoder":
         config = WorldModelConfig.from_json(description["config"])
         return WorldModel(config, envs.single_observation_space, envs.single_action_space)
-    if kind == "custom":
+    if representation_type == "custom":
         if representation is None:
             raise UsageError(
                 f"the agent in {folder} was trained on a representation {description.get('class')}, which is not "
@@ -133,8 +133,10 @@ def _read_representation(
                 f"got {representation.latent_dim}"
             )
         return representation
-    if kind != "none":
-        raise CorruptedFileError(f"{folder / 'sb3.json'} is damaged: unexpected representation {kind!r:.100}")
+    if representation_type != "none":
+        raise CorruptedFileError(
+            f"{folder / 'sb3.json'} is damaged: unexpected representation {representation_type!r:.100}"
+        )
     return None
 
 

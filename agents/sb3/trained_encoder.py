@@ -157,7 +157,7 @@ class CriticOwnsEncoder:
         return super().make_actor(_WithoutGradient(self._encoder[0]))  # type: ignore[misc]
 
     def make_critic(self: Any, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
-        """Return the critic with the encoder, or in later calls a target critic with a copy of its own."""
+        """Return the critic with the encoder, or in later calls a target critic with a separate copy."""
         return super().make_critic(None if hasattr(self, "critic") else self._encoder[0])  # type: ignore[misc]
 
 
@@ -173,7 +173,7 @@ class _Critic(ContinuousCritic):
 
 class _ContinuousPolicy(CriticOwnsEncoder):
     def make_critic(self: Any, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
-        """Return the critic with the encoder, or in later calls a target critic with a copy of its own."""
+        """Return the critic with the encoder, or in later calls a target critic with a separate copy."""
         encoder = None if hasattr(self, "critic") else self._encoder[0]
         return _Critic(**self._update_features_extractor(self.critic_kwargs, encoder)).to(self.device)
 

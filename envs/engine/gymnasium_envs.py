@@ -22,7 +22,7 @@ from robossl.core.traceback_utils import innermost_env_frame
 
 from .mujoco_setup import choose_backend, load_mujoco, quiet_console
 
-_CHEAP_STEP = 1e-3  # [s] an env with a faster step never gains from processes of its own
+_CHEAP_STEP = 1e-3  # [s] an env with a faster step never gains from separate processes
 _PROBE_STEPS = 32  # of one env, to measure its step
 _TRIAL_TIME = 0.3  # [s] of each vectorization
 

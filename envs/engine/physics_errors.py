@@ -90,7 +90,9 @@ class PhysicsStepper:
         except self._simulation_error as error:
             reasons = dict.fromkeys(map(int, error.ids), " ".join(str(error).split()))
         if np.count_nonzero(self._warnings):
-            reasons |= {int(env_index): _WARNINGS[kind] for env_index, kind in np.argwhere(self._warnings)}
+            reasons |= {
+                int(env_index): _WARNINGS[column] for env_index, column in np.argwhere(self._warnings)
+            }
             self.batch.warning[list(reasons)] = 0
         # `_state` is contiguous, so that this is faster than for `_motion` alone
         if np.count_nonzero(np.isfinite(self._state)) < self._state.size:

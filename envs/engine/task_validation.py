@@ -39,7 +39,7 @@ def check_declared(task: Task) -> None:
 
 
 def dry_run(task: Task, model: MjModel) -> None:
-    """Run a task in a few sub-environments of its own, once per task and robot in a process.
+    """Run a task in a separate small batch, once per task and robot in a process.
 
     Raises:
         UsageError: A method returned an array of another shape or type than the interface defines.
@@ -116,11 +116,11 @@ def _check_task(task: Task, robot: Robot, random: np.random.Generator, model: Mj
     _check_array(f"{name}.terminated(robot)", task.terminated(robot), (_NUM_ENVS,), "booleans")
 
 
-def _check_array(method: str, value: Any, shape: tuple[int, ...], kind: str) -> None:
-    """Raise UsageError unless `value` is an array of that shape, of numbers or of booleans."""
-    kinds = {"numbers": "fiu", "booleans": "b"}[kind]
-    if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind not in kinds:
-        raise UsageError(f"expected an array {shape} of {kind} from {method}, got {_describe(value)}")
+def _check_array(method: str, value: Any, shape: tuple[int, ...], content: str) -> None:
+    """Raise UsageError unless `value` is an array of that shape; `content` is "numbers" or "booleans"."""
+    dtype_kinds = {"numbers": "fiu", "booleans": "b"}[content]
+    if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind not in dtype_kinds:
+        raise UsageError(f"expected an array {shape} of {content} from {method}, got {_describe(value)}")
 
 
 def _describe(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Visual domain randomization: colors, light, camera and texture of a renderer's own copy of the model."""
+"""Visual domain randomization: colors, light, camera and texture of a renderer's copy of the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADLIGHT = ("ambient", "diffuse", "specular")
 
 
 class VisualRandomizer:
-    """Writes visual parameters into a renderer's own model.
+    """Writes visual parameters into a renderer's copy of the model.
 
     Args:
         model: The model; it must not be shared with the physics.

@@ -64,13 +64,15 @@ def _check_interface(target: AgentUnderTest) -> str:
 
 
 def _check_unknown_setting(target: AgentUnderTest) -> str:
-    envs = Recorder.create(make_envs(1, target.kind), Path(tempfile.mkdtemp(dir=target.folder)) / "stream")
+    envs = Recorder.create(
+        make_envs(1, target.env_kind), Path(tempfile.mkdtemp(dir=target.folder)) / "stream"
+    )
     try:
         registry.check_settings(target.factory, {_UNKNOWN: 1})
         target.factory(envs, target.representation, 0, "cpu", **{**target.settings, _UNKNOWN: 1})
     except UsageError as error:
         if _UNKNOWN in str(error):
-            return "an unknown setting is refused by name"
+            return "an unknown setting raises UsageError with its name"
         observed = f"the error is: {error}"
     except TypeError as error:
         observed = f"it raises TypeError: {error}"
@@ -108,7 +110,7 @@ def _assert_actions(envs: PointEnvs, actions: Any, call: str) -> None:
             reason,
             "one action per sub-environment",
         )
-    if envs.kind == "discrete":
+    if envs.env_kind == "discrete":
         if not np.issubdtype(actions.dtype, np.integer):
             raise CheckFailure(
                 f"{call} returns {actions.dtype}, expected integers",
@@ -156,7 +158,7 @@ def _check_reset(target: AgentUnderTest) -> str:
     if not np.array_equal(first[0], second[0]):
         raise CheckFailure(
             "reset(mask) changed the action of a sub-environment that is not in the mask",
-            "its episode goes on",
+            "its episode continues",
             "reset the state of the sub-environments in the mask only: self.state[mask] = 0",
         )
     return "reset() and reset(mask) start episodes, and only there"
@@ -311,7 +313,7 @@ def _check_checkpoint(target: AgentUnderTest) -> str:
     tree = load_tree(path / "checkpoint.safetensors")
     stream = Stream.open(path / "stream")
     stream.truncate(offset)
-    other_envs = make_envs(NUM_ENVS, target.kind)
+    other_envs = make_envs(NUM_ENVS, target.env_kind)
     other_recorder = Recorder(other_envs, stream)
     resumed = target.make_in(other_recorder)
     resumed.set_checkpoint(tree["agent"])
@@ -330,17 +332,17 @@ def _check_checkpoint(target: AgentUnderTest) -> str:
 def _check_representation(target: AgentUnderTest) -> str:
     agent, envs, recorder = target.make()
     agent.learn(recorder, 20)
-    agent.set_representation(make_world_model(target.kind, 2))
+    agent.set_representation(make_world_model(target.env_kind, 2))
     agent.learn(recorder, 20)
     _assert_actions(envs, agent.act(target.observations(1)[0]), "act after set_representation")
     if target.representation is not None:
         return "acts and learns with a newer representation"
     try:
-        agent, envs, recorder = replace(target, representation=make_world_model(target.kind)).make()
+        agent, envs, recorder = replace(target, representation=make_world_model(target.env_kind)).make()
     except UsageError:
         return "acts on observations only; set_representation has no effect"
     agent.learn(recorder, 20)
-    agent.set_representation(make_world_model(target.kind, 2))
+    agent.set_representation(make_world_model(target.env_kind, 2))
     agent.learn(recorder, 20)
     _assert_actions(envs, agent.act(target.observations(1)[0]), "act after set_representation")
     return "acts and learns with a representation and with a newer version of it"
@@ -356,7 +358,7 @@ def _check_reset_envs(target: AgentUnderTest) -> str:
     except (RuntimeError, UsageError) as error:
         raise CheckFailure(
             f"learn after reset_envs raised {type(error).__name__}: {error}",
-            "a resumed run could not go on with an env that cannot be restored",
+            "a resumed run could not continue with an env that cannot be restored",
             "reset the envs before the next step: use robossl.rollout.StepLoop",
         ) from error
     return "learn resets the envs after reset_envs"

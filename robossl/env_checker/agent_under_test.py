@@ -19,7 +19,7 @@ from robossl.streams import Recorder
 from robossl.world_model import WorldModel, WorldModelConfig
 
 NUM_ENVS = 3
-KINDS = ("continuous", "discrete", "goals")
+ENV_KINDS = ("continuous", "discrete", "goals")
 _MAX_EPISODE_STEPS = 20
 _LIMIT = 3.0  # of a coordinate; beyond it the episode terminates
 _TOLERANCE = 0.3  # distance to the goal that counts as success
@@ -32,19 +32,19 @@ class PointEnvs(VectorEnv):
     that ignores them. Autoreset is disabled, as in training. `actions` and `num_steps` record what the agent did.
     """
 
-    def __init__(self, num_envs: int, kind: str) -> None:
-        """`kind` is one of `KINDS`: continuous (Box), discrete (Discrete) or goals (Box actions, goal observations)."""
-        self.num_envs, self.kind = num_envs, kind
+    def __init__(self, num_envs: int, env_kind: str) -> None:
+        """Create the envs; `env_kind` is continuous (Box), discrete (Discrete) or goals (Box, goal observations)."""
+        self.num_envs, self.env_kind = num_envs, env_kind
         self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
         position_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
         self.single_observation_space = (
             spaces.Dict(observation=position_space, achieved_goal=position_space, desired_goal=position_space)
-            if kind == "goals"
+            if env_kind == "goals"
             else position_space
         )
         bounds = np.array([-0.5, -1.0], np.float32), np.array([1.0, 0.5], np.float32)
         self.single_action_space = (
-            spaces.Discrete(4, start=1) if kind == "discrete" else spaces.Box(*bounds, dtype=np.float32)
+            spaces.Discrete(4, start=1) if env_kind == "discrete" else spaces.Box(*bounds, dtype=np.float32)
         )
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -77,7 +77,7 @@ class PointEnvs(VectorEnv):
         if self.done.any():
             raise RuntimeError("step was called before the finished sub-environments were reset")
         self.actions.append(actions)
-        if self.kind == "discrete":
+        if self.env_kind == "discrete":
             velocity = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], np.float64)[actions - 1]
         else:
             velocity = actions.astype(np.float64)
@@ -95,11 +95,11 @@ class PointEnvs(VectorEnv):
         )
 
     def _distance(self) -> np.ndarray:
-        return np.linalg.norm(self.position - (self.goal if self.kind == "goals" else 0.0), axis=1)
+        return np.linalg.norm(self.position - (self.goal if self.env_kind == "goals" else 0.0), axis=1)
 
     def _observe(self) -> Any:
         position = self.position.astype(np.float32)
-        if self.kind != "goals":
+        if self.env_kind != "goals":
             return position
         return {
             "observation": position,
@@ -131,14 +131,14 @@ class PointGoalEnvs(PointEnvs):
         return np.asarray(goals, np.float32)
 
 
-def make_envs(num_envs: int, kind: str) -> PointEnvs:
-    """Return the vector env of a kind."""
-    return (PointGoalEnvs if kind == "goals" else PointEnvs)(num_envs, kind)
+def make_envs(num_envs: int, env_kind: str) -> PointEnvs:
+    """Return the vector env of this kind."""
+    return (PointGoalEnvs if env_kind == "goals" else PointEnvs)(num_envs, env_kind)
 
 
-def make_world_model(kind: str, version: int = 1) -> WorldModel:
-    """Return a small untrained world model for a kind of env."""
-    envs = make_envs(1, kind)
+def make_world_model(env_kind: str, version: int = 1) -> WorldModel:
+    """Return a small untrained world model for one kind of env."""
+    envs = make_envs(1, env_kind)
     config = WorldModelConfig(
         latent_dim=6,
         encoder_hidden=(16,),
@@ -158,14 +158,14 @@ class AgentUnderTest:
 
     factory: Any
     settings: Mapping[str, Any]
-    kind: str  # see `KINDS`
+    env_kind: str  # see `ENV_KINDS`
     representation: Representation | None
     steps: int  # env steps of one call of `learn`
     folder: Path  # for streams and files
 
     def make(self, seed: int = 0) -> tuple[Agent, PointEnvs, Recorder]:
         """Return a new agent, its envs, and the recorder that it steps."""
-        envs = make_envs(NUM_ENVS, self.kind)
+        envs = make_envs(NUM_ENVS, self.env_kind)
         recorder = Recorder.create(envs, Path(tempfile.mkdtemp(dir=self.folder)) / "stream")
         return self.make_in(recorder, seed), envs, recorder
 
@@ -175,5 +175,5 @@ class AgentUnderTest:
 
     def observations(self, count: int) -> list[Any]:
         """Return `count` batches of observations, the same at every call."""
-        envs = make_envs(NUM_ENVS, self.kind)
+        envs = make_envs(NUM_ENVS, self.env_kind)
         return [envs.reset(seed=100 + i)[0] for i in range(count)]

@@ -18,11 +18,11 @@ from robossl import registry
 from robossl.core.errors import UsageError
 from robossl.core.traceback_utils import relative_path
 from robossl.env_checker.agent_checks import CHECKS, REQUIRED, CheckFailure
-from robossl.env_checker.agent_under_test import KINDS, AgentUnderTest, make_world_model
+from robossl.env_checker.agent_under_test import ENV_KINDS, AgentUnderTest, make_world_model
 from robossl.env_checker.check_result import SKIPPED, CheckResult, check_failed, check_info, check_passed
 from robossl.training.agent_settings import check_settings
 
-_KIND_TEXTS = {"continuous": "continuous actions", "discrete": "discrete actions", "goals": "goals"}
+_ENV_KIND_TEXTS = {"continuous": "continuous actions", "discrete": "discrete actions", "goals": "goals"}
 
 
 def check_agent(
@@ -72,15 +72,15 @@ def _construct(
 ) -> tuple[CheckResult, list[AgentUnderTest]]:
     """Create the agent on every kind of env, without a representation or else with one."""
     targets, refusals = [], []
-    for kind in KINDS:
-        for representation in (None, make_world_model(kind)):
-            target = AgentUnderTest(factory, settings, kind, representation, steps, folder)
+    for env_kind in ENV_KINDS:
+        for representation in (None, make_world_model(env_kind)):
+            target = AgentUnderTest(factory, settings, env_kind, representation, steps, folder)
             try:
                 target.make()
             except UsageError as error:
-                refusals.append(f"{kind}: {error}")
+                refusals.append(f"{env_kind}: {error}")
             except Exception as error:  # noqa: BLE001 - third-party code may raise anything
-                return _raised("construction", kind, factory, error), []
+                return _raised("construction", env_kind, factory, error), []
             else:
                 targets.append(target)
                 break
@@ -95,7 +95,7 @@ def _construct(
             [],
         )
     texts = [
-        f"{_KIND_TEXTS[t.kind]}{'' if t.representation is None else ' with a representation'}"
+        f"{_ENV_KIND_TEXTS[t.env_kind]}{'' if t.representation is None else ' with a representation'}"
         for t in targets
     ]
     return check_passed("construction", f"works with {', '.join(texts)}"), targets
@@ -108,24 +108,24 @@ def _run(
     messages: dict[str, list[str]] = {}
     for target in targets:
         try:
-            messages.setdefault(check(target), []).append(target.kind)
+            messages.setdefault(check(target), []).append(target.env_kind)
         except CheckFailure as failure:
-            return check_failed(name, f"{target.kind}: {failure}", failure.reason, failure.fix)
+            return check_failed(name, f"{target.env_kind}: {failure}", failure.reason, failure.fix)
         except Exception as error:  # noqa: BLE001 - third-party code may raise anything
-            return _raised(name, target.kind, factory, error)
+            return _raised(name, target.env_kind, factory, error)
     if len(messages) == 1:
         return check_passed(name, next(iter(messages)))
     return check_passed(name, "; ".join(f"{', '.join(kinds)}: {text}" for text, kinds in messages.items()))
 
 
-def _raised(name: str, kind: str, factory: Any, error: Exception) -> CheckResult:
+def _raised(name: str, env_kind: str, factory: Any, error: Exception) -> CheckResult:
     """Return the result of a check in which the agent raised."""
     text = " ".join(str(error).split())
     location = _location(factory, error)
     at = f" at {location}" if location else ""
     return check_failed(
         name,
-        f"{kind}: raised {type(error).__name__}: {text}{at}",
+        f"{env_kind}: raised {type(error).__name__}: {text}{at}",
         "a run would stop there",
         "correct that line" if location else "see the message",
     )

@@ -76,7 +76,8 @@ def _check_other_seed(first: Rollout, other: Rollout) -> CheckResult:
     return check_info(
         "different seeds differ",
         "another seed gives the same rollout for the same actions",
-        "all episodes begin alike: held-out episodes do not test generalization, and parallel envs explore the same",
+        "all episodes begin in the same state: held-out episodes do not test generalization, and parallel envs "
+        "explore the same",
         "draw the initial state: self.np_random.uniform(-0.1, 0.1, size=...)",
     )
 

@@ -24,14 +24,14 @@ class EnvCallError(Exception):
     """A call into an env raised: which call, what it raised, and at which line of which file."""
 
     def __init__(self, call: str, error: BaseException) -> None:
-        self.kind = type(error).__name__
+        self.error_type = type(error).__name__
         self.from_robossl = isinstance(error, (UsageError, OperationError))  # its message contains the fix
         text = _first_line(error)
-        self.message = text if self.from_robossl else f"{self.kind}: {text}".rstrip(": ")
+        self.message = text if self.from_robossl else f"{self.error_type}: {text}".rstrip(": ")
         self.location = (
             "" if self.from_robossl else format_location(traceback.extract_tb(error.__traceback__))
         )
-        missing = self.kind in ("DependencyNotInstalled", "ModuleNotFoundError")
+        missing = self.error_type in ("DependencyNotInstalled", "ModuleNotFoundError")
         commands = re.findall(r"pip install [^`]+", self.message) if missing else []
         self.install = " && ".join(commands)  # the installation that the message suggests
         at = f" at {self.location}" if self.location else ""

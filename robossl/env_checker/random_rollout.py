@@ -25,7 +25,7 @@ class StepRecord:
     episode: int
     step: int  # in the episode; 0 is the reset
     returned: Any  # the observation, the object that the env returned
-    observation: Any  # a copy of it, made at once
+    observation: Any  # a copy, made before the next call
     reward: Any = None
     terminated: Any = False
     truncated: Any = False

@@ -33,7 +33,7 @@ OnResult = Callable[[CheckResult], None]
 
 @dataclass(frozen=True)
 class Check:
-    """One check; each constructs an env of its own."""
+    """One check; each constructs a new env."""
 
     name: str  # also the name of its result if it raises or hangs
     run: Callable[[EnvUnderTest], Iterator[CheckResult]]
@@ -50,7 +50,7 @@ def check_random_rollout(target: EnvUnderTest) -> Iterator[CheckResult]:
             "random rollout",
             f"{after}{rollout.error}",
             "a run stops there",
-            "correct that line; where an episode cannot go on, end it: terminated = True",
+            "correct that line; where an episode cannot continue, end it: terminated = True",
         )
     else:
         episodes = len({record.episode for record in rollout.records})

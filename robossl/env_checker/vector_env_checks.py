@@ -111,7 +111,7 @@ def check_batch_matches_single(target: EnvUnderTest) -> Iterator[CheckResult]:
     """Check that the first and the last sub-environment of a native batch equal single envs."""
     name = "batch matches single env"
     if not registry.is_native(target.spec):
-        yield check_info(name, "not a native batch: every sub-environment is an env of its own")
+        yield check_info(name, "not a native batch: every sub-environment is a separate env")
         return
     with target.monitor.call("construction of robossl's vector env", time_factor=10):
         envs = registry.make_envs(target.spec.id, _COMPARED_ENVS, **copy.deepcopy(target.settings))

@@ -82,10 +82,10 @@ def load_from(folder: str | Path, envs: gym.vector.VectorEnv, device: str = "aut
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != AGENT_FORMAT:
         raise UsageError(f"{path}: expected an agent of format {AGENT_FORMAT}; train it again")
-    for key, kind in (("agent", str), ("observation_space", dict), ("action_space", dict)):
-        if not isinstance(content.get(key), kind):
+    for key, expected_type in (("agent", str), ("observation_space", dict), ("action_space", dict)):
+        if not isinstance(content.get(key), expected_type):
             raise CorruptedFileError(
-                f"{path} is damaged: {key}: expected {kind.__name__}, got {content.get(key)!r:.100}"
+                f"{path} is damaged: {key}: expected {expected_type.__name__}, got {content.get(key)!r:.100}"
             )
     env_spaces = {"observation": envs.single_observation_space, "action": envs.single_action_space}
     for name, space in env_spaces.items():

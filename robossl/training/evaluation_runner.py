@@ -31,11 +31,11 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
         The report, with the output folder under "folder".
     """
     path = None if isinstance(request.model, WorldModel) else Path(request.model)
-    kind = "model" if path is None else _folder_kind(path)
-    stream = _stream(path, kind, request.stream)
-    env = canonical_id(registry.trust_env(request.env) if request.env else _env(path, kind, stream))
+    folder_kind = "model" if path is None else _folder_kind(path)
+    stream = _stream(path, folder_kind, request.stream)
+    env = canonical_id(registry.trust_env(request.env) if request.env else _env(path, folder_kind, stream))
     registry.env_spec(env)
-    model = _model(request, path, kind)
+    model = _model(request, path, folder_kind)
     if model is not None and stream is not None:
         _check_fit(model, stream)
     if request.ablate and (model is None or stream is None):
@@ -48,7 +48,7 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
         "ablate": request.ablate, "updates": request.updates,
     }  # fmt: skip
     with ExitStack() as stack:
-        agents = _agents(path, kind, env, stack)
+        agents = _agents(path, folder_kind, env, stack)
         folder = output_dirs.create_output_dir(request.out, f"evaluations/{output_dirs.slug(env)}")
         output_dirs.write_manifest(
             folder, "evaluation", settings, env=env, seed=request.seed, of=settings["of"]
@@ -59,7 +59,7 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
             model=model,
             stream=stream,
             agents=agents,
-            **_agent_training(path, kind),
+            **_agent_training(path, folder_kind),
             updates=updates,
             episodes=request.episodes,
             goal_horizon=request.goal_horizon,
@@ -110,30 +110,30 @@ def _folder_kind(path: Path) -> str:
     return output_dirs.read_manifest(path, "run", "model", "agent")["kind"]
 
 
-def _model(request: EvaluateRequest, path: Path | None, kind: str) -> WorldModel | None:
+def _model(request: EvaluateRequest, path: Path | None, folder_kind: str) -> WorldModel | None:
     if isinstance(request.model, WorldModel):
         return request.model
     assert path is not None
-    return None if kind == "agent" else agent_loading.load_model(path, request.device)
+    return None if folder_kind == "agent" else agent_loading.load_model(path, request.device)
 
 
-def _stream(path: Path | None, kind: str, stream: Stream | str | Path | None) -> Stream | None:
+def _stream(path: Path | None, folder_kind: str, stream: Stream | str | Path | None) -> Stream | None:
     if isinstance(stream, Stream):
         return stream
     if stream is not None:
         return Stream.open(stream)
-    if kind == "run" and path is not None:
+    if folder_kind == "run" and path is not None:
         return Stream.open(path / STREAM)
-    if kind == "agent":
+    if folder_kind == "agent":
         return None
     if path is not None and (trained_on := output_dirs.training_stream_of(path)) is not None:
         return Stream.open(trained_on)
     raise UsageError("expected a stream: a model is evaluated on held-out episodes; give a stream")
 
 
-def _env(path: Path | None, kind: str, stream: Stream | None) -> str:
+def _env(path: Path | None, folder_kind: str, stream: Stream | None) -> str:
     """Return the env that the folder or the stream was made for."""
-    if path is not None and kind != "model":
+    if path is not None and folder_kind != "model":
         return agent_loading.env_of(path)
     if stream is None:
         raise UsageError("expected an env; give env, or a stream with an env in its header")
@@ -148,11 +148,11 @@ def _check_fit(model: WorldModel, stream: Stream) -> None:
     data_validation.check_spaces_match(model, stream.observation_space, stream.action_space, where)
 
 
-def _agent_training(path: Path | None, kind: str) -> dict[str, Any]:
+def _agent_training(path: Path | None, folder_kind: str) -> dict[str, Any]:
     """Return the name of the agents and the env steps they were trained for, if the folder has them."""
-    if path is None or kind == "model":
+    if path is None or folder_kind == "model":
         return {}
-    if kind == "agent":
+    if folder_kind == "agent":
         source: dict[str, Any] = output_dirs.read_manifest(path, "agent")
     elif (path / report_file.NAME).is_file():
         source = report_file.read(path).get("control", {})
@@ -161,9 +161,9 @@ def _agent_training(path: Path | None, kind: str) -> dict[str, Any]:
     return {"agent": source.get("agent"), "agent_steps": source.get("steps")}
 
 
-def _agents(path: Path | None, kind: str, env: str, stack: ExitStack) -> dict[str, Agent]:
+def _agents(path: Path | None, folder_kind: str, env: str, stack: ExitStack) -> dict[str, Agent]:
     """Return the agents of a folder by report row; `stack` closes their envs."""
-    if path is None or kind == "model":
+    if path is None or folder_kind == "model":
         return {}
 
     def load(folder: Path) -> Agent:
@@ -171,7 +171,7 @@ def _agents(path: Path | None, kind: str, env: str, stack: ExitStack) -> dict[st
         stack.callback(envs.close)
         return agent_loading.load_from(folder, envs)
 
-    if kind == "agent":
+    if folder_kind == "agent":
         return {output_dirs.read_manifest(path, "agent")["row"]: load(path / AGENT)}
     config_path = path / "config.toml"
     config = config_io.parse(LearnConfig, (str(config_path), config_io.from_toml(config_path)))

@@ -15,7 +15,7 @@ from robossl.core.io import read_json, write_bytes_atomic, write_json
 from robossl.core.system_info import system_info
 from robossl.training.config_io import to_toml
 
-MANIFEST = "manifest.json"  # kind of the folder, and what reproduces it
+MANIFEST = "manifest.json"  # kind of the folder, and how to reproduce it
 _FORMAT = 2
 
 
@@ -102,7 +102,7 @@ def manifest_of(folder: str | Path) -> dict[str, Any]:
 
 
 def recorded_env(folder: str | Path) -> str | None:
-    """Return the env in the manifest of a folder or of its parent; with its package, if it was given."""
+    """Return the env in the manifest of a folder or of its parent, as the user named it (`package:id`)."""
     for path in (Path(folder), Path(folder).resolve().parent):
         if env := manifest_of(path).get("env"):
             return env

@@ -129,7 +129,7 @@ def pretrain(run: Experiment) -> None:
 
 
 def goals(run: Experiment) -> None:
-    """Reach goals from held-out episodes by planning in the model, beside the policies random and zero action."""
+    """Reach goals from held-out episodes by planning in the model, and with random and zero actions as baselines."""
     context = run.evaluation_context()
     with run.timed("goals"):
         compute_sections(context, ["goal_reaching"])

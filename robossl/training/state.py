@@ -1,4 +1,4 @@
-"""State of a run: everything a checkpoint holds beside the world model and the agents."""
+"""State of a run: everything in a checkpoint except the world model and the agents."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def find_stream(path: str, stream: str | None) -> Stream:
         return Stream.open(Path(path) / "stream")
     if (trained_on := output_dirs.training_stream_of(path)) is None:
         raise UsageError(
-            f"{path}: the stream that the model was trained on is unknown or gone; give --stream"
+            f"{path}: the stream that the model was trained on is unknown or does not exist any more; give --stream"
         )
     return Stream.open(trained_on)
 
