@@ -47,12 +47,12 @@ def mean_ci(values: np.ndarray, clusters: np.ndarray | None = None, seed: int = 
     return {"mean": float(values.mean()), "low": low, "high": high, "n": len(values)}
 
 
-def paired_difference(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> Estimate:
-    """Return the mean of ours - theirs, (n,) each, over the same pairs, episodes or seeds."""
-    ours, theirs = _numbers(ours), _numbers(theirs)
-    if ours.shape != theirs.shape:
-        raise UsageError(f"expected pairs, got {len(ours)} and {len(theirs)} values")
-    return mean_ci(ours - theirs, seed=seed)
+def paired_difference(values: np.ndarray, baseline: np.ndarray, seed: int = 0) -> Estimate:
+    """Return the mean of values - baseline, (n,) each, over the same pairs, episodes or seeds."""
+    values, baseline = _numbers(values), _numbers(baseline)
+    if values.shape != baseline.shape:
+        raise UsageError(f"expected pairs, got {len(values)} and {len(baseline)} values")
+    return mean_ci(values - baseline, seed=seed)
 
 
 def bootstrap_median(values: np.ndarray, seed: int = 0) -> tuple[float, float]:

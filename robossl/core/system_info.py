@@ -113,9 +113,9 @@ def render_backend(environment: Mapping[str, str] | None = None) -> str:
     The order is egl, osmesa; `none` if neither is installed. `robossl doctor` tests it.
     """
     environ = os.environ if environment is None else environment
-    chosen = environ.get("MUJOCO_GL", "").strip().lower()
-    if chosen:
-        return chosen
+    backend = environ.get("MUJOCO_GL", "").strip().lower()
+    if backend:
+        return backend
     if not is_headless(environ):
         return "cgl" if sys.platform == "darwin" else "glfw"
     return next((backend for backend in _LIBRARIES if find_library(backend)), "none")

@@ -245,7 +245,10 @@ class WorldModel(nn.Module):
         return trainable.train()
 
     def reinitialized(self, config: WorldModelConfig) -> WorldModel:
-        """Return an untrained model of another config with the same spaces and seed. A custom encoder keeps its weights."""
+        """Return an untrained model with another config and the same spaces and seed.
+
+        A custom encoder keeps its weights.
+        """
         encoder = self.encoder.unwrapped() if isinstance(self.encoder, CustomEncoder) else None
         return WorldModel(config, self.observation_space, self.action_space, self.seed, encoder)
 

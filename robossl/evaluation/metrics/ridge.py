@@ -89,7 +89,7 @@ def _solve(x: np.ndarray, y: np.ndarray, validation: np.ndarray, fold: np.ndarra
 class RandomFeatureRegressor:
     """Ridge regression on inputs and fixed random ReLU features.
 
-    The closed-form fit has no step size and no number of steps to tune, so it treats all models alike.
+    The closed-form fit has no step size and no number of steps to tune, so it is the same for all models.
     """
 
     layer: np.ndarray  # (X + 1, F) weights; biases in the last row

@@ -1,4 +1,4 @@
-"""report.json, format 2: everything that was measured, and the reason why the rest was not."""
+"""report.json, format 2: all measured values, and the reason for each missing one."""
 
 from __future__ import annotations
 

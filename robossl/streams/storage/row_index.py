@@ -13,7 +13,7 @@ from robossl.streams.splits import SPLITS, Splits
 from robossl.streams.storage.chunk_file import Chunk
 from robossl.streams.storage.row_buffer import RowBuffer, list_rows
 
-_BIT = {name: np.uint8(1 << place) for place, name in enumerate(FLAGS)}  # followed by two bits for the split
+_BIT = {name: np.uint8(1 << bit) for bit, name in enumerate(FLAGS)}  # followed by two bits for the split
 _VALID, _FIRST, _LAST = _BIT["valid"], _BIT["is_first"], _BIT["is_last"]
 _SPLIT_SHIFT = len(FLAGS)  # position of the split bits
 

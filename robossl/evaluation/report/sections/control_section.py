@@ -41,18 +41,20 @@ def summary(data: Data) -> list[str]:
     """Return one sentence: the return of the main row beside raw observations and random actions."""
     rows = data["rows"]
     name = main_row(rows)
-    ours = rows[name]["return"]
+    main = rows[name]["return"]
     agent = str(data.get("agent", "")).upper() or "the agent"
     trained = (
         f"After {data['steps']:,} environment steps with reward, {agent}" if data.get("steps") else agent
     )
     text = (
-        f"{trained[0].upper()}{trained[1:]} with {_input_name(name)} has a return of {number(ours['mean'])} "
-        f"{interval(ours)} over {ours['n']} episodes"
+        f"{trained[0].upper()}{trained[1:]} with {_input_name(name)} has a return of {number(main['mean'])} "
+        f"{interval(main)} over {main['n']} episodes"
     )
     if "observation" in rows and name != "observation":
         raw = rows["observation"]["return"]
-        text += f"; with raw observations alone {number(raw['mean'])} {interval(raw)}, {_verdict(ours, raw)}"
+        text += (
+            f"; with raw observations alone {number(raw['mean'])} {interval(raw)}, {_comparison(main, raw)}"
+        )
     if "random" in rows:
         text += f"; with random actions {number(rows['random']['return']['mean'])}"
     return [f"{text}."]
@@ -67,28 +69,28 @@ def _input_name(row: str) -> str:
     return names.get(row, f"the input “{label(row)}”")
 
 
-def _verdict(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+def _comparison(main: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Compare two estimates: they differ if their intervals do not overlap."""
-    if ours["n"] < 2 or theirs["n"] < 2:
+    if main["n"] < 2 or other["n"] < 2:
         return "too few episodes to compare"
-    if ours["low"] > theirs["high"]:
+    if main["low"] > other["high"]:
         return "which is lower"
-    return "which is higher" if ours["high"] < theirs["low"] else "a difference that is not significant"
+    return "which is higher" if main["high"] < other["low"] else "a difference that is not significant"
 
 
 def cards(data: Data) -> list[Card]:
     """Return the return of the main row."""
     rows = data["rows"]
     name = main_row(rows)
-    ours = rows[name]["return"]
+    main = rows[name]["return"]
     others = [
         (text, row)
         for text, row in (("raw", "observation"), ("random", "random"))
         if row in rows and row != name
     ]
     references = "".join(f", {text} {number(rows[row]['return']['mean'])}" for text, row in others)
-    detail = f"{interval(ours)}{references}, n\u00a0=\u00a0{ours['n']}"
-    return [Card(number(ours["mean"]), f"return with {_input_name(name)}", detail)]
+    detail = f"{interval(main)}{references}, n\u00a0=\u00a0{main['n']}"
+    return [Card(number(main["mean"]), f"return with {_input_name(name)}", detail)]
 
 
 def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:

@@ -25,16 +25,16 @@ def summary(data: Data) -> list[str]:
     rows = data["rows"]
     name = "planner" if "planner" in rows else next(iter(rows))
     horizon = headline_horizon(rows[name])
-    ours, chance = rows[name][horizon], rows.get("random", {}).get(horizon)
-    reached, sustained = (_rate(ours[key]) for key in ("reached_any", "sustained"))
+    planned, chance = rows[name][horizon], rows.get("random", {}).get(horizon)
+    reached, sustained = (_rate(planned[key]) for key in ("reached_any", "sustained"))
     text = (
         f"With this model and without reward, the {label(name)} reached {reached} of "
-        f"{ours['reached_any']['n']} held-out goals {steps_ahead(horizon)} away and sustained {sustained}"
+        f"{planned['reached_any']['n']} held-out goals {steps_ahead(horizon)} away and sustained {sustained}"
     )
     if chance:
         text += f"; random actions reached {percent(chance['reached_any']['mean'])} and sustained "
         text += percent(chance["sustained"]["mean"])
-        if all(ours[key]["low"] <= chance[key]["high"] for key in ("reached_any", "sustained")):
+        if all(planned[key]["low"] <= chance[key]["high"] for key in ("reached_any", "sustained")):
             text += ", a difference that is not significant"
     return [f"{text}."]
 
@@ -49,9 +49,9 @@ def cards(data: Data) -> list[Card]:
     if "planner" not in rows or "random" not in rows:
         return []
     horizon = headline_horizon(rows["planner"])
-    ours, chance = (rows[name][horizon]["reached_any"] for name in ("planner", "random"))
-    detail = f"{interval(ours, True)}, random {percent(chance['mean'])}, n\u00a0=\u00a0{ours['n']}"
-    return [Card(percent(ours["mean"]), "of held-out goals reached by planning", detail)]
+    planned, chance = (rows[name][horizon]["reached_any"] for name in ("planner", "random"))
+    detail = f"{interval(planned, True)}, random {percent(chance['mean'])}, n\u00a0=\u00a0{planned['n']}"
+    return [Card(percent(planned["mean"]), "of held-out goals reached by planning", detail)]
 
 
 def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
