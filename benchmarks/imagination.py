@@ -74,12 +74,10 @@ def measure(options: argparse.Namespace, seed: int, folder: Path) -> tuple[Run, 
     """Return the metrics of one seed, and the held-out episodes of every row."""
     timer = CpuTimer()
     labeled_seed = derive(seed, "labelled") % 2**31
+    streams = (("unlabeled", options.steps, seed), ("labeled", options.labeled, labeled_seed))
     unlabeled, labeled = (
         robossl.collect(options.env, "colored_noise", steps, folder / name, stream_seed, num_envs=_NUM_ENVS)
-        for name, steps, stream_seed in (
-            ("unlabeled", options.steps, seed),
-            ("labeled", options.labeled, labeled_seed),
-        )
+        for name, steps, stream_seed in streams
     )
     timer.lap("collect")
     model = robossl.pretrain(

@@ -100,11 +100,8 @@ class ArmRobot(Robot):
 
     def privileged_state(self) -> dict[str, np.ndarray]:
         """Return joint angles, positions [m], velocities [m/s, rad/s], the cube's axes and contacts (0, 1)."""
-        joints, cube, axes = (
-            self.qpos[:, _JOINTS],
-            self.cube_position(),
-            rotation_6d(self.qpos[:, _CUBE_QUATERNION]),
-        )
+        joints, cube = self.qpos[:, _JOINTS], self.cube_position()
+        axes = rotation_6d(self.qpos[:, _CUBE_QUATERNION])
         on_table = lowest_corner(cube, axes, _CUBE_HALF) <= _CONTACT
         return {
             "joint_position_cos": np.cos(joints),

@@ -106,10 +106,8 @@ class CarryController(_IKController, ABC):
         """Return (n,) [rad] the cube's yaw: of the four equivalent angles the one that turns the wrist least."""
         axes = self._robot.privileged_state()["cube_axes"]
         horizontal = np.where(np.abs(axes[:, 2:3]) < 0.7, axes[:, :2], axes[:, 3:5])
-        yaw, pan = (
-            np.arctan2(horizontal[:, 1], horizontal[:, 0]),
-            np.arctan2(*self._robot.cube_position()[:, 1::-1].T),
-        )
+        yaw = np.arctan2(horizontal[:, 1], horizontal[:, 0])
+        pan = np.arctan2(*self._robot.cube_position()[:, 1::-1].T)
         quarter = np.pi / 2
         return yaw + quarter * np.round((pan - yaw) / quarter)
 
