@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ class GoalPlanner:
     It has no parameters to train: `learn` acts, so that its steps can be recorded.
     """
 
+    needs_representation = True
+
     def __init__(
         self,
         envs: VectorEnv,
@@ -73,7 +76,7 @@ class GoalPlanner:
             raise UsageError("the planner needs a world model; expected representation, got None")
         if device != "auto" and isinstance(representation, WorldModel):
             representation = representation.to(resolve(device))
-        self.model, self.envs, self.num_envs, self.seed = representation, envs, envs.num_envs, int(seed)
+        self.model, self.envs, self.seed = representation, envs, int(seed)
         self._goal_to_observation: Callable[[np.ndarray], np.ndarray] | None = None
         self._goal: np.ndarray | None = None
         if goal_observation is None:
@@ -85,13 +88,36 @@ class GoalPlanner:
                 )
         else:
             goal = np.asarray(goal_observation)
-            self._goal = np.broadcast_to(goal, (self.num_envs, goal.shape[-1]))
-        self.planner = Planner(representation, config, envs.single_action_space, self.num_envs, seed, costs)
-        self._action = np.zeros((self.num_envs, *(envs.single_action_space.shape or ())), np.float32)
-        self._steps_left = np.zeros(self.num_envs, np.int64)  # (n,) steps that the current action is repeated
-        self._previous: np.ndarray | None = None  # (n, H, W, C) the last images, for image observations
-        self._first = np.ones(self.num_envs, bool)  # (n,) whether there is no previous image
+            self._goal = np.broadcast_to(goal, (envs.num_envs, goal.shape[-1]))
+        self._costs, self._action_space = tuple(costs), envs.single_action_space
+        self._config = config
         self._loop = StepLoop(envs, self.seed)
+        self._set_num_envs(envs.num_envs)
+
+    def _set_num_envs(self, num_envs: int) -> None:
+        """Create the state of `num_envs` sub-environments."""
+        self.num_envs = num_envs
+        self.planner = Planner(self.model, self._config, self._action_space, num_envs, self.seed, self._costs)
+        self._action = np.zeros((num_envs, *(self._action_space.shape or ())), np.float32)
+        self._steps_left = np.zeros(num_envs, np.int64)  # (n,) steps that the current action is repeated
+        self._previous: np.ndarray | None = None  # (n, H, W, C) the last images, for image observations
+        self._first = np.ones(num_envs, bool)  # (n,) whether there is no previous image
+        self._other_sizes: dict[int, GoalPlanner] = {}  # for batches of another size, as in an evaluation
+
+    def _of_size(self, num_envs: int) -> GoalPlanner:
+        """Return a planner with the same settings for another number of sub-environments."""
+        if num_envs not in self._other_sizes:
+            other = copy.copy(self)
+            if self._goal is not None:
+                if (self._goal != self._goal[0]).any():
+                    raise UsageError(
+                        f"expected observations of {self.num_envs} sub-environments, which have goals of their own, "
+                        f"got {num_envs}"
+                    )
+                other._goal = np.broadcast_to(self._goal[0], (num_envs, *self._goal[0].shape))
+            other._set_num_envs(num_envs)
+            self._other_sizes[num_envs] = other
+        return self._other_sizes[num_envs]
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
@@ -113,9 +139,11 @@ class GoalPlanner:
     # --- acting
 
     def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
-        """Return actions (n, *A); make a new plan where the action was repeated often enough."""
-        env_ids = np.flatnonzero(self._steps_left == 0)
+        """Return actions (n, *A) for any n; make a new plan where the action was repeated often enough."""
         inputs = np.asarray(observation["observation"] if isinstance(observation, dict) else observation)
+        if len(inputs) != self.num_envs:
+            return self._of_size(len(inputs)).act(observation, explore)
+        env_ids = np.flatnonzero(self._steps_left == 0)
         previous = self._previous_images(inputs)
         if len(env_ids):
             goal = self._goal_observations(observation, env_ids).astype(inputs.dtype)
@@ -154,6 +182,11 @@ class GoalPlanner:
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Start new episodes in the sub-environments of `mask` (n,) bool, or in all; discard their plans."""
+        if mask is None:
+            self._other_sizes.clear()
+        elif len(mask) != self.num_envs:
+            self._of_size(len(mask)).reset(mask)
+            return
         chosen = slice(None) if mask is None else np.asarray(mask, bool)
         self._steps_left[chosen], self._first[chosen] = 0, True
         self.planner.reset(mask)
@@ -210,11 +243,18 @@ class GoalPlanner:
         self.model.save(Path(folder) / "representation")
         settings = {
             **dataclasses.asdict(self.planner.config),
-            "goal_observation": None if self._goal is None else self._goal[0].tolist(),
+            "goal_observation": self._saved_goal(),
         }
         write_json(
             Path(folder) / "planner.json", {"format": _FORMAT, "seed": self.seed, "settings": settings}
         )
+
+    def _saved_goal(self) -> list[Any] | None:
+        """Return the given goal observation as JSON; one where all sub-environments have the same."""
+        if self._goal is None:
+            return None
+        shared = (self._goal == self._goal[0]).all()
+        return (self._goal[0] if shared else self._goal).tolist()
 
     @classmethod
     def load(cls, folder: str | Path, envs: VectorEnv, device: str = "auto") -> GoalPlanner:

@@ -45,8 +45,9 @@ class Agent(Policy, Protocol):
     """An agent that acts, learns, uses a representation, and is saved and loaded without pickle.
 
     A factory `make(envs, representation=None, seed=0, device="auto", **settings) -> Agent` creates agents; it also has
-    `load` (a class with this constructor and the classmethod below is a factory). The settings are JSON values. A factory
-    with an attribute `needs_representation = True` cannot act on observations alone.
+    `load` (a class with this constructor and the classmethod below is a factory). The settings are JSON values. A
+    factory with an attribute `needs_representation = True` cannot act on observations alone. Without exploration, an
+    agent acts in any number of sub-environments.
     """
 
     def learn(

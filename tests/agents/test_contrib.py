@@ -12,6 +12,7 @@ from test_sb3_agent import check_resume
 
 from robossl import registry
 from robossl.core.errors import UsageError
+from robossl.training.agent_settings import check_settings
 
 pytest.importorskip("sb3_contrib")
 NAMES = ("tqc", "crossq")
@@ -48,6 +49,8 @@ def test_tqc_trains_an_encoder_and_crossq_rejects_it(tmp_path):
         UsageError, match="crossq cannot train an encoder; expected encoder none, random or frozen"
     ):
         AgentRun(tmp_path / "t", "crossq", make_line("crossq"), encoder="scratch")
+    with pytest.raises(UsageError, match="crossq cannot train an encoder"):
+        check_settings("crossq", {}, encoder="finetune")
 
 
 @pytest.mark.parametrize("name", NAMES)

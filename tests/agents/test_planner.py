@@ -308,3 +308,16 @@ def test_loaded_planner_acts_the_same(tmp_path):
         GoalPlanner(PointMasses(1), PointModel()).save(tmp_path)
     with pytest.raises(UsageError, match="custom costs"):
         GoalPlanner(envs, model_of(envs), costs=(ControlCost(),)).save(tmp_path)
+
+
+def test_planner_acts_in_another_number_of_sub_environments():
+    policy = GoalPlanner(PointMasses(2), PointModel(), **QUICK)
+    other = PointMasses(5)
+    expected = GoalPlanner(other, PointModel(), **QUICK)
+    for planner in (policy, expected):
+        planner.reset()
+    observation, _ = other.reset(seed=0)
+    for mask in (None, np.arange(5) < 2, None):
+        np.testing.assert_array_equal(policy.act(observation, explore=False), expected.act(observation))
+        if mask is not None:
+            policy.reset(mask), expected.reset(mask)
