@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from robossl.core.errors import OperationError, UsageError, unknown_name_error
+from robossl.core.errors import CorruptedFileError, OperationError, UsageError, unknown_name_error
 from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.streams.stream import Stream
 
@@ -67,7 +67,15 @@ def import_stream(
     module = _format(origin)
     with _new_folder(Path(out)) as folder:
         folder.rmdir()  # Stream.create creates it
-        result = module.read(source, folder, progress or NullProgress())
+        try:
+            result = module.read(source, folder, progress or NullProgress())
+        except (UsageError, OperationError):
+            raise
+        except Exception as error:  # what parsers raise for files that are not what they claim
+            message = (
+                f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            )
+            raise CorruptedFileError(f"{source} cannot be read as a {origin} dataset: {message}") from error
     return {"path": str(out), "format": origin, **result}
 
 

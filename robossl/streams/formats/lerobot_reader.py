@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.interfaces import ProgressReporter
 from robossl.core.io import read_json, resolve_within
 from robossl.streams.formats.episode_data import Rows, build_episode, create_stream_like
+from robossl.streams.formats.hostile import check_folder
 from robossl.streams.formats.lerobot_features import Feature, features_of
 from robossl.streams.formats.lerobot_thirdparty import (
     feature_list,
@@ -82,6 +84,11 @@ def _rows(schema: Schema, features: list[Feature], values_by_name: Values) -> Ro
     return build_episode(schema, {}, action, outcomes, by_field)
 
 
+_PATTERN = re.compile(
+    r"(?:[^{}]|\{\w+(?::0?\d?d)?\})+"
+)  # data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet
+
+
 class _Files:
     """Files of a dataset."""
 
@@ -89,7 +96,10 @@ class _Files:
         self.root = root
         if not (root / "meta/info.json").is_file():
             raise UsageError(f"no LeRobot dataset in {root}; expected a folder with meta/info.json")
+        check_folder(root)
         self.info = read_json(root / "meta/info.json")
+        if not isinstance(self.info, dict):
+            raise CorruptedFileError(f"{root / 'meta/info.json'} has no features")
         version = str(self.info.get("codebase_version"))
         if not version.startswith("v3."):
             raise UsageError(
@@ -142,6 +152,10 @@ class _Files:
 
     def _path(self, pattern: str, **indices: Any) -> Path:
         """Return a file of the dataset; raise if it lies outside its folder."""
+        if not _PATTERN.fullmatch(str(self.info.get(pattern))):  # no attributes, no huge widths
+            raise CorruptedFileError(
+                f"{self.root} has an invalid file name pattern {self.info.get(pattern)!r:.200}"
+            )
         try:
             return resolve_within(self.root, str(self.info[pattern]).format(**indices))
         except (KeyError, IndexError, AttributeError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from robossl.core import spaces
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.interfaces import ProgressReporter
+from robossl.core.io import read_json
 from robossl.streams.formats.episode_data import (
     EpisodeData,
     EpisodeReader,
@@ -21,6 +23,7 @@ from robossl.streams.formats.episode_data import (
     build_episode,
     create_stream_like,
 )
+from robossl.streams.formats.hostile import check_folder, check_hdf5
 from robossl.streams.schema import Schema, observation_name
 from robossl.streams.stream import Stream
 
@@ -125,10 +128,14 @@ def _open(source: str | Path) -> Any:
     import minari
 
     path = Path(source)
-    folders = [folder for folder in (path, path / "data") if (folder / "metadata.json").is_file()]
+    folders = [folder for folder in (path, path / "data") if os.path.lexists(folder / "metadata.json")]
     try:
         if folders:
+            _check_files(folders[0])
             return minari.MinariDataset(folders[0])
+        local = Path(minari.storage.get_dataset_path(str(source))) / "data"
+        if local.is_dir():
+            _check_files(local)
         return minari.load_dataset(str(source))
     except (FileNotFoundError, ValueError, AttributeError) as error:
         reason = "" if isinstance(error, FileNotFoundError) else f" ({str(error).splitlines()[0]})"
@@ -138,6 +145,14 @@ def _open(source: str | Path) -> Any:
         ) from error
     except (OSError, KeyError, AssertionError) as error:
         raise CorruptedFileError(f"the Minari dataset in {source} is damaged: {error}") from error
+
+
+def _check_files(folder: Path) -> None:
+    """Check the files of a dataset before Minari reads them."""
+    check_folder(folder)
+    read_json(folder / "metadata.json")
+    for path in sorted(folder.rglob("*.hdf5")):
+        check_hdf5(path)
 
 
 def _rows(schema: Schema, episode: Any, thirdparty: bool) -> Rows:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from robossl.core.errors import CorruptedFileError
+from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.small_files import open_regular
+from robossl.streams.formats.hostile import check_parquet
 
 
 def arrow_type(dtype: str, shape: tuple[int, ...]) -> Any:
@@ -87,8 +89,11 @@ def read_table(path: Path) -> Any:
     import pyarrow.parquet as parquet
 
     try:
-        return parquet.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        open_regular(path).close()
+        with parquet.ParquetFile(path) as file:
+            check_parquet(path, file.metadata)
+            return file.read()
+    except (OSError, UsageError, pa.ArrowException) as error:
         raise CorruptedFileError(f"{path} is damaged or missing: {str(error).splitlines()[0]}") from error
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from robossl.core.errors import CorruptedFileError
 
 _QUALITY = {"crf": "8", "g": "2"}  # a key frame every two frames, for seeking
+_MAX_PIXELS = 1 << 25  # of a frame
 _PIXEL_FORMAT = "yuv444p"  # full color resolution: small images are mostly edges
 
 
@@ -69,8 +70,12 @@ class VideoReader:
 
 def _decode(path: Path) -> Iterator[np.ndarray]:
     try:
-        with av.open(str(path)) as file:
+        # only this container: a playlist under the name of a video would open other files
+        with av.open(str(path), format="mp4", options={"protocol_whitelist": "file"}) as file:
+            codec = file.streams.video[0].codec_context
+            if codec.width * codec.height > _MAX_PIXELS:
+                raise CorruptedFileError(f"{path} has frames of {codec.width} x {codec.height} pixels")
             for frame in file.decode(video=0):
                 yield frame.to_ndarray(format="rgb24")
-    except (OSError, av.error.FFmpegError) as error:
+    except (OSError, IndexError, av.error.FFmpegError) as error:
         raise CorruptedFileError(f"{path} cannot be decoded: {error}") from error
