@@ -12,6 +12,7 @@ from cli_runner import fail, robossl, succeed
 
 from robossl import registry
 from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.io import read_json, write_json
 
 ENV = "robossl/CartPoleSwingUp-v0"
 MODULE = "evil_helpers"
@@ -41,6 +42,8 @@ def gift(artifacts, tmp_path, monkeypatch) -> Path:
     shutil.copytree(artifacts, folder)
     for path in [*folder.rglob("*.json"), *folder.rglob("*.toml")]:
         path.write_text(re.sub(rf'"{re.escape(ENV)}"', f'"{NAME}"', path.read_text()))
+        if path.name in ("stream.json", "head.json"):
+            write_json(path, read_json(path), checksum=True)
     (folder / f"{MODULE}.py").write_text(
         f"import pathlib; pathlib.Path({str(tmp_path / 'RAN')!r}).write_text('x')\n"
     )
