@@ -19,6 +19,7 @@ from robossl.logging.progress import make_progress
 from robossl.logging.throughput import ThroughputProgress
 from robossl.rollout import collect_steps
 from robossl.streams import Recorder
+from robossl.streams.storage.lock import WriterLock
 from robossl.training.agent_phase import act, row_of
 from robossl.training.config import LearnConfig
 from robossl.training.config_validation import validate_config
@@ -90,6 +91,8 @@ def explore(run: Experiment) -> None:
     """Record the exploration policy in many sub-environments; the stream also has lanes for the agent."""
     config = run.config
     folder = run.folder / STREAM
+    if folder.is_dir():
+        WriterLock(folder).release()  # refuses while another process writes
     shutil.rmtree(folder, ignore_errors=True)  # from a start without a checkpoint: recorded again, bit by bit
     with run.timed("explore"):
         run.progress.start("explore", config.explore_steps, "steps")

@@ -13,6 +13,7 @@ from cli_runner import fail, robossl, succeed
 from robossl import registry
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.io import read_json, write_json
+from robossl.streams import Stream
 
 ENV = "robossl/CartPoleSwingUp-v0"
 MODULE = "evil_helpers"
@@ -134,3 +135,14 @@ def test_working_folder_is_on_the_import_path_only_for_a_typed_package(tmp_path,
 
 def fail_here() -> None:
     raise UsageError("stop here")
+
+
+def test_second_process_deletes_nothing_of_a_stream_that_is_being_written(artifacts, tmp_path) -> None:
+    """`learn --resume` of a run that still explores is refused before the stream is removed."""
+    shutil.copytree(artifacts / "run", tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/checkpoints")  # as before the first checkpoint
+    with Stream.open(tmp_path / "run/stream") as stream:
+        stream.acquire()
+        before = sorted(p.name for p in stream.path.iterdir())
+        assert "already has a writer" in fail(tmp_path, "learn", "--resume", "run", "--quiet")
+        assert sorted(p.name for p in stream.path.iterdir()) == before

@@ -1,4 +1,4 @@
-"""Checks of data sets that may come from anybody, before a library reads them: links, sizes and file types."""
+"""Checks of data sets that may come from a third party, before a library reads them: links, sizes and file types."""
 
 from __future__ import annotations
 
