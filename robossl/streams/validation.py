@@ -69,12 +69,13 @@ def validate_stream(path: str | Path, repair: bool = False, undo: bool = False) 
             undo_repair(folder)
         repairs = correct_header(folder) if repair else []
         header = read_header(folder)
-        head_damage = None
+        head_damage: str | None = None
+        committed, head = 0, None
         try:
-            head = read_head(folder, header["lanes"])
+            committed, head = read_head(folder, header["lanes"])
         except CorruptedFileError as error:
-            head, head_damage = (0, None), str(error)
-        intact, damaged, gaps = _inspect(folder, header, *head)
+            head_damage = str(error)
+        intact, damaged, gaps = _inspect(folder, header, committed, head)
         if repair and damaged:
             _set_aside(folder, header, damaged)
         if repair and head_damage is not None:

@@ -136,9 +136,9 @@ def read_chunk(
             f"{path.name} is damaged: lanes.episodes has more episodes than rows before it"
         )
     for field in schema.fields:
-        array = arrays.get(field.name)
-        if array is None or array.shape != (total, *field.shape) or array.dtype != np.dtype(field.dtype):
-            actual = "nothing" if array is None else f"{array.dtype} {array.shape}"
+        values = arrays.get(field.name)
+        if values is None or values.shape != (total, *field.shape) or values.dtype != np.dtype(field.dtype):
+            actual = "nothing" if values is None else f"{values.dtype} {values.shape}"
             raise CorruptedFileError(
                 f"expected {field.name!r} as {field.dtype} {(total, *field.shape)} in {path.name}, got {actual}"
             )
