@@ -27,14 +27,20 @@ def test_every_extension_point_has_an_example():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_and_prints_a_result(path: Path, tmp_path: Path):
+    work, temporary = tmp_path / "work", tmp_path / "temporary"
+    work.mkdir()
+    temporary.mkdir()
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", str(path)],
-        cwd=tmp_path,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        cwd=work,
+        env={**os.environ, "TMPDIR": str(temporary)},
         capture_output=True,
         text=True,
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-    assert list(tmp_path.iterdir()) == []
+    assert list(work.iterdir()) == []
+    assert [
+        p.name for p in temporary.iterdir() if not p.name.startswith("torchinductor_")
+    ] == []  # torch's cache
