@@ -13,6 +13,7 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 import thirdparty_envs
+from capabilities import require
 from cli_runner import fail, robossl, succeed
 from filesystem import read_only
 from resume_helpers import flags
@@ -201,9 +202,9 @@ def test_imagine_needs_the_stream_of_a_moved_model(workspace, tmp_path):
     assert "expected a run or model folder" in fail(workspace, "imagine", "nothing")
 
 
-@pytest.mark.skipif(not (find_library("egl") or find_library("osmesa")), reason="no GL backend")
 @pytest.mark.parametrize("args", [["run"], ["agent"], ["robossl/Reacher-v0", "--policy", "colored_noise"]])
 def test_play_records_an_agent_or_a_policy(workspace, tmp_path, args, monkeypatch):
+    require(bool(find_library("egl") or find_library("osmesa")), "a GL backend")
     monkeypatch.setattr(gym.spec("robossl/Reacher-v0"), "max_episode_steps", 8)
     found = succeed(workspace, "play", *args, "--video", tmp_path / "play.mp4", "--json").document
     assert found["frames"] == 9
