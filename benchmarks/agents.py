@@ -27,7 +27,7 @@ from stable_baselines3.common.env_util import make_vec_env
 import robossl
 from benchmarks.cli import run_main
 from robossl import registry
-from robossl.core.interfaces import ENCODERS
+from robossl.core.agent_observation import ENCODERS
 from robossl.streams import Recorder
 from robossl.world_model import WorldModel, WorldModelConfig
 

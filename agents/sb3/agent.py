@@ -19,6 +19,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import get_device
 
+from robossl.core.agent_observation import TRAINED_ENCODERS, resolve_observed
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import MetricLogger, NullProgress, Observation, ProgressReporter, Representation
 from robossl.core.io import write_bytes_atomic
@@ -28,7 +29,7 @@ from robossl.world_model.device import resolve
 
 from . import files
 from .callbacks import Callback, MetricWriter, ProgressCallback, resolve_callbacks
-from .encoder_modes import TRAINED, resolve_encoder
+from .encoder_modes import resolve_encoder
 from .features import FeatureBuilder, latent_scale
 from .hindsight import HindsightRelabeler, goal_reward
 from .replay import StreamReplayBuffer
@@ -39,7 +40,7 @@ from .training_state import get_episodes, get_training_state, set_episodes, set_
 from .vec_env import SB3VecEnv
 
 _OWN_SETTINGS = (
-    "encoder", "updates_per_step", "learning_starts", "hindsight",
+    "encoder", "observe", "updates_per_step", "learning_starts", "hindsight",
     "encoder_frozen_updates", "encoder_slow_updates", "encoder_lr_factors",
 )  # fmt: skip
 _LOG_INTERVAL = 4  # [episodes] between two lines of metrics, at least
@@ -74,6 +75,7 @@ class Sb3Agent(ABC):
         encoder_frozen_updates: int | None = None,
         encoder_slow_updates: int | None = None,
         encoder_lr_factors: Sequence[float] | None = None,
+        observe: str | None = None,
         callbacks: Sequence[Callback] = (),
         **settings: Any,
     ) -> None:
@@ -92,6 +94,7 @@ class Sb3Agent(ABC):
             encoder_frozen_updates: First gradient steps in which a trained encoder is not changed.
             encoder_slow_updates: Gradient steps with the first of `encoder_lr_factors`.
             encoder_lr_factors: Learning rate of a trained encoder over that of the agent, first and later.
+            observe: latent or latent_observation, what is observed with an encoder (see `resolve_observed`).
             callbacks: SB3 callbacks of every `learn`, or functions of this agent that return one.
             settings: Arguments of SB3's algorithm as JSON values: learning_rate, batch_size, gamma, policy_kwargs...
 
@@ -113,9 +116,11 @@ class Sb3Agent(ABC):
             encoder_slow_updates,
             encoder_lr_factors,
         )
-        policy = self._trained_encoder_policy() if self.encoder.mode in TRAINED else "MlpPolicy"
+        observed = resolve_observed(self.encoder.mode, observe, envs.single_observation_space)
+        policy = self._trained_encoder_policy() if self.encoder.mode in TRAINED_ENCODERS else "MlpPolicy"
         self.seed = int(seed)
         optional = {
+            "observe": observe,
             "encoder_frozen_updates": encoder_frozen_updates,
             "encoder_slow_updates": encoder_slow_updates,
             "encoder_lr_factors": None if encoder_lr_factors is None else list(encoder_lr_factors),
@@ -125,9 +130,8 @@ class Sb3Agent(ABC):
             "hindsight": hindsight,
             **{key: value for key, value in optional.items() if value is not None}, **settings,
         }  # fmt: skip
-        self.features = FeatureBuilder(
-            envs.single_observation_space, self.encoder.frozen, keep_images=self.encoder.mode in TRAINED
-        )
+        trained = self.encoder.mode in TRAINED_ENCODERS
+        self.features = FeatureBuilder(envs.single_observation_space, self.encoder.frozen, trained, observed)
         self._envs = self.wrap_envs(envs)
         self._callbacks = tuple(callbacks)
         self._target_steps = 0  # environment steps requested so far
@@ -175,7 +179,7 @@ class Sb3Agent(ABC):
         """
         known = algorithm_settings(cls.algorithm_class(), cls.off_policy)
         check_json_settings(cls.name, settings, sorted({*known, *_OWN_SETTINGS}))
-        if settings.get("encoder") in TRAINED:
+        if settings.get("encoder") in TRAINED_ENCODERS:
             cls._trained_encoder_policy()
 
     @classmethod
@@ -191,7 +195,7 @@ class Sb3Agent(ABC):
             "features_extractor_kwargs": {
                 "model": initial,
                 "inputs": self.features.encoder_inputs(),
-                "scale": latent_scale(self.features.space, initial.latent_dim),
+                "scale": latent_scale(self.features.space, initial.latent_dim, self.features.observed),
                 "schedule": self.encoder.schedule,
             },
             "normalize_images": False,  # the encoder does

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 from gymnasium.vector import VectorEnv
 
+from robossl.core.agent_observation import ENCODERS
 from robossl.core.errors import UsageError, unknown_name_error
-from robossl.core.interfaces import ENCODERS, Representation
+from robossl.core.interfaces import Representation
 from robossl.core.seeding import derive
 from robossl.world_model import WorldModel
 from robossl.world_model.config import default_config_for
@@ -27,7 +28,6 @@ from robossl.world_model.data_validation import check_spaces_match
 
 from .trained_encoder import EncoderSchedule
 
-TRAINED = ("finetune", "scratch")
 _SCHEDULES = {
     "finetune": EncoderSchedule(frozen_updates=1000, slow_updates=5000, slow=0.1, fast=0.3),
     "scratch": EncoderSchedule(),

@@ -54,7 +54,7 @@ class RepresentationExtractor(BaseFeaturesExtractor):
             )
         dim = shared.model.latent_dim
         super().__init__(observation_space, dim + sum(map(encoded_dim, self._leaves.values())))
-        self._shared, self._scale = shared, latent_scale(observation_space, dim)
+        self._shared, self._scale = shared, latent_scale(observation_space, dim, "latent_observation")
         self.register_buffer("fingerprint", torch.tensor(shared.fingerprint))
 
     def forward(self, observations: Any) -> Tensor:

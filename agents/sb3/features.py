@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from robossl.core import spaces
+from robossl.core.agent_observation import images_only, observed_leaves
 from robossl.core.encoding import encode, encoded_dim
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Observation, Representation
@@ -22,15 +23,19 @@ class FeatureBuilder:
     """Converts observations (n, ...) of an env to the observations of an SB3 agent.
 
     Without images: a flat vector (n, F) float32. It has the latent first (if there is a representation; scaled, see
-    `latent_scale`), then all vector leaves (goals included), categories one-hot. Images reach this vector only as part
-    of the latent, and are left out without a representation. With `keep_images`: a dict of the vector and of the images
+    `latent_scale`), then the vector leaves of `observed_leaves`, categories one-hot. Images reach this vector only as
+    part of the latent. With `keep_images`: a dict of the vector, with all that the encoder reads, and of the images
     (n, C, H, W) uint8, for an encoder that is part of the policy.
 
     The representation is referenced, not copied: `set_representation` changes it for acting and replay at once.
     """
 
     def __init__(
-        self, space: gym.Space, representation: Representation | None = None, keep_images: bool = False
+        self,
+        space: gym.Space,
+        representation: Representation | None = None,
+        keep_images: bool = False,
+        observed: str | None = None,
     ) -> None:
         """Create the converter.
 
@@ -38,24 +43,31 @@ class FeatureBuilder:
             space: Observation space of one sub-environment.
             representation: Frozen encoder, or None.
             keep_images: Pass images on, for an encoder in the policy; excludes a representation.
+            observed: One of OBSERVED; None: `latent` if a latent is observed and comes from images, else everything.
 
         Raises:
-            UsageError: If nothing remains of the observation.
+            UsageError: If the observations are images and there is no encoder.
         """
         assert representation is None or not keep_images
-        self.space = space
-        self.representation = representation
-        leaves = spaces.leaves(space)
-        self._vectors = {path: leaf for path, leaf in leaves.items() if not spaces.is_image(leaf)}
-        inputs = spaces.model_inputs(space) if keep_images else {}
-        self._images = {path: image_key(path) for path, leaf in inputs.items() if spaces.is_image(leaf)}
-        self.latent_dim = representation.latent_dim if representation is not None else 0
-        self.size = self.latent_dim + sum(encoded_dim(leaf) for leaf in self._vectors.values())  # F
-        self._scale = np.float32(latent_scale(space, self.latent_dim))
-        if self.size == 0 and not self._images:
+        if images_only(space) and representation is None and not keep_images:
             raise UsageError(
                 "observations are images only; expected encoder random, frozen, finetune or scratch, got none"
             )
+        self.observed = "latent" if observed is None and images_only(space) else observed
+        self.space = space
+        self.representation = representation
+        leaves = spaces.leaves(space)
+        self._observed = observed_leaves(space, self.observed)  # beside the latent
+        inputs = spaces.model_inputs(space) if keep_images else {}
+        self._vectors = {
+            path: leaf
+            for path, leaf in leaves.items()
+            if path in self._observed or (path in inputs and not spaces.is_image(leaf))
+        }
+        self._images = {path: image_key(path) for path, leaf in inputs.items() if spaces.is_image(leaf)}
+        self.latent_dim = representation.latent_dim if representation is not None else 0
+        self.size = self.latent_dim + sum(encoded_dim(leaf) for leaf in self._vectors.values())  # F
+        self._scale = np.float32(latent_scale(space, self.latent_dim, self.observed))
         box = gym.spaces.Box(-np.inf, np.inf, (self.size,), np.float32)
         self.observation_space: gym.Space = box
         if self._images:
@@ -91,20 +103,23 @@ class FeatureBuilder:
 
     def encoder_inputs(self) -> EncoderInputs:
         """Return where an encoder in the policy finds its inputs."""
-        inputs, columns, first = spaces.model_inputs(self.space), [], self.latent_dim
+        inputs, columns, beside, first = spaces.model_inputs(self.space), [], [], self.latent_dim
         for path, leaf in self._vectors.items():
             last = first + encoded_dim(leaf)
             if path in inputs:
                 columns += list(range(first, last))
+            if path in self._observed:
+                beside += list(range(first, last))
             first = last
-        return EncoderInputs(tuple(columns), dict(self._images))
+        return EncoderInputs(tuple(columns), tuple(beside), dict(self._images))
 
 
 @dataclass(frozen=True)
 class EncoderInputs:
     """The inputs of an encoder within the observation that SB3 receives."""
 
-    columns: tuple[int, ...]  # of the vector, in the order of the encoder
+    columns: tuple[int, ...]  # of the vector that the encoder reads, in its order
+    beside: tuple[int, ...]  # of the vector that are observed beside the latent
     images: Mapping[str, str]  # path of the leaf -> key of the SB3 observation
 
 
@@ -113,13 +128,14 @@ def image_key(path: str) -> str:
     return f"image/{path.replace('.', '/')}" if path else "image"
 
 
-def latent_scale(space: gym.Space, latent_dim: int) -> float:
+def latent_scale(space: gym.Space, latent_dim: int, observed: str | None) -> float:
     """Return the factor by which z [..., Z], of unit variance, is multiplied before an agent receives it.
 
     Beside the numbers it is computed from, z is scaled to a length of about 0.25. With Adam, which moves each weight
     by a similar amount per step, many inputs of unit variance dominate the few of the observation: on Reacher, SAC
-    learned at half the pace that it has on raw observations. If the encoder reads images, z keeps its unit variance,
-    because nothing else carries its information.
+    learned at half the pace that it has on raw observations. Alone, or if the encoder reads images, z keeps its unit
+    variance, because nothing else carries its information.
     """
     has_images = any(spaces.is_image(leaf) for leaf in spaces.model_inputs(space).values())
-    return 1.0 if has_images or latent_dim == 0 else _LATENT_NORM / float(np.sqrt(latent_dim))
+    alone = has_images or observed == "latent" or latent_dim == 0
+    return 1.0 if alone else _LATENT_NORM / float(np.sqrt(latent_dim))

@@ -48,7 +48,7 @@ class EncoderSchedule:
 
 
 class TrainedEncoder(BaseFeaturesExtractor):
-    """Observations (B, ...) -> features (B, F): the latent of a trainable encoder, scaled, then the vector."""
+    """Observations (B, ...) -> features (B, F): the scaled latent of a trainable encoder, then what is beside it."""
 
     def __init__(
         self,
@@ -67,16 +67,15 @@ class TrainedEncoder(BaseFeaturesExtractor):
             scale: Factor of the latent, see `latent_scale`.
             schedule: Learning rate of the encoder.
         """
-        parts = observation_space.spaces if isinstance(observation_space, gym.spaces.Dict) else {}
-        vector = parts.get(VECTOR) if parts else observation_space
-        vector_dim = 0 if vector is None else int((vector.shape or (0,))[0])
-        super().__init__(observation_space, model.latent_dim + vector_dim)
+        super().__init__(observation_space, model.latent_dim + len(inputs.beside))
         copied = model.trainable_copy()
         self.processor, self.encoder = copied.observation_processor, copied.encoder
         self.inputs, self.scale, self.schedule = inputs, scale, schedule
         self.register_buffer("columns", torch.tensor(inputs.columns, dtype=torch.long), persistent=False)
+        self.register_buffer("beside", torch.tensor(inputs.beside, dtype=torch.long), persistent=False)
 
     columns: Tensor
+    beside: Tensor
 
     def forward(self, observations: PyTorchObs) -> Tensor:
         """Return features (B, F) of observations as SB3 prepares them (images as floats from 0 to 255)."""
@@ -88,7 +87,7 @@ class TrainedEncoder(BaseFeaturesExtractor):
             normalized = self.processor.normalize_vector(vector[:, self.columns])
         images = {path: parts[key].movedim(1, -1) for path, key in self.inputs.images.items()}
         z = self.encoder(normalized, {path: (image, image) for path, image in images.items()}) * self.scale
-        return z if vector is None else torch.cat([z, vector], 1)
+        return z if vector is None else torch.cat([z, vector[:, self.beside]], 1)
 
     def reset_weights(self, model: WorldModel) -> None:
         """Set the weights of the encoder to those of `model`."""

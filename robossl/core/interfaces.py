@@ -13,10 +13,6 @@ Observation = Any  # from a VectorEnv: an array (n, ...), or a dict of such arra
 Action = np.ndarray  # (n, A) float32, or (n,) integers
 Tree = Any  # nested dicts and lists for core.io.save_tree
 
-# Encoder modes: an agent observes the observations of the env, or latents of an encoder that is untrained, pretrained
-# and frozen, pretrained and trained further by the agent, or trained by the agent alone.
-ENCODERS = ("none", "random", "frozen", "finetune", "scratch")
-
 
 @runtime_checkable
 class Policy(Protocol):

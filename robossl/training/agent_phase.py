@@ -8,6 +8,7 @@ from typing import Any
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl import registry
+from robossl.core.agent_observation import images_only, row_name
 from robossl.core.errors import UsageError
 from robossl.evaluation.control import evaluate_control
 from robossl.logging.logger import ScopedLogger
@@ -15,7 +16,7 @@ from robossl.logging.throughput import ThroughputProgress
 from robossl.streams import Recorder
 from robossl.training.agent_loading import resolve_agent, resolve_representation
 from robossl.training.agent_runner import AgentRunner
-from robossl.training.agent_settings import accepted_settings, images_only, row_name
+from robossl.training.agent_settings import accepted_settings
 from robossl.training.episode_metrics import episode_metrics
 from robossl.training.experiment import AGENT, CONTROL, CONTROL_STREAM, Experiment
 from robossl.training.world_model_phase import save_model, train_world_model
@@ -75,8 +76,9 @@ def learn_and_log(run: Experiment, name: str, runner: AgentRunner) -> None:
 
 def row_of(run: Experiment, name: str) -> str:
     """Return the report row of an agent of the run."""
-    encoder = run.config.agent.encoder if name == AGENT else "none"
-    return row_name(encoder, run.stream().observation_space)
+    config = run.config.agent
+    encoder, observed = (config.encoder, config.settings.get("observe")) if name == AGENT else ("none", None)
+    return row_name(encoder, run.stream().observation_space, observed)
 
 
 def skip_reason(run: Experiment) -> str | None:
@@ -135,6 +137,7 @@ def create_agents(run: Experiment) -> str | None:
         )
     elif config.encoder != "none" and not getattr(registry.agent(name), "needs_representation", False):
         control = make_control_recorder(run, name, seed)
+        settings.pop("observe", None)  # of an encoder
         run.runners[CONTROL] = AgentRunner(
             name, control, seed, None, device=run.config.device,
             **accepted_settings(name, {"encoder": "none"}, settings),

@@ -1,4 +1,4 @@
-"""Settings of an agent: which ones its factory gets, and what it observes."""
+"""Settings of an agent: which ones its factory gets."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from gymnasium import Space
-
 from robossl import registry
-from robossl.core import spaces
+from robossl.core.agent_observation import TRAINED_ENCODERS
 from robossl.core.errors import UsageError
-
-TRAINED_ENCODERS = ("finetune", "scratch")  # gradients of the agent's loss reach the encoder
 
 
 def check_settings(name: str, settings: Mapping[str, Any], encoder: str = "none") -> None:
@@ -38,17 +34,3 @@ def accepted_settings(name: str, defaults: Mapping[str, Any], settings: Mapping[
     """Return `settings` over those of the `defaults` that the factory of an agent has as parameters."""
     known = inspect.signature(registry.agent(name)).parameters
     return {**{key: value for key, value in defaults.items() if key in known}, **settings}
-
-
-def row_name(encoder: str, observation_space: Space) -> str:
-    """Return the name of an agent's row in the report: what the agent observes."""
-    if encoder == "none":
-        return "observation"
-    if encoder == "random":
-        return "random_latent"
-    return "latent" if images_only(observation_space) else "latent_observation"
-
-
-def images_only(observation_space: Space) -> bool:
-    """Return whether observations are images only, which an agent cannot use without an encoder."""
-    return all(spaces.is_image(leaf) for leaf in spaces.leaves(observation_space).values())

@@ -9,6 +9,7 @@ from pathlib import Path
 from gymnasium.vector import AutoresetMode
 
 from robossl import registry
+from robossl.core.agent_observation import row_name
 from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Agent, ProgressReporter
@@ -19,7 +20,7 @@ from robossl.logging.throughput import ThroughputProgress
 from robossl.streams import Recorder
 from robossl.training import agent_loading, output_dirs
 from robossl.training.agent_runner import AgentRunner
-from robossl.training.agent_settings import accepted_settings, check_settings, row_name
+from robossl.training.agent_settings import accepted_settings, check_settings
 from robossl.training.config import thread_count
 from robossl.training.episode_metrics import episode_metrics
 from robossl.training.metric_sinks import load_sinks
@@ -65,7 +66,7 @@ def train_agent(request: TrainRequest, progress: ProgressReporter) -> TrainResul
             raise UsageError(f"expected an SB3 agent for --export-sb3, got {name}")
         output_dirs.write_manifest(
             folder, "agent", settings, env=env, agent=name, seed=seed, steps=request.steps, encoder=encoder,
-            row=row_name(encoder, envs.single_observation_space),
+            row=row_name(encoder, envs.single_observation_space, request.settings.get("observe")),
         )  # fmt: skip
         logger = stack.enter_context(Logger(RunInfo(folder, settings), sinks, progress.message))
         progress.start(f"train {name}", request.steps, "steps")

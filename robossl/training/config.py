@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from robossl.core.agent_observation import ENCODERS
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import ENCODERS
 from robossl.world_model.config import WorldModelConfig
 
 _MAX_DEFAULT_THREADS = 8

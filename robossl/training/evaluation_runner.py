@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robossl import registry
+from robossl.core.agent_observation import row_name
 from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Agent, ProgressReporter
@@ -14,7 +15,6 @@ from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.report import page, report_file
 from robossl.streams import Stream
 from robossl.training import agent_loading, config_io, output_dirs
-from robossl.training.agent_settings import row_name
 from robossl.training.config import LearnConfig, thread_count
 from robossl.training.experiment import AGENT, CONTROL, STREAM
 from robossl.training.requests import EvaluateRequest
@@ -175,8 +175,9 @@ def _agents(path: Path | None, folder_kind: str, env: str, stack: ExitStack) -> 
         return {output_dirs.read_manifest(path, "agent")["row"]: load(path / AGENT)}
     config_path = path / "config.toml"
     config = config_io.parse(LearnConfig, (str(config_path), config_io.from_toml(config_path)))
-    agents = {}
-    for name, encoder in ((AGENT, config.agent.encoder), (CONTROL, "none")):
+    agents, observed = {}, config.agent.settings.get("observe")
+    for name, choice in ((AGENT, (config.agent.encoder, observed)), (CONTROL, ("none", None))):
         if (path / name).is_dir():
-            agents[row_name(encoder, Stream.open(path / STREAM).observation_space)] = load(path / name)
+            encoder, what = choice
+            agents[row_name(encoder, Stream.open(path / STREAM).observation_space, what)] = load(path / name)
     return agents

@@ -60,16 +60,40 @@ def test_latent_comes_first_and_all_numbers_remain(kind):
     batch = batch_space(space, 4).sample()
     inputs = FeatureBuilder(space, model)(batch)
     assert inputs.shape == (4, SMALL.latent_dim + size)
-    z = model.encode(batch) * np.float32(latent_scale(space, SMALL.latent_dim))
+    z = model.encode(batch) * np.float32(latent_scale(space, SMALL.latent_dim, None))
     np.testing.assert_array_equal(inputs[:, : SMALL.latent_dim], z)
     np.testing.assert_array_equal(inputs[:, SMALL.latent_dim :], FeatureBuilder(space)(batch))
 
 
-def test_latent_is_scaled_down_unless_it_encodes_images():
-    assert latent_scale(SPACES["box"][0], 64) * np.sqrt(64) == pytest.approx(0.25)
-    assert latent_scale(SPACES["goal"][0], 16) * np.sqrt(16) == pytest.approx(0.25)
-    assert latent_scale(SPACES["image"][0], 64) == 1
-    assert latent_scale(IMAGE, 64) == 1
+@pytest.mark.parametrize(("kind", "beside"), [("box", 0), ("goal", 2), ("discrete", 0), ("nested", 0)])
+def test_latent_alone_is_observed_with_the_desired_goal_only(kind, beside):
+    space, _ = SPACES[kind]
+    model = WorldModel(SMALL, space, Box(-1, 1, (1,)), 0).frozen_copy()
+    batch = batch_space(space, 4).sample()
+    inputs = FeatureBuilder(space, model, observed="latent")(batch)
+    assert inputs.shape == (4, SMALL.latent_dim + beside)
+    np.testing.assert_allclose(inputs[:, : SMALL.latent_dim].std(1), 1, atol=1e-3)
+    if beside:
+        np.testing.assert_array_equal(inputs[:, SMALL.latent_dim :], batch["desired_goal"])
+
+
+def test_goals_of_an_image_env_are_no_substitute_for_its_observation():
+    goal = Box(-1, 1, (2,), np.float32)
+    space = Dict(observation=IMAGE, achieved_goal=goal, desired_goal=goal)
+    with pytest.raises(UsageError, match="images only"):
+        FeatureBuilder(space)
+    model = WorldModel(SMALL, space, Box(-1, 1, (1,)), 0).frozen_copy()
+    batch = batch_space(space, 2).sample()
+    inputs = FeatureBuilder(space, model)(batch)
+    np.testing.assert_array_equal(inputs, np.concatenate([model.encode(batch), batch["desired_goal"]], 1))
+
+
+def test_latent_is_scaled_down_unless_nothing_else_carries_its_information():
+    assert latent_scale(SPACES["box"][0], 64, None) * np.sqrt(64) == pytest.approx(0.25)
+    assert latent_scale(SPACES["goal"][0], 16, None) * np.sqrt(16) == pytest.approx(0.25)
+    assert latent_scale(SPACES["box"][0], 64, "latent") == 1
+    assert latent_scale(SPACES["image"][0], 64, None) == 1
+    assert latent_scale(IMAGE, 64, None) == 1
 
 
 def test_images_reach_the_features_through_the_latent_only():

@@ -18,7 +18,7 @@ from test_sb3_agent import check_resume
 
 import robossl
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import ENCODERS
+from robossl.core.agent_observation import ENCODERS
 from robossl.streams import Recorder
 from robossl.world_model import WorldModel
 
@@ -222,7 +222,7 @@ def test_trained_encoder_of_images_equals_the_frozen_one_at_the_start(tmp_path):
     tensors = {key: torch.from_numpy(value).float() for key, value in inputs.items()}
     with torch.no_grad():
         np.testing.assert_allclose(encoder_of(run)(tensors), frozen, atol=1e-5)
-    assert latent_scale(space, 8) == 1.0
+    assert latent_scale(space, 8, None) == 1.0
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -307,13 +307,25 @@ def test_one_hot_and_goals_are_encoded_and_kept(tmp_path):
             builder.observation_space,
             model,
             builder.encoder_inputs(),
-            latent_scale(each, 8),
+            latent_scale(each, 8, None),
             EncoderSchedule(),
         )
         observation = gym.vector.utils.batch_space(each, 6).sample()
         frozen = FeatureBuilder(each, model.frozen_copy())(observation)
         with torch.no_grad():
             np.testing.assert_allclose(encoder(torch.from_numpy(builder(observation))), frozen, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["frozen", "random", *TRAINED])
+def test_latent_alone_equals_the_frozen_latent_in_every_mode(tmp_path, mode):
+    run = start(tmp_path / "s", "sac", mode, observe="latent")
+    agent, observation = run.agent, np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    with torch.no_grad():
+        features = agent.algorithm.critic.features_extractor(torch.from_numpy(agent.features(observation)))
+    encoder = agent.encoder.initial or agent.encoder.frozen
+    np.testing.assert_allclose(features, encoder.encode(observation), atol=1e-5)
+    agent.save(tmp_path / "agent")
+    assert type(agent).load(tmp_path / "agent", run.envs, "cpu").features.observed == "latent"
 
 
 def test_goals_are_relabeled_with_a_trained_encoder(tmp_path):
