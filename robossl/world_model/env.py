@@ -21,8 +21,10 @@ from robossl.world_model.data_validation import check_spaces_match
 from robossl.world_model.encoded_batch import encode_windows
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED, GoalPredictor
 from robossl.world_model.model import WorldModel, disagreement
+from robossl.world_model.reward_model import RewardModel
 
 Reward = Callable[[Any, np.ndarray, Any], np.ndarray]  # (observation, action, next observation) -> (n,)
+HEADS = ("mean", "episode")
 
 _STARTS = 4096  # time steps of the stream at which an episode can start
 _THRESHOLD_STEPS = 25  # [steps] longest open-loop prediction for the threshold
@@ -38,6 +40,9 @@ class WorldModelEnv(VectorEnv):
     termination. In a goal env the desired goal is the one recorded at the start, and the achieved goal is predicted
     from the decoded observation (`GoalPredictor`).
 
+    With `heads="episode"` each episode follows one head of the ensemble, drawn at its start: the mean of the heads is
+    smoother than any of them, so an agent that trains on it meets a world that no head predicts.
+
     Infos: `disagreement` (n,) of the last step, 0 after a reset; `truncation_reason` (n,) "horizon" or "uncertainty"
     where an episode was truncated.
 
@@ -47,10 +52,13 @@ class WorldModelEnv(VectorEnv):
         num_envs: Number of sub-environments.
         horizon: Longest episode [steps].
         reward: Function of (observation, action, next observation) that returns rewards (n,); None: rewards are 0.
-            If it has `goal_reward(achieved, desired)`, that is the env's `compute_reward`, for hindsight relabeling.
+            A `RewardModel` is evaluated on latents, without decoding. If it has `goal_reward(achieved, desired)`,
+            that is the env's `compute_reward`, for hindsight relabeling.
         max_disagreement: Truncation threshold; by default the one of `disagreement_threshold`. `inf` disables it.
         seed: Seed of the start states.
         autoreset_mode: Gymnasium's autoreset mode.
+        heads: "mean" predicts the mean of the ensemble, "episode" one head for each episode.
+        num_starts: Number of time steps of the stream at which an episode can start.
 
     Raises:
         UsageError: A size is below 1, or the stream does not fit the model.
@@ -66,12 +74,16 @@ class WorldModelEnv(VectorEnv):
         max_disagreement: float | None = None,
         seed: int = 0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        heads: str = "mean",
+        num_starts: int = _STARTS,
     ) -> None:
-        for name, value in (("num_envs", num_envs), ("horizon", horizon)):
+        for name, value in (("num_envs", num_envs), ("horizon", horizon), ("num_starts", num_starts)):
             if value < 1:
                 raise UsageError(f"WorldModelEnv: expected {name} of 1 or more, got {value}")
+        if heads not in HEADS:
+            raise UsageError(f"WorldModelEnv: expected heads of {', '.join(HEADS)}, got {heads!r}")
         check_spaces_match(model, stream.observation_space, stream.action_space, "the stream")
-        self.model, self.horizon, self.reward = model.frozen_copy(), horizon, reward
+        self.model, self.horizon, self.reward, self.heads = model.frozen_copy(), horizon, reward, heads
         self.num_envs, self.autoreset_mode = num_envs, AutoresetMode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
         self.single_action_space = model.action_space
@@ -79,7 +91,7 @@ class WorldModelEnv(VectorEnv):
         self.decoded_space = _without_goals(self.single_observation_space)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.starts, self.goals = _read_starts(self.model, stream, seed)  # (S, Z)
+        self.starts, self.goals = _read_starts(self.model, stream, num_starts, seed)  # (S, Z)
         self.max_disagreement = (
             disagreement_threshold(self.model, stream, min(horizon, _THRESHOLD_STEPS), seed)
             if max_disagreement is None
@@ -91,6 +103,7 @@ class WorldModelEnv(VectorEnv):
         self.generators = [generator(seed, "dream", env_index) for env_index in range(num_envs)]
         self.start_index = np.zeros(num_envs, np.int64)  # into `starts`, of the current episodes
         self.z = self.starts[:1].repeat(num_envs, 1)  # (n, Z)
+        self.head = np.zeros(num_envs, np.int64)  # of the ensemble, that the current episodes follow
         self.elapsed = np.zeros(num_envs, np.int64)  # [steps]
         self.ended = np.zeros(num_envs, bool)  # sub-environments whose next step is a reset
 
@@ -113,19 +126,23 @@ class WorldModelEnv(VectorEnv):
                 f"step: expected running episodes, got ended ones in sub-environments "
                 f"{np.flatnonzero(self.ended).tolist()}; reset them first"
             )
-        before, resets = self._observe() if self.reward else None, self.ended.copy()
+        resets, before = self.ended.copy(), None
         with torch.no_grad():
             encoded = self.model.action_processor(np.asarray(actions))
+            latent_reward = self._latent_reward(encoded)
+            if self.reward is not None and latent_reward is None:
+                before = self._observe()
             predictions = self.model.ensemble_predictions(self.z, encoded)
-            self.z = predictions.mean(0)
+            self.z = self._next_latents(predictions)
             deviation = disagreement(predictions).cpu().numpy()  # (n,)
         self.elapsed += 1
         self._start_episodes(resets)
         deviation = np.where(resets, 0.0, deviation)
         observation = self._observe()
         rewards = np.zeros(self.num_envs)
-        if self.reward:
-            rewards = np.where(resets, 0.0, self.reward(before, actions, observation)).astype(np.float64)
+        if self.reward is not None:
+            predicted = self.reward(before, actions, observation) if latent_reward is None else latent_reward
+            rewards = np.where(resets, 0.0, predicted).astype(np.float64)
         self.ended = ~resets & ((self.elapsed >= self.horizon) | (deviation > self.max_disagreement))
         truncated, infos = self.ended.copy(), self._infos(deviation, self.ended)
         if self.autoreset_mode == AutoresetMode.SAME_STEP and truncated.any():
@@ -134,12 +151,27 @@ class WorldModelEnv(VectorEnv):
             observation = self._observe()
         return observation, rewards, np.zeros(self.num_envs, bool), truncated, infos
 
+    def _latent_reward(self, action: Tensor) -> np.ndarray | None:
+        """Return rewards (n,) of a `RewardModel` for encoded actions (n, A); None for another reward, or with goals."""
+        if self.goals is not None or not isinstance(self.reward, RewardModel):
+            return None
+        return self.reward.of_latents(self.z, action).cpu().numpy()
+
+    def _next_latents(self, predictions: Tensor) -> Tensor:
+        """Return the next latents (n, Z) of predictions (E, n, Z)."""
+        if self.heads == "mean":
+            return predictions.mean(0)
+        return predictions[torch.from_numpy(self.head), torch.arange(self.num_envs)]
+
     def _start_episodes(self, mask: np.ndarray) -> None:
         """Start episodes in the sub-environments of `mask`; each draws its start from its own generator."""
         if not mask.any():
             return
         env_ids = np.flatnonzero(mask)
         self.start_index[env_ids] = [int(self.generators[i].integers(len(self.starts))) for i in env_ids]
+        if self.heads == "episode":
+            heads = self.model.dynamics.num_heads
+            self.head[env_ids] = [int(self.generators[i].integers(heads)) for i in env_ids]
         target, source = (
             torch.as_tensor(index, device=self.z.device) for index in (env_ids, self.start_index[env_ids])
         )
@@ -199,6 +231,7 @@ class WorldModelEnv(VectorEnv):
             "ended": self.ended.copy(),
             "starts": self.starts.clone(),
             "start_index": self.start_index.copy(),
+            "head": self.head.copy(),
             "goals": None if self.goals is None else self.goals.get_checkpoint(),
             "max_disagreement": float(self.max_disagreement),
             "generators": [generator_state(random) for random in self.generators],
@@ -210,7 +243,7 @@ class WorldModelEnv(VectorEnv):
             torch.tensor(np.asarray(tree[k])).to(self.model.device) for k in ("z", "starts")
         )
         self.elapsed, self.ended = np.array(tree["elapsed"]), np.array(tree["ended"])
-        self.start_index = np.array(tree["start_index"])
+        self.start_index, self.head = np.array(tree["start_index"]), np.array(tree["head"])
         self.max_disagreement = float(tree["max_disagreement"])
         if self.goals is not None:
             self.goals.set_checkpoint(tree["goals"])
@@ -219,14 +252,17 @@ class WorldModelEnv(VectorEnv):
 
 
 @torch.no_grad()
-def disagreement_threshold(model: WorldModel, stream: Stream, steps: int, seed: int) -> float:
-    """Return the 99 % quantile of the disagreement over open-loop predictions of recorded windows.
+def disagreement_threshold(
+    model: WorldModel, stream: Stream, steps: int, seed: int, quantile: float = _THRESHOLD_QUANTILE
+) -> float:
+    """Return a quantile of the disagreement over open-loop predictions of recorded windows.
 
     Args:
         model: The world model.
         stream: Windows come from its validation split, or from train if validation is empty.
         steps: Length of the predictions.
         seed: Seed of the windows.
+        quantile: From 0 to 1; 1 is the largest disagreement.
     """
     length = steps + bool(model.observation_processor.images)
     random = generator(seed, "dream", "trust")
@@ -240,7 +276,7 @@ def disagreement_threshold(model: WorldModel, stream: Stream, steps: int, seed: 
         predictions = model.ensemble_predictions(z, batch.action[:, t])
         deviations.append(disagreement(predictions)[batch.mask[:, t] > 0])
         z = predictions.mean(0)
-    return float(torch.cat(deviations).quantile(_THRESHOLD_QUANTILE))
+    return float(torch.cat(deviations).quantile(quantile))
 
 
 def _imagined_space(model: WorldModel) -> spaces.Space:
@@ -273,10 +309,12 @@ def _clip_to(leaf: spaces.Space, value: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _read_starts(model: WorldModel, stream: Stream, seed: int) -> tuple[Tensor, GoalPredictor | None]:
-    """Return start latents (S, Z) from the train split, and the goals if the env has goals."""
+def _read_starts(
+    model: WorldModel, stream: Stream, count: int, seed: int
+) -> tuple[Tensor, GoalPredictor | None]:
+    """Return `count` start latents (S, Z) from the train split, and the goals if the env has goals."""
     first = int(bool(model.observation_processor.images))  # the step before it provides the previous images
-    window = stream.windows(_STARTS, 1 + first, generator(seed, "dream", "starts"), split="train")
+    window = stream.windows(count, 1 + first, generator(seed, "dream", "starts"), split="train")
     batch = encode_windows(model, window, torch.Generator())
     starts, vectors = batch.z[:, 0], batch.vector[:, 0]
     space = model.observation_space

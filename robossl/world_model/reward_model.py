@@ -1,8 +1,8 @@
-"""A reward model for imagined rollouts, fitted to recorded rewards. The world model itself uses no reward."""
+"""A reward model on latents, fitted to labeled steps. The world model itself uses no reward."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,123 +11,176 @@ from torch import Tensor
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import derive, generator
-from robossl.core.spaces import flatten_by_path, is_goal_space, unflatten_by_path
+from robossl.core.spaces import is_goal_space
 from robossl.streams import Stream
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED
+from robossl.world_model.labeled_steps import LabeledSteps, read_labeled_steps
 from robossl.world_model.model import WorldModel
 from robossl.world_model.networks import MLP
 
 GoalReward = Callable[[np.ndarray, np.ndarray], np.ndarray]  # achieved, desired -> reward (n,)
 
+DEFAULT_UPDATES = 2000
 _BATCH = 512
 _LEARNING_RATE = 1e-3
-_HIDDEN = (128, 128)
+_WEIGHT_DECAY = 1e-3
+_HIDDEN = (256, 256)
 
 
 class RewardModel:
-    """An MLP: (observation, action, next observation) -> reward (n,), on the inputs that the world model normalizes.
+    """An MLP: (latent, action) -> reward (n,), trained on the standardized reward.
 
     In a goal env the reward depends on the achieved and the desired goal only, as in Gymnasium's `compute_reward`. The
     inputs are then both goals and their difference, and `goal_reward(achieved, desired)` returns the reward; in other
     envs `goal_reward` is None.
 
     Args:
-        model: The world model.
-        stream: Recorded time steps with rewards; the train split is used.
+        model: The world model; it encodes and is not changed.
+        stream: Recorded time steps with rewards, of which the train split is used; or labeled steps.
         updates: Gradient steps.
-        seed: Seed of weights and batches.
+        seed: Seed of the labeled steps, the weights and the batches.
+        labeled_steps: Number of steps of the stream whose reward is used, drawn uniformly; None: all.
 
     Attributes:
-        r2: R2 on the validation split; None if that is empty or its reward does not vary.
+        r2: R2 on the validation split of the stream; None without a stream, or if it is empty or does not vary.
+        num_labeled: Number of labeled steps.
 
     Raises:
-        UsageError: The observations are images only, or the reward does not vary.
+        UsageError: There are too few labeled steps, or their reward does not vary.
     """
 
-    def __init__(self, model: WorldModel, stream: Stream, updates: int = 1000, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: WorldModel,
+        stream: Stream | LabeledSteps,
+        updates: int = DEFAULT_UPDATES,
+        seed: int = 0,
+        labeled_steps: int | None = None,
+    ) -> None:
+        labeled = (
+            stream
+            if isinstance(stream, LabeledSteps)
+            else read_labeled_steps(model, stream, labeled_steps, seed)
+        )
+        labeled.check()
+        self._prepare(model, labeled, seed)
+        self._fit(labeled, updates, generator(seed, "world", "reward"))
+        self.r2 = None if isinstance(stream, LabeledSteps) else self._validation_r2(stream, seed)
+
+    def _prepare(self, model: WorldModel, labeled: LabeledSteps, seed: int) -> None:
+        """Create the network and the scales of its inputs and output."""
+        self.model, self.num_labeled = model, len(labeled.reward)
         self.has_goals = is_goal_space(model.observation_space)
-        if not self.has_goals and not model.observation_processor.vectors:
-            raise UsageError("RewardModel: expected a world model with vector observations, got images only")
         self.goal_reward: GoalReward | None = self._goal_reward if self.has_goals else None
-        self.model, self.stream = model, stream
-        random = generator(seed, "world", "reward")
-        self.goal_scale = self._goal_scale(random)  # (G,)
-        inputs, reward = self._sample(8 * _BATCH, random, "train")
+        self.mean, self.std = float(labeled.reward.mean()), float(labeled.reward.std())
+        self.goal_scale = np.ones(1)  # (G,)
+        input_dim = model.latent_dim + model.action_processor.dim
+        if self.has_goals:
+            assert labeled.desired is not None
+            self.goal_scale = goal_scale(labeled.desired)
+            input_dim = 3 * len(self.goal_scale)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive(seed, "world", "reward"))
-            self.network = MLP(inputs.shape[-1], _HIDDEN, 1, model.config.linear_skip).to(model.device)
-        self.mean, self.std = float(reward.mean()), float(reward.std())
-        if self.std < 1e-8:
-            raise UsageError(
-                f"expected rewards that vary, got {self.mean:g} in all sampled transitions; record a task with reward"
-            )
-        optimizer = torch.optim.AdamW(self.network.parameters(), lr=_LEARNING_RATE)
+            self.network = MLP(input_dim, _HIDDEN, 1, model.config.linear_skip).to(model.device)
+
+    def _fit(self, labeled: LabeledSteps, updates: int, random: np.random.Generator) -> None:
+        features, target = self._features(labeled), (labeled.reward - self.mean) / self.std
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY
+        )
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(updates, 1))
         for _ in range(updates):
-            inputs, reward = self._sample(_BATCH, random, "train")
-            error = (self.network(inputs)[:, 0] - (reward - self.mean) / self.std).square().mean()
+            rows = torch.from_numpy(random.integers(len(target), size=_BATCH)).to(target.device)
+            error = (self.network(features[rows])[:, 0] - target[rows]).square().mean()
             optimizer.zero_grad(set_to_none=True)
             error.backward()
             optimizer.step()
-        self.r2 = self._validation_r2(random)
+            schedule.step()
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(False)
+            parameter.grad = None
 
     def __call__(self, observation: Any, action: np.ndarray, next_observation: Any) -> np.ndarray:
         """Return rewards (n,) float64, in the unit of the env."""
-        return self._predict(self._features(observation, action, next_observation))
+        if self.has_goals:
+            return self._goal_reward(next_observation[ACHIEVED], observation[DESIRED])
+        with torch.no_grad():
+            z = torch.as_tensor(self.model.encode(observation), device=self.model.device)
+            return self.of_latents(z, self.model.action_processor(action)).cpu().numpy().astype(np.float64)
+
+    def of_latents(self, z: Tensor, action: Tensor) -> Tensor:
+        """Return rewards (...) at latents (..., Z) for encoded actions (..., A), in an env without goals."""
+        return self._predict(torch.cat([z, action], -1))
+
+    def of_goals(self, achieved: Tensor, desired: Tensor) -> Tensor:
+        """Return rewards (...) for goals (..., G) in units of `goal_scale`, in a goal env."""
+        return self._predict(torch.cat([achieved, desired, achieved - desired], -1))
 
     def _goal_reward(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Return rewards (n,) float64 for goals (n, *G)."""
-        return self._predict(self._goal_features(achieved, desired))
-
-    def _predict(self, features: Tensor) -> np.ndarray:
         with torch.no_grad():
-            normalized = self.network(features)[:, 0]
-        return (normalized.cpu().numpy() * self.std + self.mean).astype(np.float64)
+            goals = (scaled_goal(goal, self.goal_scale, self.model.device) for goal in (achieved, desired))
+            return self.of_goals(*goals).cpu().numpy().astype(np.float64)
 
-    def _features(self, observation: Any, action: Any, next_observation: Any) -> Tensor:
-        """Return network inputs (n, F) of n transitions."""
-        if self.has_goals:
-            return self._goal_features(next_observation[ACHIEVED], observation[DESIRED])
-        processor = self.model.observation_processor
-        before, after = (
-            processor.normalize(processor.select(value)) for value in (observation, next_observation)
+    def _predict(self, features: Tensor) -> Tensor:
+        return self.network(features)[..., 0] * self.std + self.mean
+
+    def _features(self, labeled: LabeledSteps) -> Tensor:
+        """Return network inputs (N, F)."""
+        if labeled.achieved is None or labeled.desired is None:
+            return torch.cat([labeled.z, labeled.action], -1)
+        achieved, desired = (
+            scaled_goal(goal, self.goal_scale, self.model.device)
+            for goal in (labeled.achieved, labeled.desired)
         )
-        return torch.cat([before, self.model.action_processor(action), after], -1)
-
-    def _goal_features(self, achieved: np.ndarray, desired: np.ndarray) -> Tensor:
-        """Return network inputs (n, 3 G) of goals."""
-        scaled_achieved, scaled_desired = (
-            np.asarray(goal, np.float64).reshape(len(goal), -1) / self.goal_scale
-            for goal in (achieved, desired)
-        )
-        features = np.concatenate([scaled_achieved, scaled_desired, scaled_achieved - scaled_desired], 1)
-        return torch.as_tensor(features, dtype=torch.float32, device=self.model.device)
-
-    def _goal_scale(self, random: np.random.Generator) -> np.ndarray:
-        """Return the root mean square (G,) of the desired goals; 1 where it is 0 or the env has no goals."""
-        if not self.has_goals:
-            return np.ones(1)
-        window = self.stream.windows(8 * _BATCH, 1, random, split="train")
-        goals = np.asarray(window.observation[DESIRED][:, 0], np.float64)
-        scale = np.sqrt(np.square(goals.reshape(len(goals), -1)).mean(0))
-        return np.where(scale > 0, scale, 1.0)
-
-    def _sample(self, count: int, random: np.random.Generator, split: str) -> tuple[Tensor, Tensor]:
-        """Return network inputs (count, F) and rewards (count,) of random transitions."""
-        window = self.stream.windows(count, 1, random, split=split)
-        space = self.stream.observation_space
-        leaves = flatten_by_path(space, window.observation)
-        before, after = (
-            unflatten_by_path(space, {path: values[:, t] for path, values in leaves.items()}) for t in (0, 1)
-        )
-        features = self._features(before, window.action[:, 0], after)
-        return features, torch.as_tensor(window.reward[:, 0], dtype=torch.float32, device=self.model.device)
+        return torch.cat([achieved, desired, achieved - desired], -1)
 
     @torch.no_grad()
-    def _validation_r2(self, random: np.random.Generator) -> float | None:
+    def _validation_r2(self, stream: Stream, seed: int) -> float | None:
         try:
-            features, reward = self._sample(4 * _BATCH, random, "validation")
+            heldout = read_labeled_steps(self.model, stream, None, derive(seed, "validation"), "validation")
         except UsageError:  # the validation split is empty
             return None
-        variance = float(reward.var())
-        error = (self.network(features)[:, 0] * self.std + self.mean - reward).square().mean()
+        variance = float(heldout.reward.var())
+        error = (self._predict(self._features(heldout)) - heldout.reward).square().mean()
         return 1 - float(error) / variance if variance > 0 else None
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        """Return the weights and scales."""
+        return {
+            "network": {
+                name: value.cpu().numpy().copy() for name, value in self.network.state_dict().items()
+            },
+            "goal_scale": self.goal_scale.copy(),
+            "mean": self.mean,
+            "std": self.std,
+            "num_labeled": self.num_labeled,
+            "r2": self.r2,
+        }
+
+    @classmethod
+    def from_checkpoint(cls, model: WorldModel, tree: Mapping[str, Any]) -> RewardModel:
+        """Return the reward model whose `get_checkpoint` returned `tree`, for the same world model."""
+        reward = cls.__new__(cls)
+        empty = torch.zeros(int(tree["num_labeled"]))
+        goals = np.zeros((1, len(tree["goal_scale"]))) if is_goal_space(model.observation_space) else None
+        reward._prepare(model, LabeledSteps(empty, empty, empty, goals, goals), 0)
+        reward.network.load_state_dict({k: torch.tensor(np.array(v)) for k, v in tree["network"].items()})
+        reward.network.requires_grad_(False)
+        reward.goal_scale = np.array(tree["goal_scale"])
+        reward.mean, reward.std = float(tree["mean"]), float(tree["std"])
+        reward.r2 = None if tree["r2"] is None else float(tree["r2"])
+        return reward
+
+
+def goal_scale(desired: np.ndarray) -> np.ndarray:
+    """Return the root mean square (G,) of desired goals (n, *G); 1 where it is 0."""
+    goals = np.asarray(desired, np.float64)
+    scale = np.sqrt(np.square(goals.reshape(len(goals), -1)).mean(0))
+    return np.where(scale > 0, scale, 1.0)
+
+
+def scaled_goal(goal: np.ndarray, scale: np.ndarray, device: torch.device) -> Tensor:
+    """Return goals (n, *G) in units of `scale` as a tensor (n, G) float32."""
+    flat = np.asarray(goal, np.float64).reshape(len(goal), -1) / scale
+    return torch.as_tensor(flat, dtype=torch.float32, device=device)

@@ -1,0 +1,111 @@
+"""Labeled steps: recorded time steps whose reward may be used, as inputs of a reward model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robossl.core.errors import UsageError
+from robossl.core.seeding import generator
+from robossl.core.spaces import is_goal_space
+from robossl.streams import Stream, Window
+from robossl.world_model.encoded_batch import encode_windows
+from robossl.world_model.goal_predictor import ACHIEVED, DESIRED
+from robossl.world_model.model import WorldModel
+
+MIN_LABELED_STEPS = 100
+_MAX_LABELED_STEPS = 65_536  # read where no number is given
+_MAX_REDRAWS = 32  # draws of as many rows as needed, with replacement, until all are different
+_BATCH = 8_192  # rows that are encoded together
+
+
+class LabeledSteps(NamedTuple):
+    """N transitions with reward."""
+
+    z: Tensor  # (N, Z) before the action
+    action: Tensor  # (N, A) encoded
+    reward: Tensor  # (N,)
+    achieved: np.ndarray | None  # (N, *G) after the action; None if the env has no goals
+    desired: np.ndarray | None  # (N, *G)
+
+    @classmethod
+    def join(cls, parts: Sequence[LabeledSteps]) -> LabeledSteps:
+        """Return the steps of all parts."""
+        tensors = (torch.cat([part[i] for part in parts]) for i in range(3))
+        goals = (None if parts[0][i] is None else np.concatenate([part[i] for part in parts]) for i in (3, 4))
+        return cls(*tensors, *goals)
+
+    def check(self) -> None:
+        """Raise UsageError if there are too few steps, or if the reward does not vary or is not finite."""
+        count = len(self.reward)
+        if count < MIN_LABELED_STEPS:
+            raise UsageError(f"expected at least {MIN_LABELED_STEPS} labeled steps, got {count}; record more")
+        if not torch.isfinite(self.reward).all():
+            raise UsageError("expected finite rewards, got nan or infinity in the labeled steps")
+        if float(self.reward.std()) < 1e-8:
+            raise UsageError(
+                f"expected rewards that vary, got {float(self.reward[0]):g} in all {count} labeled steps; record a "
+                "task with reward, or label more steps"
+            )
+
+
+def read_labeled_steps(
+    model: WorldModel, stream: Stream, count: int | None = None, seed: int = 0, split: str | None = "train"
+) -> LabeledSteps:
+    """Return `count` different transitions of a stream, drawn uniformly.
+
+    Args:
+        model: Encodes the observations.
+        stream: Recorded time steps with rewards.
+        count: Number of labeled steps; None: all, at most 65,536 draws.
+        seed: Seed of the draw.
+        split: Split of the stream; None for all.
+
+    Raises:
+        UsageError: The stream has fewer transitions, or too few for a reward model.
+    """
+    if count is not None and count < MIN_LABELED_STEPS:
+        raise UsageError(f"labeled_steps: expected at least {MIN_LABELED_STEPS}, got {count}")
+    first = int(bool(model.observation_processor.images))  # the step before it provides the previous images
+    random = generator(seed, "world", "reward", "labeled steps")
+    number = min(int(stream.transitions), _MAX_LABELED_STEPS) if count is None else count
+    batch = min(max(number, MIN_LABELED_STEPS), _BATCH)
+    draws = -(-number // batch) * (1 if count is None else _MAX_REDRAWS)
+    parts: list[LabeledSteps] = []
+    seen: set[tuple[int, int]] = set()
+    for _ in range(draws):
+        window = stream.windows(batch, 1 + first, random, split=split)
+        rows = zip(np.asarray(window.lane).tolist(), np.asarray(window.start).tolist())
+        new = {row: i for i, row in enumerate(rows) if row not in seen and window.valid[i, first]}
+        index = np.array(list(new.values()), np.int64)[: number - len(seen)]
+        seen.update(list(new)[: len(index)])
+        if len(index):
+            parts.append(_encode(model, window, index, first))
+        if len(seen) == number:
+            break
+    if count is not None and len(seen) < count:
+        raise UsageError(
+            f"labeled_steps: expected at most {len(seen)}, the transitions of the stream, got {count}"
+        )
+    if not parts:
+        raise UsageError(f"expected at least {MIN_LABELED_STEPS} labeled steps, got 0; record more")
+    return LabeledSteps.join(parts)
+
+
+@torch.no_grad()
+def _encode(model: WorldModel, window: Window, index: np.ndarray, first: int) -> LabeledSteps:
+    """Return the transitions `index` (n,) of windows; of image windows those of the second action."""
+    batch = encode_windows(model, window, torch.Generator())
+    chosen = torch.from_numpy(index).to(batch.z.device)
+    reward = torch.as_tensor(window.reward[index, first], dtype=torch.float32, device=batch.z.device)
+    achieved = desired = None
+    if is_goal_space(model.observation_space):
+        achieved, desired = (
+            np.asarray(window.observation[goal])[index, first + after]
+            for goal, after in ((ACHIEVED, 1), (DESIRED, 0))
+        )
+    return LabeledSteps(batch.z[chosen, 0], batch.action[chosen, 0], reward, achieved, desired)
