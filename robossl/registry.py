@@ -63,7 +63,7 @@ _GROUPS = {
 }
 GROUPS = ("envs", *_GROUPS)
 # arguments of factories that are no settings
-_NOT_SETTINGS = {"envs", "representation", "seed", "device", "action_space", "num_envs"}
+_NOT_SETTINGS = {"envs", "representation", "seed", "device", "action_space", "num_envs", "stream"}
 _added: dict[tuple[str, str], Any] = {}  # (group, name) -> what `register` was called with
 
 

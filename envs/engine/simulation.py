@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -115,8 +116,9 @@ class Simulation:
         return box(np.ones(self.model.nu))
 
     def metadata(self) -> dict[str, Any]:
-        """Return the metadata that single and vector envs share: rates and the backend of image observations."""
+        """Return the metadata that single and vector envs share: robot, rates, backend of image observations."""
         return {
+            "robot": robot_name(self.task.robot.model),
             "render_fps": round(1 / self.control_step),
             "step_seconds": self.control_step,
             "render_backend": self.observation_builder.backend,
@@ -322,6 +324,11 @@ class Simulation:
         self.randomization.set_checkpoint(tree["randomization"])
         for env_index, state in enumerate(tree["generators"]):
             restore_generator(self.generator(env_index), state)
+
+
+def robot_name(model: str) -> str:
+    """Return the name of a robot, equal on every machine: its MJCF file, without the folder of an absolute path."""
+    return os.path.basename(model) if os.path.isabs(model) else model
 
 
 def _achieved_slice(task: GoalTask) -> slice:

@@ -105,9 +105,21 @@ def _add_train_arguments(parser: ArgumentParser) -> None:
         help="none, random, frozen, finetune, scratch (frozen with a representation, else none)",
     )
     parser.add_argument("--export-sb3", metavar="FILE", help="also write SB3's own zip file, for other tools")
-    add_flags(
-        parser, "steps", "num-envs", "threads", "device", "seed", "log", "config", "out", "json", "quiet"
+    parser.add_argument(
+        "--stream",
+        metavar="STREAM",
+        help="a recorded stream that the agent learns from before its first step",
     )
+    parser.add_argument(
+        "--offline-updates", type=count(0), metavar="N", help="updates on the stream (20,000 for most agents)"
+    )
+    parser.add_argument(
+        "--steps",
+        type=count(0),
+        metavar="N",
+        help="environment steps of all sub-environments; 0 with --stream: learn from the stream alone",
+    )
+    add_flags(parser, "num-envs", "threads", "device", "seed", "log", "config", "out", "json", "quiet")
 
 
 def _train(options: Namespace) -> CommandResult:
@@ -131,7 +143,7 @@ def _agent_values(options: Namespace) -> dict[str, Any]:
 
     flag_names = (
         "agent", "representation", "encoder", "steps", "num_envs", "threads", "out", "seed", "device", "log",
-        "export_sb3",
+        "export_sb3", "stream", "offline_updates",
     )  # fmt: skip
     flags = specified(options, flag_names)
     rest = Namespace(overrides=options.overrides, config=options.config)

@@ -44,6 +44,10 @@ class Agent(Policy, Protocol):
     `load` (a class with this constructor and the classmethod below is a factory). The settings are JSON values. A
     factory with an attribute `needs_representation = True` cannot act on observations alone. Without exploration, an
     agent acts in any number of sub-environments.
+
+    A factory with a parameter `stream` gets a recorded `Stream` (or None), whose spaces are those of `envs`. With an
+    attribute `needs_stream = True` it cannot be trained without one, and with `needs_reward = True` the rewards of that
+    stream must be those of the env.
     """
 
     def learn(
@@ -80,6 +84,25 @@ class Agent(Policy, Protocol):
 
     def set_checkpoint(self, tree: Tree) -> None:
         """Restore what `get_checkpoint` returned; the same inputs then give bit-identical actions and updates."""
+
+
+@runtime_checkable
+class OfflineAgent(Agent, Protocol):
+    """An agent that also learns from the recorded stream of its factory, without env steps.
+
+    A factory may have an attribute `offline_updates`, the default number of updates.
+    """
+
+    def learn_offline(
+        self, updates: int, progress: ProgressReporter | None = None, logger: MetricLogger | None = None
+    ) -> None:
+        """Learn from the stream that the agent was created with.
+
+        Args:
+            updates: Updates of this call. Learning for N and then for M updates equals learning for N + M.
+            progress: Receives `update(count)`.
+            logger: Receives training metrics over the updates, counted from the creation of the agent.
+        """
 
 
 @runtime_checkable

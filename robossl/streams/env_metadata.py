@@ -21,16 +21,22 @@ def env_id(envs: VectorEnv) -> str:
 
 
 def env_metadata(envs: VectorEnv) -> dict[str, Any]:
-    """Return the header metadata of envs: keyword arguments, time limit, autoreset mode, render backend.
+    """Return the header metadata of envs: robot, keyword arguments, time limit, autoreset mode, render backend.
 
+    `robot` is the metadata "robot" of envs whose tasks share a robot: streams of one robot serve all of its tasks.
     `backend` is the metadata "render_backend" of envs with image observations; images of two backends differ.
     """
     spec = envs.spec
     kwargs = {} if spec is None else {k: _as_json(v) for k, v in (spec.kwargs or {}).items()}
     limit = None if spec is None else spec.max_episode_steps
     mode = autoreset_mode(envs, required=True).name
-    backend = envs.metadata.get("render_backend")
-    return {"env_kwargs": kwargs, "max_episode_steps": limit, "autoreset_mode": mode, "backend": backend}
+    return {
+        "robot": envs.metadata.get("robot"),
+        "env_kwargs": kwargs,
+        "max_episode_steps": limit,
+        "autoreset_mode": mode,
+        "backend": envs.metadata.get("render_backend"),
+    }
 
 
 def _as_json(value: Any) -> Any:

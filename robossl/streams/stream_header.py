@@ -21,7 +21,15 @@ from robossl.streams.storage.chunk_file import MAX_CHUNKS, write_head
 
 HEADER = "stream.json"
 _MAX_LANES = 1 << 20
-_OPTIONAL = {"env": str, "policy": str, "seed": int, "backend": str, "env_kwargs": dict, "versions": dict}
+_OPTIONAL = {
+    "env": str,
+    "robot": str,
+    "policy": str,
+    "seed": int,
+    "backend": str,
+    "env_kwargs": dict,
+    "versions": dict,
+}
 _PACKAGES = ("robossl", "numpy", "gymnasium", "mujoco", "torch")
 
 

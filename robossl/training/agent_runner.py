@@ -12,7 +12,7 @@ from robossl.core import spaces
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Agent, MetricLogger, NullProgress, ProgressReporter, Representation, Tree
 from robossl.core.io import write_json
-from robossl.streams import Recorder
+from robossl.streams import Recorder, Stream
 from robossl.training.env_resume import recorded_steps, restore_env_state, save_env_state
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class AgentRunner:
         seed: int,
         representation: Representation | None = None,
         device: str = "auto",
+        stream: Stream | None = None,
         **settings: Any,
     ) -> None:
         """Create an agent.
@@ -44,6 +45,7 @@ class AgentRunner:
             seed: Seed of the agent, and of its environments when they are resumed.
             representation: What it acts on, or None.
             device: Device of its networks.
+            stream: Recorded stream that it learns from, for agents that take one.
             settings: Settings of the agent.
 
         Raises:
@@ -52,8 +54,9 @@ class AgentRunner:
         self.name, self.seed, self.recorder = name, seed, recorder
         factory = registry.agent(name)
         registry.check_settings(factory, settings, name)
+        given = {"stream": stream} if stream is not None else {}
         self.agent: Agent = factory(
-            recorder, representation=representation, seed=seed, device=device, **settings
+            recorder, representation=representation, seed=seed, device=device, **given, **settings
         )
 
     def learn(

@@ -112,15 +112,17 @@ def train(
     export_sb3: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     callbacks: Sequence[BaseCallback] = (),
+    stream: Stream | str | Path | None = None,
+    offline_updates: int | None = None,
 ) -> Agent:
-    """Train an agent in an env.
+    """Train an agent in an env, on a recorded stream, or first on the stream and then in the env.
 
     Args:
         env: A Gymnasium id or an MJCF file.
         agent: Name of the agent; auto: sac for continuous actions, dqn for discrete actions.
         representation: A world model, or the folder of a model or run.
         encoder: none, random, frozen, finetune or scratch; None: frozen with a representation, else none.
-        steps: Environment steps of all sub-environments.
+        steps: Environment steps of all sub-environments; 0 with a `stream`: learn from it alone.
         num_envs: Number of sub-environments.
         threads: CPU threads; 0: all cores, at most 8.
         out: Folder of the agent; must be empty or missing. Default: agents/NAME.
@@ -131,10 +133,12 @@ def train(
         export_sb3: File for SB3's own zip, for other tools.
         settings: Settings of the agent: `{"updates_per_step": 0.5, "learning_starts": 500}`, hyper-parameters of SB3.
         callbacks: SB3 callbacks, for SB3 agents.
+        stream: A stream of the same robot, or its folder, for agents that learn from one.
+        offline_updates: Updates on the stream before the first environment step; None: the default of the agent.
     """
     request = TrainRequest(
         env, agent, representation, encoder, steps, num_envs, threads, out, seed, device, log, export_sb3,
-        settings or {}, callbacks,
+        settings or {}, callbacks, stream, offline_updates,
     )  # fmt: skip
     return train_agent(request, progress or NullProgress()).agent
 

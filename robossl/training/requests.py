@@ -73,7 +73,7 @@ class TrainRequest:
     # a world model, or the folder of a model or run
     representation: Representation | str | Path | None = None
     encoder: str | None = None  # one of ENCODERS; None: frozen with a representation, else none
-    steps: int = 20_000  # environment steps of all sub-environments
+    steps: int = 20_000  # environment steps of all sub-environments; with a stream, 0 learns from it alone
     num_envs: int = AgentConfig.num_envs
     threads: int = 0
     out: str | Path | None = None
@@ -83,9 +83,20 @@ class TrainRequest:
     export_sb3: str | Path | None = None  # also write SB3's own zip file
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the agent
     callbacks: Sequence[Any] = ()  # SB3 callbacks
+    stream: Stream | str | Path | None = None  # a recorded stream that the agent learns from as well
+    # updates on the stream before the first environment step; None: as many as the agent's default
+    offline_updates: int | None = None
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
+        if self.steps == 0 and self.stream is None:
+            raise UsageError(
+                "steps 0 trains on a stream alone, got none; give --stream STREAM, or more steps"
+            )
+        check_count("steps", self.steps, 0)
+        if self.offline_updates is not None:
+            check_count("offline_updates", self.offline_updates, 0)
+            if self.stream is None:
+                raise UsageError("offline updates need a recorded stream, got none; give --stream STREAM")
         check_count("num_envs", self.num_envs)
         if self.encoder is not None and self.encoder not in ENCODERS:
             raise UsageError(f"encoder: expected one of {', '.join(ENCODERS)}, got {self.encoder!r}")
