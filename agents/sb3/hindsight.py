@@ -29,7 +29,7 @@ class HindsightRelabeler:
         self._stream, self._reward, self._fraction = stream, reward, fraction
 
     def relabel(self, window: Window, rng: np.random.Generator) -> tuple[Any, np.ndarray]:
-        """Return (observation [B, 2, ...], reward [B, 1]) of windows of one action, some with another goal."""
+        """Return (observation [B, T+1, ...], reward [B, T]) of windows of T actions, some with another goal."""
         ahead = self._stream.steps_until_end(window.lane, window.start, _MAX_STEPS_AHEAD)  # (B,)
         chosen = np.flatnonzero((rng.random(len(ahead)) < self._fraction) & (ahead > 0))  # (C,)
         if len(chosen) == 0:
@@ -39,7 +39,9 @@ class HindsightRelabeler:
         goal = self._stream.gather(window.lane[chosen], later, [field])[field]  # (C, G)
         desired, reward = np.array(window.observation[_DESIRED]), np.array(window.reward)
         desired[chosen] = goal[:, None]
-        reward[chosen, 0] = self._reward(window.observation[_ACHIEVED][chosen, 1], goal)
+        achieved = window.observation[_ACHIEVED][chosen, 1:]  # (C, T, G)
+        goals = np.repeat(goal, achieved.shape[1], axis=0)  # (C T, G)
+        reward[chosen] = self._reward(achieved.reshape(goals.shape), goals).reshape(reward[chosen].shape)
         return {**window.observation, _DESIRED: desired}, reward
 
 
