@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from gymnasium.vector import VectorEnv
-from torch import Tensor
 
 from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
 from robossl.core.interfaces import MetricLogger, Observation, ProgressReporter
@@ -20,12 +18,12 @@ from robossl.rollout import StepLoop
 from robossl.world_model import WorldModel
 from robossl.world_model.device import resolve
 
-from .shared.cem import PRESETS, DynamicsModel, Planner, PlannerConfig, slices
-from .shared.planning_costs import Cost, GoalDistance
+from .shared.cem import PRESETS, DynamicsModel, Planner, PlannerConfig
+from .shared.goal_source import GoalSource
+from .shared.observation_encoder import ObservationEncoder, batch_size
+from .shared.planning_costs import Cost, cost_weights, resolve_costs
 
-_ENCODED_PER_CALL = 16  # observations; each call of the encoder gets equally many, as in `Planner`
-_DEFAULT_COSTS: tuple[Cost, ...] = (GoalDistance(),)
-_FORMAT = 1
+_FORMAT = 2
 
 
 class PlanningModel(DynamicsModel, Protocol):
@@ -38,7 +36,9 @@ class PlanningModel(DynamicsModel, Protocol):
 class GoalPlanner:
     """Agent that plans towards goals: `desired_goal` of each sub-environment, or one given observation.
 
-    It has no parameters to train: `learn` acts, so that its steps can be recorded.
+    With goal heads (`robossl.world_model.goal_heads`) it acts in any goal env; without, it needs an env with a method
+    `goal_observation`, and compares latents. Nothing is trained: `learn` acts, so that its steps
+    can be recorded.
     """
 
     needs_representation = True
@@ -51,7 +51,8 @@ class GoalPlanner:
         device: str = "auto",
         preset: str = "cpu",
         goal_observation: np.ndarray | Sequence[float] | None = None,
-        costs: Sequence[Cost] = _DEFAULT_COSTS,
+        cost: str | Mapping[str, float] = "auto",
+        costs: Sequence[Cost] | None = None,
         **settings: Any,
     ) -> None:
         """Create a planner for `envs`.
@@ -62,62 +63,61 @@ class GoalPlanner:
             seed: Seed of the search.
             device: Device of the world model; `auto` does not move it.
             preset: `cpu` or `paper`.
-            goal_observation: Observation (D,) or (n, D) to reach. None: `envs.goal_observation(goals (m, G))` returns
-                the observations (m, D) at the goals of the env.
-            costs: Cost functions, added up.
+            goal_observation: Observation (D,) or (n, D) to reach. None: the goals of the env.
+            cost: What plans minimize: `latent` (distance of latents), `goal` (distance of predicted achieved goals),
+                `temporal` (predicted steps to the goal), `auto` (the best that the model has heads for), or weights of
+                costs by name, which are added up: latent, goal, temporal, control.
+            costs: Cost functions of latents in place of `cost`, added up. Goals are then latents.
             settings: Fields of `PlannerConfig`, in place of those of the preset.
 
         Raises:
-            UsageError: For unknown settings, actions other than Box, an env without goal observations, or no model.
+            UsageError: For unknown settings, no model, no goals, or goal heads that `cost` needs and the model has not.
         """
-        self.check_settings({"preset": preset, **settings})
+        self.check_settings({"preset": preset, "cost": cost, **settings})
         config = dataclasses.replace(PRESETS[preset], **settings)
         if representation is None:
             raise UsageError("the planner needs a world model; expected representation, got None")
         if device != "auto" and isinstance(representation, WorldModel):
             representation = representation.to(resolve(device))
         self.model, self.envs, self.seed = representation, envs, int(seed)
-        self._goal_to_observation: Callable[[np.ndarray], np.ndarray] | None = None
-        self._goal: np.ndarray | None = None
-        if goal_observation is None:
-            self._goal_to_observation = getattr(envs.unwrapped, "goal_observation", None)
-            if self._goal_to_observation is None:
-                raise UsageError(
-                    f"{type(envs.unwrapped).__name__} has no method goal_observation (goals to observations); "
-                    "pass goal_observation, an observation to reach"
-                )
-        else:
-            goal = np.asarray(goal_observation)
-            self._goal = np.broadcast_to(goal, (envs.num_envs, goal.shape[-1]))
-        self._costs, self._action_space = tuple(costs), envs.single_action_space
-        self._config = config
+        self._cost, self._custom_costs = cost, None if costs is None else tuple(costs)
+        self._goal_observation = goal_observation
+        self._action_space, self._config = envs.single_action_space, config
         self._loop = StepLoop(envs, self.seed)
+        self._resolve_costs()
         self._set_num_envs(envs.num_envs)
+
+    def _resolve_costs(self) -> None:
+        """Set the cost functions and the goals that they compare, for the present model."""
+        if self._custom_costs is not None:
+            self._costs, heads = self._custom_costs, None
+        else:
+            self._costs, heads = resolve_costs(cost_weights(self._cost), self.model)
+        self._goals = GoalSource(self.envs, heads, self._goal_observation)
 
     def _set_num_envs(self, num_envs: int) -> None:
         """Create the state of `num_envs` sub-environments."""
         self.num_envs = num_envs
         self.planner = Planner(self.model, self._config, self._action_space, num_envs, self.seed, self._costs)
-        self._action = np.zeros((num_envs, *(self._action_space.shape or ())), np.float32)
+        shape, dtype = self._action_space.shape or (), self._action_space.dtype
+        self._action = np.zeros((num_envs, *shape), dtype)
         self._steps_left = np.zeros(num_envs, np.int64)  # (n,) steps that the current action is repeated
-        self._previous: np.ndarray | None = None  # (n, H, W, C) the last images, for image observations
-        self._first = np.ones(num_envs, bool)  # (n,) whether there is no previous image
+        self._encoder = ObservationEncoder(self.model, self.envs.single_observation_space, num_envs)
         self._other_sizes: dict[int, GoalPlanner] = {}  # for batches of another size, as in an evaluation
 
     def _of_size(self, num_envs: int) -> GoalPlanner:
         """Return a planner with the same settings for another number of sub-environments."""
         if num_envs not in self._other_sizes:
+            self._goals.check_size(num_envs)
             other = copy.copy(self)
-            if self._goal is not None:
-                if (self._goal != self._goal[0]).any():
-                    raise UsageError(
-                        f"expected observations of {self.num_envs} sub-environments, which have goals of their own, "
-                        f"got {num_envs}"
-                    )
-                other._goal = np.broadcast_to(self._goal[0], (num_envs, *self._goal[0].shape))
             other._set_num_envs(num_envs)
             self._other_sizes[num_envs] = other
         return self._other_sizes[num_envs]
+
+    @property
+    def costs(self) -> tuple[Cost, ...]:
+        """Cost functions that plans minimize, added up."""
+        return self._costs
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
@@ -127,58 +127,32 @@ class GoalPlanner:
             UsageError: For an unknown setting or preset, or an invalid value.
         """
         fields = [field.name for field in dataclasses.fields(PlannerConfig)]
-        known = ["preset", "goal_observation", "costs", *fields]
+        known = ["preset", "goal_observation", "cost", "costs", *fields]
         for name in settings:
             if name not in known:
                 raise unknown_name_error("planner setting", name, known)
         preset = settings.get("preset", "cpu")
         if preset not in PRESETS:
             raise unknown_name_error("planner preset", preset, PRESETS)
+        cost_weights(settings.get("cost", "auto"))
         dataclasses.replace(PRESETS[preset], **{k: v for k, v in settings.items() if k in fields})
 
     # --- acting
 
     def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
         """Return actions (n, *A) for any n; make a new plan where the action was repeated often enough."""
-        inputs = np.asarray(observation["observation"] if isinstance(observation, dict) else observation)
-        if len(inputs) != self.num_envs:
-            return self._of_size(len(inputs)).act(observation, explore)
+        num_envs = batch_size(observation)
+        if num_envs != self.num_envs:
+            return self._of_size(num_envs).act(observation, explore)
         env_ids = np.flatnonzero(self._steps_left == 0)
-        previous = self._previous_images(inputs)
+        inputs, previous = self._encoder.step(observation)
         if len(env_ids):
-            goal = self._goal_observations(observation, env_ids).astype(inputs.dtype)
-            z = self._encode(inputs[env_ids], None if previous is None else previous[env_ids])
-            self._action[env_ids] = self.planner.plan(z, self._encode(goal), env_ids)
+            z = self._encoder.encode(inputs, previous, env_ids)
+            goals = self._goals.goals(observation, env_ids, self._encoder)
+            self._action[env_ids] = self.planner.plan(z, goals, env_ids)
             self._steps_left[env_ids] = self.planner.config.action_repeat
         self._steps_left -= 1
         return self._action.copy()
-
-    def _previous_images(self, inputs: np.ndarray) -> np.ndarray | None:
-        """Return the images (n, H, W, C) one step earlier, in new episodes the same images; None for vectors."""
-        if inputs.ndim < 4:
-            return None
-        first = self._first.reshape(-1, 1, 1, 1)
-        previous = inputs if self._previous is None else np.where(first, inputs, self._previous)
-        self._previous, self._first = inputs.copy(), np.zeros_like(self._first)
-        return previous
-
-    def _goal_observations(self, observation: Observation, env_ids: np.ndarray) -> np.ndarray:
-        """Return the observations (m, D) at the goals."""
-        if self._goal is not None:
-            return self._goal[env_ids]
-        assert self._goal_to_observation is not None
-        return np.asarray(self._goal_to_observation(np.asarray(observation["desired_goal"])[env_ids]))
-
-    def _encode(self, inputs: np.ndarray, previous: np.ndarray | None = None) -> Tensor:
-        """Return z (m, Z) of observations (m, D), or of images and previous images; all calls have the same size."""
-        arrays, latents = [inputs] if previous is None else [inputs, previous], []
-        with torch.inference_mode():
-            for part in slices(len(inputs), _ENCODED_PER_CALL):
-                chunk = [values[part] for values in arrays]
-                padding = _ENCODED_PER_CALL - len(chunk[0])
-                padded = [np.concatenate([values, np.repeat(values[:1], padding, 0)]) for values in chunk]
-                latents.append(torch.as_tensor(self.model.encode(*padded))[: len(chunk[0])])
-        return torch.cat(latents)
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Start new episodes in the sub-environments of `mask` (n,) bool, or in all; discard their plans."""
@@ -188,7 +162,8 @@ class GoalPlanner:
             self._of_size(len(mask)).reset(mask)
             return
         chosen = slice(None) if mask is None else np.asarray(mask, bool)
-        self._steps_left[chosen], self._first[chosen] = 0, True
+        self._steps_left[chosen] = 0
+        self._encoder.reset(mask)
         self.planner.reset(mask)
 
     # --- the agent protocol
@@ -208,7 +183,9 @@ class GoalPlanner:
 
     def set_representation(self, representation: PlanningModel) -> None:
         """Switch to a newer version of the model and discard the plans made with the old one."""
-        self.model = self.planner.model = representation
+        self.model = self.planner.model = self._encoder.model = representation
+        self._resolve_costs()
+        self.planner.costs = self._costs
         self.reset()
 
     def reset_envs(self, envs: VectorEnv) -> None:
@@ -221,8 +198,7 @@ class GoalPlanner:
             "planner": self.planner.get_checkpoint(),
             "action": self._action.copy(),
             "steps_left": self._steps_left.copy(),
-            "previous": None if self._previous is None else self._previous.copy(),
-            "first": self._first.copy(),
+            "encoder": self._encoder.get_checkpoint(),
             "loop": self._loop.get_checkpoint(),
         }
 
@@ -230,31 +206,26 @@ class GoalPlanner:
         """Continue from `get_checkpoint`, to the same bits."""
         self.planner.set_checkpoint(tree["planner"])
         self._action[...], self._steps_left[...] = tree["action"], tree["steps_left"]
-        self._previous = None if tree["previous"] is None else np.array(tree["previous"])
-        self._first = np.array(tree["first"], bool)
+        self._encoder.set_checkpoint(tree["encoder"])
         self._loop.set_checkpoint(tree["loop"])
 
     def save(self, folder: str | Path) -> None:
         """Write planner.json and the world model, in the subfolder `representation`."""
         if not isinstance(self.model, WorldModel):
             raise UsageError(f"expected a WorldModel to save a planner, got {type(self.model).__name__}")
-        if self.planner.costs != _DEFAULT_COSTS:
-            raise UsageError("a planner with custom costs cannot be saved; expected the default costs")
+        if self._custom_costs is not None:
+            raise UsageError(
+                "a planner with custom costs cannot be saved; expected the setting cost, got costs"
+            )
         self.model.save(Path(folder) / "representation")
         settings = {
             **dataclasses.asdict(self.planner.config),
-            "goal_observation": self._saved_goal(),
+            "goal_observation": self._goals.saved(),
+            "cost": self._cost if isinstance(self._cost, str) else dict(self._cost),
         }
         write_json(
             Path(folder) / "planner.json", {"format": _FORMAT, "seed": self.seed, "settings": settings}
         )
-
-    def _saved_goal(self) -> list[Any] | None:
-        """Return the given goal observation as JSON; one where all sub-environments have the same."""
-        if self._goal is None:
-            return None
-        shared = (self._goal == self._goal[0]).all()
-        return (self._goal[0] if shared else self._goal).tolist()
 
     @classmethod
     def load(cls, folder: str | Path, envs: VectorEnv, device: str = "auto") -> GoalPlanner:

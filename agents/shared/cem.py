@@ -13,9 +13,8 @@ from torch import Tensor
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator, generator_state, restore_generator
-from robossl.core.spaces import format_space
 
-from .action_range import action_range
+from .plan_distribution import make_plan_distribution
 from .planning_costs import Cost, GoalDistance, ImaginedTrajectories
 
 _ROLLOUTS_PER_CALL = 256  # about; each call of the network gets equally many, see `Planner`
@@ -108,44 +107,45 @@ class Planner:
         Args:
             model: The dynamics.
             config: Settings of the search.
-            action_space: Action space of one sub-environment, a float Box.
+            action_space: Action space of one sub-environment, a float Box or Discrete.
             num_envs: Number n of sub-environments.
             seed: Seed of the random generators.
             costs: Cost functions, added up.
 
         Raises:
-            UsageError: If the actions are not a float Box.
+            UsageError: If the actions are neither a float Box nor Discrete.
         """
-        if not isinstance(action_space, gym.spaces.Box):
-            raise UsageError(f"the planner needs Box actions; this env has {format_space(action_space)}")
-        low, high = (bound.reshape(-1).astype(np.float32) for bound in action_range(action_space))
         self.model, self.config, self.num_envs, self.costs = model, config, num_envs, tuple(costs)
-        self._shape = action_space.shape
-        self._low, self._high = torch.from_numpy(low), torch.from_numpy(high)  # (A,)
-        self._center, self._half_range = (self._low + self._high) / 2, (self._high - self._low) / 2
-        self._generators = [generator(seed, "planner", env_index) for env_index in range(num_envs)]
-        self._noise_factor = noise_factor(config.num_decisions, config.noise_exponent)
-        action_dim = self._center.numel()
         decisions = config.num_decisions
+        self._plans = make_plan_distribution(action_space, decisions, config.noise_exponent, config.init_std)
+        self._generators = [generator(seed, "planner", env_index) for env_index in range(num_envs)]
+        action_dim = self._plans.action_dim
         # (n, H, A) mean of the last plan, shifted by one decision
-        self._mean = torch.zeros(num_envs, decisions, action_dim)
+        self._mean = torch.full((num_envs, decisions, action_dim), self._plans.initial)
         self._kept = torch.zeros(num_envs, config.num_kept, decisions, action_dim)  # (n, K, H, A) last elites
         self._warm = torch.zeros(num_envs, dtype=torch.bool)  # (n,) whether a last plan exists
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Discard the plans of the sub-environments of `mask` (n,) bool, or of all."""
         chosen = slice(None) if mask is None else torch.from_numpy(np.asarray(mask, bool))
-        self._mean[chosen] = 0.0
+        self._mean[chosen] = self._plans.initial
         self._warm[chosen] = False
 
     @torch.inference_mode()
-    def plan(self, z: Tensor, goal: Tensor, env_ids: np.ndarray | None = None) -> np.ndarray:
+    def plan(
+        self,
+        z: Tensor,
+        goal: Tensor,
+        env_ids: np.ndarray | None = None,
+        proposals: Tensor | None = None,
+    ) -> np.ndarray:
         """Plan towards goals and return the first actions.
 
         Args:
             z: Latents (m, Z), on the CPU.
-            goal: Latents (m, Z) of the goals, on the CPU.
+            goal: Goals (m, G) as the costs compare them: normalized goals of the env, or latents (m, Z).
             env_ids: Sub-environments (m,) that the rows belong to; None: all.
+            proposals: Encoded plans (m, P, H, A), the last P of the samples of each iteration, for example of a policy.
 
         Returns:
             Env actions (m, *A).
@@ -153,28 +153,28 @@ class Planner:
         chosen = np.arange(self.num_envs) if env_ids is None else np.asarray(env_ids)
         first_actions = torch.cat(
             [
-                self._search(z[part], goal[part], chosen[part])
+                self._search(z[part], goal[part], chosen[part], None if proposals is None else proposals[part])
                 for part in slices(len(chosen), self._envs_per_call)
             ]
         )
-        action = (self._center + first_actions * self._half_range).clamp(self._low, self._high)  # sums round
-        return action.reshape(len(chosen), *self._shape).numpy()
+        return self._plans.to_env(first_actions).numpy()
 
     @property
     def _envs_per_call(self) -> int:
         return max(_ROLLOUTS_PER_CALL // self.config.samples, 1)
 
-    def _search(self, z: Tensor, goal: Tensor, env_ids: np.ndarray) -> Tensor:
-        """Return the first action of the best plan of each sub-environment, (m, A) in [-1, 1]."""
+    def _search(self, z: Tensor, goal: Tensor, env_ids: np.ndarray, proposals: Tensor | None) -> Tensor:
+        """Return the first encoded action (m, A) of the best plan of each sub-environment."""
         config, index = self.config, torch.from_numpy(env_ids)
-        mean = self._mean[index]  # (m, H, A)
-        std = torch.full_like(mean, config.init_std)
+        mean, std = self._plans.start(self._mean[index])  # (m, H, A)
         kept, cold = self._kept[index], ~self._warm[index]
+        generators = [self._generators[env_index] for env_index in env_ids]
         for _ in range(config.iterations):
-            plans = (mean[:, None] + std[:, None] * self._noise(env_ids)).clamp(-1, 1)  # (m, S, H, A)
-            plans[:, 0] = mean  # the mean is always a candidate
+            plans = self._plans.draw(mean, std, generators, config.samples)  # (m, S, H, A)
             reused = torch.where(cold[:, None, None, None], plans[:, 1 : 1 + config.num_kept], kept)
             plans[:, 1 : 1 + config.num_kept] = reused
+            if proposals is not None:
+                plans[:, -proposals.shape[1] :] = proposals
             order = self._cost(z, goal, plans).topk(config.elites, dim=1, largest=False).indices
             elite = torch.take_along_dim(plans, order[:, :, None, None], 1)  # (m, E, H, A) best first
             mean = config.momentum * mean + (1 - config.momentum) * elite.mean(1)
@@ -185,15 +185,6 @@ class Planner:
         self._warm[index] = True
         return elite[:, 0, 0]
 
-    def _noise(self, env_ids: np.ndarray) -> Tensor:
-        """Return noise (m, S, H, A) of unit variance, colored along H, each row from its own generator."""
-        decisions, action_dim = self._mean.shape[1:]
-        shape = (self.config.samples, decisions, action_dim)
-        white = np.stack(
-            [self._generators[env_index].standard_normal(shape, np.float32) for env_index in env_ids]
-        )
-        return torch.from_numpy(np.einsum("th,mshw->mstw", self._noise_factor, white))
-
     def _cost(self, z: Tensor, goal: Tensor, plans: Tensor) -> Tensor:
         """Return the costs (m, S) of plans (m, S, H, A); padding fills the call up to its size."""
         m, samples = plans.shape[:2]
@@ -201,12 +192,13 @@ class Planner:
         z, goal, plans = (
             torch.cat([part, part.new_zeros(padding, *part.shape[1:])]) for part in (z, goal, plans)
         )
-        steps = plans.repeat_interleave(self.config.action_repeat, 2).flatten(0, 1)  # (N, T, A) in [-1, 1]
-        actions = (self._center + steps * self._half_range).reshape(*steps.shape[:2], *self._shape)
-        path = self.model.imagine(z.repeat_interleave(samples, 0), actions, heads="first")[:, 1:]
-        imagined = ImaginedTrajectories(path.to(goal.device), steps, goal.repeat_interleave(samples, 0))
-        total = sum((cost(imagined) for cost in self.costs), torch.zeros(steps.shape[:2]))  # (N, T)
-        return total.sum(-1).reshape(-1, samples)[:m]
+        steps = plans.repeat_interleave(self.config.action_repeat, 2).flatten(0, 1)  # (N, T, A)
+        start = z.repeat_interleave(samples, 0)
+        path = self.model.imagine(start, self._plans.to_env(steps), heads="first")[:, 1:]
+        goals = goal.to(path.device).repeat_interleave(samples, 0)
+        imagined = ImaginedTrajectories(path, steps.to(path.device), goals, start.to(path.device))
+        total = sum((cost(imagined) for cost in self.costs), torch.zeros(steps.shape[:2], device=path.device))
+        return total.sum(-1).reshape(-1, samples)[:m].cpu()
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Return generator states and the last plans."""
@@ -228,16 +220,6 @@ class Planner:
         self._mean, self._kept, self._warm = (
             torch.from_numpy(np.array(tree[name])) for name in ("mean", "kept", "warm")
         )
-
-
-def noise_factor(length: int, exponent: float) -> np.ndarray:
-    """Return the matrix (H, H) float32 that turns white noise into noise of power 1 / f^exponent and unit variance."""
-    # the period is longer than a plan, so that the end of a plan does not correlate with its start
-    frequency = np.fft.rfftfreq(8 * length)
-    frequency[0] = frequency[1]
-    covariance = np.fft.irfft(frequency**-exponent)[:length]
-    lag = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
-    return np.linalg.cholesky(covariance[lag] / covariance[0]).astype(np.float32)
 
 
 def slices(count: int, size: int) -> list[slice]:

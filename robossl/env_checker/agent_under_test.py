@@ -17,6 +17,7 @@ from robossl.core.interfaces import Agent, Representation
 from robossl.core.seeding import generator_state, restore_generator
 from robossl.streams import Recorder
 from robossl.world_model import WorldModel, WorldModelConfig
+from robossl.world_model.goal_heads import create_goal_heads
 
 NUM_ENVS = 3
 ENV_KINDS = ("continuous", "discrete", "goals")
@@ -137,7 +138,7 @@ def make_envs(num_envs: int, env_kind: str) -> PointEnvs:
 
 
 def make_world_model(env_kind: str, version: int = 1) -> WorldModel:
-    """Return a small untrained world model for one kind of env."""
+    """Return a small untrained world model, with goal heads, for one kind of env."""
     envs = make_envs(1, env_kind)
     config = WorldModelConfig(
         latent_dim=6,
@@ -149,6 +150,7 @@ def make_world_model(env_kind: str, version: int = 1) -> WorldModel:
     )
     model = WorldModel(config, envs.single_observation_space, envs.single_action_space, seed=version)
     model.version = version
+    model.goal_heads = create_goal_heads(model, seed=version)
     return model.frozen_copy()
 
 

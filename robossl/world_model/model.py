@@ -19,6 +19,7 @@ from robossl.world_model.array_types import match_array_type, to_tensor
 from robossl.world_model.config import WorldModelConfig
 from robossl.world_model.custom_encoder import CustomEncoder
 from robossl.world_model.device import resolve
+from robossl.world_model.goal_heads.heads import GoalHeads
 from robossl.world_model.networks import MLP, DynamicsEnsemble, Encoder
 from robossl.world_model.objectives import objective
 from robossl.world_model.observation_processor import ObservationProcessor
@@ -60,6 +61,7 @@ class WorldModel(nn.Module):
         self.latent_dim = config.latent_dim  # Z
         self.version = 0  # increased by WorldModelTrainer.publish
         self.metadata: dict[str, Any] = {}  # for the model card: training data, diagnostics
+        self.goal_heads: GoalHeads | None = None  # set by fit_goal_heads; not part of the state dict
         _check_image_settings(config, observation_space)
         self.decoder: MLP | None = None  # images are not decoded
         with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global generator
@@ -104,6 +106,12 @@ class WorldModel(nn.Module):
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.observation_processor.mean.device
+
+    def _apply(self, fn: Any, recurse: bool = True) -> WorldModel:
+        """Apply a function, as of `to(device)`, to the tensors of the model and of its goal heads."""
+        if self.goal_heads is not None:
+            self.goal_heads.apply(fn)
+        return super()._apply(fn, recurse)
 
     def encode(self, observation: Any, previous: Any = None) -> Any:
         """Return latents (..., Z) of observations.
@@ -253,7 +261,7 @@ class WorldModel(nn.Module):
         return WorldModel(config, self.observation_space, self.action_space, self.seed, encoder)
 
     def save(self, folder: str | Path) -> None:
-        """Write config.json, model.safetensors and card.md into `folder`."""
+        """Write config.json, model.safetensors and card.md into `folder`; with goal heads, goal_heads.safetensors."""
         custom = type(self.encoder.module).__name__ if isinstance(self.encoder, CustomEncoder) else None
         header = model_files.ModelHeader(
             self.config,
@@ -265,6 +273,7 @@ class WorldModel(nn.Module):
             custom,
         )
         model_files.save(Path(folder), header, self)
+        model_files.save_goal_heads(Path(folder), self.goal_heads, self.version)
 
     @classmethod
     def load(
@@ -304,6 +313,7 @@ class WorldModel(nn.Module):
                 f"the encoder {type(encoder).__name__} does not fit the saved {custom}: {error}"
             ) from None
         model.version, model.metadata = header.version, header.metadata
+        model.goal_heads = model_files.load_goal_heads(folder, header.version)
         return model.to(resolve(device))
 
 

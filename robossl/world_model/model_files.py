@@ -1,4 +1,4 @@
-"""The folder of a world model: config.json, model.safetensors and card.md."""
+"""The folder of a world model: config.json, model.safetensors, card.md, and goal_heads.safetensors if it has any."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from robossl.core.io import (
 )
 from robossl.core.spaces import format_space, from_json, to_json
 from robossl.world_model.config import WorldModelConfig
+from robossl.world_model.goal_heads.heads import FILE, GoalHeads
 
 FORMAT = 3
 _KIND = "robossl world model"
@@ -108,6 +109,28 @@ def load_weights(folder: Path, module: nn.Module, version: int) -> None:
             f"{path}: expected version {version} as in config.json, got {metadata.get('version')}"
         )
     load_arrays_strict(module, arrays, str(path))
+
+
+def save_goal_heads(folder: Path, heads: GoalHeads | None, version: int) -> None:
+    """Write the goal heads of a model of this version; without heads, remove the file of an older version."""
+    if heads is None or heads.version != version:
+        (folder / FILE).unlink(missing_ok=True)
+    else:
+        heads.save(folder)
+
+
+def load_goal_heads(folder: Path, version: int) -> GoalHeads | None:
+    """Return the goal heads in `folder`; None if it has none.
+
+    Raises:
+        CorruptedFileError: The file is damaged or belongs to another version of the model.
+    """
+    heads = GoalHeads.load(folder)
+    if heads is not None and heads.version != version:
+        raise CorruptedFileError(
+            f"{folder / FILE}: expected version {version} as in config.json, got {heads.version}"
+        )
+    return heads
 
 
 def load_arrays_strict(module: nn.Module, arrays: dict[str, Any], source: str) -> None:

@@ -113,6 +113,8 @@ class WorldModelTrainer:
             statistics = self.ema_model.observation_processor.state_dict()
             self.model.observation_processor.load_state_dict(statistics)
             self.normalizer_fitted = True
+        if count:
+            self.ema_model.goal_heads = None  # they belong to the weights before these updates
         history = [self._update_once() for _ in range(count)]
         means = torch.stack(history).mean(0).tolist() if history else []
         if not np.all(np.isfinite(means)):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from agent_toys import SMALL, Line, PointMasses, PointModel, model_of
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, MultiBinary
 from robossl.agents import GoalPlanner, Planner, PlannerConfig, noise
 from robossl.agents.shared.action_range import action_range
-from robossl.agents.shared.cem import PRESETS, noise_factor
+from robossl.agents.shared.cem import PRESETS
+from robossl.agents.shared.plan_distribution import noise_factor
 from robossl.agents.shared.planning_costs import ControlCost, GoalDistance
 
 import robossl
@@ -84,7 +85,7 @@ def test_images_are_encoded_with_the_previous_images():
     goal = np.zeros((3, 44, 44, 3), np.uint8)
     settings = {**QUICK, "action_repeat": 1, "horizon": 2}
     policy = GoalPlanner(envs, ImageModel(), **settings)
-    policy._goal_to_observation = lambda goals: goal[: len(goals)]
+    policy._goals._to_observation = lambda goals: goal[: len(goals)]
 
     def act_on(*values: int) -> tuple[list, list]:
         calls.clear()
@@ -100,7 +101,7 @@ def test_images_are_encoded_with_the_previous_images():
     policy.reset(np.array([False, True, False]))
     assert act_on(7, 8, 9) == ([7, 8, 9], [4, 8, 6])
     restored = GoalPlanner(envs, ImageModel(), **settings)
-    restored._goal_to_observation = policy._goal_to_observation
+    restored._goals._to_observation = policy._goals._to_observation
     restored.set_checkpoint(policy.get_checkpoint())
     policy = restored
     assert act_on(1, 1, 1) == ([1, 1, 1], [7, 8, 9])
@@ -186,9 +187,9 @@ def test_planner_returns_finite_actions_for_a_nan_model():
 
 
 def test_invalid_requests_are_rejected():
-    with pytest.raises(UsageError, match="needs Box actions; this env has Discrete"):
-        Planner(PointModel(), PlannerConfig(**QUICK), Line(1, discrete=True).single_action_space, 1, 0)
-    with pytest.raises(UsageError, match="no method goal_observation"):
+    with pytest.raises(UsageError, match="float Box or Discrete actions; this env has MultiBinary"):
+        Planner(PointModel(), PlannerConfig(**QUICK), MultiBinary(3), 1, 0)
+    with pytest.raises(UsageError, match="expected an env with goals"):
         GoalPlanner(Line(1), model_of(Line(1)))
     with pytest.raises(UsageError, match=r"no .*'papre'.*paper"):
         GoalPlanner(PointMasses(1), PointModel(), preset="papre")
@@ -209,7 +210,7 @@ def test_padded_encoding_equals_the_encoding_of_the_model():
     observation, _ = envs.reset(seed=0)
     model = model_of(envs, config=SMALL)
     policy = GoalPlanner(envs, model)
-    z = policy._encode(observation["observation"])
+    z = policy._encoder.encode(observation["observation"])
     np.testing.assert_allclose(z, model.encode(observation), atol=1e-5)
 
 

@@ -1,0 +1,202 @@
+"""Goal-conditioned inverse policy: one network call for an action towards a goal, trained without reward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor
+
+from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.interfaces import MetricLogger, Observation, ProgressReporter
+from robossl.core.io import read_json, write_json
+from robossl.rollout import StepLoop
+from robossl.streams import Stream
+from robossl.world_model import WorldModel
+from robossl.world_model.device import resolve
+from robossl.world_model.goal_heads import GoalHeads, fit_goal_heads
+
+from .shared.goal_source import GoalSource
+from .shared.observation_encoder import ObservationEncoder, batch_size
+
+_ACTIONS_PER_CALL = 16  # each call of the networks gets equally many, so that an action does not depend on n
+_FORMAT = 1
+
+
+class InversePolicy:
+    """Agent that acts by the inverse policy of the goal heads of a world model.
+
+    The policy has learned which recorded action led from a latent to the goal achieved k steps later. It has nothing to
+    train in the env: `learn` acts, so that its steps can be recorded.
+    """
+
+    needs_representation = True
+
+    def __init__(
+        self,
+        envs: VectorEnv,
+        representation: WorldModel | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        stream: Stream | None = None,
+        goal_observation: np.ndarray | Sequence[float] | None = None,
+        steps: int | None = None,
+        steps_scale: float = 0.5,
+    ) -> None:
+        """Create a policy for `envs`.
+
+        Args:
+            envs: The envs to act in.
+            representation: A world model with goal heads.
+            seed: Seed of the resets in `learn`, and of the heads if they are fitted here.
+            device: Device of the world model; `auto` does not move it.
+            stream: If the model has no goal heads of its version, they are fitted to this stream.
+            goal_observation: Observation (D,) or (n, D) to reach. None: the goals of the env.
+            steps: k [steps] in which the goal is to be reached. None: the predicted temporal distance.
+            steps_scale: Factor of the predicted distance; below 1 the policy is faster than the recorded behavior.
+
+        Raises:
+            UsageError: No model, no goal heads, no goals, or an invalid setting.
+        """
+        if representation is None:
+            raise UsageError(
+                "the inverse policy needs a world model with goal heads; expected representation, got None"
+            )
+        if steps is not None and steps < 1:
+            raise UsageError(f"inverse policy setting steps: expected 1 or more, got {steps}")
+        if not steps_scale > 0:
+            raise UsageError(f"inverse policy setting steps_scale: expected more than 0, got {steps_scale}")
+        if device != "auto":
+            representation = representation.to(resolve(device))
+        self.envs, self.seed, self.steps, self.steps_scale = envs, int(seed), steps, float(steps_scale)
+        self._stream, self._goal_observation = stream, goal_observation
+        self._action_space = envs.single_action_space
+        self._loop = StepLoop(envs, self.seed)
+        self._encoders: dict[int, ObservationEncoder] = {}  # by number of sub-environments
+        self._use(representation)
+
+    def _use(self, model: WorldModel) -> None:
+        """Act by the heads of a model; fit them if they are missing and there is a stream."""
+        heads: GoalHeads | None = getattr(model, "goal_heads", None)
+        if self._stream is not None and (heads is None or heads.version != model.version):
+            heads = fit_goal_heads(model, self._stream, seed=self.seed)
+        if heads is None:
+            raise UsageError(
+                "the inverse policy needs a world model with goal heads; fit them with "
+                "robossl.world_model.goal_heads.fit_goal_heads, or give a recorded stream"
+            )
+        heads.check_version(model.version)
+        self.model, self.heads = model, heads
+        self._goals = GoalSource(self.envs, heads, self._goal_observation)
+        self._encoders.clear()
+
+    def _encoder(self, num_envs: int) -> ObservationEncoder:
+        if num_envs not in self._encoders:
+            self._goals.check_size(num_envs)
+            space = self.envs.single_observation_space
+            self._encoders[num_envs] = ObservationEncoder(self.model, space, num_envs)
+        return self._encoders[num_envs]
+
+    # --- acting
+
+    @torch.inference_mode()
+    def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
+        """Return actions (n, *A) for any n; they are deterministic, also with `explore`."""
+        num_envs = batch_size(observation)
+        encoder, all_envs = self._encoder(num_envs), np.arange(num_envs)
+        inputs, previous = encoder.step(observation)
+        z = encoder.encode(inputs, previous).to(self.heads.device)
+        goal = self._goals.goals(observation, all_envs, encoder).to(self.heads.device)
+        achieved = self.heads.normalize_goal(observation["achieved_goal"]) if self.heads.has_goals else z
+        parts = [
+            self._encoded_actions(*(values[i : i + _ACTIONS_PER_CALL] for values in (z, achieved, goal)))
+            for i in range(0, num_envs, _ACTIONS_PER_CALL)
+        ]
+        actions = self.model.action_processor.decode(torch.cat(parts)).cpu().numpy()
+        return actions.astype(self._action_space.dtype)
+
+    def _encoded_actions(self, z: Tensor, achieved: Tensor, goal: Tensor) -> Tensor:
+        """Return encoded actions (m, A) of at most 16 sub-environments; padding fills the call up to its size."""
+        count = len(z)
+        padding = _ACTIONS_PER_CALL - count
+        z, achieved, goal = (
+            torch.cat([values, values[:1].expand(padding, -1)]) for values in (z, achieved, goal)
+        )
+        if self.steps is not None:
+            steps = torch.full((len(z),), float(self.steps), device=z.device)
+        else:
+            steps = (self.steps_scale * self.heads.log_distance(z, goal).expm1()).round()
+        return self.heads.inverse(z, achieved, goal, steps)[:count]
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        """Start new episodes in the sub-environments of `mask` (n,) bool, or in all."""
+        if mask is None:
+            self._encoders.clear()
+        else:
+            self._encoder(len(mask)).reset(mask)
+
+    # --- the agent protocol
+
+    def learn(
+        self,
+        envs: VectorEnv,
+        steps: int,
+        progress: ProgressReporter | None = None,
+        logger: MetricLogger | None = None,
+    ) -> None:
+        """Act in `envs` for `steps` environment steps, summed over the sub-environments; nothing is trained."""
+        if envs is not self.envs:
+            raise UsageError("an inverse policy acts in the envs it was created with")
+        for _ in self._loop.steps(self, steps, progress):
+            pass
+
+    def set_representation(self, representation: WorldModel) -> None:
+        """Switch to a newer version of the model, which has goal heads; with a stream they are fitted if missing."""
+        self._use(representation)
+
+    def reset_envs(self, envs: VectorEnv) -> None:
+        """Reset `envs` before the next step of `learn`."""
+        self._loop.reset_envs()
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        """Return the previous images and the state of `learn`."""
+        return {
+            "encoder": self._encoder(self.envs.num_envs).get_checkpoint(),
+            "loop": self._loop.get_checkpoint(),
+        }
+
+    def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
+        """Continue from `get_checkpoint`, to the same bits."""
+        self._encoder(self.envs.num_envs).set_checkpoint(tree["encoder"])
+        self._loop.set_checkpoint(tree["loop"])
+
+    def save(self, folder: str | Path) -> None:
+        """Write inverse_policy.json and the world model with its goal heads, in the subfolder `representation`."""
+        self.model.save(Path(folder) / "representation")
+        settings = {
+            "goal_observation": self._goals.saved(),
+            "steps": self.steps,
+            "steps_scale": self.steps_scale,
+        }
+        write_json(
+            Path(folder) / "inverse_policy.json", {"format": _FORMAT, "seed": self.seed, "settings": settings}
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path, envs: VectorEnv, device: str = "auto") -> InversePolicy:
+        """Return the policy that `save` wrote, ready to act in `envs`."""
+        path = Path(folder) / "inverse_policy.json"
+        saved = read_json(path)
+        if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+            raise UsageError(f"{path}: expected an inverse policy of format {_FORMAT}")
+        if not isinstance(saved.get("seed"), int) or not isinstance(saved.get("settings"), dict):
+            raise CorruptedFileError(f"{path} is damaged: expected an integer seed and an object of settings")
+        model = WorldModel.load(Path(folder) / "representation", device).frozen_copy()
+        return cls(envs, model, saved["seed"], **saved["settings"])
+
+
+AGENTS = {"inverse-policy": InversePolicy}
