@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from gymnasium.vector import VectorEnv
+
+from robossl import registry
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import ProgressReporter
+from robossl.core.interfaces import Policy, ProgressReporter
 from robossl.core.statistics import effective_rank
 from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.goal_reaching import CRITERIA, evaluate_goal_reaching
@@ -26,6 +29,7 @@ _SINGLE_OBJECTIVE = {  # a detached predictor is added where no objective trains
     "inverse": ("inverse", "forward_detached"),
     "sigreg": ("forward", "sigreg"),
 }
+_GOAL_HORIZON = 25  # [steps] goals are evaluated at the horizon of the context that is nearest
 _VECTOR_ONLY = ("reconstruction",)  # objectives that have no effect if all observations are images
 
 
@@ -62,16 +66,24 @@ def evaluate_ablation(context: EvaluationContext, only: Collection[str] = ()) ->
             "seconds": seconds,
         }
     section: dict[str, Any] = {"updates": updates, "rows": rows}
+    horizon = min(context.goal_horizons, key=lambda steps: abs(steps - _GOAL_HORIZON))
     try:
-        goals = evaluate_goal_reaching(context, models)
+        goals = evaluate_goal_reaching(
+            context, lambda envs: _planners(envs, models, context.evaluation_seed), [horizon]
+        )
     except UsageError as error:
         context.missing["ablation.goal_reaching"] = str(error)
         return section
-    horizon = str(context.goal_horizon)
     for name, row in goals["rows"].items():
         if name != "zero_action":
-            rows.setdefault(name, {})["goal_reaching"] = {key: row[horizon][key] for key in CRITERIA}
-    return section | {"horizon": context.goal_horizon, "trials": goals["horizons"][horizon]["trials"]}
+            rows.setdefault(name, {})["goal_reaching"] = {key: row[str(horizon)][key] for key in CRITERIA}
+    return section | {"horizon": horizon, "trials": goals["horizons"][str(horizon)]["trials"]}
+
+
+def _planners(envs: VectorEnv, models: Mapping[str, WorldModel], seed: int) -> dict[str, Policy]:
+    """Return a planner on each model."""
+    planner = registry.agent("planner")
+    return {name: planner(envs, model.frozen_copy(), seed=seed) for name, model in models.items()}
 
 
 def train_variant(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ class EvaluationContext:
     env: str  # env id
     seed: int = 0  # seed of the run; use `evaluation_seed` to draw held-out episodes
     model: WorldModel | None = None
-    stream: Stream | None = None
+    stream: Stream | None = None  # of a run the steps of exploration, which no rewarded agent chose
     agents: Mapping[str, Policy] = field(default_factory=dict)  # row of the control table -> agent
     agent: str | None = None  # name of the agents
     agent_steps: int | None = None  # env steps that each agent was trained for
@@ -41,8 +41,8 @@ class EvaluationContext:
         None  # (num_envs, **settings); by default the envs of the registry
     )
     episodes: int = 20  # held-out episodes of a row of the control table
-    goal_horizon: int = 25  # [steps] between start and goal
-    goal_trials: int = 100  # start-goal pairs; 0 skips goal reaching
+    goal_horizons: Sequence[int] = (10, 25, 50, 100)  # [steps] between start and goal
+    goal_trials: int = 50  # start-goal pairs at each horizon; 0 skips goal reaching
     ablation_updates: int | None = None  # gradient steps of an ablation variant; None skips the ablation
     videos: bool = True
     threads: int = 1  # CPU threads of the envs

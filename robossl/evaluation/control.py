@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,68 +10,66 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from robossl import registry
+from robossl.core.agent_observation import ROWS
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import Action, NullProgress, Observation, Policy, ProgressReporter
+from robossl.core.interfaces import NullProgress, Policy, ProgressReporter
 from robossl.core.seeding import derive
-from robossl.core.spaces import flatten_by_path
 from robossl.core.statistics import Estimate, mean_ci, proportion_ci
-from robossl.evaluation.context import EvaluationContext
+from robossl.evaluation.context import EvaluationContext, recorded_settings
+from robossl.evaluation.policy_wrappers import FiniteObservationGuard, TimedPolicy
+from robossl.evaluation.reward_free import REWARD_FREE, reward_free_policies
 from robossl.rollout import steps as rollout_steps
 
 _MAX_ENVS = 16  # sub-environments that share the episodes of a row
-_BASELINES = {"random": "random", "zero_action": "zero"}  # row -> policy
+BASELINES = {"random": "random", "zero_action": "zero"}  # row -> policy
 _MAX_EPISODE_STEPS = 100_000  # [steps] of one sub-environment; a longer episode is an error
 
 
 def evaluate_control(
-    context: EvaluationContext, episodes: int | None = None, baselines: bool = True
+    context: EvaluationContext,
+    episodes: int | None = None,
+    reward_free: bool = True,
+    baselines: bool = True,
 ) -> dict[str, dict[str, Any]]:
-    """Return the rows of the control table: each agent, and random and zero actions, on the same episodes.
+    """Return the rows of the control table, all on the same held-out episodes with the env's own goals.
 
     The reason why a row could not be measured is stored in `context.missing`.
 
     Args:
-        context: Provides the agents and the env.
+        context: Provides the world model, the agents and the env.
         episodes: Number of episodes; that of the context if None.
+        reward_free: Whether to add the rows of `REWARD_FREE`: policies of the world model, without reward.
         baselines: Whether to add the rows "random" and "zero_action".
     """
     episodes = context.episodes if episodes is None else episodes
     num_envs, seed = min(episodes, _MAX_ENVS), context.evaluation_seed
+    settings = {} if context.stream is None else recorded_settings(context.stream)
+    policies: dict[str, Policy] = {}
     rows: dict[str, dict[str, Any]] = {}
-    envs = context.envs(num_envs)
+    envs = context.envs(num_envs, **settings)
     try:
-        policies = dict(context.agents)
-        for row, name in _BASELINES.items() if baselines else ():
+        if reward_free:
+            policies, reasons = reward_free_policies(envs, context.model, seed)
+            context.missing |= {f"control.{row}": reason for row, reason in reasons.items()}
+        policies |= context.agents
+        for row, name in BASELINES.items() if baselines else ():
             policies[row] = registry.policy(name)(envs.single_action_space, num_envs, seed=seed)
         for row, policy in policies.items():
+            timed = TimedPolicy(FiniteObservationGuard(policy, envs))
             try:
-                guarded = _FiniteObservationGuard(policy, envs)
-                rows[row] = dict(evaluate_returns(envs, guarded, episodes, seed).summary(seed))
+                rows[row] = dict(evaluate_returns(envs, timed, episodes, seed).summary(seed))
+                rows[row]["ms_per_decision"] = timed.milliseconds
             except UsageError as error:
                 context.missing[f"control.{row}"] = str(error)
     finally:
         envs.close()
-    return rows
+    return in_order(rows)
 
 
-class _FiniteObservationGuard:
-    """Policy wrapper that raises UsageError for observations with nan or infinity."""
-
-    def __init__(self, policy: Policy, envs: VectorEnv) -> None:
-        self._policy, self._space = policy, envs.single_observation_space
-
-    def act(self, observation: Observation, explore: bool = True) -> Action:
-        for path, values in flatten_by_path(self._space, observation).items():
-            invalid = np.argwhere(~np.isfinite(values))
-            if len(invalid):
-                raise UsageError(
-                    f"expected finite observations, got nan or infinity in {path or 'observation'} of "
-                    f"sub-environment {invalid[0][0]}"
-                )
-        return self._policy.act(observation, explore=explore)
-
-    def reset(self, mask: np.ndarray | None = None) -> None:
-        self._policy.reset(mask)
+def in_order(rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rows in the order of the table: without reward, by what the agent observes, then the baselines."""
+    order = [*REWARD_FREE, *ROWS, *(name for name in rows if name not in BASELINES), *BASELINES]
+    return {name: rows[name] for name in dict.fromkeys(order) if name in rows}
 
 
 @dataclass(frozen=True)

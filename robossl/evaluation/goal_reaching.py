@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,14 +11,14 @@ from gymnasium.vector import VectorEnv
 
 from robossl import registry
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import NullProgress, Observation, PhysicsStateEnv, Policy, ProgressReporter
+from robossl.core.interfaces import NullProgress, PhysicsStateEnv, Policy, ProgressReporter
 from robossl.core.seeding import derive, generator
-from robossl.core.spaces import is_goal_space
 from robossl.core.statistics import Estimate, bootstrap_ratio, proportion_ci
 from robossl.evaluation.context import EvaluationContext, recorded_settings
+from robossl.evaluation.policy_wrappers import TimedPolicy, ZeroActionPolicy
+from robossl.evaluation.reward_free import missing_goals_reason
 from robossl.rollout import steps as rollout_steps
 from robossl.streams import Stream
-from robossl.world_model import WorldModel
 
 SUSTAINED_STEPS = 3  # [steps] in a row at the goal that count as sustained
 CRITERIA = ("reached_any", "reached_final", "sustained")
@@ -43,32 +42,25 @@ class Trials:
     """Results of M trials."""
 
     reached: dict[str, np.ndarray]  # criterion -> (M,) bool
+    steps: np.ndarray  # (M,) [steps] until the goal was first reached; where it was not, the budget
     milliseconds: float  # [ms] per decision of one sub-environment; all sub-environments decide together
 
 
-class ZeroActionPolicy:
-    """Policy that always returns the zero action."""
-
-    def __init__(self, envs: VectorEnv) -> None:
-        self._action = np.zeros_like(envs.action_space.sample())
-
-    def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
-        """Return zeros (n, A)."""
-        return self._action
-
-    def reset(self, mask: np.ndarray | None = None) -> None:
-        """Have no effect; the policy has no state."""
-
-
-def evaluate_goal_reaching(context: EvaluationContext, models: Mapping[str, WorldModel]) -> dict[str, Any]:
-    """Plan in each model to reach goals of held-out episodes, without reward.
+def evaluate_goal_reaching(
+    context: EvaluationContext,
+    make_policies: Callable[[VectorEnv], dict[str, Policy]],
+    horizons: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """Reach goals of held-out episodes without reward.
 
     Args:
-        context: Provides the env, stream, goal horizon and number of trials.
-        models: World models by row name.
+        context: Provides the env, stream, goal horizons and number of trials.
+        make_policies: Creates the policies to evaluate for the given envs, by row name.
+        horizons: Steps between start and goal; those of the context if None.
 
     Returns:
-        As `reach_goals`, with the rows "random" and "zero_action" besides those of the models.
+        As `reach_goals`, with the rows "random" and "zero_action" after those of the policies. The reason why a horizon
+        is not there is in `context.missing`.
 
     Raises:
         UsageError: The env has no goals, or cannot be set to recorded states.
@@ -78,8 +70,8 @@ def evaluate_goal_reaching(context: EvaluationContext, models: Mapping[str, Worl
         raise UsageError("no stream was given")
     if context.goal_trials == 0:
         raise UsageError("no trials were requested (goals.trials is 0)")
-    if not is_goal_space(stream.observation_space):
-        raise UsageError("the env has no goals: its observation has no desired_goal")
+    if reason := missing_goals_reason(stream.observation_space):
+        raise UsageError(reason)
     envs = context.envs(context.goal_trials, **recorded_settings(stream))
     seed = context.evaluation_seed
     try:
@@ -87,27 +79,32 @@ def evaluate_goal_reaching(context: EvaluationContext, models: Mapping[str, Worl
             raise UsageError(
                 "the env cannot be set to a recorded state (it does not implement PhysicsStateEnv)"
             )
-        planner = registry.agent("planner")
-        policies: dict[str, Policy] = {
-            **{name: planner(envs, model.frozen_copy(), seed=seed) for name, model in models.items()},
-            "random": registry.policy("random")(envs.single_action_space, envs.num_envs, seed=seed),
-        }
-        return reach_goals(
-            envs, stream, policies, context.goal_horizon, context.goal_trials, seed, context.progress
+        policies = make_policies(envs)
+        policies["random"] = registry.policy("random")(envs.single_action_space, envs.num_envs, seed=seed)
+        found, reasons = reach_goals(
+            envs,
+            stream,
+            policies,
+            horizons or context.goal_horizons,
+            context.goal_trials,
+            seed,
+            context.progress,
         )
     finally:
         envs.close()
+    context.missing |= {f"goal_reaching.horizons.{horizon}": reason for horizon, reason in reasons.items()}
+    return found
 
 
 def reach_goals(
     envs: VectorEnv,
     stream: Stream,
-    policies: dict[str, Policy],
-    horizon: int = 25,
+    policies: Mapping[str, Policy],
+    horizons: Sequence[int] = (25,),
     trials: int = 200,
     seed: int = 0,
     progress: ProgressReporter | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Evaluate every policy on the same start-goal pairs, with a budget of `2 * horizon` steps.
 
     A start has exactly the recorded physics; a goal was reached in the recorded episode, so it is reachable. Pairs that
@@ -118,48 +115,72 @@ def reach_goals(
         envs: Goal env that implements `PhysicsStateEnv`, with any number of sub-environments.
         stream: Stream with physics and achieved goals.
         policies: Policies by row name; "random" is required. A row "zero_action" is added.
-        horizon: Steps between start and goal.
-        trials: Number of pairs.
+        horizons: Steps between start and goal.
+        trials: Number of pairs at each horizon.
         seed: Seed of the pairs.
         progress: Progress reporter.
 
     Returns:
         {"horizons": {"<horizon>": {"budget", "trials", "candidates", "solved_by_zero_action"}},
-        "rows": {name: {"<horizon>": {"reached_any" | "reached_final" | "sustained": Estimate, "ms_per_decision",
-        "chance_normalized": {criterion: Estimate}}}}}. "chance_normalized" is (p - p_random) / (1 - p_random).
+        "rows": {name: {"<horizon>": {"reached_any" | "reached_final" | "sustained": Estimate, "steps_to_goal",
+        "ms_per_decision", "chance_normalized": {criterion: Estimate}}}}}. "chance_normalized" is
+        (p - p_random) / (1 - p_random); "steps_to_goal" is the median over the goals reached, None if there are none.
+        And the horizons that could not be evaluated with the reason.
 
     Raises:
-        UsageError: Goals cannot be evaluated in these envs or on this stream.
+        UsageError: Goals cannot be evaluated in these envs or on this stream, at any horizon.
     """
     if "random" not in policies:
         raise UsageError(f"expected 'random' among the policies, got {', '.join(policies) or 'none'}")
-    if horizon < 1 or trials < 1:
-        raise UsageError(f"expected horizon >= 1 and trials >= 1, got horizon {horizon} and {trials} trials")
+    if min(horizons) < 1 or trials < 1:
+        raise UsageError(f"expected horizons >= 1 and trials >= 1, got {list(horizons)} and {trials} trials")
     progress = progress or NullProgress()
+    evaluated: dict[str, Any] = {}
+    rows: dict[str, dict[str, Any]] = {name: {} for name in (*policies, "zero_action")}
+    reasons: dict[str, str] = {}
+    progress.start("reach goals", len(horizons) * len(policies), "policies")
+    for horizon in horizons:
+        try:
+            trial_info, found = _reach_at(envs, stream, policies, horizon, trials, seed, progress)
+        except UsageError as error:
+            reasons[str(horizon)] = str(error)
+            continue
+        evaluated[str(horizon)] = trial_info
+        for name, row in found.items():
+            rows[name][str(horizon)] = row
+    progress.stop()
+    if not evaluated:
+        raise UsageError(next(iter(reasons.values())))
+    return {"horizons": evaluated, "rows": rows}, reasons
+
+
+def _reach_at(
+    envs: VectorEnv,
+    stream: Stream,
+    policies: Mapping[str, Policy],
+    horizon: int,
+    trials: int,
+    seed: int,
+    progress: ProgressReporter,
+) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+    """Return the pairs of one horizon in numbers, and the row of each policy."""
+    budget = 2 * horizon
     candidates = _draw_candidates(stream, horizon, limit=max(4 * trials, 400), seed=seed)
-    pairs, num_tried, num_solved = _drop_solved_pairs(envs, candidates, trials, 2 * horizon, seed)
-    progress.start("reach goals", len(policies), "policies")
+    pairs, num_tried, num_solved = _drop_solved_pairs(envs, candidates, trials, budget, seed)
     results = {}
     for name, policy in policies.items():
-        results[name] = _run_trials(envs, policy, pairs, 2 * horizon, seed)
+        results[name] = _run_trials(envs, policy, pairs, budget, seed)
         progress.update(1)
-    progress.stop()
     # the zero action solves none of the remaining pairs
     unsolved = {criterion: np.zeros(len(pairs.goal), bool) for criterion in CRITERIA}
-    results["zero_action"] = Trials(unsolved, 0.0)
-    return {
-        "horizons": {
-            str(horizon): {
-                "budget": 2 * horizon,
-                "trials": len(pairs.goal),
-                "candidates": num_tried,
-                "solved_by_zero_action": num_solved,
-            }
-        },
-        "rows": {
-            name: {str(horizon): _row(result, results["random"], seed)} for name, result in results.items()
-        },
+    results["zero_action"] = Trials(unsolved, np.full(len(pairs.goal), budget), 0.0)
+    trial_info = {
+        "budget": budget,
+        "trials": len(pairs.goal),
+        "candidates": num_tried,
+        "solved_by_zero_action": num_solved,
     }
+    return trial_info, {name: _row(result, results["random"], seed) for name, result in results.items()}
 
 
 def _draw_candidates(stream: Stream, horizon: int, limit: int, seed: int) -> StartGoalPairs:
@@ -208,7 +229,8 @@ def _run_trials(envs: VectorEnv, policy: Policy, pairs: StartGoalPairs, budget: 
     reached = {
         criterion: np.concatenate([batch.reached[criterion] for batch in batches]) for criterion in CRITERIA
     }
-    return Trials(reached, float(np.mean([batch.milliseconds for batch in batches])))
+    steps = np.concatenate([batch.steps for batch in batches])
+    return Trials(reached, steps, float(np.mean([batch.milliseconds for batch in batches])))
 
 
 def _run_batch(envs: VectorEnv, policy: Policy, pairs: StartGoalPairs, budget: int, seed: int) -> Trials:
@@ -217,7 +239,7 @@ def _run_batch(envs: VectorEnv, policy: Policy, pairs: StartGoalPairs, budget: i
     envs.reset(seed=derive(seed, "goals") % 2**31)
     physics_env = cast(PhysicsStateEnv, envs)
     observation = physics_env.set_physics_state(pairs.physics[pair_index], goal=pairs.goal[pair_index])
-    timed = _TimedPolicy(policy)
+    timed = TimedPolicy(policy)
     history = np.zeros((budget, envs.num_envs), bool)
     running = np.ones(envs.num_envs, bool)
     for t, step in enumerate(rollout_steps(envs, timed, observation)):
@@ -238,31 +260,17 @@ def _run_batch(envs: VectorEnv, policy: Policy, pairs: StartGoalPairs, budget: i
         "reached_final": history[-1][:count],
         "sustained": np.asarray(sustained)[:count],
     }
-    return Trials(reached, 1000 * timed.seconds / (timed.decisions * envs.num_envs))
-
-
-class _TimedPolicy:
-    """Policy that measures the time of its decisions."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self.seconds, self.decisions = 0.0, 0
-
-    def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
-        start = time.perf_counter()
-        action = self._policy.act(observation, explore=explore)
-        self.seconds += time.perf_counter() - start
-        self.decisions += 1
-        return action
-
-    def reset(self, mask: np.ndarray | None = None) -> None:
-        self._policy.reset(mask)
+    first = np.where(history.any(0), 1 + history.argmax(0), budget)[:count]
+    return Trials(reached, first, timed.milliseconds)
 
 
 def _row(result: Trials, chance: Trials, seed: int) -> dict[str, Any]:
     row: dict[str, Any] = {
-        criterion: proportion_ci(int(hits.sum()), len(hits)) for criterion, hits in result.reached.items()
+        criterion: proportion_ci(int(reached.sum()), len(reached))
+        for criterion, reached in result.reached.items()
     }
+    hits = result.reached["reached_any"]
+    row["steps_to_goal"] = float(np.median(result.steps[hits])) if hits.any() else None
     row["ms_per_decision"] = result.milliseconds
     row["chance_normalized"] = {
         criterion: _chance_normalized(result.reached[criterion], chance.reached[criterion], seed)

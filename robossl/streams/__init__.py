@@ -2,6 +2,7 @@
 
 from robossl.streams.episodes import Episode
 from robossl.streams.info import describe_stream
+from robossl.streams.lane_view import LaneView
 from robossl.streams.priority_sampling import Prioritized
 from robossl.streams.recorder import Recorder
 from robossl.streams.sampling import Recent, Sampler, Uniform
@@ -17,6 +18,7 @@ __all__ = [
     "CorruptedStreamError",
     "Episode",
     "Field",
+    "LaneView",
     "Prioritized",
     "Recent",
     "Recorder",

@@ -11,7 +11,7 @@ from robossl.evaluation.goal_reaching import CRITERIA, reach_goals
 def evaluate(envs=None, policies=None, **options):
     envs = envs or PointGoal(16)
     policies = policies or {"planner": StraightPolicy(), "random": RandomPolicy(envs.num_envs)}
-    return reach_goals(envs, PointStream(), policies, **{"horizon": 10, "trials": 40, **options})
+    return reach_goals(envs, PointStream(), policies, **{"horizons": (10,), "trials": 40, **options})[0]
 
 
 def rows_of(found, horizon=10):
@@ -57,6 +57,17 @@ def test_time_limit_below_the_budget_is_refused():
         evaluate(PointGoal(16, limit=15))
 
 
+def test_far_goals_take_more_steps_and_horizons_that_do_not_fit_have_a_reason():
+    envs = PointGoal(16)
+    policies = {"planner": StraightPolicy(), "random": RandomPolicy(16)}
+    found, reasons = reach_goals(envs, PointStream(), policies, (5, 20, 60), trials=30)
+    assert list(found["horizons"]) == list(found["rows"]["planner"]) == ["5", "20"]
+    assert "has 60 steps" in reasons["60"]
+    near, far = (found["rows"]["planner"][horizon] for horizon in ("5", "20"))
+    assert 1 <= near["steps_to_goal"] < far["steps_to_goal"] <= found["horizons"]["20"]["budget"]
+    assert found["rows"]["zero_action"]["5"]["steps_to_goal"] is None
+
+
 def test_random_policy_is_required():
     with pytest.raises(UsageError, match="random"):
         evaluate(policies={"planner": StraightPolicy()})
@@ -64,7 +75,7 @@ def test_random_policy_is_required():
 
 def test_horizon_longer_than_the_episodes_is_refused():
     with pytest.raises(UsageError, match="has 60 steps"):
-        evaluate(horizon=60)
+        evaluate(horizons=(60,))
 
 
 def test_same_seed_gives_the_same_rows():

@@ -7,6 +7,8 @@ from typing import Any
 
 _LABELS = {
     # rows of the control and goal-reaching tables
+    "planner_latent": "planner, latent distance",
+    "planner_temporal": "planner, temporal distance",
     "latent_observation": "latent + observation",
     "latent": "latent only",
     "random_latent": "random encoder",

@@ -85,13 +85,14 @@ def prediction_curve(curve: dict[str, Any], step_seconds: float | None) -> Marku
         return svg(figure)
 
 
-def learning_curves(rows: dict[str, Any]) -> Markup:
+def learning_curves(rows: dict[str, Any], without_reward: tuple[str, ...] = ()) -> Markup:
     """Plot returns with their intervals over environment steps; rows without a curve are horizontal lines.
 
     Args:
         rows: Rows of the control table, with "curve": [[steps, mean, low, high], ...].
+        without_reward: Rows without a curve that are drawn in color, with their interval.
     """
-    with canvas(2.4) as (figure, axes):
+    with canvas(2.6) as (figure, axes):
         for i, (name, row) in enumerate(rows.items()):
             color, dash = SERIES[i % len(SERIES)], _DASHES[i % len(_DASHES)]
             if row.get("curve"):
@@ -99,9 +100,12 @@ def learning_curves(rows: dict[str, Any]) -> Markup:
                 axes.fill_between(steps, low, high, color=color, alpha=0.14, lw=0)
                 marker = "o" if len(steps) == 1 else None
                 axes.plot(steps, mean, color=color, ls=dash, marker=marker, ms=5, label=label(name))
+            elif "return" in row and name in without_reward:
+                axes.axhline(row["return"]["mean"], color=color, lw=1.5, ls=dash, label=label(name))
+                axes.axhspan(row["return"]["low"], row["return"]["high"], color=color, alpha=0.08, lw=0)
             elif "return" in row:
                 axes.axhline(row["return"]["mean"], color=FAINT, lw=1.1, ls=dash, label=label(name))
-        axes.set_xlabel("environment steps")
+        axes.set_xlabel("environment steps with reward")
         axes.set_ylabel("return")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
         axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(_thousands))
@@ -110,26 +114,53 @@ def learning_curves(rows: dict[str, Any]) -> Markup:
         return svg(figure)
 
 
-def success_rates(rows: dict[str, dict[str, Any]], criteria: tuple[str, ...]) -> Markup:
-    """Plot the success rate of each row by criterion, with intervals.
+def success_by_distance(rows: dict[str, dict[str, Any]], horizons: list[str]) -> Markup:
+    """Plot the rate of goals reached over the steps between start and goal, with intervals.
 
     Args:
-        rows: Name -> criterion -> estimate.
-        criteria: Keys of the estimates.
+        rows: Name -> horizon -> {"reached_any": estimate}.
+        horizons: Steps between start and goal; they have equal distances on the axis.
     """
-    names = list(rows)
-    with canvas(0.72 + 0.46 * len(names)) as (figure, axes):
-        for i, criterion in enumerate(criteria):
-            color = SERIES[i]
-            for j, name in enumerate(names):
-                estimate, y = rows[name][criterion], j + (i - 1) * 0.22
+    with canvas(2.6) as (figure, axes):
+        for i, (name, row) in enumerate(rows.items()):
+            color, dash = SERIES[i % len(SERIES)], _DASHES[i % len(_DASHES)]
+            shift = 0.05 * (i - (len(rows) - 1) / 2)  # intervals of several rows stay visible
+            shown = [(j + shift, row[h]["reached_any"]) for j, h in enumerate(horizons) if h in row]
+            for x, estimate in shown:
                 ends = [100 * estimate["low"], 100 * estimate["high"]]
-                axes.plot(ends, [y, y], color=color, lw=1.6, alpha=0.55)
-                text = label(criterion) if j == 0 else None
-                axes.plot(100 * estimate["mean"], y, "osD"[i], color=color, ms=5, label=text, clip_on=False)
-        _name_rows(axes, [label(name) for name in names])
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("goals [%]")
+                axes.plot([x, x], ends, color=color, lw=1.3, alpha=0.5)
+            means = [100 * estimate["mean"] for _, estimate in shown]
+            axes.plot(
+                [x for x, _ in shown], means, color=color, ls=dash, marker="osD^vP"[i % 6], ms=4.5,
+                label=label(name), clip_on=False,
+            )  # fmt: skip
+        axes.set_xticks(range(len(horizons)), horizons)
+        axes.set_xlim(-0.3, len(horizons) - 0.7)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("steps between start and goal")
+        axes.set_ylabel("goals reached [%]")
+        _add_legend(figure, axes)
+        return svg(figure)
+
+
+def estimates_over_steps(curves: dict[str, list[list[float]]], name: str, change: int) -> Markup:
+    """Plot estimates with their intervals over environment steps, and a vertical line at a change.
+
+    Args:
+        curves: Label -> [[steps, mean, low, high], ...].
+        name: What is estimated, for the axis.
+        change: Environment step of the line.
+    """
+    with canvas(2.4) as (figure, axes):
+        for i, (text, curve) in enumerate(curves.items()):
+            steps, mean, low, high = zip(*curve)
+            axes.fill_between(steps, low, high, color=SERIES[i], alpha=0.14, lw=0)
+            axes.plot(steps, mean, color=SERIES[i], ls=_DASHES[i], marker="o", ms=3.5, label=text)
+        axes.axvline(change, color=FAINT, lw=1.1, ls=":")
+        axes.set_xlabel("environment steps")
+        axes.set_ylabel(name)
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+        axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(_thousands))
         _add_legend(figure, axes)
         return svg(figure)
 

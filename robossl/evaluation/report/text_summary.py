@@ -11,6 +11,8 @@ from robossl.evaluation.report.section import (
     rendering,
 )
 
+_OPENING = ("control", "goal_reaching", "world_model")
+
 
 def text_summary(report: Report) -> list[str]:
     """Return the summary sentences of a report, each with n and baselines."""
@@ -20,7 +22,8 @@ def text_summary(report: Report) -> list[str]:
 def opening(report: Report, sections: list[Section]) -> tuple[list[str], list[Card], dict[str, str]]:
     """Return the sentences and cards of all sections, and the sections whose summary failed with the error.
 
-    The world model, goal reaching and control are first; if they are missing, the sentence is the reason.
+    What the model is good for is first: control, then goal reaching, then the model. If they are missing, the sentence
+    is the reason.
     """
     sentences: list[str] = []
     cards: list[Card] = []
@@ -39,5 +42,5 @@ def opening(report: Report, sections: list[Section]) -> tuple[list[str], list[Ca
 
 
 def _opening_order(section: Section) -> tuple[int, int]:
-    first = section.name in EXPECTED_SECTIONS
-    return (EXPECTED_SECTIONS.index(section.name) if first else len(EXPECTED_SECTIONS), section.order)
+    first = section.name in _OPENING
+    return (_OPENING.index(section.name) if first else len(_OPENING), section.order)

@@ -1,4 +1,4 @@
-"""Report section "control": returns and successes of trained agents on held-out episodes."""
+"""Report section "control": the env's own goals and rewards, without reward and by trained agents."""
 
 from __future__ import annotations
 
@@ -6,101 +6,249 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from robossl.core.agent_observation import ROWS
 from robossl.evaluation.context import EvaluationContext
-from robossl.evaluation.control import evaluate_control
+from robossl.evaluation.control import BASELINES, evaluate_control
 from robossl.evaluation.report import plots
-from robossl.evaluation.report.number_format import interval, label, number
+from robossl.evaluation.report.number_format import interval, label, number, percent
 from robossl.evaluation.report.section import Card, Data, Report, Section, Unavailable
+from robossl.evaluation.reward_free import REWARD_FREE
 
-# The main row of a control table is the first of these that it has.
+# The main row of the agents is the first of these that there is.
 MAIN_ROWS = ("latent_observation", "latent", "observation")
+_COMPLETE_STATE = (
+    "; that is expected where the observation holds the complete state, to which a latent adds no information"
+)
 
 
 def main_row(rows: Iterable[str]) -> str:
-    """Return the name of the main row of a control table."""
+    """Return the name of the main row among those of trained agents."""
     names = list(rows)
     return next((name for name in MAIN_ROWS if name in names), names[0])
 
 
+def agent_rows(rows: Mapping[str, Any]) -> list[str]:
+    """Return the names of the rows of agents that were trained with reward."""
+    return [name for name in rows if name not in REWARD_FREE and name not in BASELINES]
+
+
 def compute_control(context: EvaluationContext) -> Data:
-    """Evaluate the agents of the context, and random and zero actions, on the same held-out episodes."""
-    if not context.agents:
-        raise Unavailable("a model alone was evaluated; no agent was given")
+    """Evaluate policies without reward, the agents of the context, and baselines on the same held-out episodes."""
     rows = evaluate_control(context)
-    if not rows:
-        raise Unavailable("no row could be measured")
+    if not set(rows) - set(BASELINES):
+        reasons = [
+            context.missing[f"control.{row}"] for row in REWARD_FREE if f"control.{row}" in context.missing
+        ]
+        raise Unavailable(
+            "; ".join(["a model alone was evaluated; no agent was given", *dict.fromkeys(reasons)])
+        )
+    add_missing_success(context, rows)
+    trained = {"agent": context.agent, "steps": context.agent_steps, "model": model_info(context)}
+    return {**{key: value for key, value in trained.items() if value is not None}, "rows": rows}
+
+
+def add_missing_success(context: EvaluationContext, rows: Mapping[str, Any]) -> None:
+    """Store the reason if the env reports no success."""
     if not any("success" in row for row in rows.values()):
         context.missing["control.success"] = (
             f"{context.env} does not report success: no is_success in its infos"
         )
-    trained = {"agent": context.agent, "steps": context.agent_steps}
-    return {**{key: value for key, value in trained.items() if value is not None}, "rows": rows}
+
+
+def model_info(context: EvaluationContext) -> dict[str, int] | None:
+    """Return the version of the model, its gradient steps, and the transitions it was trained on."""
+    if context.model is None:
+        return None
+    metadata = context.model.metadata
+    counts = {key: int(metadata[key]) for key in ("updates", "transitions") if key in metadata}
+    return {"version": int(context.model.version), **counts}
+
+
+# --- text
 
 
 def summary(data: Data) -> list[str]:
-    """Return one sentence: the return of the main row beside raw observations and random actions."""
+    """Return sentences: control without reward, the trained agent beside it, and rows that are equal or bad."""
     rows = data["rows"]
-    name = main_row(rows)
-    main = rows[name]["return"]
-    agent = str(data.get("agent", "")).upper() or "the agent"
-    trained = (
-        f"After {data['steps']:,} environment steps with reward, {agent}" if data.get("steps") else agent
-    )
-    text = (
-        f"{trained[0].upper()}{trained[1:]} with {_input_name(name)} has a return of {number(main['mean'])} "
-        f"{interval(main)} over {main['n']} episodes"
-    )
-    if "observation" in rows and name != "observation":
-        raw = rows["observation"]["return"]
-        text += (
-            f"; with raw observations alone {number(raw['mean'])} {interval(raw)}, {_comparison(main, raw)}"
-        )
+    sentences = [*_reward_free_sentence(data), *_agent_sentence(data), *_observation_sentence(rows)]
+    random = rows.get("random")
+    if random:
+        worse = [label(name) for name in _measured(rows) if _relation(rows[name], random) == "lower"]
+        if worse:
+            sentences.append(f"Worse than random actions: {_listed(worse)}.")
+    return sentences
+
+
+def _measured(rows: Mapping[str, Any]) -> list[str]:
+    return [name for name in rows if name not in BASELINES]
+
+
+def _reward_free_sentence(data: Data) -> list[str]:
+    rows = data["rows"]
+    names = [name for name in REWARD_FREE if name in rows]
+    if not names:
+        return []
+    texts = []
+    for name in names:
+        text = f"{_SUBJECTS[name]} has a return of {_result(rows[name])}"
+        if "random" in rows and (relation := _relation(rows[name], rows["random"])) != "higher":
+            text += (
+                ", no better than random actions" if relation == "equal" else ", worse than random actions"
+            )
+        texts.append(text)
+    sentence = f"Without any reward, {'; '.join(texts)}"
     if "random" in rows:
-        text += f"; with random actions {number(rows['random']['return']['mean'])}"
+        sentence += f"; random actions have {_result(rows['random'])}"
+    episodes = rows[names[0]]["return"]["n"]
+    sentence += f" ({episodes} held-out episodes, the same for all, with the goals of the env)."
+    sentences = [sentence]
+    ratio = _cost_ratio(rows)
+    if ratio is not None and ratio >= 1.5:
+        sentences.append(
+            f"A decision of the inverse policy takes {number(ratio, 0)} times less time than planning."
+        )
+    return sentences
+
+
+_SUBJECTS = {"planner": "planning in the world model", "inverse_policy": "the inverse policy"}
+
+
+def _cost_ratio(rows: Mapping[str, Any]) -> float | None:
+    """Return how many times a decision of the planner takes as long as one of the inverse policy."""
+    milliseconds = [rows.get(name, {}).get("ms_per_decision") for name in ("planner", "inverse_policy")]
+    planner, inverse = milliseconds
+    return planner / inverse if planner and inverse else None
+
+
+def _agent_sentence(data: Data) -> list[str]:
+    rows = data["rows"]
+    names = agent_rows(rows)
+    if not names:
+        return []
+    name = main_row(names)
+    main = rows[name]
+    agent = str(data.get("agent", "")).upper() or "the agent"
+    trained = f"After {data['steps']:,} steps with reward, {agent}" if data.get("steps") else agent
+    text = (
+        f"{trained[0].upper()}{trained[1:]} on {_input_name(name)} has a return of {_result(main)} over "
+        f"{main['return']['n']} episodes"
+    )
+    others = [(row, _SUBJECTS[row]) for row in REWARD_FREE if row in rows]
+    if not others and "random" in rows:
+        others = [("random", f"random actions ({_result(rows['random'])})")]
+    if others:
+        relations = [f"{_RELATIONS[_relation(main, rows[row])]} that of {subject}" for row, subject in others]
+        text += f": {_listed(relations)}"
     return [f"{text}."]
+
+
+_RELATIONS = {
+    "higher": "higher than",
+    "lower": "lower than",
+    "equal": "within the intervals equal to",
+    "unknown": "measured on too few episodes to compare with",
+}
+
+
+def _observation_sentence(rows: Mapping[str, Any]) -> list[str]:
+    """Compare the agents that differ in what they observe."""
+    names = [name for name in agent_rows(rows) if name in ROWS]
+    if len(names) < 2:
+        return []
+    reference = "observation" if "observation" in names else names[0]
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        if name != reference:
+            groups.setdefault(_relation(rows[name], rows[reference]), []).append(
+                f"{_input_name(name)} ({number(rows[name]['return']['mean'])})"
+            )
+    text = f"Compared with the same agent on {_input_name(reference)} ({_result(rows[reference])}), the return with "
+    parts = [f"{_listed(group)} is {_GROUP_RELATIONS[relation]}" for relation, group in groups.items()]
+    expected = _COMPLETE_STATE if "equal" in groups and reference == "observation" else ""
+    return [f"{text}{'; with '.join(parts)}{expected}."]
+
+
+_GROUP_RELATIONS = {
+    "higher": "higher",
+    "lower": "lower",
+    "equal": "equal within the intervals",
+    "unknown": "measured on too few episodes to compare",
+}
 
 
 def _input_name(row: str) -> str:
     names = {
         "latent_observation": "the latent and the observation",
-        "latent": "the latent",
-        "observation": "raw observations",
+        "latent": "the latent alone",
+        "observation": "the observation alone",
+        "random_latent": "the latent of an untrained encoder",
     }
     return names.get(row, f"the input “{label(row)}”")
 
 
-def _comparison(main: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Compare two estimates: they differ if their intervals do not overlap."""
-    if main["n"] < 2 or other["n"] < 2:
-        return "too few episodes to compare"
-    if main["low"] > other["high"]:
-        return "which is lower"
-    return "which is higher" if main["high"] < other["low"] else "a difference that is not significant"
+def _relation(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Compare two returns: they differ if their intervals do not overlap."""
+    main, reference = row["return"], other["return"]
+    if main["n"] < 2 or reference["n"] < 2:
+        return "unknown"
+    if main["low"] > reference["high"]:
+        return "higher"
+    return "lower" if main["high"] < reference["low"] else "equal"
+
+
+def _result(row: Mapping[str, Any]) -> str:
+    """Return a return with its interval, and the success if it is known."""
+    text = f"{number(row['return']['mean'])} {interval(row['return'])}"
+    return f"{text} with {percent(row['success']['mean'])} success" if "success" in row else text
+
+
+def _listed(texts: list[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+# --- page
 
 
 def cards(data: Data) -> list[Card]:
-    """Return the return of the main row."""
+    """Return the results without reward, and beside them that of the trained agent."""
     rows = data["rows"]
-    name = main_row(rows)
-    main = rows[name]["return"]
-    others = [
-        (text, row)
-        for text, row in (("raw", "observation"), ("random", "random"))
-        if row in rows and row != name
-    ]
-    references = "".join(f", {text} {number(rows[row]['return']['mean'])}" for text, row in others)
-    detail = f"{interval(main)}{references}, n\u00a0=\u00a0{main['n']}"
-    return [Card(number(main["mean"]), f"return with {_input_name(name)}", detail)]
+    shown = {name: f"{_CARDS[name]}, without any reward" for name in REWARD_FREE if name in rows}
+    if names := agent_rows(rows):
+        agent = str(data.get("agent", "the agent"))
+        steps = f", {data['steps']:,} steps with reward" if data.get("steps") else ""
+        name = main_row(names)
+        shown[name] = f"return of {agent.upper() if len(agent) < 5 else agent} on {_input_name(name)}{steps}"
+    return [_card(rows, name, text) for name, text in shown.items()]
+
+
+_CARDS = {"planner": "return of planning", "inverse_policy": "return of the inverse policy"}
+
+
+def _card(rows: Mapping[str, Any], name: str, text: str) -> Card:
+    row = rows[name]
+    details = [interval(row["return"])]
+    if "success" in row:
+        details.append(f"success {percent(row['success']['mean'])}")
+    if "random" in rows:
+        details.append(f"random {number(rows['random']['return']['mean'])}")
+    details.append(f"n\u00a0=\u00a0{row['return']['n']}")
+    return Card(number(row["return"]["mean"]), text, ", ".join(details))
 
 
 def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
-    """Return the learning curves."""
-    curves = {name: row["curve"] for name, row in data["rows"].items() if row.get("curve")}
+    """Return the learning curves, and how many steps with reward each row had."""
+    rows = data["rows"]
+    curves = {name: row["curve"] for name, row in rows.items() if row.get("curve")}
     ends = "; ".join(f"{label(name)} {number(curve[-1][1])}" for name, curve in curves.items())
+    steps = data.get("steps")
     return {
-        "curves": plots.learning_curves(data["rows"]) if curves else None,
+        "curves": plots.learning_curves(rows, tuple(REWARD_FREE)) if curves else None,
         "ends": ends,
-        "main": MAIN_ROWS[:2],
+        "main": tuple(REWARD_FREE),
+        "reward_steps": {
+            name: ("–" if steps is None else f"{steps:,}") if name in agent_rows(rows) else "0"
+            for name in rows
+        },
     }
 
 

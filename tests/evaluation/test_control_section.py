@@ -1,0 +1,129 @@
+"""The text of the section "control": it opens with what needs no reward, and names what is equal and what is bad."""
+
+import copy
+
+import pytest
+from evaluation_reports import complete_report, synthetic_control
+
+from robossl.core.statistics import mean_ci
+from robossl.evaluation.control import in_order
+from robossl.evaluation.report import page
+from robossl.evaluation.report.sections.control_section import cards, summary
+from robossl.evaluation.report.text_summary import text_summary
+
+
+def control(**returns):
+    """Return a control section with these returns; each interval is 5 to each side."""
+    section = synthetic_control()
+    for name, mean in returns.items():
+        if mean is None:
+            section["rows"].pop(name, None)
+            continue
+        row = section["rows"].setdefault(name, {})
+        row["return"] = {"mean": mean, "low": mean - 5, "high": mean + 5, "n": 20}
+    section["rows"] = in_order(section["rows"])
+    return section
+
+
+def text_of(section):
+    return " ".join(summary(section))
+
+
+def test_report_opens_with_control_without_reward():
+    first = text_summary(complete_report())[0]
+    assert first.startswith("Without any reward, planning in the world model has a return of")
+    assert "the inverse policy has a return of" in first
+    assert "random actions have" in first
+    assert "20 held-out episodes" in first
+
+
+def test_cards_open_with_the_policies_without_reward_beside_the_agent():
+    labels = [card.label for card in cards(control())]
+    assert labels[:2] == [
+        "return of planning, without any reward",
+        "return of the inverse policy, without any reward",
+    ]
+    assert labels[2] == "return of SAC on the latent and the observation, 16,000 steps with reward"
+
+
+@pytest.mark.parametrize(
+    ("planner", "relation"),
+    [
+        (100.0, "higher than that of planning"),
+        (140.0, "equal to that of planning"),
+        (190.0, "lower than that of"),
+    ],
+)
+def test_agent_is_compared_with_planning_by_intervals(planner, relation):
+    text = text_of(control(planner=planner, latent_observation=140.0))
+    assert relation in text
+    assert "After 16,000 steps with reward, SAC on the latent and the observation" in text
+
+
+def test_rows_that_are_equal_are_named_as_expected():
+    text = text_of(control(observation=140.0, latent_observation=141.0, latent=80.0, random_latent=200.0))
+    assert "Compared with the same agent on the observation alone" in text
+    assert "the latent and the observation (141) is equal within the intervals" in text
+    assert "the latent alone (80.0) is lower" in text
+    assert "the latent of an untrained encoder (200) is higher" in text
+    assert "complete state" in text
+
+
+def test_complete_state_is_only_named_where_rows_are_equal():
+    assert "complete state" not in text_of(control(observation=100.0, latent_observation=140.0))
+
+
+def test_row_worse_than_random_is_named():
+    text = text_of(control(inverse_policy=0.0, random=40.0))
+    assert "the inverse policy has a return of 0.00 [−5.00, 5.00]" in text
+    assert ", worse than random actions" in text
+    assert "Worse than random actions: inverse policy." in text
+
+
+def test_policy_no_better_than_random_is_named():
+    assert "no better than random actions" in text_of(control(planner=41.0, random=40.0))
+
+
+def test_one_episode_is_too_few_to_compare():
+    section = control()
+    for row in section["rows"].values():
+        row["return"] = mean_ci([row["return"]["mean"]])
+    assert "too few episodes" in text_of(section)
+
+
+def test_agents_without_goals_are_compared_with_random_actions():
+    section = control(planner=None, inverse_policy=None)
+    text = text_of(section)
+    assert "Without any reward" not in text
+    assert text.startswith("After 16,000 steps with reward, SAC")
+    assert "higher than that of random actions" in text
+    assert [card.label for card in cards(section)] == [
+        "return of SAC on the latent and the observation, 16,000 steps with reward"
+    ]
+
+
+def test_policies_without_reward_need_no_agent():
+    section = control(observation=None, latent_observation=None)
+    section.pop("agent")
+    section.pop("steps")
+    assert len(summary(section)) == 2
+    report = copy.deepcopy(complete_report()) | {"control": section}
+    html = page.render([report])
+    assert "steps that no rewarded agent chose" in html
+    assert "48,000" in html
+
+
+def test_rows_are_in_the_order_of_the_table():
+    names = [
+        "zero_action",
+        "latent",
+        "planner",
+        "own",
+        "random",
+        "observation",
+        "inverse_policy",
+        "random_latent",
+    ]
+    assert list(in_order(dict.fromkeys(names, 0))) == [
+        "planner", "inverse_policy", "observation", "latent", "random_latent", "own", "random", "zero_action",
+    ]  # fmt: skip
