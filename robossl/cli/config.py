@@ -14,7 +14,7 @@ from typing import Any
 
 from robossl.core.errors import UsageError
 from robossl.training.config import LearnConfig
-from robossl.training.config_io import FREE_PREFIX, Layer, flatten_fields, from_toml, unknown_key_error
+from robossl.training.config_io import Layer, flatten_fields, free_prefix, from_toml, unknown_key_error
 
 COMMON_FLAGS = {  # flags with the same meaning in several commands -> keys of LearnConfig
     "env": "env",
@@ -66,20 +66,20 @@ def parse_overrides(args: Sequence[str], config: type) -> dict[str, Any]:
         arg = rest.pop(0)
         name, equals, value = arg.removeprefix("--").partition("=")
         name = name.replace("-", "_")
-        is_agent_setting = name.startswith(FREE_PREFIX) and FREE_PREFIX.rstrip(".") in known
+        is_free = free_prefix(name, known) is not None
         if not arg.startswith("--"):
             raise UsageError(f"unexpected argument {arg!r}; flags begin with --")
-        if not is_agent_setting and name not in known:
+        if not is_free and name not in known:
             raise unknown_key_error(name, known, "command line")
-        value_type = str if is_agent_setting else known[name][0]
+        value_type = str if is_free else known[name][0]
         is_list = typing.get_origin(value_type) is tuple
         parts = [value] if equals else []
         while not equals and rest and not rest[0].startswith("--") and (is_list or not parts):
             parts.append(rest.pop(0))
         if not parts:
-            default = "" if is_agent_setting else f"; its default is {known[name][1]!r}"
+            default = "" if is_free else f"; its default is {known[name][1]!r}"
             raise UsageError(f"--{name} has no value{default}")
-        if is_agent_setting:
+        if is_free:
             values[name] = _literal_or_text(parts[0])
         elif value_type is bool and parts[0] in ("true", "false"):  # as in TOML and JSON
             values[name] = parts[0].capitalize()
@@ -131,5 +131,5 @@ def settings_help(prefixes: Sequence[str]) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "(one flag a setting: --agent.settings.learning_rate 3e-4)"
+        return "(one flag a key, for example --agent.settings.learning_rate 3e-4)"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

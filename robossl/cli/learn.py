@@ -9,32 +9,41 @@ from robossl.cli.command import Command, CommandResult, add_flags, trust_env
 from robossl.core.errors import UsageError
 
 _EXCLUSIVE = (
-    "env", "steps", "updates", "num_envs", "threads", "device", "seed", "log", "config", "out",
+    "env", "updates", "num_envs", "threads", "device", "seed", "log", "config", "out",
 )  # fmt: skip
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("env", nargs="?", help="a Gymnasium id (robossl/Reacher-v0) or an MJCF file")
-    parser.add_argument("--resume", metavar="RUN", help="resume a run")
+    parser.add_argument("--resume", metavar="RUN", help="resume a run, or with --steps extend it")
+    parser.add_argument(
+        "--steps", metavar="N", help="environment steps of all sub-environments, in total; +N: N more, of a resumed run; "
+        "unlimited: until the run is stopped",
+    )  # fmt: skip
     add_flags(
-        parser, "steps", "updates", "num-envs", "threads", "device", "seed", "log", "config", "out", "json",
+        parser, "updates", "num-envs", "threads", "device", "seed", "log", "config", "out", "json",
         "quiet", "trust-env",
     )  # fmt: skip
 
 
 def _run(options: Namespace) -> CommandResult:
     from robossl.logging.progress import make_progress
+    from robossl.training.extension import parse_steps
     from robossl.training.phases import learn
 
     trust_env(options.trust_env)
+    options.steps = None if options.steps is None else parse_steps(options.steps)
     progress = make_progress(options.quiet)
     if options.resume:
         extra = [f"--{n.replace('_', '-')}" for n in _EXCLUSIVE if getattr(options, n) is not None]
         if extra or options.overrides:
             raise UsageError(
-                f"--resume uses the settings of the run; remove {', '.join(extra + options.overrides[:1])}"
+                "--resume uses the settings of the run, except for --steps; remove "
+                f"{', '.join(extra + options.overrides[:1])}"
             )
-        return report_result(learn(resume=options.resume, progress=progress))
+        return report_result(learn(resume=options.resume, progress=progress, steps=options.steps))
+    if str(options.steps).startswith("+"):
+        raise UsageError(f"--steps: expected +N with --resume RUN, got {options.steps} for a new run")
     return report_result(learn(_config(options), options.out, progress=progress))
 
 
@@ -82,6 +91,6 @@ COMMANDS = [
         "robossl learn robossl/CartPoleSwingUp-v0 --steps 80_000 --world_model.latent_dim 32",
         _add_arguments,
         _run,
-        settings=("explore.", "pretrain.", "world_model.", "agent.", "goals.", "evaluate."),
+        settings=("explore.", "pretrain.", "world_model.", "agent.", "goals.", "evaluate.", "variation."),
     )
 ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import NoReturn
 
 from robossl.cli import checking, learn, single_steps, stream_commands, viewing
@@ -90,8 +93,29 @@ def run(args: Sequence[str]) -> int:
     return result.code
 
 
+def interrupt_on_signals() -> None:
+    """Let SIGTERM and SIGHUP interrupt like Ctrl-C, so that a stopped command saves its work.
+
+    A signal that is ignored stays ignored, as `nohup` wants it. Child processes that inherit the handler end at once.
+    """
+    process = os.getpid()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, interrupt)
+
+
 def main() -> NoReturn:
     """Run `robossl`; exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted and saved."""
+    interrupt_on_signals()
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
@@ -102,7 +126,8 @@ def main() -> NoReturn:
         print(f"robossl: {error}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt as interruption:
-        print(f"\nrobossl: {str(interruption) or 'interrupted'}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(f"\nrobossl: {str(interruption) or 'interrupted'}", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # the reader of stdout has ended, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -79,14 +79,23 @@ class HeldOutData:
         return self.train.values.mean(0)  # (D,)
 
 
-def load_heldout(model: WorldModel, stream: Stream, seed: int = 0) -> HeldOutData:
+def load_heldout(
+    model: WorldModel, stream: Stream, seed: int = 0, test: SplitData | None = None
+) -> HeldOutData:
     """Load the splits of a stream and encode probe and test once, for all metrics.
+
+    Args:
+        model: Encodes the observations.
+        stream: Recorded steps.
+        seed: Seed of the order in which episodes are drawn.
+        test: Test split of another stream; None: that of `stream`.
 
     Raises:
         UsageError: A split has no episode.
     """
     train = load_split(stream, "train", seed, inputs_only=True)
-    probe, test = (load_split(stream, split, seed) for split in ("probe", "test"))
+    probe = load_split(stream, "probe", seed)
+    test = test or load_split(stream, "test", seed)
     std = train.values.std(0)
     std[std <= 1e-6 * (1 + np.abs(train.values).max(0))] = 0.0
     return HeldOutData(

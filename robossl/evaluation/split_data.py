@@ -45,13 +45,17 @@ class SplitData:
 
 
 def load_split(
-    stream: Stream, split: str, seed: int = 0, limit: int | None = None, inputs_only: bool = False
+    stream: Stream,
+    split: str | None,
+    seed: int = 0,
+    limit: int | None = None,
+    inputs_only: bool = False,
 ) -> SplitData:
     """Load whole episodes drawn at random from a split.
 
     Args:
         stream: Recorded steps.
-        split: "train", "validation", "probe" or "test".
+        split: "train", "validation", "probe" or "test"; None: all episodes.
         seed: Seed of the order in which episodes are drawn.
         limit: About how many time steps to load; at least one episode is always loaded.
         inputs_only: Leave out privileged state, physics and reward, which no model reads. The default `limit` is
@@ -70,7 +74,7 @@ def load_split(
             f"the split {split!r} of this stream has no episode: expected about ten finished episodes in the stream, "
             f"got {len(stream.episodes())}; collect more steps"
         )
-    order = generator(seed, "rows", split).permutation(len(episodes))
+    order = generator(seed, "rows", split or "all").permutation(len(episodes))
     parts: list[dict[str, np.ndarray]] = []
     total = 0
     for index in order:

@@ -84,6 +84,11 @@ class AgentRunner:
             )
         self.agent.learn(self.recorder, steps, progress, logger, callbacks=callbacks)  # type: ignore[call-arg]
 
+    def change_physics(self, randomization: Mapping[str, Any]) -> None:
+        """Randomize the environments from now on, in new episodes; keys and values as in docs/environments.md."""
+        self.recorder.reset(options={"randomization": dict(randomization)})
+        self.agent.reset_envs(self.recorder)
+
     def save(self, folder: str | Path) -> None:
         """Write the agent into `folder`: its own files, and agent.json with its name and spaces."""
         folder = Path(folder)
@@ -109,7 +114,9 @@ class AgentRunner:
 
     def set_checkpoint(self, tree: Mapping[str, Any], progress: ProgressReporter) -> None:
         """Continue from `get_checkpoint`; if the environments cannot be restored, report it and start new episodes."""
-        reason = restore_env_state(self.recorder.env, tree["envs"], self.seed, recorded_steps(self.recorder))
+        reason = restore_env_state(
+            self.recorder.env, tree["envs"], self.seed, lambda: recorded_steps(self.recorder)
+        )
         self.agent.set_checkpoint(tree["agent"])
         if reason is None:
             self.recorder.set_checkpoint(tree["recorder"])

@@ -38,6 +38,11 @@ class Checkpoints:
             old.unlink()
         return path
 
+    def keep_newest(self) -> None:
+        """Delete all checkpoints but the newest one, of a run that is finished."""
+        for old in self.paths()[:-1]:
+            old.unlink()
+
     def latest(self) -> Any | None:
         """Load the newest valid checkpoint and rename damaged ones; None if there is no checkpoint.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,8 @@ from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.small_files import read_toml
 
 Layer = tuple[str, Mapping[str, Any]]  # (where the values come from, values by dotted key)
-FREE_PREFIX = "agent.settings."  # keys below it are not checked here: every agent has its own settings
+# Keys below these are not checked here: every agent has its own settings, every robot its own parameters.
+FREE_PREFIXES = ("agent.settings.", "variation.randomization.")
 
 
 def flatten_fields(config: type) -> dict[str, tuple[Any, Any]]:
@@ -143,14 +145,14 @@ def parse(config: type, *layers: Layer) -> Any:
         UsageError: For an unknown key, or a value that its type does not accept; one line.
     """
     known = flatten_fields(config)
-    settings_key = FREE_PREFIX.rstrip(".")
     merged: dict[str, tuple[str, Any]] = {}
-    settings: dict[str, Any] = {}
+    free: dict[str, dict[str, Any]] = {}  # prefix -> values by the rest of their key
     for origin, values in layers:
         for name, value in values.items():
-            if name.startswith(FREE_PREFIX) and settings_key in known:
-                settings[name.removeprefix(FREE_PREFIX)] = value
-            elif name not in known or name == settings_key:
+            prefix = free_prefix(name, known)
+            if prefix is not None:
+                free.setdefault(prefix, {})[name.removeprefix(prefix)] = value
+            elif name not in known or f"{name}." in FREE_PREFIXES:
                 raise unknown_key_error(name, known, origin)
             else:
                 merged[name] = (origin, value)
@@ -161,16 +163,30 @@ def parse(config: type, *layers: Layer) -> Any:
             try:
                 _convert(config, {name: value}, known)
             except SystemExit:
-                value_type = known[name][0]
-                is_generic = typing.get_origin(value_type) is not None
-                expected = str(value_type) if is_generic else getattr(value_type, "__name__", str(value_type))
+                expected = _format_type(known[name][0])
                 raise UsageError(f"{origin}: {name}: expected {expected}, got {value!r}") from None
         raise
-    if settings:
-        parsed = dataclasses.replace(
-            parsed, agent=dataclasses.replace(parsed.agent, settings=_nested(settings))
-        )
+    for prefix, values in free.items():
+        section, field = prefix.rstrip(".").split(".")
+        part = dataclasses.replace(getattr(parsed, section), **{field: _nested(values)})
+        parsed = dataclasses.replace(parsed, **{section: part})
     return parsed
+
+
+def free_prefix(name: str, known: Mapping[str, Any]) -> str | None:
+    """Return the prefix of FREE_PREFIXES that a key begins with, if the config has it; else None."""
+    prefixes = (p for p in FREE_PREFIXES if name.startswith(p) and p.rstrip(".") in known)
+    return next(prefixes, None)
+
+
+def _format_type(value_type: Any) -> str:
+    """Return the text of a type, for a message: `int or 'unlimited'`."""
+    origin, parts = typing.get_origin(value_type), typing.get_args(value_type)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_format_type, parts))
+    if origin is typing.Literal:
+        return " or ".join(map(repr, parts))
+    return str(value_type) if origin is not None else getattr(value_type, "__name__", str(value_type))
 
 
 def _convert(config: type, values: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]]) -> Any:

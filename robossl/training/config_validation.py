@@ -7,6 +7,7 @@ from contextlib import closing
 
 from robossl import registry
 from robossl.core.env_ids import canonical_id
+from robossl.core.errors import UsageError
 from robossl.training.agent_loading import resolve_agent
 from robossl.training.agent_settings import check_settings
 from robossl.training.config import LearnConfig
@@ -42,4 +43,40 @@ def validate_config(config: LearnConfig) -> LearnConfig:
                 config, world_model=default_config_for(envs.single_observation_space)
             )
         WorldModel(config.world_model, envs.single_observation_space, envs.single_action_space)
+    check_iterations(config)
     return config
+
+
+def check_iterations(config: LearnConfig) -> None:
+    """Check that an unlimited run has an agent, and that a change of the physics can be made.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    if config.unlimited and config.iteration_steps == 0:
+        raise UsageError(
+            "steps: unlimited: expected an agent that takes environment steps, got none (agent.num_iterations, "
+            "agent.iteration_steps, explore.fraction)"
+        )
+    variation = config.variation
+    if not variation.randomization:
+        if variation.at_step:
+            raise UsageError(
+                "variation.at_step: expected variation.randomization with it, for example "
+                "--variation.randomization.gravity 1.3"
+            )
+        return
+    if not 1 <= config.variation_iteration < config.num_iterations:
+        raise UsageError(
+            "variation.at_step: expected a step between the first iteration of the agent and the last one "
+            f"({config.explore_steps:,} steps of exploration, then {config.num_iterations:g} iterations of "
+            f"{config.iteration_steps:,}), got {variation.at_step:,}"
+        )
+    if not registry.is_native(registry.env_spec(config.env)):
+        raise UsageError(
+            f"variation.randomization: expected an env of robossl, whose physics can be changed, got {config.env}"
+        )
+    try:
+        registry.make_envs(config.env, 1, randomization=dict(variation.randomization)).close()
+    except UsageError as error:
+        raise UsageError(f"variation.randomization: {error}") from None

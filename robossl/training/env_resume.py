@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ def recorded_steps(recorder: Recorder) -> list[TimeSteps]:
     return [stream.read(int(lane), 0, int(stream.lengths[lane])) for lane in recorder.lanes]
 
 
-def restore_env_state(envs: VectorEnv, saved: Any, seed: int, recorded: list[TimeSteps]) -> str | None:
+def restore_env_state(
+    envs: VectorEnv, saved: Any, seed: int, read_recorded: Callable[[], list[TimeSteps]]
+) -> str | None:
     """Bring the envs to the state in which they were saved.
 
     Envs without a checkpoint are reset with the same seed, and the recorded actions are replayed. Every observation
@@ -39,7 +42,7 @@ def restore_env_state(envs: VectorEnv, saved: Any, seed: int, recorded: list[Tim
         envs: Envs with autoreset disabled, not wrapped by a recorder.
         saved: Result of `save_env_state`.
         seed: Seed of the first reset.
-        recorded: The recorded time steps of each sub-environment.
+        read_recorded: Returns the recorded time steps of each sub-environment; called only if they are replayed.
 
     Returns:
         Why the state could not be restored; None if it was.
@@ -48,6 +51,7 @@ def restore_env_state(envs: VectorEnv, saved: Any, seed: int, recorded: list[Tim
     if saved is not None and isinstance(inner, Checkpointable):
         inner.set_checkpoint(saved)
         return None
+    recorded = read_recorded()
     observation, _ = envs.reset(seed=seed)
     lengths = np.array([len(steps["is_last"]) for steps in recorded])  # (n,)
     position = np.zeros(envs.num_envs, np.int64)  # (n,) time step of each sub-environment

@@ -67,8 +67,13 @@ def write_manifest(folder: Path, kind: str, config: Any = None, **more: Any) -> 
         more: Further entries of the manifest.
     """
     if config:
-        write_bytes_atomic(folder / "config.toml", to_toml(config).encode())
+        write_config(folder, config)
     write_json(folder / MANIFEST, {"kind": kind, "format": _FORMAT, **system_info(), **more})
+
+
+def write_config(folder: Path, config: Any) -> None:
+    """Write config.toml of a folder, in place of the one that is there."""
+    write_bytes_atomic(folder / "config.toml", to_toml(config).encode())
 
 
 def read_manifest(folder: str | Path, *kinds: str) -> dict[str, Any]:

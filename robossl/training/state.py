@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-PHASES = ("explore", "pretrain", "goals", "act", "evaluate", "done")
+PHASES = ("explore", "pretrain", "heads", "goals", "act", "evaluate", "done")
 
 
 @dataclass
@@ -18,7 +18,9 @@ class RunState:
         iteration: Completed iterations of the phase `act`.
         seconds: Wall-clock time of each part of the run [s].
         sections: Sections of the report measured so far, by name.
+        measured_at: Iterations after which the section "control" was measured.
         curves: Learning curves: row -> list of [steps, mean, low, high] of the return.
+        continual: What `continual_phase` measured so far.
         missing: Report key -> reason why the report does not have it.
         stream_offsets: Stream name -> offset up to which the stream belongs to this checkpoint.
         metrics_offset: Size of metrics.jsonl [bytes] that belongs to this checkpoint.
@@ -27,9 +29,11 @@ class RunState:
 
     phase: str = PHASES[0]
     iteration: int = 0
+    measured_at: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
     curves: dict[str, list[list[float]]] = field(default_factory=dict)
+    continual: dict[str, Any] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     stream_offsets: dict[str, Any] = field(default_factory=dict)
     metrics_offset: int = 0

@@ -29,7 +29,7 @@ from robossl.world_model import WorldModel
 HORIZONS = (*GAPS, 50)  # [steps]
 TOLERANCE = 0.5  # [standard deviations] a forecast is valid while its root mean square error is below
 _MAX_WINDOWS = 1000  # forecasts for each horizon
-_MIN_WINDOWS = 20  # forecasts below which a horizon is not evaluated
+MIN_WINDOWS = 20  # forecasts below which a horizon is not evaluated
 _MAX_VALID_STEPS = 100  # [steps] length of the forecasts for the valid prediction time
 _MAX_VALID_WINDOWS = 300  # forecasts for the valid prediction time
 
@@ -111,11 +111,11 @@ def prediction_skill(
     Raises:
         UsageError: No horizon can be evaluated, or all observations are constant.
     """
-    evaluated = [h for h in horizons if len(heldout.test.starts(h)) >= _MIN_WINDOWS]
+    evaluated = [h for h in horizons if len(heldout.test.starts(h)) >= MIN_WINDOWS]
     if not evaluated:
         raise UsageError(
             f"the test episodes are too short or too few to predict {min(horizons)} steps ahead: expected at least "
-            f"{_MIN_WINDOWS} starts"
+            f"{MIN_WINDOWS} starts"
         )
     scores: dict[str, Any] = {"skill": {}, "encoder_bound": {}, "shuffled": {}, "linear": {}, "curve": {}}
     readout = readout or fit_readout(model, heldout)
@@ -167,7 +167,7 @@ def valid_prediction_time(
     Raises:
         UsageError: The test episodes are too short or too few.
     """
-    min_windows = 5 * _MIN_WINDOWS
+    min_windows = 5 * MIN_WINDOWS
     lengths = range(_MAX_VALID_STEPS, 0, -1)
     length = next((n for n in lengths if len(heldout.test.starts(n)) >= min_windows), 0)
     if length == 0:

@@ -106,7 +106,9 @@ def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
             for physics in ("old", "new")
         }
         ends = "; ".join(f"{name} {number(curve[-1][1])}" for name, curve in curves.items())
-        plot = plots.estimates_over_steps(curves, "prediction skill" if key == "skill" else "return", data["at_step"])
+        plot = plots.estimates_over_steps(
+            curves, "prediction skill" if key == "skill" else "return", data["at_step"]
+        )
         variables["figures"][key] = {"plot": plot, "alt": f"At the end: {ends}"}
     return variables
 
