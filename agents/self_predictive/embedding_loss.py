@@ -13,6 +13,7 @@ from .embedding import Embedding, Prediction
 from .presets import SelfPredictiveConfig
 
 _TEMPERATURE = 0.1  # of the contrastive loss
+_EXCLUDED = 1e4  # subtracted from the logit of what is no candidate
 
 
 class UnrollBatch(NamedTuple):
@@ -48,7 +49,7 @@ def embedding_loss(
     )  # (T, B)
     errors = {  # (T, B)
         "next_z": (predicted.next_z - next_z).square().mean(-1),
-        "contrastive": contrastive_error(predicted.next_z, next_z),
+        "contrastive": contrastive_error(predicted.next_z, next_z, mask),
         "reward": two_hot.cross_entropy(predicted.reward, reward) * batch.has_reward,
         "termination": F.binary_cross_entropy_with_logits(
             predicted.termination, terminated, reduction="none"
@@ -66,11 +67,12 @@ def embedding_loss(
     return loss, terms
 
 
-def contrastive_error(predicted: Tensor, target: Tensor) -> Tensor:
-    """Return the cross-entropy (T, B) of finding each target (T, B, Z) among the B of its step, by cosine similarity.
+def contrastive_error(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Return the cross-entropy (T, B) of finding each target (T, B, Z) among those of its step, by cosine similarity.
 
-    Source: van den Oord et al., "Representation Learning with Contrastive Predictive Coding" (InfoNCE), 2018.
+    Targets where `mask` (T, B) is 0 are no candidates. Source: van den Oord et al., "Representation Learning with
+    Contrastive Predictive Coding" (InfoNCE), 2018.
     """
     similarity = F.normalize(predicted, dim=-1) @ F.normalize(target, dim=-1).transpose(1, 2)  # (T, B, B)
-    log_probability = F.log_softmax(similarity / _TEMPERATURE, -1)
-    return -log_probability.diagonal(dim1=1, dim2=2)
+    logits = similarity / _TEMPERATURE - _EXCLUDED * (1 - mask[:, None])
+    return -F.log_softmax(logits, -1).diagonal(dim1=1, dim2=2)

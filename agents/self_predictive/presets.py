@@ -64,7 +64,7 @@ class SelfPredictiveConfig:
             kind = int if field.type == "int" else (int, float)
             if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
                 noun = "an integer" if kind is int else "a number"
-                limits = f"of {low:g} or more" if high == math.inf else f"from {low:g} to {high:g}"
+                limits = f"of {low:,} or more" if high == math.inf else f"from {low:,} to {high:,}"
                 raise UsageError(
                     f"self-predictive setting {field.name}: expected {noun} {limits}, got {value!r}"
                 )

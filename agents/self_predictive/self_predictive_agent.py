@@ -231,9 +231,8 @@ class SelfPredictiveAgent:
             raise CorruptedFileError(f"{path} is damaged: expected an integer seed and an object of settings")
         encoder = folder / "representation"
         representation = WorldModel.load(encoder, device).frozen_copy() if encoder.is_dir() else None
-        agent = cls(
-            envs, representation, saved["seed"], device, **{**saved["settings"], "learning_starts": 0}
-        )
+        agent = cls(envs, representation, saved["seed"], device, **saved["settings"])
+        agent._starts = 0  # the random steps are over
         agent.training.learner.set_state(load_tree(folder / "self_predictive.safetensors"))
         return agent
 

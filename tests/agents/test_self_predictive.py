@@ -1,0 +1,458 @@
+"""The self-predictive agent: its losses, its schedule of updates, its replay, its stream, and that it learns."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from agent_toys import Counter, CountingGoals, Line
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from robossl.agents.self_predictive import two_hot
+from robossl.agents.self_predictive.embedding_loss import UnrollBatch, embedding_loss
+from robossl.agents.self_predictive.learner import Learner, ReturnBatch
+from robossl.agents.self_predictive.presets import PRESETS, make_config
+from robossl.agents.self_predictive.prioritized_replay import FadedPriority, multi_step_return
+from robossl.agents.self_predictive.self_predictive_agent import SelfPredictiveAgent
+
+from robossl import registry
+from robossl.core.errors import UsageError
+from robossl.core.interfaces import NullProgress, OfflineAgent
+from robossl.core.io import load_tree, save_tree
+from robossl.env_checker.check_agent import check_agent
+from robossl.evaluation.control import evaluate_returns
+from robossl.rollout import collect_steps
+from robossl.streams import Recorder, Stream
+
+SMALL: dict[str, Any] = {
+    "latent_dim": 16, "encoder_hidden": 16, "action_embedding_dim": 8, "policy_hidden": 16, "value_hidden": 16,
+    "batch_size": 16, "learning_starts": 24, "target_update_interval": 4, "updates_per_step": 0.5,
+}  # fmt: skip
+CPU = torch.device("cpu")
+B, T, D, A = 12, 3, 4, 2  # windows, steps, inputs, actions
+
+
+def make_learner(seed: int = 0) -> Learner:
+    return Learner(D, A, make_config("cpu", SMALL), seed, CPU)
+
+
+def unroll_batch(seed: int = 0, **parts: torch.Tensor) -> UnrollBatch:
+    random = torch.Generator().manual_seed(seed)
+    batch = UnrollBatch(
+        inputs=torch.randn(B, T + 1, D, generator=random),
+        action=torch.rand(B, T, A, generator=random) * 2 - 1,
+        reward=torch.randn(B, T, generator=random),
+        terminated=torch.zeros(B, T),
+        mask=torch.ones(B, T),
+        has_reward=torch.ones(B),
+    )
+    return batch._replace(**parts)
+
+
+def return_batch() -> ReturnBatch:
+    random = torch.Generator().manual_seed(1)
+    return ReturnBatch(
+        torch.randn(B, D, generator=random), torch.rand(B, A, generator=random) * 2 - 1,
+        torch.randn(B, generator=random), torch.full((B,), 0.97), torch.randn(B, D, generator=random),
+    )  # fmt: skip
+
+
+def loss_of(learner: Learner, batch: UnrollBatch) -> tuple[float, dict[str, float]]:
+    loss, terms = embedding_loss(
+        learner.online["embedding"], learner.target["embedding"], batch, learner.config
+    )
+    return loss.item(), {name: term.item() for name, term in terms.items()}
+
+
+def weights(networks) -> np.ndarray:
+    return torch.cat([p.detach().reshape(-1) for p in networks.parameters()]).numpy().copy()
+
+
+def record(make, path, steps: int = 60, seed: int = 0) -> Stream:
+    """Record random actions in two sub-environments."""
+    envs = make()
+    recorder = Recorder.create(envs, path)
+    policy = registry.policy("random")(envs.single_action_space, envs.num_envs, seed=seed)
+    collect_steps(recorder, policy, steps, seed, NullProgress())
+    recorder.close()
+    return Stream.open(path)
+
+
+def counters(kind=Counter, num_envs: int = 2) -> SyncVectorEnv:
+    return SyncVectorEnv([partial(kind, i) for i in range(num_envs)], autoreset_mode=AutoresetMode.DISABLED)
+
+
+# --- rewards
+
+
+def test_two_hot_weights_give_back_the_reward() -> None:
+    rewards = torch.tensor([-2e4, -37.5, -1.0, -0.01, 0.0, 1e-4, 0.3, 1.0, 12.0, 999.0, 2e4])
+    lower, weight = two_hot.two_hot(rewards)
+    edges = two_hot.bins()
+    decoded = (1 - weight) * edges[lower] + weight * edges[lower + 1]
+    np.testing.assert_allclose(decoded, rewards, rtol=1e-5, atol=1e-5)
+
+
+def test_the_cross_entropy_is_smallest_at_the_two_hot_distribution() -> None:
+    reward = torch.tensor([0.7, -3.0])
+    lower, weight = two_hot.two_hot(reward)
+    probability = torch.zeros(2, two_hot.NUM_BINS)
+    probability[torch.arange(2), lower] = 1 - weight
+    probability[torch.arange(2), lower + 1] = weight
+    logits = probability.clamp(min=1e-12).log()
+    np.testing.assert_allclose(two_hot.decode(logits), reward, rtol=1e-5)
+    best = two_hot.cross_entropy(logits, reward)
+    for seed in range(5):
+        noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(seed))
+        assert (two_hot.cross_entropy(logits + noise, reward) > best).all()
+
+
+# --- loss of the embedding
+
+
+@pytest.mark.parametrize("part", ["inputs", "action", "reward", "terminated"])
+def test_the_embedding_loss_does_not_depend_on_what_follows_the_end_of_an_episode(part: str) -> None:
+    learner, mask = make_learner(), torch.ones(B, T)
+    mask[3, 1:] = 0.0  # the episode ends with the first step
+    before = unroll_batch(mask=mask)
+    values = getattr(before, part).clone()
+    values[3, 2 if part == "inputs" else 1 :] = 1.0
+    after = before._replace(**{part: values})
+    assert loss_of(learner, after)[1] == pytest.approx(loss_of(learner, before)[1])
+    unmasked = torch.ones(B, T)
+    assert loss_of(learner, after._replace(mask=unmasked))[0] != pytest.approx(
+        loss_of(learner, before._replace(mask=unmasked))[0]
+    )
+
+
+def test_without_known_rewards_the_embedding_loss_does_not_depend_on_rewards() -> None:
+    learner = make_learner()
+    batches = [unroll_batch(reward=torch.full((B, T), r), has_reward=torch.zeros(B)) for r in (0.0, 9.0)]
+    (first, terms), (second, _) = (loss_of(learner, batch) for batch in batches)
+    assert first == second
+    assert terms["reward"] == 0.0
+    assert min(v for name, v in terms.items() if name != "reward") > 0.0
+
+
+def test_the_target_embedding_gets_no_gradient_and_every_part_of_the_embedding_gets_one() -> None:
+    learner = make_learner()
+    online, target = learner.online["embedding"], learner.target["embedding"]
+    embedding_loss(online, target, unroll_batch(), learner.config)[0].backward()
+    assert all(p.grad is None for p in target.parameters())
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in online.parameters())
+
+
+def test_repeated_updates_reduce_the_embedding_loss() -> None:
+    learner, batch = make_learner(), unroll_batch()
+    first = loss_of(learner, batch)[0]
+    for _ in range(100):
+        learner.update_embedding(batch)
+    assert loss_of(learner, batch)[0] < 0.8 * first
+
+
+# --- updates
+
+
+def test_actor_and_critic_do_not_train_the_embedding() -> None:
+    learner = make_learner()
+    before = {name: weights(network) for name, network in learner.online.items()}
+    learner.update_actor_critic(return_batch(), torch.zeros(B, A))
+    changed = {name for name, network in learner.online.items() if (weights(network) != before[name]).any()}
+    assert changed == {"value", "policy"}
+
+
+def test_the_embedding_loss_trains_nothing_but_the_embedding() -> None:
+    learner = make_learner()
+    before = {name: weights(network) for name, network in learner.online.items()}
+    target = weights(learner.target)
+    learner.update_embedding(unroll_batch())
+    changed = {name for name, network in learner.online.items() if (weights(network) != before[name]).any()}
+    assert changed == {"embedding"}
+    assert np.array_equal(weights(learner.target), target)
+
+
+def test_values_after_a_termination_are_not_counted() -> None:
+    learner, batch = make_learner(), return_batch()._replace(discount=torch.zeros(B))
+    desired = learner._target_values(batch, torch.zeros(B, A))
+    assert torch.equal(desired, batch.returned)
+
+
+def test_the_scale_of_rewards_does_not_change_the_targets_in_units_of_reward() -> None:
+    learner, batch = make_learner(), return_batch()._replace(returned=torch.zeros(B))
+    learner.copy_targets(5.0)
+    learner.copy_targets(5.0)  # the target values are in units of 5 now
+    scaled = learner._target_values(batch, torch.zeros(B, A))
+    learner.reward_scale = 10.0
+    assert torch.allclose(learner._target_values(batch, torch.zeros(B, A)), scaled / 2)
+
+
+class _Calls(Learner):
+    """Learner that keeps the order of its calls."""
+
+    def __init__(self, *arguments) -> None:
+        super().__init__(*arguments)
+        self.calls: list[str] = []
+
+    def copy_targets(self, reward_scale: float) -> None:
+        self.calls.append("copy")
+        super().copy_targets(reward_scale)
+        assert np.array_equal(weights(self.online), weights(self.target))
+
+    def update_embedding(self, batch):
+        self.calls.append("embedding")
+        return super().update_embedding(batch)
+
+    def update_actor_critic(self, batch, noise):
+        self.calls.append("actor critic")
+        return super().update_actor_critic(batch, noise)
+
+
+def test_targets_are_copied_at_every_interval_and_as_many_embedding_updates_follow(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("robossl.agents.self_predictive.self_predictive_agent.Learner", _Calls)
+    recorder = Recorder.create(Line(2), tmp_path / "stream")
+    agent = SelfPredictiveAgent(recorder, device="cpu", **SMALL)
+    agent.learn(recorder, 24)
+    assert agent.training.learner.calls == []
+    agent.learn(recorder, 12)
+    interval = ["copy", *["embedding"] * 4, *["actor critic"] * 4]
+    assert agent.training.learner.calls == (interval * 2)[: len(interval) + 7]  # 6 updates of 12 steps
+
+
+def test_the_default_interval_is_250() -> None:
+    assert {config.target_update_interval for config in PRESETS.values()} == {250}
+
+
+# --- replay
+
+
+def test_returns_over_several_steps_never_cross_an_episode(tmp_path) -> None:
+    stream = record(counters, tmp_path / "stream", 400)
+    window = stream.windows(200, 3, np.random.default_rng(0), split=None)
+    returned, discount, steps = multi_step_return(window.reward, window.terminated, window.mask, 0.5)
+    for b in range(200):
+        _, episode, count = window.observation[b, 0]
+        lane = window.observation[b, 0, 0]
+        length = Counter(int(lane)).length(int(episode))
+        expected_steps = min(3, length - int(count))
+        rewards = [100 * episode + count + 1 + t for t in range(expected_steps)]
+        assert returned[b] == pytest.approx(sum(r * 0.5**t for t, r in enumerate(rewards)))
+        assert steps[b] == expected_steps
+        assert window.observation[b, steps[b]].tolist() == [lane, episode, count + expected_steps]
+        ends = count + expected_steps == length and Counter(0).ends(int(episode))
+        assert discount[b] == (0.0 if ends else 0.5**expected_steps)
+
+
+def test_rows_are_sampled_by_error_and_age() -> None:
+    sampler = FadedPriority(np.array([1]), exponent=0.5, decay=0.9, floor=0.3)
+    random, limits = np.random.default_rng(0), np.array([0, 40])
+    sampler.propose(random, 1, limits)
+    errors = np.where(np.arange(40) % 2, 16.0, 0.5)  # the smaller ones count as 1
+    sampler.update(np.ones(40, int), np.arange(40), errors)
+    lane, position = (
+        np.concatenate(x) for x in zip(*(sampler.propose(random, 500, limits) for _ in range(80)))
+    )
+    assert (lane == 1).all()
+    weight = np.maximum(errors, 1) ** 0.5 * np.maximum(0.3, 0.9 ** (39 - np.arange(40)))
+    share = np.bincount(position, minlength=40) / len(position)
+    np.testing.assert_allclose(share, weight / weight.sum(), atol=0.004)
+
+
+def test_only_the_lanes_of_the_agent_are_replayed(tmp_path) -> None:
+    stream = Recorder.create(counters(num_envs=2), tmp_path / "stream", lanes=4).stream
+    policies = [registry.policy("random")(counters().single_action_space, 2, seed=0) for _ in range(2)]
+    for first, policy in zip((0, 2), policies):
+        collect_steps(Recorder(counters(), stream, first), policy, 40, 0, NullProgress())
+    agent = SelfPredictiveAgent(Recorder(counters(), stream, 2), device="cpu", **SMALL)
+    assert set(agent.training.own.sample(200, 3, np.random.default_rng(0)).lane) == {2, 3}
+
+
+def test_hindsight_relabels_every_step_of_a_window(tmp_path) -> None:
+    def make():
+        return counters(CountingGoals)
+
+    recorder = Recorder(make(), record(make, tmp_path / "stream", 300))
+    agent = SelfPredictiveAgent(recorder, device="cpu", hindsight=1.0, **SMALL)
+    part = agent.training.own.sample(100, 3, np.random.default_rng(0))
+    achieved, desired = (
+        part.inputs[..., 4],
+        part.inputs[..., 6],
+    )  # [step, of the goal], after 3 observed numbers
+    assert (desired > achieved[:, :1]).all()
+    expected = desired[:, 1:] - achieved[:, 1:]
+    np.testing.assert_allclose(part.reward[part.mask], expected[part.mask])
+
+
+def test_actions_are_replayed_in_units_of_their_range(tmp_path) -> None:
+    recorder = Recorder(counters(), record(counters, tmp_path / "stream"))  # actions from -2 to 4
+    agent = SelfPredictiveAgent(recorder, device="cpu", **SMALL)
+    window = agent.training.own.sample(50, 3, np.random.default_rng(0))
+    assert recorder.stream is not None
+    raw = recorder.stream.gather(window.lane, window.start, ["action"])["action"]
+    np.testing.assert_allclose(window.action[:, 0], (raw - 1) / 3, rtol=1e-5, atol=1e-6)
+    assert np.abs(window.action).max() <= 1
+
+
+# --- with a recorded stream
+
+
+def make_line() -> Line:
+    return Line(2)
+
+
+def with_stream(path, name: str, **settings) -> SelfPredictiveAgent:
+    stream = (
+        Stream.open(path / "recorded")
+        if (path / "recorded").exists()
+        else record(make_line, path / "recorded")
+    )
+    settings = {**SMALL, **settings}
+    return SelfPredictiveAgent(
+        Recorder.create(make_line(), path / name), device="cpu", stream=stream, **settings
+    )
+
+
+def test_a_stream_without_rewards_trains_the_embedding_alone(tmp_path) -> None:
+    assert issubclass(SelfPredictiveAgent, OfflineAgent)
+    agent = with_stream(tmp_path, "own", stream_reward=False)
+    before = {name: weights(network) for name, network in agent.training.learner.online.items()}
+    agent.learn_offline(5)
+    networks = agent.training.learner.online
+    changed = {name for name, network in networks.items() if (weights(network) != before[name]).any()}
+    assert changed == {"embedding"}
+    assert agent.training.num_updates == 0
+
+
+def test_a_stream_of_the_same_env_has_rewards_and_trains_all_networks(tmp_path) -> None:
+    agent = with_stream(tmp_path, "own")
+    before = {name: weights(network) for name, network in agent.training.learner.online.items()}
+    agent.learn_offline(5)
+    networks = agent.training.learner.online
+    assert all((weights(network) != before[name]).any() for name, network in networks.items())
+    other = Recorder.create(counters(), tmp_path / "other")
+    stream = record(counters, tmp_path / "zero")
+    stream.header["env"] = "other/Env-v0"
+    assert not SelfPredictiveAgent(other, device="cpu", stream=stream, **SMALL).training.has_reward
+
+
+def test_a_stream_replaces_the_random_steps(tmp_path) -> None:
+    settings = {**SMALL, "learning_starts": None}
+    assert SelfPredictiveAgent(make_line(), device="cpu", **settings)._starts == 10_000
+    assert with_stream(tmp_path, "a", learning_starts=None)._starts == 0
+    assert with_stream(tmp_path, "b", learning_starts=None, stream_reward=False)._starts == 1000
+    assert with_stream(tmp_path, "c", learning_starts=7)._starts == 7
+
+
+def test_batches_are_half_from_the_stream_and_half_from_the_own_steps(tmp_path) -> None:
+    agent = with_stream(tmp_path, "own")
+    training = agent.training
+    assert training._rewarded() == [training.recorded]
+    agent.learn(agent.envs, 30)
+    assert training._rewarded() == training._usable() == [training.own, training.recorded]
+    assert [len(part.lane) for part in training._sample(training._usable(), 3)] == [8, 8]
+    unlabeled = with_stream(tmp_path, "other", stream_reward=False)
+    unlabeled.learn(unlabeled.envs, 30)
+    assert unlabeled.training._rewarded() == [unlabeled.training.own]
+
+
+@pytest.mark.parametrize("labeled", [True, False])
+def test_learning_offline_and_online_in_two_parts_equals_one(tmp_path, labeled: bool) -> None:
+    one, two = (with_stream(tmp_path, name, stream_reward=labeled) for name in ("one", "two"))
+    one.learn_offline(9)
+    two.learn_offline(5)
+    save_tree(tmp_path / "tree.safetensors", two.get_checkpoint())
+    two.learn_offline(1)  # is undone
+    two.set_checkpoint(load_tree(tmp_path / "tree.safetensors"))
+    two.learn_offline(4)
+    one.learn(one.envs, 40)
+    two.learn(two.envs, 17)
+    two.learn(two.envs, 23)
+    assert np.array_equal(weights(one.training.learner.online), weights(two.training.learner.online))
+    assert np.array_equal(weights(one.training.learner.target), weights(two.training.learner.target))
+
+
+# --- the agent
+
+
+def test_check_agent_passes() -> None:
+    results = check_agent("self-predictive", steps=48, **SMALL)
+    assert [r.name for r in results if r.ok is False] == []
+    assert "continuous actions, goals" in next(r for r in results if r.name == "construction").message
+
+
+def test_a_loaded_agent_continues_to_learn(tmp_path) -> None:
+    recorder = Recorder.create(make_line(), tmp_path / "stream")
+    agent = SelfPredictiveAgent(recorder, device="cpu", **SMALL)
+    agent.learn(recorder, 40)
+    (tmp_path / "agent").mkdir()
+    agent.save(tmp_path / "agent")
+    loaded = SelfPredictiveAgent.load(
+        tmp_path / "agent", Recorder.create(make_line(), tmp_path / "new"), "cpu"
+    )
+    assert loaded.config == agent.config
+    before = weights(loaded.training.learner.online)
+    assert np.array_equal(before, weights(agent.training.learner.online))
+    loaded.learn(loaded.envs, 20)
+    assert (weights(loaded.training.learner.online) != before).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gama": 0.9}, "did you mean 'gamma'"),
+        ({"preset": "tpu"}, "available: cpu, gpu"),
+        ({"batch_size": 1}, "batch_size: expected an integer from 2 to 1,048,576, got 1"),
+        ({"batch_size": 2.5}, "expected an integer"),
+        ({"gamma": 1.5}, "gamma: expected a number from 0 to 1, got 1.5"),
+        ({"updates_per_step": 0}, "updates_per_step"),
+        ({"learning_starts": -1}, "learning_starts: expected an integer of 0 or more"),
+        ({"stream_reward": "yes"}, "stream_reward: expected true or false"),
+        ({"latent_dim": True}, "latent_dim"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        SelfPredictiveAgent(Line(1), device="cpu", **settings)
+    with pytest.raises(UsageError, match=message):
+        SelfPredictiveAgent.check_settings(settings)
+
+
+def test_discrete_actions_and_images_are_refused() -> None:
+    with pytest.raises(UsageError, match="needs float Box actions"):
+        SelfPredictiveAgent(Line(1, discrete=True), device="cpu")
+
+    class Images(Line):
+        def __init__(self) -> None:
+            super().__init__(1)
+            self.single_observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+
+    with pytest.raises(UsageError, match="images only"):
+        SelfPredictiveAgent(Images(), device="cpu")
+
+
+def test_learning_needs_a_recorder_and_offline_learning_a_stream(tmp_path) -> None:
+    envs = Line(1)
+    agent = SelfPredictiveAgent(envs, device="cpu", **SMALL)
+    with pytest.raises(UsageError, match="Recorder"):
+        agent.learn(envs, 1)
+    with pytest.raises(UsageError, match="recorded stream"):
+        agent.learn_offline(1)
+
+
+def test_it_learns_a_toy_env_better_than_random_actions(tmp_path) -> None:
+    recorder = Recorder.create(Line(4), tmp_path / "stream")
+    settings = {
+        **SMALL, "latent_dim": 32, "encoder_hidden": 32, "policy_hidden": 32, "value_hidden": 32, "batch_size": 64,
+        "learning_starts": 200, "target_update_interval": 50, "updates_per_step": 0.5,
+    }  # fmt: skip
+    agent = SelfPredictiveAgent(recorder, device="cpu", **settings)
+    agent.learn(recorder, 1200)
+    envs = Line(8)
+    random = registry.policy("random")(envs.single_action_space, 8, seed=0)
+    learned, baseline = (evaluate_returns(envs, policy, 40).returns.mean() for policy in (agent, random))
+    assert learned > baseline + 2.0
