@@ -15,7 +15,7 @@ from robossl.registry import register, register_envs
 
 if TYPE_CHECKING:
     from robossl.streams import Stream
-    from robossl.training.api import collect, evaluate, make, pretrain, train
+    from robossl.training.api import collect, evaluate, make, pretrain, relabel, train
     from robossl.training.config import LearnConfig
     from robossl.training.phases import learn
     from robossl.world_model import WorldModel, WorldModelConfig
@@ -32,6 +32,7 @@ _EXPORTS = {  # name -> module that defines it, imported at first use
     "learn": "robossl.training.phases",
     "make": "robossl.training.api",
     "pretrain": "robossl.training.api",
+    "relabel": "robossl.training.api",
     "train": "robossl.training.api",
 }
 _SUBPACKAGES = ("agents", "assets", "envs")
@@ -49,6 +50,7 @@ __all__ = [
     "make",
     "pretrain",
     "register",
+    "relabel",
     "train",
 ]
 

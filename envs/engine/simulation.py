@@ -290,6 +290,23 @@ class Simulation:
         self._refresh_derived(ids)
         return ids
 
+    def outcome_of(self, physics: np.ndarray, action: np.ndarray, goal: np.ndarray | None) -> StepResult:
+        """Put the first m sub-environments into states and return the results of the steps that ended there.
+
+        Args:
+            physics: Physics states (m, P) after the steps.
+            action: Actions (m, nu) of the steps.
+            goal: Goals (m, G); None keeps the goals.
+
+        Returns:
+            The result of all n sub-environments; only the first m count.
+        """
+        ids = self.set_physics_state(physics, np.arange(len(physics)), goal)
+        self._action[:] = 0.0
+        self._action[ids] = check_finite_rows("actions", action, (len(ids), self.model.nu), np.float64)
+        np.minimum(np.maximum(self._action, _ACTION_LOW, out=self._action), _ACTION_HIGH, out=self._action)
+        return self._reward_and_success(self._action, np.zeros(self.num_envs, bool))
+
     def physics_from_observation(self, observation: np.ndarray) -> np.ndarray | None:
         """Return physics states (m, P) of the robot at rest in the poses of `observation`.
 

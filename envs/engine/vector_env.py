@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from robossl.core.errors import UsageError
+from robossl.core.interfaces import StateOutcome
 
 from .episode_clock import EpisodeClock
 from .input_checks import check_action, check_reset_mask, check_reset_options, check_seeds
@@ -278,6 +279,24 @@ class MujocoVectorEnv(VectorEnv):
         self._clock.start(self.simulation.set_physics_state(physics, env_ids, goal))
         self._started = True
         return self.observation()
+
+    def outcome_of(
+        self, physics: np.ndarray, action: np.ndarray, goal: np.ndarray | None = None
+    ) -> StateOutcome:
+        """Put the first m sub-environments into states and return the results of the steps that ended there.
+
+        Args:
+            physics: Physics states (m, P) after the steps, m at most `num_envs`.
+            action: Actions (m, A) of the steps.
+            goal: Goals (m, G); None keeps the goals.
+        """
+        count = len(physics)
+        result = self.simulation.outcome_of(physics, action, goal)
+        self._clock.start(np.arange(count))
+        self._started = True
+        observation = self.simulation.observation(np.arange(count))
+        success = None if result.success is None else result.success[:count]
+        return StateOutcome(observation, result.reward[:count], result.terminated[:count], success)
 
     def final_state(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Return privileged and physics state at the end of the last SAME_STEP step in which an episode ended."""

@@ -1,11 +1,11 @@
-"""The commands `stream info`, `stream validate`, `stream export` and `stream import`."""
+"""The commands `stream info`, `validate`, `relabel`, `export` and `import`."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from robossl.cli.command import Command, CommandResult, add_flags
+from robossl.cli.command import Command, CommandResult, add_flags, specified, trust_env
 from robossl.core.errors import UsageError
 
 _FORMAT: dict[str, Any] = {"choices": ["minari", "lerobot"], "required": True}
@@ -36,6 +36,36 @@ def _validate(options: Namespace) -> CommandResult:
 
     data = validate_stream(options.stream, repair=options.repair, undo=options.undo)
     return CommandResult(format_validation(data), data, 0 if data["ok"] else 1)
+
+
+def _add_relabel_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("stream", help="a stream folder")
+    parser.add_argument(
+        "--task",
+        metavar="ENV",
+        required=True,
+        help="env whose reward, termination, success and goals to write",
+    )
+    add_flags(parser, "out", "seed", "threads", "json", "quiet")
+
+
+def _relabel(options: Namespace) -> CommandResult:
+    from robossl.logging.progress import make_progress
+    from robossl.training.relabeling import relabel_recorded
+    from robossl.training.requests import RelabelRequest
+
+    trust_env(options.task)
+    request = RelabelRequest(options.stream, options.task, **specified(options, ("out", "seed", "threads")))
+    stream, summary = relabel_recorded(request, make_progress(options.quiet))
+    data = {"path": str(stream.path), "task": options.task, **summary.to_json()}
+    lines = [f"{summary.transitions:,} transitions, mean reward {data['reward_mean']:.4g}"]
+    if data["success_mean"] is not None:
+        lines[0] += f", {data['success_mean']:.2%} of them a success"
+    if summary.terminations:
+        lines.append(
+            f"{summary.terminations:,} terminations, {summary.dropped_rows:,} later time steps left out"
+        )
+    return CommandResult("\n".join([*lines, data["path"]]), data)
 
 
 def _add_export_arguments(parser: ArgumentParser) -> None:
@@ -105,6 +135,13 @@ COMMANDS = [
         "robossl stream validate streams/reacher --repair",
         _add_validate_arguments,
         _validate,
+    ),
+    Command(
+        "stream relabel",
+        "write a stream again with the reward of another task of its robot",
+        "robossl stream relabel streams/walker --task robossl/WalkerRun-v0 --out streams/walker-run",
+        _add_relabel_arguments,
+        _relabel,
     ),
     Command(
         "stream export",

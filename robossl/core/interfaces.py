@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -138,6 +138,33 @@ class PhysicsStateEnv(Protocol):
 
         Returns:
             The observation of all sub-environments.
+        """
+
+
+class StateOutcome(NamedTuple):
+    """What steps that ended in m given states return."""
+
+    observation: Observation  # (m, ...)
+    reward: np.ndarray  # (m,) float64
+    terminated: np.ndarray  # (m,) bool
+    success: np.ndarray | None  # (m,) bool; None for a task without success
+
+
+@runtime_checkable
+class StateOutcomeEnv(PhysicsStateEnv, Protocol):
+    """PhysicsStateEnv that computes the results of steps from the states in which they ended, without physics."""
+
+    def outcome_of(
+        self, physics: np.ndarray, action: np.ndarray, goal: np.ndarray | None = None
+    ) -> StateOutcome:
+        """Set the first m sub-environments to states and return the results of the steps that ended there.
+
+        The results are those of `step`, to the bit.
+
+        Args:
+            physics: Physics states (m, P) after the steps, m at most `num_envs`.
+            action: Actions (m, *A) of the steps.
+            goal: Goals (m, G), for goal tasks; None keeps the goals.
         """
 
 

@@ -8,8 +8,10 @@ import math
 import mmap
 import os
 import secrets
+import shutil
+import tempfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,8 @@ from robossl.core.small_files import encode_json, open_regular, read_json
 from robossl.core.tensor_file import read_header, to_storable, write_header
 
 __all__ = [
-    "check_tensors", "check_writable", "load_tree", "map_tensors", "read_json", "resolve_within", "save_tree",
-    "sync_folder", "write_bytes_atomic", "write_json", "write_tensors",
+    "check_tensors", "check_writable", "load_tree", "map_tensors", "new_folder", "read_json", "resolve_within",
+    "save_tree", "sync_folder", "write_bytes_atomic", "write_json", "write_tensors",
 ]  # fmt: skip
 
 
@@ -98,6 +100,36 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def new_folder(out: str | Path) -> Iterator[Path]:
+    """Yield a folder beside `out` that is renamed to `out` on success and removed on failure.
+
+    Raises:
+        UsageError: If `out` is not empty, or cannot be created.
+        OperationError: If a file cannot be written.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is not empty; choose a new folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        parent = out.parent.absolute()  # Minari computes the dataset size correctly only for absolute paths
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=parent))
+    except OSError as error:
+        raise UsageError(f"cannot create a folder in {out.parent}: {error.strerror}") from error
+    folder = temporary / out.name
+    try:
+        folder.mkdir()
+        yield folder
+        if out.exists():
+            out.rmdir()
+        folder.rename(out)
+    except OSError as error:
+        raise OperationError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path: str | Path, value: Any, checksum: bool = False) -> None:

@@ -87,12 +87,15 @@ class Schema:
         fields += [Field(f"state.{name}", "float64", (k,), "state") for name, k in (state or {}).items()]
         fields += [Field("physics", "float64", (physics,), "physics")] if physics is not None else []
         fields += [Field(f"info.{name}", "float32", (), "info") for name in info]
-        units = units or {}
+        return cls(observation_space, action_space, tuple(fields)).with_units(units or {})
+
+    def with_units(self, units: Mapping[str, str]) -> Schema:
+        """Return the schema with units by field name; the other fields have none."""
         for name in units:
-            if name not in {f.name for f in fields}:
-                raise unknown_name_error("field", name, [f.name for f in fields])
-        fields = [Field(f.name, f.dtype, f.shape, f.role, units.get(f.name, "")) for f in fields]
-        return cls(observation_space, action_space, tuple(fields))
+            if name not in self.names:
+                raise unknown_name_error("field", name, self.names)
+        fields = (Field(f.name, f.dtype, f.shape, f.role, units.get(f.name, "")) for f in self.fields)
+        return Schema(self.observation_space, self.action_space, tuple(fields))
 
     def __getitem__(self, name: str) -> Field:
         """Return the field with that name; raise UsageError with the available names."""

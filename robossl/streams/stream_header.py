@@ -24,6 +24,7 @@ _MAX_LANES = 1 << 20
 _OPTIONAL = {
     "env": str,
     "robot": str,
+    "split_id": str,  # decides the splits in place of the id: a relabeled stream has those of its source
     "policy": str,
     "seed": int,
     "backend": str,

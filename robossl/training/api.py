@@ -13,7 +13,14 @@ from robossl.training.collection import collect_stream
 from robossl.training.config import thread_count
 from robossl.training.evaluation_runner import run_evaluation
 from robossl.training.pretraining import pretrain_world_model
-from robossl.training.requests import CollectRequest, EvaluateRequest, PretrainRequest, TrainRequest
+from robossl.training.relabeling import relabel_recorded
+from robossl.training.requests import (
+    CollectRequest,
+    EvaluateRequest,
+    PretrainRequest,
+    RelabelRequest,
+    TrainRequest,
+)
 from robossl.training.work_context import torch_threads
 
 if TYPE_CHECKING:
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from robossl.streams import Stream
+    from robossl.streams.relabel import RewardFunction
     from robossl.world_model import WorldModel, WorldModelConfig
 
 
@@ -62,6 +70,31 @@ def collect(
     """
     request = CollectRequest(envs, policy, steps, out, seed, num_envs, threads)
     return collect_stream(request, progress or NullProgress())
+
+
+def relabel(
+    stream: Stream | str | Path,
+    task: str | None = None,
+    out: str | Path | None = None,
+    reward: RewardFunction | None = None,
+    seed: int = RelabelRequest.seed,
+    threads: int = RelabelRequest.threads,
+    progress: ProgressReporter | None = None,
+) -> Stream:
+    """Write a stream again with the reward of another task of its robot, or of a function.
+
+    Args:
+        stream: A stream or its folder; it is not changed.
+        task: Env id of the task: reward, termination, success and goals are computed from the recorded physics.
+        out: Folder of the new stream; must be empty or missing. Default: streams/NAME.
+        reward: In place of a task, a function of observation, action and next observation (n, ...) of transitions that
+            returns rewards (n,), for example of a learned reward model; terminations stay as recorded.
+        seed: Seed of the goals, where a task has goals and the stream is of another task.
+        threads: CPU threads; 0: all cores, at most 8.
+        progress: Receives the rows.
+    """
+    request = RelabelRequest(stream, task, out, reward, seed, threads)
+    return relabel_recorded(request, progress or NullProgress())[0]
 
 
 def pretrain(

@@ -21,7 +21,7 @@ _FORMAT = 2
 
 def create_output_dir(out: str | Path | None, default: str) -> Path:
     """Create a folder: `out`, which must be empty or missing, or the first free one of default, default-2, ..."""
-    path = _free_path(default) if out is None else Path(out)
+    path = free_path(default) if out is None else Path(out)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists and is not empty; give another --out, or remove it first")
     try:
@@ -31,7 +31,7 @@ def create_output_dir(out: str | Path | None, default: str) -> Path:
     return path
 
 
-def _free_path(default: str) -> Path:
+def free_path(default: str) -> Path:
     """Return the first path of default, default-2, ... that does not exist."""
     numbers = itertools.count(2)
     path = Path(default)
@@ -43,7 +43,7 @@ def _free_path(default: str) -> Path:
 @contextmanager
 def output_dir(out: str | Path | None, default: str) -> Iterator[Path]:
     """Create a folder as `create_output_dir` does; a UsageError inside the block removes it if it has no manifest."""
-    path = _free_path(default) if out is None else Path(out)
+    path = free_path(default) if out is None else Path(out)
     missing = [p for p in (path, *path.parents) if not p.exists()]
     path = create_output_dir(path, default)
     try:

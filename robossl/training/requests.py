@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from robossl.core.interfaces import Policy, Representation
     from robossl.streams import Stream
+    from robossl.streams.relabel import RewardFunction
     from robossl.world_model import WorldModel
     from robossl.world_model.config import WorldModelConfig
 
@@ -44,6 +45,24 @@ class CollectRequest:
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
+
+
+@dataclass(frozen=True)
+class RelabelRequest:
+    """Write a stream again with the reward of another task, or of a function."""
+
+    stream: Stream | str | Path
+    task: str | None = None  # env id or MJCF file of the task
+    out: str | Path | None = None
+    # observation, action and next observation (n, ...) of transitions -> reward (n,)
+    reward: RewardFunction | None = None
+    seed: int = 0  # of new goals
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.task is None) == (self.reward is None):
+            got = "neither" if self.task is None else "both"
+            raise UsageError(f"expected a task or a reward function to relabel a stream with, got {got}")
 
 
 @dataclass(frozen=True)

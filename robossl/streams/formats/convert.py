@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from robossl.core.errors import CorruptedFileError, OperationError, UsageError, unknown_name_error
 from robossl.core.interfaces import NullProgress, ProgressReporter
+from robossl.core.io import new_folder
 from robossl.streams.stream import Stream
 
 FORMATS = ("minari", "lerobot")
@@ -43,7 +40,7 @@ def export_stream(
         raise unknown_name_error("image format", images, IMAGES)
     module = _format(to)
     stream = stream if isinstance(stream, Stream) else Stream.open(stream)
-    with _new_folder(Path(out)) as folder:
+    with new_folder(Path(out)) as folder:
         result = module.write(stream, folder, images, progress or NullProgress())
     return {"path": str(out), "format": to, **result}
 
@@ -65,7 +62,7 @@ def import_stream(
         The same keys as `export_stream`.
     """
     module = _format(origin)
-    with _new_folder(Path(out)) as folder:
+    with new_folder(Path(out)) as folder:
         folder.rmdir()  # Stream.create creates it
         try:
             result = module.read(source, folder, progress or NullProgress())
@@ -91,27 +88,3 @@ def _format(name: str) -> ModuleType:
                 f"the format {name} needs {package}, which is not installed: pip install 'robossl[{name}]'"
             ) from error
     return importlib.import_module(f"robossl.streams.formats.{name}")
-
-
-@contextlib.contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside `out` that is renamed to `out` on success and removed on failure."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is not empty; choose a new folder")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        parent = out.parent.absolute()  # Minari computes the dataset size correctly only for absolute paths
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=parent))
-    except OSError as error:
-        raise UsageError(f"cannot create a folder in {out.parent}: {error.strerror}") from error
-    folder = temporary / out.name
-    try:
-        folder.mkdir()
-        yield folder
-        if out.exists():
-            out.rmdir()
-        folder.rename(out)
-    except OSError as error:
-        raise OperationError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -50,7 +50,7 @@ class Store:
         self.schema = Schema.from_json(self.header)
         self.lanes: int = self.header["lanes"]
         self.id: str = self.header["id"]
-        self._index = RowIndex(self.lanes, Splits(self.id))
+        self._index = RowIndex(self.lanes, Splits(self.header.get("split_id") or self.id))
         self.chunk_reader = ChunkReader(self.path, self.schema, self.lanes)
         self._cache = FieldCache(self.schema, self.lanes, self._cache_bytes, self.chunk_reader)
         self._next = 0  # number of the next chunk
