@@ -7,7 +7,9 @@ from typing import Any
 
 from robossl.cli.command import Command, CommandResult, add_flags, count, specified, trust_env
 
-_WORLD_MODEL_KEYS = ("world_model.", "seed", "threads", "device", "log", "pretrain.updates")
+_WORLD_MODEL_KEYS = (
+    "world_model.", "seed", "threads", "device", "log", "pretrain.updates", "goals.head_updates",
+)  # fmt: skip
 _AGENT_KEYS = {  # config key -> field of TrainRequest
     "agent.name": "agent",
     "agent.num_envs": "num_envs",
@@ -78,6 +80,8 @@ def _pretrain(options: Namespace) -> CommandResult:
     }
     if "pretrain.updates" in names:
         values["updates"] = config.pretrain.updates
+    if "goals.head_updates" in names:
+        values["head_updates"] = config.goals.head_updates
     request = PretrainRequest(options.stream, config=config.world_model, out=options.out, **values)
     if options.push_to_hub:
         hub.check_login(options.push_to_hub)
@@ -167,15 +171,22 @@ def _add_evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--env", metavar="ENV", help="the env (the one that the folder or stream was made for)"
     )
-    parser.add_argument("--goal-trials", type=count(1), metavar="N", help="goal-reaching trials (100)")
     parser.add_argument(
-        "--goal-horizon", type=count(1), metavar="N", help="steps between start and goal (25)"
+        "--goal-trials", type=count(1), metavar="N", help="goal-reaching trials at each distance (50)"
+    )
+    parser.add_argument(
+        "--goal-horizons", type=_counts, metavar="N,N", help="steps between start and goal (10,25,50,100)"
     )
     parser.add_argument("--no-videos", dest="videos", action="store_false", help="record no videos")
     parser.add_argument(
         "--ablate", action="store_true", help="train variants with other objectives and compare"
     )
     add_flags(parser, "updates", "episodes", "threads", "device", "seed", "out", "json", "quiet", "trust-env")
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """Convert `10,25,50` of a command line."""
+    return tuple(map(count(1), text.split(",")))
 
 
 def _evaluate(options: Namespace) -> CommandResult:
@@ -186,7 +197,7 @@ def _evaluate(options: Namespace) -> CommandResult:
     from robossl.training.work_context import torch_threads
 
     names = (
-        "stream", "env", "episodes", "goal_trials", "goal_horizon", "out", "seed", "device", "threads", "videos",
+        "stream", "env", "episodes", "goal_trials", "goal_horizons", "out", "seed", "device", "threads", "videos",
         "ablate", "updates",
     )  # fmt: skip
     trust_env(options.env)
@@ -210,7 +221,7 @@ COMMANDS = [
         "robossl pretrain streams/reacher --updates 2000 --out models/reacher",
         _add_pretrain_arguments,
         _pretrain,
-        settings=("world_model.",),
+        settings=("world_model.", "goals.head_updates"),
     ),
     Command(
         "train",

@@ -138,8 +138,9 @@ def compare_models(first: Mapping[str, Any], last: Mapping[str, Any], seed: int)
         seed: Seed of the intervals.
 
     Returns:
-        {"horizon", "rows": {"reward_free" | "final": {"steps", episodes: Estimate of the skill}}, "baselines": {episodes:
-        {"linear": Estimate}}, "difference": {episodes: Estimate}}; episodes: "exploration" and, if there are any, "acting".
+        {"horizon", "rows": {"reward_free" | "final": {"steps", name: Estimate of the skill}},
+        "baselines": {name: {"linear": Estimate}}, "difference": {name: Estimate}}; the names of the episodes are
+        "exploration" and, if there are any, "acting".
     """
     episodes = [name for name in EPISODES if name in first and name in last]
     moments = {"reward_free": first, "final": last}

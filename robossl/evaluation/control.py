@@ -48,7 +48,10 @@ def evaluate_control(
     rows: dict[str, dict[str, Any]] = {}
     envs = context.envs(num_envs, **settings)
     try:
-        if reward_free:
+        if reward_free and not context.reward_free_control:
+            reason = "not requested (goals.control is false)"
+            context.missing |= {f"control.{row}": reason for row in REWARD_FREE}
+        elif reward_free:
             policies, reasons = reward_free_policies(envs, context.model, seed)
             context.missing |= {f"control.{row}": reason for row, reason in reasons.items()}
         policies |= context.agents
@@ -57,7 +60,8 @@ def evaluate_control(
         for row, policy in policies.items():
             timed = TimedPolicy(FiniteObservationGuard(policy, envs))
             try:
-                rows[row] = dict(evaluate_returns(envs, timed, episodes, seed).summary(seed))
+                measured = evaluate_returns(envs, timed, episodes, seed, progress=context.progress)
+                rows[row] = dict(measured.summary(seed))
                 rows[row]["ms_per_decision"] = timed.milliseconds
             except UsageError as error:
                 context.missing[f"control.{row}"] = str(error)
@@ -128,7 +132,7 @@ def evaluate_returns(
     total, length = np.zeros(envs.num_envs), np.zeros(envs.num_envs, np.int64)
     any_success, reports_success = np.zeros(envs.num_envs, bool), True
     observation, _ = envs.reset(seed=derive(seed, "evaluation") % 2**31)
-    progress.start("evaluate", episodes, "episodes")
+    progress.start("run episodes", episodes, "episodes")
     for step in rollout_steps(envs, policy, observation, explore):
         success = np.zeros(envs.num_envs, bool) if step.success is None else step.success & step.real
         # some envs report success at the end of an episode only

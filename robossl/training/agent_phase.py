@@ -3,67 +3,85 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl import registry
-from robossl.core.agent_observation import images_only, row_name
 from robossl.core.errors import UsageError
-from robossl.evaluation.control import evaluate_control
+from robossl.evaluation.control import BASELINES, evaluate_control, in_order
 from robossl.logging.logger import ScopedLogger
 from robossl.logging.throughput import ThroughputProgress
 from robossl.streams import Recorder
+from robossl.training import continual_phase
 from robossl.training.agent_loading import resolve_agent, resolve_representation
+from robossl.training.agent_rows import AGENT, AgentRow, agent_rows
 from robossl.training.agent_runner import AgentRunner
 from robossl.training.agent_settings import accepted_settings
 from robossl.training.episode_metrics import episode_metrics
-from robossl.training.experiment import AGENT, CONTROL, CONTROL_STREAM, Experiment
+from robossl.training.experiment import LATEST_MODEL, Experiment
 from robossl.training.world_model_phase import save_model, train_world_model
 
-_METRIC_PREFIXES = {AGENT: "agent", CONTROL: "observation_agent"}
 
+def act(run: Experiment, report: Callable[[Experiment], None] = lambda run: None) -> None:
+    """Run the remaining iterations and evaluate the agents; if none can be trained, store the reason for the report.
 
-def act(run: Experiment) -> None:
-    """Run the remaining iterations; if no agent can be trained, store the reason for the report."""
+    Args:
+        run: The run.
+        report: Writes a report of an unlimited run, after the first iteration and then every `evaluate.every`.
+    """
     config, state = run.config, run.state
-    count = config.agent.num_iterations
-    if state.iteration < count:
-        reason = skip_reason(run) or create_agents(run)
-        if reason:
-            run.set_missing("control", reason)
-            run.progress.message(f"no agent is trained: {reason}")
-            return
-    while state.iteration < count:
-        iteration = state.iteration + 1
+    if reason := skip_reason(run) or create_agents(run):
+        set_missing_agents(run, reason)
+        run.progress.message(f"no agent is trained: {reason}")
+        return
+    while state.iteration < config.num_iterations:
+        begin_iteration(run)
         for name, runner in run.runners.items():
             with run.timed(f"act ({row_of(run, name)})"):
                 run.progress.start(
-                    f"iteration {iteration} of {count}: {row_of(run, name)}", config.iteration_steps, "steps"
+                    f"{run.iteration_name}: {row_of(run, name)}", config.iteration_steps, "steps"
                 )
                 learn_and_log(run, name, runner)
                 run.progress.stop()
-        state.iteration = iteration
+        state.iteration += 1
         append_curve_point(run)
-        if iteration == count:
-            final_evaluation(
-                run
-            )  # before the world model changes, with the encoder that the agents learned on
         with run.timed("train world model"):
-            updates = config.pretrain.updates + iteration * config.pretrain.updates_per_iteration
+            updates = config.pretrain.updates + state.iteration * config.pretrain.updates_per_iteration
             train_world_model(run, updates, run.env_steps)
-            representation = run.trainer.publish()
-            save_model(run, run.env_steps)
-        if iteration < count:
-            run.runners[AGENT].agent.set_representation(representation)
+            run.trainer.publish()
+            save_model(run, run.env_steps, LATEST_MODEL)
+        continual_phase.measure_iteration(run)
         for name in state.stream_offsets:
             run.record_offset(name)
         run.save()
+        if config.unlimited and (state.iteration == 1 or state.iteration % config.evaluate.every == 0):
+            final_evaluation(run)
+            report(run)
+    if state.measured_at < state.iteration:
+        final_evaluation(run)
+
+
+def begin_iteration(run: Experiment) -> None:
+    """Switch the agents to the newest encoder, and in the iteration of the variation their envs to other physics."""
+    iteration = run.state.iteration
+    if iteration > 0:
+        representation = run.trainer.ema_model.frozen_copy()
+        for name, row in rows_of(run).items():
+            if row.encoder not in ("none", "random") and name in run.runners:
+                run.runners[name].agent.set_representation(representation)
+    if iteration == run.config.variation_iteration:
+        run.progress.message(
+            f"the physics of the agents' envs change after {run.env_steps:,} environment steps"
+        )
+        for runner in run.runners.values():
+            runner.change_physics(run.config.variation.randomization)
 
 
 def learn_and_log(run: Experiment, name: str, runner: AgentRunner) -> None:
     """Let one agent act and learn for one iteration; log its metrics on the step axis of the run."""
-    prefix, steps = _METRIC_PREFIXES[name], run.config.iteration_steps
+    prefix, steps = rows_of(run)[name].metric_prefix, run.config.iteration_steps
     stream, lanes = runner.recorder.stream, runner.recorder.lanes
     assert stream is not None
     since = int(stream.lengths[lanes].max())
@@ -74,11 +92,26 @@ def learn_and_log(run: Experiment, name: str, runner: AgentRunner) -> None:
     run.logger.scalars(run.env_steps + steps, metrics)
 
 
+def rows_of(run: Experiment) -> dict[str, AgentRow]:
+    """Return the agents of a run by folder, the main one first."""
+    agent = resolve_agent(run.config.agent.name, run.stream().action_space)
+    rows, _ = agent_rows(run.config.agent, agent, run.stream().observation_space)
+    return {row.folder: row for row in rows}
+
+
 def row_of(run: Experiment, name: str) -> str:
     """Return the report row of an agent of the run."""
-    config = run.config.agent
-    encoder, observed = (config.encoder, config.settings.get("observe")) if name == AGENT else ("none", None)
-    return row_name(encoder, run.stream().observation_space, observed)
+    return rows_of(run)[name].row
+
+
+def set_missing_agents(run: Experiment, reason: str) -> None:
+    """Store why no agent is trained; without a policy that needs no reward, there is no section "control"."""
+    rows = run.state.sections.get("control", {}).get("rows", {})
+    if not set(rows) - set(BASELINES):
+        run.state.sections.pop("control", None)
+        run.set_missing("control", reason)
+    for row in rows_of(run).values():
+        run.set_missing(f"control.{row.row}", reason)
 
 
 def skip_reason(run: Experiment) -> str | None:
@@ -109,53 +142,49 @@ def _any_nonzero(run: Experiment, field: str) -> bool:
 
 
 def create_agents(run: Experiment) -> str | None:
-    """Create the agent, and as a control the same agent on observations; restore both from the checkpoint.
+    """Create an agent for each row, with the same seed and budget; restore them from the checkpoint.
 
     Returns:
-        Why this agent does not fit the env; None if it does.
+        Why the main agent does not fit the env; None if it does.
     """
-    config, space = run.config.agent, run.stream().observation_space
+    config = run.config.agent
     name = resolve_agent(config.name, run.stream().action_space)
+    _, reasons = agent_rows(config, name, run.stream().observation_space)
+    for row, reason in reasons.items():
+        run.set_missing(f"control.{row}", reason)
     defaults = {"updates_per_step": config.updates_per_step, "learning_starts": config.learning_starts}
-    settings = accepted_settings(name, defaults, config.settings)
     seed = run.seed("agent") % 2**31
-    recorder = Recorder(make_agent_envs(run), run.stream(), first_lane=run.config.explore.num_envs)
-    try:
-        representation = resolve_representation(
-            config.encoder, run.trainer.ema_model, recorder, run.config.seed
-        )
-        run.runners[AGENT] = AgentRunner(
-            name, recorder, seed, representation, device=run.config.device,
-            **accepted_settings(name, {"encoder": config.encoder}, settings),
-        )  # fmt: skip
-    except UsageError as error:
-        recorder.env.close()
-        return str(error)
-    if images_only(space):
-        run.set_missing(
-            "control.observation", "observations are images only, which an agent uses through an encoder"
-        )
-    elif config.encoder != "none" and not getattr(registry.agent(name), "needs_representation", False):
-        control = make_control_recorder(run, name, seed)
-        settings.pop("observe", None)  # of an encoder
-        run.runners[CONTROL] = AgentRunner(
-            name, control, seed, None, device=run.config.device,
-            **accepted_settings(name, {"encoder": "none"}, settings),
-        )  # fmt: skip
+    newest = run.model if run.state.iteration == 0 else run.trainer.ema_model
+    for folder, agent_row in rows_of(run).items():
+        recorder = make_recorder(run, agent_row, name, seed)
+        try:
+            representation = resolve_representation(agent_row.encoder, newest, recorder, run.config.seed)
+            run.runners[folder] = AgentRunner(
+                name, recorder, seed, representation, device=run.config.device,
+                **accepted_settings(name, {**defaults, "encoder": agent_row.encoder}, agent_row.settings),
+            )  # fmt: skip
+        except UsageError as error:
+            recorder.env.close()
+            if folder == AGENT:
+                return str(error)
+            run.set_missing(f"control.{agent_row.row}", str(error))
     for key, runner in run.runners.items():
         if key in run.loaded.get("agents", {}):
             runner.set_checkpoint(run.loaded["agents"][key], run.progress)
     return None
 
 
-def make_control_recorder(run: Experiment, agent: str, seed: int) -> Recorder:
-    """Return the environments of the control, recorded into a separate stream."""
-    if CONTROL_STREAM in run.state.stream_offsets:
-        return Recorder(make_agent_envs(run), run.stream(CONTROL_STREAM))
-    folder = run.folder / CONTROL_STREAM
+def make_recorder(run: Experiment, row: AgentRow, agent: str, seed: int) -> Recorder:
+    """Return the environments of an agent: the main one records into the stream of the run, others into their own."""
+    envs = make_agent_envs(run)
+    if row.folder == AGENT:
+        return Recorder(envs, run.stream(), first_lane=run.config.explore.num_envs)
+    if row.stream in run.state.stream_offsets:
+        return Recorder(envs, run.stream(row.stream))
+    folder = run.folder / row.stream
     shutil.rmtree(folder, ignore_errors=True)  # from a start without a checkpoint
-    recorder = Recorder.create(make_agent_envs(run), folder, policy=f"{agent} on observations", seed=seed)
-    run.register_stream(CONTROL_STREAM, recorder.stream)
+    recorder = Recorder.create(envs, folder, policy=f"{agent} on {row.row}", seed=seed)
+    run.register_stream(row.stream, recorder.stream)
     return recorder
 
 
@@ -168,7 +197,7 @@ def append_curve_point(run: Experiment) -> None:
     """Evaluate every agent and append a point to its learning curve."""
     steps = run.state.iteration * run.config.iteration_steps
     with run.timed("evaluate agents"):
-        rows = evaluate_agents(run, run.config.evaluate.curve_episodes, baselines=False)
+        rows = evaluate_agents(run, run.config.evaluate.curve_episodes)
     for name, row in rows.items():
         point = row["return"]
         run.state.curves.setdefault(name, []).append([steps, point["mean"], point["low"], point["high"]])
@@ -179,27 +208,29 @@ def append_curve_point(run: Experiment) -> None:
 
 
 def final_evaluation(run: Experiment) -> None:
-    """Measure the section "control" of the report, every row on the same held-out episodes; save the agents."""
+    """Measure the agents for the report, every row on the same held-out episodes, and save them.
+
+    They act with the encoder that they learned on: the newest one is theirs from the next iteration on.
+    """
     config = run.config
-    with run.timed("evaluate agents"):
-        rows = evaluate_agents(run, config.evaluate.episodes, baselines=True)
+    with run.timed("evaluate agents"), run.preserved_agents():
+        rows = evaluate_agents(run, config.evaluate.episodes)
     for name, runner in run.runners.items():
         runner.save(run.folder / name)
         row = row_of(run, name)
         if row in rows:
             run.state.missing.pop(f"control.{row}", None)  # set by an earlier iteration
             rows[row]["curve"] = run.state.curves.get(row, [])
-    if not any("success" in row for row in rows.values()):
-        run.set_missing(
-            "control.success", f"{config.env} does not report success: no is_success in its infos"
-        )
     agent = resolve_agent(config.agent.name, run.stream().action_space)
-    steps = config.agent.num_iterations * config.iteration_steps
-    run.state.sections["control"] = {"agent": agent, "steps": steps, "rows": rows}
+    section = run.state.sections.setdefault("control", {})
+    section |= {"agent": agent, "steps": run.state.iteration * config.iteration_steps}
+    section["rows"] = in_order({**section.get("rows", {}), **rows})
+    continual_phase.measure_final(run)
+    run.state.measured_at = run.state.iteration
 
 
-def evaluate_agents(run: Experiment, episodes: int, baselines: bool) -> dict[str, Any]:
-    """Return the returns of the agents by row, with `baselines` also those of policies that do not learn."""
+def evaluate_agents(run: Experiment, episodes: int) -> dict[str, Any]:
+    """Return the returns of the agents by row."""
     context = run.evaluation_context()
     context.agents = {row_of(run, name): runner.agent for name, runner in run.runners.items()}
-    return evaluate_control(context, episodes, baselines)
+    return evaluate_control(context, episodes, reward_free=False, baselines=False)

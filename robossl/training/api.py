@@ -108,6 +108,7 @@ def pretrain(
     progress: ProgressReporter | None = None,
     log: Sequence[str] = PretrainRequest.log,
     encoder: Module | None = None,
+    head_updates: int = PretrainRequest.head_updates,
 ) -> WorldModel:
     """Train a world model on a stream, without reward.
 
@@ -124,8 +125,11 @@ def pretrain(
         encoder: A torch module in place of the built-in encoder, for example a frozen pretrained vision network. Its
             input and output are documented in docs/world-model.md; load the model again with
             `WorldModel.load(folder, encoder=module)`.
+        head_updates: Gradient steps of each goal head, if the env has goals; 0: none are fitted.
     """
-    request = PretrainRequest(stream, updates, config, out, seed, device, threads, log, encoder)
+    request = PretrainRequest(
+        stream, updates, config, out, seed, device, threads, log, encoder, head_updates
+    )
     return pretrain_world_model(request, progress or NullProgress())
 
 
@@ -182,7 +186,8 @@ def evaluate(
     env: str | None = None,
     episodes: int = EvaluateRequest.episodes,
     goal_trials: int = EvaluateRequest.goal_trials,
-    goal_horizon: int = EvaluateRequest.goal_horizon,
+    goal_horizons: Sequence[int] | None = EvaluateRequest.goal_horizons,
+    head_updates: int = EvaluateRequest.head_updates,
     out: str | Path | None = None,
     seed: int = EvaluateRequest.seed,
     device: str = EvaluateRequest.device,
@@ -199,8 +204,10 @@ def evaluate(
         stream: Stream whose held-out episodes the model is evaluated on; None: the one it was trained on.
         env: Env of the evaluation; None: the one that the folder or stream was made for.
         episodes: Held-out episodes for each row of the control table.
-        goal_trials: Pairs of start and goal.
-        goal_horizon: Steps between start and goal in the held-out episode.
+        goal_trials: Pairs of start and goal at each horizon.
+        goal_horizons: Steps between start and goal in the held-out episode; None: 10, 25, 50 and 100. Given ones need
+            an env with goals.
+        head_updates: Gradient steps of the goal heads of a model that has none; 0: none are fitted.
         out: Folder of the report; must be empty or missing. Default: evaluations/NAME.
         seed: Seed of the evaluation.
         device: auto, cpu, cuda or mps.
@@ -219,7 +226,8 @@ def evaluate(
         env,
         episodes,
         goal_trials,
-        goal_horizon,
+        goal_horizons,
+        head_updates,
         out,
         seed,
         device,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from robossl.core.agent_observation import ENCODERS
-from robossl.core.errors import UsageError
+from robossl.core.agent_observation import ENCODERS, ROWS
+from robossl.core.errors import UsageError, unknown_name_error
 from robossl.world_model.config import WorldModelConfig
 
 _MAX_DEFAULT_THREADS = 8
+_DEFAULT_STEPS = 64_000
+UNLIMITED = "unlimited"  # value of `steps`
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class ExploreConfig:
     policy: str = "colored_noise"  # exploration policy, see `registry.names("policies")`
     num_envs: int = 64  # sub-environments
     fraction: float = 0.75  # of all environment steps; the rest is for the agent
+    steps: int = 0  # environment steps; 0: `fraction` of all
 
 
 @dataclass(frozen=True)
@@ -37,19 +41,27 @@ class AgentConfig:
 
     name: str = "auto"  # auto: sac for continuous actions, dqn for discrete actions
     num_envs: int = 8  # sub-environments
-    num_iterations: int = 4  # of: act and learn, train the world model, publish its encoder
+    num_iterations: int = 4  # of: act and learn, train the world model, publish its encoder; 0: no agent
+    iteration_steps: int = 0  # environment steps of each; 0: those after exploration divided by num_iterations
     updates_per_step: float = 0.25  # gradient steps for each environment step, independent of num_envs
     learning_starts: int = 500  # environment steps before the first gradient step
     encoder: str = "frozen"  # what the agent observes: see docs/agents.md; one of ENCODERS
+    # further agents with the same budget, one for each row of the control table: keys of `agent_observation.ROWS`
+    rows: tuple[str, ...] = ("observation",)
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the agent, e.g. hyper-parameters of SB3
 
 
 @dataclass(frozen=True)
 class GoalsConfig:
-    """Goal reaching by planning in the world model."""
+    """Goal reaching with the world model, without reward."""
 
-    horizon: int = 25  # [steps] between start and goal in the held-out episode
-    trials: int = 100  # pairs of start and goal
+    horizons: tuple[int, ...] = (10, 25, 50, 100)  # [steps] between start and goal in the held-out episode
+    trials: int = 50  # pairs of start and goal at each horizon; 0: none are measured
+    control: bool = True  # whether planner and inverse policy also act in the env's own episodes
+    head_updates: int = 5000  # gradient steps of each goal head; 0: no heads, so no inverse policy
+
+    def __post_init__(self) -> None:
+        check_horizons("goals.horizons", self.horizons)
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,16 @@ class EvaluateConfig:
     episodes: int = 20  # held-out episodes for each row of the control table
     curve_episodes: int = 8  # held-out episodes for each point of the learning curve
     videos: bool = True
+    every: int = 10  # iterations between two reports of a run with unlimited steps; the first is after iteration 1
+
+
+@dataclass(frozen=True)
+class VariationConfig:
+    """A change of the physics while the agent acts."""
+
+    # environment step from which the agent's envs are randomized, rounded up to a whole iteration; 0: never
+    at_step: int = 0
+    randomization: Mapping[str, Any] = field(default_factory=dict)  # parameter -> value; see docs/environments.md
 
 
 @dataclass(frozen=True)
@@ -71,7 +93,8 @@ class LearnConfig:
 
     env: str = "robossl/Reacher-v0"
     seed: int = 0
-    steps: int = 64_000  # environment steps of all sub-environments: exploration and agent
+    # environment steps of all sub-environments: exploration and agent; unlimited: until the run is stopped
+    steps: int | Literal["unlimited"] = _DEFAULT_STEPS
     threads: int = 0  # CPU threads for physics and networks; 0: all cores, at most 8
     device: str = "auto"  # of the networks: auto, cpu, cuda, mps
     log: tuple[str, ...] = ()  # metric sinks beside metrics.jsonl: tensorboard, wandb, console
@@ -81,21 +104,26 @@ class LearnConfig:
     agent: AgentConfig = field(default_factory=AgentConfig)
     goals: GoalsConfig = field(default_factory=GoalsConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    variation: VariationConfig = field(default_factory=VariationConfig)
 
     def __post_init__(self) -> None:
         for name, value, minimum in (
-            ("steps", self.steps, 1),
+            ("steps", self.planned_steps, 1),
             ("threads", self.threads, 0),
             ("explore.num_envs", self.explore.num_envs, 1),
+            ("explore.steps", self.explore.steps, 0),
             ("pretrain.updates", self.pretrain.updates, 1),
             ("pretrain.updates_per_iteration", self.pretrain.updates_per_iteration, 0),
             ("agent.num_envs", self.agent.num_envs, 1),
             ("agent.num_iterations", self.agent.num_iterations, 0),
+            ("agent.iteration_steps", self.agent.iteration_steps, 0),
             ("agent.learning_starts", self.agent.learning_starts, 0),
-            ("goals.horizon", self.goals.horizon, 1),
             ("goals.trials", self.goals.trials, 0),
+            ("goals.head_updates", self.goals.head_updates, 0),
             ("evaluate.episodes", self.evaluate.episodes, 1),
             ("evaluate.curve_episodes", self.evaluate.curve_episodes, 1),
+            ("evaluate.every", self.evaluate.every, 1),
+            ("variation.at_step", self.variation.at_step, 0),
             ("seed", self.seed, 0),
         ):
             check_count(name, value, minimum)
@@ -107,16 +135,30 @@ class LearnConfig:
             raise UsageError(
                 f"agent.updates_per_step: expected more than 0, got {self.agent.updates_per_step}"
             )
+        for row in self.agent.rows:
+            if row not in ROWS:
+                raise unknown_name_error("agent row", row, ROWS)
         if self.agent.encoder not in ENCODERS:
             raise UsageError(
                 f"agent.encoder: expected one of {', '.join(ENCODERS)}, got {self.agent.encoder!r}"
             )
 
     @property
+    def unlimited(self) -> bool:
+        """Whether the run goes on until it is stopped."""
+        return self.steps == UNLIMITED
+
+    @property
+    def planned_steps(self) -> int:
+        """All environment steps; of an unlimited run those of the default, which exploration is a fraction of."""
+        return _DEFAULT_STEPS if isinstance(self.steps, str) else self.steps
+
+    @property
     def explore_steps(self) -> int:
         """Environment steps of exploration; a multiple of the number of sub-environments."""
         num_envs = self.explore.num_envs
-        return max(int(self.steps * self.explore.fraction) // num_envs, 1) * num_envs
+        steps = self.explore.steps or int(self.planned_steps * self.explore.fraction)
+        return max(steps // num_envs, 1) * num_envs
 
     @property
     def iteration_steps(self) -> int:
@@ -124,7 +166,27 @@ class LearnConfig:
         if self.agent.num_iterations == 0:
             return 0
         num_envs = self.agent.num_envs
-        return max(self.steps - self.explore_steps, 0) // self.agent.num_iterations // num_envs * num_envs
+        remaining = max(self.planned_steps - self.explore_steps, 0)
+        steps = self.agent.iteration_steps or remaining // self.agent.num_iterations
+        return steps // num_envs * num_envs
+
+    @property
+    def num_iterations(self) -> float:
+        """Iterations of the agent; infinity if the run is unlimited."""
+        if self.iteration_steps == 0:
+            return 0
+        if self.unlimited:
+            return math.inf
+        if self.agent.iteration_steps == 0:
+            return self.agent.num_iterations
+        return max(self.planned_steps - self.explore_steps, 0) // self.iteration_steps
+
+    @property
+    def variation_iteration(self) -> float:
+        """Iterations with unchanged physics; infinity if the physics never changes."""
+        if self.variation.at_step == 0 or self.iteration_steps == 0:
+            return math.inf
+        return max(-((self.explore_steps - self.variation.at_step) // self.iteration_steps), 0)
 
 
 def thread_count(threads: int) -> int:
@@ -139,3 +201,9 @@ def check_count(name: str, value: float, minimum: int = 1) -> None:
     """Raise UsageError if a count is less than `minimum` or not finite."""
     if not minimum <= value < float("inf"):
         raise UsageError(f"{name}: expected {minimum} or more, got {value}")
+
+
+def check_horizons(name: str, horizons: Sequence[int]) -> None:
+    """Raise UsageError if horizons are not positive numbers of steps that increase."""
+    if not horizons or min(horizons) < 1 or list(horizons) != sorted(set(horizons)):
+        raise UsageError(f"{name}: expected increasing numbers of steps of 1 or more, got {list(horizons)}")

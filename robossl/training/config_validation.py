@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from contextlib import closing
 
+import gymnasium as gym
+
 from robossl import registry
 from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError
+from robossl.evaluation.reward_free import REWARD_FREE, missing_goals_reason
 from robossl.training.agent_loading import resolve_agent
 from robossl.training.agent_settings import check_settings
 from robossl.training.config import LearnConfig
@@ -38,6 +41,7 @@ def validate_config(config: LearnConfig) -> LearnConfig:
         make_policy(envs.single_action_space, 1, seed=0)
         agent = resolve_agent(config.agent.name, envs.single_action_space)
         check_settings(agent, config.agent.settings, config.agent.encoder)
+        check_goals(agent, config, envs.single_observation_space)
         if config.world_model == WorldModelConfig():
             config = dataclasses.replace(
                 config, world_model=default_config_for(envs.single_observation_space)
@@ -45,6 +49,14 @@ def validate_config(config: LearnConfig) -> LearnConfig:
         WorldModel(config.world_model, envs.single_observation_space, envs.single_action_space)
     check_iterations(config)
     return config
+
+
+def check_goals(agent: str, config: LearnConfig, observation_space: gym.Space) -> None:
+    """Raise UsageError if the agent acts on goals and the env gives it none."""
+    reason = missing_goals_reason(observation_space)
+    goal_agents = {name for name, _ in REWARD_FREE.values()}
+    if agent in goal_agents and reason is not None and "goal_observation" not in config.agent.settings:
+        raise UsageError(f"agent.name: {agent} acts on goals: {reason}")
 
 
 def check_iterations(config: LearnConfig) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from robossl import registry
-from robossl.core.agent_observation import row_name
 from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Agent, ProgressReporter
-from robossl.evaluation.context import EvaluationContext
+from robossl.evaluation.context import EvaluationContext, recorded_settings
 from robossl.evaluation.report import page, report_file
-from robossl.streams import Stream
+from robossl.evaluation.reward_free import missing_goals_reason
+from robossl.streams import LaneView, Stream
 from robossl.training import agent_loading, config_io, output_dirs
-from robossl.training.config import LearnConfig, thread_count
-from robossl.training.experiment import AGENT, CONTROL, STREAM
+from robossl.training.agent_rows import AGENT, STREAM, agent_rows
+from robossl.training.config import GoalsConfig, LearnConfig, thread_count
+from robossl.training.experiment import MODEL
 from robossl.training.requests import EvaluateRequest
+from robossl.training.world_model_phase import fit_heads
 from robossl.world_model import WorldModel, data_validation
 from robossl.world_model.device import resolve
 
@@ -36,14 +38,17 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
     env = canonical_id(registry.trust_env(request.env) if request.env else _env(path, folder_kind, stream))
     registry.env_spec(env)
     model = _model(request, path, folder_kind)
-    if model is not None and stream is not None:
-        _check_fit(model, stream)
+    if model is not None:
+        _check_fit(model, stream, env)
+    if request.goal_horizons is not None and (reason := _no_goals(env)):
+        raise UsageError(f"goal_horizons: {reason}")
     if request.ablate and (model is None or stream is None):
         raise UsageError("an agent alone has no objectives to ablate; give --ablate a model or a run")
     updates = 0 if model is None else int(model.metadata.get("updates", 0))
     settings = {
         "of": str(path or "a model in memory"), "env": env, "stream": str(stream.path) if stream else None,
-        "episodes": request.episodes, "goal_trials": request.goal_trials, "goal_horizon": request.goal_horizon,
+        "episodes": request.episodes, "goal_trials": request.goal_trials,
+        "goal_horizons": list(request.goal_horizons or GoalsConfig.horizons), "head_updates": request.head_updates,
         "seed": request.seed, "threads": thread_count(request.threads), "videos": request.videos,
         "ablate": request.ablate, "updates": request.updates,
     }  # fmt: skip
@@ -53,6 +58,10 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
         output_dirs.write_manifest(
             folder, "evaluation", settings, env=env, seed=request.seed, of=settings["of"]
         )
+        if model is not None and stream is not None:
+            model = model.frozen_copy()
+            if model.goal_heads is None:  # the folder of the model is not changed
+                fit_heads(model, stream, request.head_updates, request.seed, progress)
         context = EvaluationContext(
             env=env,
             seed=request.seed,
@@ -62,7 +71,7 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
             **_agent_training(path, folder_kind),
             updates=updates,
             episodes=request.episodes,
-            goal_horizon=request.goal_horizon,
+            goal_horizons=request.goal_horizons or GoalsConfig.horizons,
             goal_trials=request.goal_trials,
             ablation_updates=(request.updates or updates or _DEFAULT_ABLATION_UPDATES)
             if request.ablate
@@ -122,12 +131,12 @@ def _stream(path: Path | None, folder_kind: str, stream: Stream | str | Path | N
         return stream
     if stream is not None:
         return Stream.open(stream)
-    if folder_kind == "run" and path is not None:
-        return Stream.open(path / STREAM)
     if folder_kind == "agent":
         return None
-    if path is not None and (trained_on := output_dirs.training_stream_of(path)) is not None:
-        return Stream.open(trained_on)
+    model_folder = path / MODEL if folder_kind == "run" and path is not None else path
+    if model_folder is not None and (trained_on := output_dirs.training_stream_of(model_folder)) is not None:
+        lanes = output_dirs.manifest_of(model_folder).get("exploration_lanes")
+        return Stream.open(trained_on) if lanes is None else LaneView(trained_on, 0, int(lanes))
     raise UsageError("expected a stream: a model is evaluated on held-out episodes; give a stream")
 
 
@@ -143,9 +152,23 @@ def _env(path: Path | None, folder_kind: str, stream: Stream | None) -> str:
     return registry.check_recorded_env(env, stream.path)
 
 
-def _check_fit(model: WorldModel, stream: Stream) -> None:
-    where = f"the stream {stream.path} of {stream.header['env']}"
-    data_validation.check_spaces_match(model, stream.observation_space, stream.action_space, where)
+def _check_fit(model: WorldModel, stream: Stream | None, env: str) -> None:
+    """Raise UsageError if the model is one of another robot than the stream or the env."""
+    settings = {}
+    if stream is not None:
+        where = f"the stream {stream.path} of {stream.header['env']}"
+        data_validation.check_spaces_match(model, stream.observation_space, stream.action_space, where)
+        settings = recorded_settings(stream)
+    with closing(registry.make_envs(env, 1, **settings)) as envs:
+        data_validation.check_spaces_match(
+            model, envs.single_observation_space, envs.single_action_space, f"the env {env}"
+        )
+
+
+def _no_goals(env: str) -> str | None:
+    """Return why policies cannot be given goals in an env; None if they can."""
+    with closing(registry.make_envs(env, 1)) as envs:
+        return missing_goals_reason(envs.single_observation_space)
 
 
 def _agent_training(path: Path | None, folder_kind: str) -> dict[str, Any]:
@@ -175,9 +198,7 @@ def _agents(path: Path | None, folder_kind: str, env: str, stack: ExitStack) -> 
         return {output_dirs.read_manifest(path, "agent")["row"]: load(path / AGENT)}
     config_path = path / "config.toml"
     config = config_io.parse(LearnConfig, (str(config_path), config_io.from_toml(config_path)))
-    agents, observed = {}, config.agent.settings.get("observe")
-    for name, choice in ((AGENT, (config.agent.encoder, observed)), (CONTROL, ("none", None))):
-        if (path / name).is_dir():
-            encoder, what = choice
-            agents[row_name(encoder, Stream.open(path / STREAM).observation_space, what)] = load(path / name)
-    return agents
+    stream = Stream.open(path / STREAM)
+    name = agent_loading.resolve_agent(config.agent.name, stream.action_space)
+    rows, _ = agent_rows(config.agent, name, stream.observation_space)
+    return {row.row: load(path / row.folder) for row in rows if (path / row.folder).is_dir()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,23 @@ from robossl.core.seeding import derive
 from robossl.evaluation.context import EVALUATION_SEED, EvaluationContext
 from robossl.logging.logger import Logger
 from robossl.logging.sinks.base import RunInfo
-from robossl.streams import Stream, validate_stream
+from robossl.streams import LaneView, Stream, validate_stream
 from robossl.training import config_io, output_dirs
 from robossl.training.agent_loading import load
+from robossl.training.agent_rows import AGENT, STREAM
 from robossl.training.agent_runner import AgentRunner
 from robossl.training.checkpoints import Checkpoints
 from robossl.training.config import LearnConfig, thread_count
+from robossl.training.config_validation import check_iterations
+from robossl.training.extension import Steps, describe, extended_config, keep_report
 from robossl.training.metric_sinks import load_sinks
 from robossl.training.state import RunState
 from robossl.world_model import WorldModel, WorldModelTrainer
 
 _CHECKPOINT_INTERVAL = 20.0  # [s] between checkpoints inside a phase
 
-AGENT = "agent"  # name of the agent that uses the world model; also its folder
-CONTROL = "observation-agent"  # name of the control: the same agent on observations; also its folder
-STREAM = "stream"  # name and folder of the stream that the world model is trained on
-CONTROL_STREAM = "observation-stream"  # name and folder of the stream of the control
+MODEL = "model"  # folder of the model that was trained on exploration only; the numbers of the report are its
+LATEST_MODEL = "latest-model"  # folder of the model that was also trained on the steps of the agent
 
 
 class Experiment:
@@ -58,6 +60,7 @@ class Experiment:
         )
         self._streams: dict[str, Stream] = {}
         self._trainer: WorldModelTrainer | None = None
+        self._model: WorldModel | None = None
         self._last_save = time.monotonic()
         self._exit_stack = ExitStack()
 
@@ -69,13 +72,32 @@ class Experiment:
         return cls(folder, config, progress)
 
     @classmethod
-    def resume(cls, folder: str | Path, progress: ProgressReporter) -> Experiment:
-        """Continue the run in a folder from its newest valid checkpoint."""
+    def resume(cls, folder: str | Path, progress: ProgressReporter, steps: Steps | None = None) -> Experiment:
+        """Continue the run in a folder from its newest valid checkpoint, with `steps` as the new total if given."""
         output_dirs.read_manifest(folder, "run")
         path = Path(folder) / "config.toml"
         config = config_io.parse(LearnConfig, (str(path), config_io.from_toml(path)))
         registry.check_recorded_env(config.env, path)
-        return cls(Path(folder), config, progress)
+        run = cls(Path(folder), config, progress)
+        if steps is not None:
+            try:
+                run._extend(steps)
+            except BaseException:
+                run.close()
+                raise
+        return run
+
+    def _extend(self, steps: Steps) -> None:
+        """Change the total of environment steps; a finished run then continues with the phase `act`."""
+        config = extended_config(self.config, self.state, steps)
+        check_iterations(config)
+        if self.state.phase in ("evaluate", "done"):
+            keep_report(self.folder, self.env_steps)
+            self.state.phase = "act"
+        self.config = config
+        output_dirs.write_config(self.folder, config)
+        self.save()
+        self.progress.message(describe(config, self.state))
 
     def set_missing(self, key: str, reason: str) -> None:
         """Record why the report will not have `key`."""
@@ -99,6 +121,12 @@ class Experiment:
     def env_steps(self) -> int:
         """Environment steps up to the last completed iteration: the axis of the metrics."""
         return self.config.explore_steps + self.state.iteration * self.config.iteration_steps
+
+    @property
+    def iteration_name(self) -> str:
+        """Name of the running iteration, for progress: "iteration 2 of 4"."""
+        count = "" if self.config.unlimited else f" of {int(self.config.num_iterations)}"
+        return f"iteration {self.state.iteration + 1}{count}"
 
     # --- streams
 
@@ -129,7 +157,25 @@ class Experiment:
         self._streams[name].commit()
         self.state.stream_offsets[name] = self._streams[name].offset()
 
+    @cached_property
+    def explored(self) -> LaneView:
+        """The steps of the exploration policy, without those of agents."""
+        return LaneView(self.folder / STREAM, 0, self.config.explore.num_envs)
+
+    @property
+    def acted(self) -> LaneView:
+        """The steps of the agent, without those of the exploration policy."""
+        num_envs = self.config.explore.num_envs
+        return LaneView(self.folder / STREAM, num_envs, num_envs + self.config.agent.num_envs)
+
     # --- world model and agents
+
+    @property
+    def model(self) -> WorldModel:
+        """The world model that was trained on exploration only, with its goal heads."""
+        if self._model is None:
+            self._model = WorldModel.load(self.folder / MODEL, self.config.device).frozen_copy()
+        return self._model
 
     @property
     def trainer(self) -> WorldModelTrainer:
@@ -164,15 +210,16 @@ class Experiment:
         return EvaluationContext(
             env=config.env,
             seed=config.seed,
-            model=self.trainer.ema_model,
-            stream=self.stream(),
-            updates=self.trainer.updates,
+            model=self.model,
+            stream=self.explored,
+            updates=int(self.model.metadata["updates"]),
             episodes=config.evaluate.episodes,
-            goal_horizon=config.goals.horizon,
+            goal_horizons=config.goals.horizons,
             goal_trials=config.goals.trials,
+            reward_free_control=config.goals.control,
             videos=config.evaluate.videos,
             threads=self.threads,
-            device=str(self.trainer.ema_model.device),
+            device=str(self.model.device),
             config=config_io.to_toml(config),
             folder=self.folder,
             progress=self.progress,
@@ -182,6 +229,16 @@ class Experiment:
         )
 
     # --- checkpoints
+
+    @contextmanager
+    def preserved_agents(self) -> Iterator[None]:
+        """Restore the agents at the end of a `with` block: an evaluation must not change what they do later."""
+        saved = {name: runner.agent.get_checkpoint() for name, runner in self.runners.items()}
+        try:
+            yield
+        finally:
+            for name, tree in saved.items():
+                self.runners[name].agent.set_checkpoint(tree)
 
     def save(self) -> None:
         """Write a checkpoint."""

@@ -1,4 +1,4 @@
-"""The phases of `robossl learn`: explore, pretrain, reach goals, act and learn, evaluate."""
+"""The phases of `robossl learn`: explore, pretrain, fit goal heads, reach goals, act and learn, evaluate."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.report import report_file
 from robossl.evaluation.report.page import write_report
 from robossl.evaluation.report.section import compute_sections
+from robossl.evaluation.report.sections.control_section import evaluate_rows
 from robossl.logging.progress import make_progress
 from robossl.logging.throughput import ThroughputProgress
 from robossl.rollout import collect_steps
 from robossl.streams import Recorder
 from robossl.streams.storage.lock import WriterLock
-from robossl.training.agent_phase import act, row_of
+from robossl.training.agent_phase import act
+from robossl.training.agent_rows import STREAM, main_row
 from robossl.training.config import LearnConfig
 from robossl.training.config_validation import validate_config
 from robossl.training.episode_metrics import episode_metrics
-from robossl.training.experiment import AGENT, STREAM, Experiment
-from robossl.training.world_model_phase import few_episodes_warning, save_model, train_world_model
+from robossl.training.experiment import MODEL, Experiment
+from robossl.training.extension import Steps, refresh_report
+from robossl.training.world_model_phase import few_episodes_warning, fit_heads, save_model, train_world_model
 
 
 def learn(
@@ -33,8 +36,9 @@ def learn(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     progress: ProgressReporter | None = None,
+    steps: Steps | None = None,
 ) -> dict[str, Any]:
-    """Explore, train a world model, train an agent on it, and evaluate; or resume such a run.
+    """Explore, train a world model, train an agent on it, and evaluate; or resume or extend such a run.
 
     Args:
         config: The configuration. If `world_model` is the default, the default for the observations of the env
@@ -42,6 +46,7 @@ def learn(
         out: Folder of the run; must be empty or missing. Default: runs/NAME.
         resume: Folder of a run to continue; then `config` and `out` are not used.
         progress: Receives the progress; None: a progress bar or lines on stderr.
+        steps: Of a resumed run: new total of environment steps, "+N" for N more than planned, or "unlimited".
 
     Returns:
         The report, with the folder of the run under "folder".
@@ -51,7 +56,9 @@ def learn(
     """
     progress = progress or make_progress()
     if resume:
-        run = Experiment.resume(resume, progress)
+        run = Experiment.resume(resume, progress, steps)
+    elif steps is not None:
+        raise UsageError("steps: expected a run to resume with it, got none; set it in the config")
     else:
         config = config or LearnConfig()
         registry.trust_env(config.env)
@@ -61,6 +68,8 @@ def learn(
     try:
         return run_phases(run)
     except KeyboardInterrupt:
+        if run.config.unlimited:
+            refresh_report(run.folder, run.state)
         raise KeyboardInterrupt(
             f"interrupted in phase {run.state.phase!r}; everything up to the last checkpoint is saved. "
             f"To continue: {resume_command(run.folder, run.config.env)}"
@@ -79,11 +88,15 @@ def resume_command(folder: Path, env: str) -> str:
 
 def run_phases(run: Experiment) -> dict[str, Any]:
     """Run the remaining phases and return the report."""
-    functions = {"explore": explore, "pretrain": pretrain, "goals": goals, "act": act, "evaluate": evaluate}
+    functions = {
+        "explore": explore, "pretrain": pretrain, "heads": heads, "goals": goals,
+        "act": lambda run: act(run, evaluate), "evaluate": evaluate,
+    }  # fmt: skip
     while run.state.phase != "done":
         functions[run.state.phase](run)
         run.state.phase = run.state.next_phase
         run.save()
+    run.checkpoints.keep_newest()
     return {**report_file.read(run.folder), "folder": str(run.folder)}
 
 
@@ -128,23 +141,34 @@ def pretrain(run: Experiment) -> None:
     with run.timed("pretrain"):
         train_world_model(run, run.config.pretrain.updates, step, after_slice=run.save_if_due)
         run.trainer.publish()
-        save_model(run, step)
+        run.state.sections["diagnostics"] = save_model(run, step, MODEL)
+
+
+def heads(run: Experiment) -> None:
+    """Fit the goal heads to the exploration data, without reward, if the env has goals."""
+    updates = run.config.goals.head_updates
+    with run.timed("fit goal heads"):
+        metrics = fit_heads(run.model, run.explored, updates, run.seed("goal heads"), run.progress)
+    if metrics:
+        run.model.save(run.folder / MODEL)
+        run.logger.scalars(run.env_steps, metrics)
 
 
 def goals(run: Experiment) -> None:
-    """Reach goals from held-out episodes by planning in the model, and with random and zero actions as baselines."""
+    """Measure the model on held-out episodes, and what it does without reward: reach goals, act in the env."""
     context = run.evaluation_context()
     with run.timed("goals"):
-        compute_sections(context, ["goal_reaching"])
+        compute_sections(context, ["world_model", "goal_reaching"])
+        run.state.sections["control"] = evaluate_rows(context)  # the phase `act` adds agents
 
 
 def evaluate(run: Experiment) -> None:
-    """Evaluate the model on held-out episodes, record videos, and write the report."""
+    """Compute the remaining sections, record videos, and write the report."""
     context = run.evaluation_context()
     context.results, context.missing = dict(context.results), dict(context.missing)  # not part of the state
     agent = run.agent()
     if agent is not None:
-        context.agents = {row_of(run, AGENT): agent}
-    with run.timed("evaluate"):
+        context.agents = {main_row(run.config.agent, run.stream().observation_space).row: agent}
+    with run.timed("evaluate"), run.preserved_agents():
         compute_sections(context)
     write_report(context)

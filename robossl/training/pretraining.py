@@ -13,7 +13,7 @@ from robossl.training.config_io import to_dict
 from robossl.training.metric_sinks import load_sinks
 from robossl.training.requests import PretrainRequest
 from robossl.training.work_context import torch_threads
-from robossl.training.world_model_phase import few_episodes_warning, log_diagnostics, run_trainer
+from robossl.training.world_model_phase import few_episodes_warning, fit_heads, log_diagnostics, run_trainer
 from robossl.world_model import WorldModel, WorldModelTrainer
 from robossl.world_model.config import default_config_for
 
@@ -36,7 +36,8 @@ def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -
         progress.message(warning)
     settings = {
         "seed": request.seed, "device": request.device, "threads": request.threads, "log": list(request.log),
-        "pretrain": {"updates": request.updates}, "world_model": to_dict(config),
+        "pretrain": {"updates": request.updates}, "goals": {"head_updates": request.head_updates},
+        "world_model": to_dict(config),
     }  # fmt: skip
     interruption: KeyboardInterrupt | None = None
     with (
@@ -57,6 +58,8 @@ def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -
         log_diagnostics(logger, trainer.updates, diagnostics)
         for text in diagnostics["messages"]:
             progress.message(text)
+        if interruption is None:
+            fit_heads(trainer.ema_model, stream, request.head_updates, request.seed, progress)
         trainer.ema_model.save(folder)
         stream_path = os.path.realpath(stream.path)
         output_dirs.write_manifest(

@@ -18,6 +18,7 @@ from robossl.training.config import (
     ExploreConfig,
     GoalsConfig,
     check_count,
+    check_horizons,
 )
 
 if TYPE_CHECKING:
@@ -78,9 +79,13 @@ class PretrainRequest:
     threads: int = 0
     log: Sequence[str] = ()  # metric sinks beside metrics.jsonl
     encoder: Module | None = None  # used in place of the built-in encoder
+    head_updates: int = (
+        GoalsConfig.head_updates
+    )  # of each goal head, if the env has goals; 0: none are fitted
 
     def __post_init__(self) -> None:
         check_count("updates", self.updates)
+        check_count("head_updates", self.head_updates, 0)
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,11 @@ class EvaluateRequest:
     env: str | None = None  # None: the env that the folder or stream was made for
     episodes: int = EvaluateConfig.episodes  # held-out episodes for each row of the control table
     goal_trials: int = GoalsConfig.trials
-    goal_horizon: int = GoalsConfig.horizon  # [steps]
+    # [steps] between start and goal; None: those of GoalsConfig. Given ones need an env with goals
+    goal_horizons: Sequence[int] | None = None
+    head_updates: int = (
+        GoalsConfig.head_updates
+    )  # of goal heads, for a model that has none; 0: none are fitted
     out: str | Path | None = None
     seed: int = 0
     device: str = "auto"
@@ -152,4 +161,6 @@ class EvaluateRequest:
     def __post_init__(self) -> None:
         check_count("episodes", self.episodes)
         check_count("goal_trials", self.goal_trials, 0)
-        check_count("goal_horizon", self.goal_horizon)
+        check_count("head_updates", self.head_updates, 0)
+        if self.goal_horizons is not None:
+            check_horizons("goal_horizons", self.goal_horizons)

@@ -6,12 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from robossl.core.errors import UsageError
 from robossl.core.interfaces import MetricLogger, ProgressReporter
+from robossl.evaluation.reward_free import missing_goals_reason
 from robossl.logging.throughput import memory_metrics
 from robossl.streams import Stream
 from robossl.training import output_dirs
-from robossl.training.experiment import Experiment
-from robossl.world_model import WorldModelTrainer
+from robossl.training.agent_rows import STREAM
+from robossl.training.experiment import MODEL, Experiment
+from robossl.world_model import WorldModel, WorldModelTrainer
+from robossl.world_model.goal_heads import fit_goal_heads
 
 _MIN_EPISODES = 10  # with fewer, a split (validation, probe, test) may be empty
 _LOG_INTERVAL = 50  # updates between two records of the losses, and between two chances to write a checkpoint
@@ -76,13 +80,39 @@ def train_world_model(
     run.progress.stop()
 
 
-def save_model(run: Experiment, step: int) -> None:
-    """Write the published model with its diagnostics into the folder of the run."""
-    run.state.sections["diagnostics"] = diagnostics = run.trainer.diagnose()
+def fit_heads(
+    model: WorldModel, stream: Stream, updates: int, seed: int, progress: ProgressReporter
+) -> dict[str, float]:
+    """Fit goal heads to a frozen model if the env has goals, and return metrics for the logger.
+
+    Args:
+        model: Its `goal_heads` are set.
+        stream: Recorded steps; rewards are not used.
+        updates: Gradient steps of each head; 0: no heads.
+        seed: Seed of the heads.
+        progress: Receives the progress, and the reason if no heads can be fitted.
+    """
+    if updates == 0 or missing_goals_reason(stream.observation_space) is not None:
+        return {}
+    try:
+        heads = fit_goal_heads(model, stream, updates, seed, progress)
+    except UsageError as error:
+        progress.message(f"no goal heads are fitted: {error}")
+        return {}
+    return {f"goal_heads/{name}": value for name, value in heads.metrics.items()}
+
+
+def save_model(run: Experiment, step: int, name: str) -> dict[str, Any]:
+    """Write the published model into the folder `name` of the run, and return its diagnostics."""
+    diagnostics = run.trainer.diagnose()
     log_diagnostics(run.logger, step, diagnostics)
     for text in diagnostics["messages"]:
         if not text.startswith("well"):
             run.progress.message(f"world model: {text}")
-    folder = run.folder / "model"
+    folder = run.folder / name
     run.trainer.ema_model.save(folder)
-    output_dirs.write_manifest(folder, "model", env=run.config.env, seed=run.config.seed, stream="../stream")
+    only = {"exploration_lanes": run.config.explore.num_envs} if name == MODEL else {}
+    output_dirs.write_manifest(
+        folder, "model", env=run.config.env, seed=run.config.seed, stream=f"../{STREAM}", **only
+    )
+    return diagnostics

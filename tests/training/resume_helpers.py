@@ -27,7 +27,9 @@ TINY: dict[str, Any] = {
     "agent.num_iterations": 2,
     "agent.learning_starts": 100,
     "goals.trials": 2,
-    "goals.horizon": 10,
+    "goals.horizons": (5, 10),
+    "goals.head_updates": 5,
+    "goals.control": False,
     "evaluate.episodes": 2,
     "evaluate.curve_episodes": 2,
     "evaluate.videos": False,
@@ -45,7 +47,7 @@ FILES = (
     "agent/representation/model.safetensors",
     "observation-agent/agent.safetensors",
 )
-_WALL_CLOCK = ("seconds", "versions", "provenance", "ms_per_decision")  # keys of the report that may differ
+_WALL_CLOCK = ("seconds", "versions", "provenance", "ms_per_decision", "memory")  # keys of the report that may differ
 _WALL_CLOCK_METRICS = ("time/", "memory/")
 
 
@@ -140,7 +142,9 @@ def _kill_at_checkpoint(moment: Moment) -> None:
     os.replace = replace
 
 
-def _run(folder: Path, config: LearnConfig | None, moment: Moment | None, interval: float) -> None:
+def _run(
+    folder: Path, config: LearnConfig | None, moment: Moment | None, interval: float, steps: int | str | None
+) -> None:
     import thirdparty_envs
 
     from robossl.training import experiment, phases, world_model_phase
@@ -152,7 +156,7 @@ def _run(folder: Path, config: LearnConfig | None, moment: Moment | None, interv
         _kill_at_checkpoint(moment)
     progress = _KillingProgress(moment or _NEVER, messages_file(folder))
     if config is None:
-        phases.learn(resume=folder, progress=progress)
+        phases.learn(resume=folder, progress=progress, steps=steps)
     else:
         phases.learn(config, folder, progress=progress)
 
@@ -169,7 +173,11 @@ _PROCESSES.set_forkserver_preload(  # imported once for all processes; torch.opt
 
 
 def run_in_process(
-    folder: Path, config: LearnConfig | None = None, kill_at: Moment | None = None, interval: float = 1e9
+    folder: Path,
+    config: LearnConfig | None = None,
+    kill_at: Moment | None = None,
+    interval: float = 1e9,
+    steps: int | str | None = None,
 ) -> int:
     """Start a run in a new process, or without a config resume the one in `folder`; return the exit code.
 
@@ -178,8 +186,9 @@ def run_in_process(
         config: Config of a new run.
         kill_at: When the process kills itself.
         interval: Time between checkpoints inside a phase [s].
+        steps: New total of environment steps of a resumed run.
     """
-    process = _PROCESSES.Process(target=_run, args=(folder, config, kill_at, interval))
+    process = _PROCESSES.Process(target=_run, args=(folder, config, kill_at, interval, steps))
     process.start()
     process.join()
     assert process.exitcode is not None

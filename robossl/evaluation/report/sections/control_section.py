@@ -33,26 +33,27 @@ def agent_rows(rows: Mapping[str, Any]) -> list[str]:
 
 
 def compute_control(context: EvaluationContext) -> Data:
-    """Evaluate policies without reward, the agents of the context, and baselines on the same held-out episodes."""
-    rows = evaluate_control(context)
-    if not set(rows) - set(BASELINES):
+    """Evaluate the rows of the context; a table of baselines alone is unavailable."""
+    data = evaluate_rows(context)
+    if not set(data["rows"]) - set(BASELINES):
         reasons = [
             context.missing[f"control.{row}"] for row in REWARD_FREE if f"control.{row}" in context.missing
         ]
         raise Unavailable(
             "; ".join(["a model alone was evaluated; no agent was given", *dict.fromkeys(reasons)])
         )
-    add_missing_success(context, rows)
-    trained = {"agent": context.agent, "steps": context.agent_steps, "model": model_info(context)}
-    return {**{key: value for key, value in trained.items() if value is not None}, "rows": rows}
+    return data
 
 
-def add_missing_success(context: EvaluationContext, rows: Mapping[str, Any]) -> None:
-    """Store the reason if the env reports no success."""
+def evaluate_rows(context: EvaluationContext) -> Data:
+    """Evaluate policies without reward, the agents of the context, and baselines on the same held-out episodes."""
+    rows = evaluate_control(context)
     if not any("success" in row for row in rows.values()):
         context.missing["control.success"] = (
             f"{context.env} does not report success: no is_success in its infos"
         )
+    trained = {"agent": context.agent, "steps": context.agent_steps, "model": model_info(context)}
+    return {**{key: value for key, value in trained.items() if value is not None}, "rows": rows}
 
 
 def model_info(context: EvaluationContext) -> dict[str, int] | None:
@@ -136,17 +137,18 @@ def _agent_sentence(data: Data) -> list[str]:
     others = [(row, _SUBJECTS[row]) for row in REWARD_FREE if row in rows]
     if not others and "random" in rows:
         others = [("random", f"random actions ({_result(rows['random'])})")]
-    if others:
-        relations = [f"{_RELATIONS[_relation(main, rows[row])]} that of {subject}" for row, subject in others]
-        text += f": {_listed(relations)}"
-    return [f"{text}."]
+    groups: dict[str, list[str]] = {}
+    for row, subject in others:
+        groups.setdefault(_relation(main, rows[row]), []).append(subject)
+    relations = [f"{_RELATIONS[relation]} of {_listed(subjects)}" for relation, subjects in groups.items()]
+    return [f"{text}{': ' if relations else ''}{_listed(relations)}."]
 
 
 _RELATIONS = {
-    "higher": "higher than",
-    "lower": "lower than",
-    "equal": "within the intervals equal to",
-    "unknown": "measured on too few episodes to compare with",
+    "higher": "higher than that",
+    "lower": "lower than that",
+    "equal": "within the intervals equal to that",
+    "unknown": "measured on too few episodes to compare with that",
 }
 
 
@@ -203,7 +205,7 @@ def _result(row: Mapping[str, Any]) -> str:
 
 
 def _listed(texts: list[str]) -> str:
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return " and ".join(part for part in (", ".join(texts[:-1]), *texts[-1:]) if part)
 
 
 # --- page
