@@ -17,7 +17,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("env", nargs="?", help="a Gymnasium id (robossl/Reacher-v0) or an MJCF file")
     parser.add_argument("--resume", metavar="RUN", help="resume a run, or with --steps extend it")
     parser.add_argument(
-        "--steps", metavar="N", help="environment steps of all sub-environments, in total; +N: N more, of a resumed run; "
+        "--steps", metavar="N", help="environment steps of all sub-environments, in total; with --resume +N: N more; "
         "unlimited: until the run is stopped",
     )  # fmt: skip
     add_flags(

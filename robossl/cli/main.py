@@ -9,7 +9,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -93,10 +94,11 @@ def run(args: Sequence[str]) -> int:
     return result.code
 
 
-def interrupt_on_signals() -> None:
-    """Let SIGTERM and SIGHUP interrupt like Ctrl-C, so that a stopped command saves its work.
+@contextlib.contextmanager
+def interrupt_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP interrupt a `with` block like Ctrl-C, so that a stopped command saves its work.
 
-    A signal that is ignored stays ignored, as `nohup` wants it. Child processes that inherit the handler end at once.
+    A signal that is ignored stays ignored, as under `nohup`. Child processes that inherit the handler end at once.
     """
     process = os.getpid()
 
@@ -107,18 +109,24 @@ def interrupt_on_signals() -> None:
             return
         raise KeyboardInterrupt
 
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, interrupt)
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
+    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def main() -> NoReturn:
     """Run `robossl`; exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted and saved."""
-    interrupt_on_signals()
     try:
-        code = run(sys.argv[1:])
-        sys.stdout.flush()
+        with interrupt_on_signals():
+            code = run(sys.argv[1:])
+            sys.stdout.flush()
     except UsageError as error:
         print(f"robossl: {error}", file=sys.stderr)
         code = 2

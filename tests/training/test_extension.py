@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
-from resume_helpers import Moment, flags, outcome, run_in_process, tiny
-from test_resume import start_robossl, wait_for
+from resume_helpers import Moment, outcome, run_in_process, tiny
 
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import read_json
+from robossl.training import config_io, extension
 from robossl.training.config import LearnConfig
-from robossl.training.config_validation import check_iterations, validate_config
-from robossl.training.extension import extended_config, parse_steps
+from robossl.training.config_validation import check_iterations
+from robossl.training.extension import describe, extended_config, parse_steps
 from robossl.training.phases import learn
 from robossl.training.state import RunState
 
@@ -56,3 +55,84 @@ def test_killed_and_extended_run_with_changed_physics_equals_an_uninterrupted_on
     assert section["at_step"] == 1840
     assert [point["steps"] for point in section["curve"]] == [1840, 2000, 2160]
     assert set(section["rows"]) == {"before", "just_after", "recovered", "old_again"}
+    with pytest.raises(UsageError, match="has taken 2,160: expected 2,320 or more"):
+        learn(resume=run, progress=NullProgress(), steps=2160)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("96_000", 96_000), ("+4000", "+4000"), ("+4_000", "+4000"), ("unlimited", "unlimited")],
+)
+def test_steps_are_a_total_an_addition_or_unlimited(text, expected):
+    assert parse_steps(text) == expected
+
+
+@pytest.mark.parametrize("text", ["-5", "0", "+0", "x", "1e5", "", "++5", "5_", "unlimitd", "\u0665"])
+def test_invalid_steps_are_one_line(text):
+    with pytest.raises(UsageError, match="expected a whole number of 1 or more, \\+N or unlimited") as error:
+        parse_steps(text)
+    assert "\n" not in str(error.value)
+
+
+def test_extended_config_keeps_the_lengths_of_exploration_and_iterations():
+    config = LearnConfig()
+    for steps, count in ((80_000, 8), ("+1", 5), ("+16000", 8), (64_001, 5), ("unlimited", math.inf)):
+        longer = extended_config(config, RunState(phase="done", iteration=4), steps)
+        assert (longer.explore_steps, longer.iteration_steps) == (48_000, 4_000)
+        assert longer.num_iterations == count
+        assert config_io.parse(LearnConfig, ("toml", _through_toml(longer))) == longer
+
+
+def _through_toml(config: LearnConfig) -> dict[str, object]:
+    return {name: value for name, value in config_io.flatten(config).items() if not isinstance(value, dict)}
+
+
+def test_target_of_an_unfinished_run_moves_down_to_its_last_iteration():
+    state = RunState(phase="act", iteration=2)
+    assert extended_config(LearnConfig(), state, 56_000).num_iterations == 2
+    with pytest.raises(UsageError, match="has taken 56,000: expected 56,000 or more, or \\+N"):
+        extended_config(LearnConfig(), state, 50_000)
+    unlimited = extended_config(LearnConfig(), state, "unlimited")
+    assert extended_config(unlimited, state, "+8000").num_iterations == 4
+    assert "until it is stopped" in describe(unlimited, state)
+    assert "goes on to 64,000: 2 iterations of 4,000 steps" in describe(LearnConfig(), state)
+
+
+def test_run_without_agent_cannot_be_extended():
+    for config in (tiny(agent__num_iterations=0), tiny(explore__fraction=1.0)):
+        with pytest.raises(UsageError, match="expected a run whose agent takes environment steps"):
+            extended_config(config, RunState(phase="done"), 5000)
+    state = RunState(phase="done", missing={"control": "the reward was 0"})
+    with pytest.raises(UsageError, match="got one without: the reward was 0"):
+        extended_config(LearnConfig(), state, 80_000)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": "unlimited", "agent__num_iterations": 0}, "steps: unlimited: expected an agent"),
+        ({"variation__at_step": 1840}, "expected variation.randomization with it"),
+        ({**CHANGED, "variation__at_step": 1680}, "between the first iteration of the agent and the last"),
+        ({**CHANGED, "variation__at_step": 1841}, "between the first iteration of the agent and the last"),
+        (
+            {**CHANGED, "env": "CartPole-v1"},
+            "expected an env of robossl, whose physics can be changed, got CartPole",
+        ),
+        ({**CHANGED, "variation__randomization__mass": 2}, "variation.randomization: no 'mass'"),
+        (
+            {**CHANGED, "variation__randomization__joint_damping": 99},
+            "expected joint_damping as numbers from 0.2",
+        ),
+    ],
+)
+def test_invalid_iterations_are_one_line(settings, message):
+    with pytest.raises(UsageError) as error:
+        check_iterations(tiny(**settings))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_report_is_kept_and_refreshed(tmp_path):
+    assert not extension.refresh_report(tmp_path, RunState())
+    extension.keep_report(tmp_path, 100)
+    assert list(tmp_path.iterdir()) == []
