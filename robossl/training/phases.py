@@ -11,6 +11,7 @@ import torch
 
 from robossl import registry
 from robossl.core.env_ids import is_mjcf_path
+from robossl.core.errors import UsageError
 from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.report import report_file
 from robossl.evaluation.report.page import write_report
@@ -23,6 +24,7 @@ from robossl.streams import Recorder
 from robossl.streams.storage.lock import WriterLock
 from robossl.training.agent_phase import act
 from robossl.training.agent_rows import STREAM, main_row
+from robossl.training.collection import attach
 from robossl.training.config import LearnConfig
 from robossl.training.config_validation import validate_config
 from robossl.training.episode_metrics import episode_metrics
@@ -122,6 +124,7 @@ def explore(run: Experiment) -> None:
             policy = make_policy(envs.single_action_space, config.explore.num_envs, seed=run.seed("policy"))
             try:
                 progress = ThroughputProgress(run.progress, run.logger)
+                attach(policy, recorder, config.explore_steps, config.device, progress)
                 collect_steps(recorder, policy, config.explore_steps, run.seed("explore"), progress)
                 progress.log()
             finally:
