@@ -26,6 +26,33 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class LearningPolicy(Policy, Protocol):
+    """An exploration policy that learns, while it acts, from the stream that its steps are recorded in."""
+
+    def attach(
+        self,
+        stream: Any,
+        num_steps: int,
+        device: str = "auto",
+        progress: ProgressReporter | None = None,
+    ) -> None:
+        """Learn from `stream` (a `robossl.streams.Stream`) from now on; called before the first step.
+
+        The same seed and steps must lead to the same actions, bit by bit on a CPU: an interrupted exploration is
+        recorded again.
+
+        Args:
+            stream: The stream that the steps of the policy are recorded in.
+            num_steps: Env steps that will be recorded, summed over the sub-environments.
+            device: Device of the networks.
+            progress: Receives metrics and messages.
+
+        Raises:
+            UsageError: The policy cannot learn from these observations or actions.
+        """
+
+
+@runtime_checkable
 class Representation(Protocol):
     """A frozen, versioned encoder: the world model publishes it, agents act on it."""
 

@@ -9,13 +9,14 @@ from gymnasium.vector import VectorEnv
 
 from robossl import registry
 from robossl.core.env_ids import canonical_id
-from robossl.core.interfaces import Policy, ProgressReporter
+from robossl.core.errors import UsageError
+from robossl.core.interfaces import LearningPolicy, Policy, ProgressReporter
 from robossl.rollout import collect_steps
 from robossl.streams import Recorder, Stream
 from robossl.training import agent_loading, output_dirs
 from robossl.training.config import thread_count
 from robossl.training.requests import CollectRequest
-from robossl.training.work_context import interrupt_message
+from robossl.training.work_context import interrupt_message, torch_threads
 
 
 def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Stream:
@@ -42,13 +43,26 @@ def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Strea
         policy_object = _make_policy(policy, envs, seed)
         with output_dirs.output_dir(request.out, f"streams/{output_dirs.slug(name)}") as folder:
             recorder = Recorder.create(envs, folder, policy=label, seed=seed)
+            try:
+                attach(policy_object, recorder, request.steps, "auto", progress)
+            except UsageError:
+                recorder.finish()
+                raise
             stack.callback(recorder.finish)
             output_dirs.write_manifest(folder, "stream", settings, **settings)
         progress.start("collect", request.steps, "steps")
         stack.callback(progress.stop)
-        with interrupt_message(f"the recorded steps are in {folder}"):
+        with torch_threads(request.threads), interrupt_message(f"the recorded steps are in {folder}"):
             collect_steps(recorder, policy_object, request.steps, seed, progress)
     return Stream.open(folder)
+
+
+def attach(
+    policy: Policy, recorder: Recorder, num_steps: int, device: str, progress: ProgressReporter
+) -> None:
+    """Let a policy that learns use the stream of `recorder`; no effect on other policies."""
+    if isinstance(policy, LearningPolicy):
+        policy.attach(recorder.stream, num_steps, device, progress)
 
 
 def _make_policy(policy: str | Policy, envs: VectorEnv, seed: int) -> Policy:
