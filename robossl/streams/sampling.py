@@ -46,6 +46,24 @@ class Uniform:
 
 
 @dataclass(frozen=True)
+class LaneRange:
+    """Sample the rows of `count` lanes from `first` on with equal probability."""
+
+    first: int
+    count: int
+
+    def propose(
+        self, rng: np.random.Generator, count: int, limits: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return lane and position; none if these lanes have no candidate row."""
+        chosen = np.zeros_like(limits)
+        chosen[self.first : self.first + self.count] = limits[self.first : self.first + self.count]
+        if not chosen.any():
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return Uniform().propose(rng, count, chosen)
+
+
+@dataclass(frozen=True)
 class Recent:
     """Prefer the newest rows: half of the windows begin within the last `half_life` rows of a lane."""
 

@@ -48,7 +48,7 @@ class WorldModelEnv(VectorEnv):
 
     Args:
         model: The world model; the env holds a frozen copy.
-        stream: The stream with the start states, in the train split.
+        stream: The stream with the start states.
         num_envs: Number of sub-environments.
         horizon: Longest episode [steps].
         reward: Function of (observation, action, next observation) that returns rewards (n,); None: rewards are 0.
@@ -59,6 +59,7 @@ class WorldModelEnv(VectorEnv):
         autoreset_mode: Gymnasium's autoreset mode.
         heads: "mean" predicts the mean of the ensemble, "episode" one head for each episode.
         num_starts: Number of time steps of the stream at which an episode can start.
+        split: Split of the stream with the start states; None for all.
 
     Raises:
         UsageError: A size is below 1, or the stream does not fit the model.
@@ -76,6 +77,7 @@ class WorldModelEnv(VectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         heads: str = "mean",
         num_starts: int = _STARTS,
+        split: str | None = "train",
     ) -> None:
         for name, value in (("num_envs", num_envs), ("horizon", horizon), ("num_starts", num_starts)):
             if value < 1:
@@ -91,7 +93,7 @@ class WorldModelEnv(VectorEnv):
         self.decoded_space = _without_goals(self.single_observation_space)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.starts, self.goals = _read_starts(self.model, stream, num_starts, seed)  # (S, Z)
+        self.starts, self.goals = _read_starts(self.model, stream, num_starts, split, seed)  # (S, Z)
         self.max_disagreement = (
             disagreement_threshold(self.model, stream, min(horizon, _THRESHOLD_STEPS), seed)
             if max_disagreement is None
@@ -259,17 +261,15 @@ def disagreement_threshold(
 
     Args:
         model: The world model.
-        stream: Windows come from its validation split, or from train if validation is empty.
+        stream: Windows come from its validation split, from train if validation is empty, or from all episodes.
         steps: Length of the predictions.
         seed: Seed of the windows.
         quantile: From 0 to 1; 1 is the largest disagreement.
     """
     length = steps + bool(model.observation_processor.images)
     random = generator(seed, "dream", "trust")
-    try:
-        window = stream.windows(_THRESHOLD_WINDOWS, length, random, split="validation")
-    except UsageError:
-        window = stream.windows(_THRESHOLD_WINDOWS, length, random, split="train")
+    split = next((name for name in ("validation", "train") if _has_window(stream, length, name)), None)
+    window = stream.windows(_THRESHOLD_WINDOWS, length, random, split=split)
     batch = encode_windows(model, window, torch.Generator())
     z, deviations = batch.z[:, 0], []
     for t in range(batch.action.shape[1]):
@@ -277,6 +277,15 @@ def disagreement_threshold(
         deviations.append(disagreement(predictions)[batch.mask[:, t] > 0])
         z = predictions.mean(0)
     return float(torch.cat(deviations).quantile(quantile))
+
+
+def _has_window(stream: Stream, length: int, split: str) -> bool:
+    """Return whether a split has a window of `length` actions."""
+    try:
+        stream.windows(1, length, generator(0, "dream", "trust"), split=split)
+    except UsageError:
+        return False
+    return True
 
 
 def _imagined_space(model: WorldModel) -> spaces.Space:
@@ -310,11 +319,11 @@ def _clip_to(leaf: spaces.Space, value: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def _read_starts(
-    model: WorldModel, stream: Stream, count: int, seed: int
+    model: WorldModel, stream: Stream, count: int, split: str | None, seed: int
 ) -> tuple[Tensor, GoalPredictor | None]:
-    """Return `count` start latents (S, Z) from the train split, and the goals if the env has goals."""
+    """Return `count` start latents (S, Z) of a split, and the goals if the env has goals."""
     first = int(bool(model.observation_processor.images))  # the step before it provides the previous images
-    window = stream.windows(count, 1 + first, generator(seed, "dream", "starts"), split="train")
+    window = stream.windows(count, 1 + first, generator(seed, "dream", "starts"), split=split)
     batch = encode_windows(model, window, torch.Generator())
     starts, vectors = batch.z[:, 0], batch.vector[:, 0]
     space = model.observation_space

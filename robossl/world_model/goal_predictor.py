@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
+from torch import Tensor
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
@@ -54,6 +56,25 @@ class GoalPredictor:
         """Return achieved goals (n, *G), clipped to the bounds of the goal space, for inputs (n, D)."""
         values = (self._features(inputs) @ self.weights).reshape(len(inputs), *self.space.shape)
         return np.clip(values, self.space.low, self.space.high).astype(self.space.dtype)
+
+    def achieved_tensor(self, inputs: Tensor) -> Tensor:
+        """Return achieved goals (n, G) float32 for a tensor (n, D) on any device, with gradients, not clipped."""
+        frequencies, phase, weights = (
+            torch.as_tensor(value, dtype=inputs.dtype, device=inputs.device)
+            for value in (self.frequencies, self.phase, self.weights)
+        )
+        cosines = torch.cos(inputs @ frequencies + phase)
+        return weights[0] + torch.cat([inputs, cosines], -1) @ weights[1:]
+
+    @classmethod
+    def from_checkpoint(cls, space: spaces.Dict, tree: dict[str, Any]) -> GoalPredictor:
+        """Return the predictor whose `get_checkpoint` returned `tree`."""
+        predictor = cls.__new__(cls)
+        goal_space = space[ACHIEVED]
+        assert isinstance(goal_space, spaces.Box)
+        predictor.space = goal_space
+        predictor.set_checkpoint(tree)
+        return predictor
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Return the desired goals and the regression."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 from robossl.core.spaces import is_goal_space
 from robossl.streams import Stream, Window
+from robossl.streams.sampling import Sampler
 from robossl.world_model.encoded_batch import encode_windows
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED
 from robossl.world_model.model import WorldModel
@@ -35,9 +36,13 @@ class LabeledSteps(NamedTuple):
     @classmethod
     def join(cls, parts: Sequence[LabeledSteps]) -> LabeledSteps:
         """Return the steps of all parts."""
-        tensors = (torch.cat([part[i] for part in parts]) for i in range(3))
-        goals = (None if parts[0][i] is None else np.concatenate([part[i] for part in parts]) for i in (3, 4))
-        return cls(*tensors, *goals)
+        return cls(
+            torch.cat([part.z for part in parts]),
+            torch.cat([part.action for part in parts]),
+            torch.cat([part.reward for part in parts]),
+            _concatenate([part.achieved for part in parts]),
+            _concatenate([part.desired for part in parts]),
+        )
 
     def check(self) -> None:
         """Raise UsageError if there are too few steps, or if the reward does not vary or is not finite."""
@@ -53,8 +58,18 @@ class LabeledSteps(NamedTuple):
             )
 
 
+def _concatenate(goals: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    arrays = [goal for goal in goals if goal is not None]
+    return np.concatenate(arrays) if arrays else None
+
+
 def read_labeled_steps(
-    model: WorldModel, stream: Stream, count: int | None = None, seed: int = 0, split: str | None = "train"
+    model: WorldModel,
+    stream: Stream,
+    count: int | None = None,
+    seed: int = 0,
+    split: str | None = "train",
+    sampler: Sampler | None = None,
 ) -> LabeledSteps:
     """Return `count` different transitions of a stream, drawn uniformly.
 
@@ -64,6 +79,7 @@ def read_labeled_steps(
         count: Number of labeled steps; None: all, at most 65,536 draws.
         seed: Seed of the draw.
         split: Split of the stream; None for all.
+        sampler: Proposes rows; uniform by default.
 
     Raises:
         UsageError: The stream has fewer transitions, or too few for a reward model.
@@ -75,10 +91,11 @@ def read_labeled_steps(
     number = min(int(stream.transitions), _MAX_LABELED_STEPS) if count is None else count
     batch = min(max(number, MIN_LABELED_STEPS), _BATCH)
     draws = -(-number // batch) * (1 if count is None else _MAX_REDRAWS)
+    proposals: dict[str, Any] = {} if sampler is None else {"sampler": sampler}
     parts: list[LabeledSteps] = []
     seen: set[tuple[int, int]] = set()
     for _ in range(draws):
-        window = stream.windows(batch, 1 + first, random, split=split)
+        window = stream.windows(batch, 1 + first, random, split=split, **proposals)
         rows = zip(np.asarray(window.lane).tolist(), np.asarray(window.start).tolist())
         new = {row: i for i, row in enumerate(rows) if row not in seen and window.valid[i, first]}
         index = np.array(list(new.values()), np.int64)[: number - len(seen)]

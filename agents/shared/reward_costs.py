@@ -1,0 +1,51 @@
+"""Costs of a planner that maximizes learned rewards and values of imagined rollouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robossl.world_model import RewardModel
+
+from .actor_critic import ActorCritic
+from .latent_state import LatentState
+from .planning_costs import ImaginedTrajectories
+
+
+@dataclass(frozen=True)
+class PredictedReward:
+    """Negative discounted reward of every step: -gamma^t r(z_t, a_t), in a goal env of the goals after the step."""
+
+    reward: RewardModel
+    state: LatentState
+    gamma: float
+
+    def __call__(self, imagined: ImaginedTrajectories) -> Tensor:
+        """Return the cost [N, T]; `imagined.goal` holds scaled desired goals."""
+        latent, action = imagined.latent, imagined.action
+        if self.reward.has_goals:
+            desired = imagined.goal[:, None].expand(-1, latent.shape[1], -1)
+            reward = self.reward.of_goals(self.state.achieved(latent), desired)
+        else:
+            assert imagined.start is not None
+            before = torch.cat([imagined.start[:, None], latent[:, :-1]], 1)  # [N, T, Z]
+            reward = self.reward.of_latents(before, action)
+        return -reward * self.gamma ** torch.arange(latent.shape[1], device=latent.device)
+
+
+@dataclass(frozen=True)
+class PessimisticValue:
+    """Negative value after the last step: -gamma^T min_i Q_i(z_T, pi(z_T)), in the unit of the rewards."""
+
+    actor_critic: ActorCritic
+    state: LatentState
+    reward_scale: float  # of the rewards that the critics were trained on
+
+    def __call__(self, imagined: ImaginedTrajectories) -> Tensor:
+        """Return the cost [N, T]; 0 before the last step."""
+        cost = torch.zeros_like(imagined.latent[..., 0])
+        value = self.actor_critic.value(self.state.of_latents(imagined.latent[:, -1], imagined.goal))
+        cost[:, -1] = -value * self.reward_scale * self.actor_critic.config.gamma ** cost.shape[1]
+        return cost
