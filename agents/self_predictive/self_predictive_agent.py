@@ -15,7 +15,7 @@ from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.interfaces import MetricLogger, NullProgress, Observation, ProgressReporter, Representation
 from robossl.core.io import load_tree, read_json, save_tree, write_json
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
-from robossl.core.spaces import format_space
+from robossl.core.spaces import format_space, is_image, model_inputs
 from robossl.rollout import StepLoop
 from robossl.streams import Recorder, Stream
 from robossl.streams.env_metadata import env_id
@@ -76,14 +76,18 @@ class SelfPredictiveAgent:
             settings: Fields of `SelfPredictiveConfig`, in place of those of the preset.
 
         Raises:
-            UsageError: For unknown or invalid settings, actions other than a float Box, or observations of images
-                without a representation.
+            UsageError: For unknown or invalid settings, actions other than a float Box, or observations with images.
         """
         given = {**settings, "updates_per_step": updates_per_step, "learning_starts": learning_starts}
         self.check_settings({**given, "preset": preset, "stream_reward": stream_reward})
         space = envs.single_action_space
         if not isinstance(space, gym.spaces.Box) or not np.issubdtype(space.dtype, np.floating):
             raise UsageError(f"self-predictive needs float Box actions; this env has {format_space(space)}")
+        if any(is_image(leaf) for leaf in model_inputs(envs.single_observation_space).values()):
+            raise UsageError(
+                f"self-predictive needs observations without images, got "
+                f"{format_space(envs.single_observation_space)}; use an SB3 agent with an encoder"
+            )
         self.config = make_config(preset, given)
         self.envs, self.seed, self._action_space = envs, int(seed), space
         self.features = FeatureBuilder(envs.single_observation_space, representation)

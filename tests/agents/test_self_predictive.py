@@ -284,8 +284,19 @@ def test_discrete_actions_and_images_are_refused() -> None:
             super().__init__(1)
             self.single_observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
 
-    with pytest.raises(UsageError, match="images only"):
+    with pytest.raises(UsageError, match="without images"):
         SelfPredictiveAgent(Images(), device="cpu")
+
+
+@pytest.mark.parametrize("preset", ["cpu", "gpu"])
+def test_every_preset_learns_and_acts(tmp_path, preset: str) -> None:
+    recorder = Recorder.create(Line(2), tmp_path / "stream")
+    agent = SelfPredictiveAgent(
+        recorder, device="cpu", preset=preset, batch_size=4, learning_starts=12, target_update_interval=1
+    )
+    assert agent.training.learner.config.latent_dim == {"cpu": 256, "gpu": 512}[preset]
+    agent.learn(recorder, 16)
+    assert agent.training.num_updates == 4 * PRESETS[preset].updates_per_step
 
 
 def test_learning_needs_a_recorder_and_offline_learning_a_stream(tmp_path) -> None:
