@@ -113,7 +113,7 @@ def refresh_report(folder: Path, state: RunState) -> bool:
         if name in state.curves:
             row["curve"] = state.curves[name]
     report["seconds"] = {name: float(seconds) for name, seconds in state.seconds.items()}
-    if "continual" in report and state.continual.get("curve"):
+    if "curve" in report.get("continual", {}):
         report["continual"]["curve"] = state.continual["curve"]
     report_file.write(folder, report)
     page.write(folder, [report])

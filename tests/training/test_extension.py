@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from resume_helpers import Moment, outcome, run_in_process, tiny
+from resume_helpers import Moment, flags, outcome, run_in_process, tiny
+from test_resume import start_robossl, wait_for
 
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
@@ -31,18 +32,17 @@ def stream_bytes(run: Path) -> dict[str, bytes]:
     }
 
 
-def test_killed_and_extended_run_with_changed_physics_equals_an_uninterrupted_one(tmp_path):
-    """Two iterations, the physics change after the first one, killed in the second, then extended to three."""
-    full_run, run = tmp_path / "full", tmp_path / "run"
-    full = tiny(
-        steps=2160,
-        explore__steps=1680,
-        agent__iteration_steps=160,
-        agent__num_iterations=3,
-        **CHANGED,
-        **SHORT,
-    )
-    assert run_in_process(full_run, full) == 0
+@pytest.fixture(scope="module")
+def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of three iterations; the physics change after the first one."""
+    run = tmp_path_factory.mktemp("full") / "run"
+    lengths = {"explore__steps": 1680, "agent__iteration_steps": 160, "agent__num_iterations": 3}
+    assert run_in_process(run, tiny(steps=2160, **lengths, **CHANGED, **SHORT)) == 0
+    return run
+
+
+def test_killed_and_extended_run_with_changed_physics_equals_an_uninterrupted_one(full_run, tmp_path):
+    run = tmp_path / "run"
     assert run_in_process(run, tiny(**CHANGED, **SHORT), kill_at=Moment("iteration 2 of 2", 20)) == KILLED
     assert run_in_process(run) == 0
     old_report = (run / "report.json").read_bytes()
@@ -51,12 +51,38 @@ def test_killed_and_extended_run_with_changed_physics_equals_an_uninterrupted_on
     assert outcome(run) == outcome(full_run)
     assert stream_bytes(run) == stream_bytes(full_run)
     assert (run / "report-2000.json").read_bytes() == old_report
-    section = read_json(run / "report.json")["continual"]
+    with pytest.raises(UsageError, match="has taken 2,160: expected 2,320 or more"):
+        learn(resume=run, progress=NullProgress(), steps=2160)
+
+
+def test_changed_physics_are_measured_at_every_moment(full_run):
+    section = read_json(full_run / "report.json")["continual"]
     assert section["at_step"] == 1840
     assert [point["steps"] for point in section["curve"]] == [1840, 2000, 2160]
     assert set(section["rows"]) == {"before", "just_after", "recovered", "old_again"}
-    with pytest.raises(UsageError, match="has taken 2,160: expected 2,320 or more"):
-        learn(resume=run, progress=NullProgress(), steps=2160)
+    assert {row["return"]["n"] for row in section["rows"].values()} == {2}
+    assert section["rows"]["before"]["skill"] != section["rows"]["just_after"]["skill"]
+    assert set(section["transfer"]) == {"forward", "recovery", "backward"}
+    assert "changed" in (full_run / "report.html").read_text()
+
+
+def test_unlimited_run_is_stopped_and_finished_as_a_limited_one(full_run, tmp_path):
+    """SIGTERM stops it with a report; with a total it then ends with the bytes of a run of that total."""
+    arguments = flags(steps="unlimited", explore__steps=1680, agent__iteration_steps=160, **CHANGED, **SHORT)
+    process = start_robossl("learn", *arguments, "--out", "run", cwd=tmp_path)
+    wait_for(process, "iteration 2: latent")
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1].endswith("To continue: robossl learn --resume run")
+    report = read_json(tmp_path / "run" / "report.json")
+    assert len(report["control"]["rows"]["latent_observation"]["curve"]) == 1
+    assert run_in_process(tmp_path / "run", steps=2160) == 0
+    assert stream_bytes(tmp_path / "run") == stream_bytes(full_run)
+    expected, result = outcome(full_run), outcome(tmp_path / "run")
+    for records in (expected, result):  # the command logs the losses at longer intervals
+        records["metrics"] = [r for r in records["metrics"] if "world_model/updates" not in r]
+    assert result == expected
 
 
 @pytest.mark.parametrize(
