@@ -72,7 +72,7 @@ def test_unlimited_run_is_stopped_and_finished_as_a_limited_one(full_run, tmp_pa
     process = start_robossl("learn", *arguments, "--out", "run", cwd=tmp_path)
     wait_for(process, "iteration 2: latent")
     process.terminate()
-    out, err = process.communicate(timeout=60)
+    err = process.communicate(timeout=60)[1]
     assert process.returncode == 130, err
     assert err.splitlines()[-1].endswith("To continue: robossl learn --resume run")
     report = read_json(tmp_path / "run" / "report.json")
