@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import io
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,30 +19,27 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import get_device
 
-from robossl.core.agent_observation import TRAINED_ENCODERS, resolve_observed
+from robossl.core.agent_observation import TRAINED_ENCODERS
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import MetricLogger, NullProgress, Observation, ProgressReporter, Representation
-from robossl.core.io import write_bytes_atomic
 from robossl.core.seeding import derive, generator_state, restore_generator
-from robossl.streams import Recorder
+from robossl.streams import Recorder, Stream
 from robossl.world_model.device import resolve
 
 from . import files
 from .callbacks import Callback, MetricWriter, ProgressCallback, resolve_callbacks
-from .encoder_modes import resolve_encoder
-from .features import FeatureBuilder, latent_scale
+from .encoder_modes import EncoderSettings, resolve_encoder, return_steps
+from .features import FeatureBuilder
 from .hindsight import HindsightRelabeler, goal_reward
+from .image_history import ImageHistory
 from .replay import StreamReplayBuffer
 from .rng import IsolatedGlobalRNG
+from .self_supervision import OldAndRecentStream, SelfSupervision
 from .settings import algorithm_settings, check_action_space, check_json_settings
-from .trained_encoder import TrainedEncoder
 from .training_state import get_episodes, get_training_state, set_episodes, set_training_state
 from .vec_env import SB3VecEnv
 
-_OWN_SETTINGS = (
-    "encoder", "observe", "updates_per_step", "learning_starts", "hindsight",
-    "encoder_frozen_updates", "encoder_slow_updates", "encoder_lr_factors",
-)  # fmt: skip
+_OWN_SETTINGS = ("encoder", "updates_per_step", "learning_starts", "hindsight")
 _LOG_INTERVAL = 4  # [episodes] between two lines of metrics, at least
 
 
@@ -72,10 +69,7 @@ class Sb3Agent(ABC):
         updates_per_step: float = 0.25,
         learning_starts: int = 500,
         hindsight: float = 0.8,
-        encoder_frozen_updates: int | None = None,
-        encoder_slow_updates: int | None = None,
-        encoder_lr_factors: Sequence[float] | None = None,
-        observe: str | None = None,
+        stream: Stream | None = None,
         callbacks: Sequence[Callback] = (),
         **settings: Any,
     ) -> None:
@@ -86,17 +80,16 @@ class Sb3Agent(ABC):
             representation: A world model, or any object with `latent_dim`, `version` and `encode`.
             seed: Seed of weights, exploration and replay.
             device: Device of the networks.
-            encoder: none, random, frozen, finetune or scratch (see `encoder_modes`); None: frozen with a
+            encoder: none, random, frozen, finetune, cotrain or scratch (see `encoder_modes`); None: frozen with a
                 representation, else none.
             updates_per_step: Gradient steps for each environment step, independent of `num_envs` (not ppo).
             learning_starts: Environment steps before the first gradient step (not ppo).
             hindsight: Fraction of the replayed transitions of a goal env that get another goal.
-            encoder_frozen_updates: First gradient steps in which a trained encoder is not changed.
-            encoder_slow_updates: Gradient steps with the first of `encoder_lr_factors`.
-            encoder_lr_factors: Learning rate of a trained encoder over that of the agent, first and later.
-            observe: latent or latent_observation, what is observed with an encoder (see `resolve_observed`).
+            stream: Recorded time steps for the self-supervised loss of encoder `cotrain` and `finetune`; None: those in
+                the stream of `envs`, in the lanes before those of the agent.
             callbacks: SB3 callbacks of every `learn`, or functions of this agent that return one.
-            settings: Arguments of SB3's algorithm as JSON values: learning_rate, batch_size, gamma, policy_kwargs...
+            settings: Those of `EncoderSettings`, and arguments of SB3's algorithm as JSON values: learning_rate,
+                batch_size, gamma, n_steps (of a return; of ppo, of a rollout), policy_kwargs...
 
         Raises:
             UsageError: If the algorithm does not support the actions, or for an unknown or invalid setting.
@@ -107,48 +100,47 @@ class Sb3Agent(ABC):
             raise UsageError(f"hindsight: expected 0 to 1, got {hindsight}")
         if updates_per_step <= 0:
             raise UsageError(f"updates_per_step: expected more than 0, got {updates_per_step}")
-        self.encoder = resolve_encoder(
-            encoder,
-            representation,
-            envs,
-            seed,
-            encoder_frozen_updates,
-            encoder_slow_updates,
-            encoder_lr_factors,
-        )
-        observed = resolve_observed(self.encoder.mode, observe, envs.single_observation_space)
-        policy = self._trained_encoder_policy() if self.encoder.mode in TRAINED_ENCODERS else "MlpPolicy"
+        encoder_settings, algorithm_arguments = EncoderSettings.split(settings)
+        self.encoder = resolve_encoder(encoder, representation, envs, seed, encoder_settings)
+        trained = self.encoder.mode in TRAINED_ENCODERS
+        policy = self._trained_encoder_policy(self.encoder.mode) if trained else "MlpPolicy"
+        if stream is not None and self.encoder.self_supervision is None:
+            raise UsageError(
+                f"{self.name} with encoder {self.encoder.mode} learns from no recorded stream; "
+                "expected encoder cotrain or finetune, or no stream"
+            )
         self.seed = int(seed)
-        optional = {
-            "observe": observe,
-            "encoder_frozen_updates": encoder_frozen_updates,
-            "encoder_slow_updates": encoder_slow_updates,
-            "encoder_lr_factors": None if encoder_lr_factors is None else list(encoder_lr_factors),
-        }
         self.settings: dict[str, Any] = {
             "encoder": self.encoder.mode, "updates_per_step": updates_per_step, "learning_starts": learning_starts,
-            "hindsight": hindsight,
-            **{key: value for key, value in optional.items() if value is not None}, **settings,
+            "hindsight": hindsight, **settings,
         }  # fmt: skip
-        trained = self.encoder.mode in TRAINED_ENCODERS
-        self.features = FeatureBuilder(envs.single_observation_space, self.encoder.frozen, trained, observed)
+        space = envs.single_observation_space
+        self.features = FeatureBuilder(space, self.encoder.frozen, trained, self.encoder.observed)
         self._envs = self.wrap_envs(envs)
         self._callbacks = tuple(callbacks)
+        self._history = ImageHistory()  # of `act`
+        self._begins: np.ndarray | None = None  # (n,) sub-environments reset since the last `act`; None: none
         self._target_steps = 0  # environment steps requested so far
         torch_device = self._resolve_device(device)
         arguments: dict[str, Any] = {"seed": self.seed % 2**31, "device": torch_device}
-        arguments |= copy.deepcopy(settings)  # SB3 changes policy_kwargs
+        arguments |= copy.deepcopy(algorithm_arguments)  # SB3 changes policy_kwargs
+        if self.off_policy:
+            n_steps = return_steps(arguments.pop("n_steps", None), space)
+            if (replay := self._replay_arguments(envs, hindsight, n_steps)) is not None:
+                arguments |= {"replay_buffer_class": StreamReplayBuffer, "replay_buffer_kwargs": replay}
         arguments = self._algorithm_arguments(arguments, updates_per_step, learning_starts)
-        if self.off_policy and (replay := self._replay_arguments(envs, hindsight)) is not None:
-            arguments |= {"replay_buffer_class": StreamReplayBuffer, "replay_buffer_kwargs": replay}
         if self.encoder.initial is not None:
-            arguments["policy_kwargs"] = {**arguments.get("policy_kwargs", {}), **self._extractor_arguments()}
+            extractor = self.encoder.policy_arguments(self.features)
+            arguments["policy_kwargs"] = {**arguments.get("policy_kwargs", {}), **extractor}
         self._randomness = IsolatedGlobalRNG(self.seed, torch_device)
         with self._randomness.active():
             self.algorithm = self.algorithm_class()(policy, self._envs, **arguments)
         self.algorithm.set_logger(Logger(folder=None, output_formats=[]))
         if isinstance(self.algorithm, OffPolicyAlgorithm):  # not needed any more, and not in SB3's zip files
             self.algorithm.replay_buffer_class, self.algorithm.replay_buffer_kwargs = None, {}
+        if self._buffer is not None:
+            self._buffer.gamma = float(self.algorithm.gamma)  # type: ignore[attr-defined]
+        self._self_supervision = self._make_self_supervision(envs, stream)
 
     # --- what a subclass defines
 
@@ -164,9 +156,11 @@ class Sb3Agent(ABC):
         """Return the arguments of the algorithm, given those of the user."""
 
     @classmethod
-    def _trained_encoder_policy(cls) -> type[BasePolicy]:
-        """Return the policy class for encoders that the agent trains."""
-        raise UsageError(f"{cls.name} cannot train an encoder; expected encoder none, random or frozen")
+    def _trained_encoder_policy(cls, mode: str) -> type[BasePolicy]:
+        """Return the policy class for an encoder mode in which the agent trains it."""
+        raise UsageError(
+            f"{cls.name} cannot train an encoder; expected encoder none, random or frozen, got {mode}"
+        )
 
     # --- construction
 
@@ -178,30 +172,16 @@ class Sb3Agent(ABC):
             UsageError: For an unknown setting, or a value that JSON cannot hold.
         """
         known = algorithm_settings(cls.algorithm_class(), cls.off_policy)
-        check_json_settings(cls.name, settings, sorted({*known, *_OWN_SETTINGS}))
-        if settings.get("encoder") in TRAINED_ENCODERS:
-            cls._trained_encoder_policy()
+        own = {field.name for field in dataclasses.fields(EncoderSettings)}
+        check_json_settings(cls.name, settings, sorted({*known, *_OWN_SETTINGS, *own}))
+        if (mode := settings.get("encoder")) in TRAINED_ENCODERS:
+            cls._trained_encoder_policy(mode)
 
     @classmethod
     def _resolve_device(cls, device: str) -> torch.device:
         return get_device("auto") if device == "auto" else resolve(device)
 
-    def _extractor_arguments(self) -> dict[str, Any]:
-        """Return the `policy_kwargs` of a trained encoder."""
-        initial = self.encoder.initial
-        assert initial is not None
-        return {
-            "features_extractor_class": TrainedEncoder,
-            "features_extractor_kwargs": {
-                "model": initial,
-                "inputs": self.features.encoder_inputs(),
-                "scale": latent_scale(self.features.space, initial.latent_dim, self.features.observed),
-                "schedule": self.encoder.schedule,
-            },
-            "normalize_images": False,  # the encoder does
-        }
-
-    def _replay_arguments(self, envs: VectorEnv, hindsight: float) -> dict[str, Any] | None:
+    def _replay_arguments(self, envs: VectorEnv, hindsight: float, n_steps: int) -> dict[str, Any] | None:
         """Return the arguments of the replay buffer; None if `envs` records nothing."""
         if not isinstance(envs, Recorder) or envs.stream is None:
             return None
@@ -212,24 +192,58 @@ class Sb3Agent(ABC):
             "first_lane": int(envs.lanes[0]),
             "seed": self.seed,
             "hindsight": None if reward is None else HindsightRelabeler(envs.stream, reward, hindsight),
+            "n_steps": n_steps,
+            "random_shift": self.encoder.random_shift,
         }
+
+    def _make_self_supervision(self, envs: VectorEnv, old: Stream | None) -> SelfSupervision | None:
+        """Return the self-supervised loss on the encoder; None if the mode has none, or if there are no time steps."""
+        settings, policy = self.encoder.self_supervision, self.algorithm.policy
+        if settings is None or not isinstance(envs, Recorder) or envs.stream is None:
+            return None
+        stream = OldAndRecentStream(envs.stream, int(envs.lanes[0]), envs.num_envs, old, settings.recent)
+        if not stream.old_transitions():
+            return None
+        assert self.encoder.initial is not None
+        extractor: Any = policy.encoder_owner.features_extractor  # type: ignore[union-attr]
+        loss = SelfSupervision(
+            self.encoder.initial, stream, extractor, settings, derive(self.seed, "self-supervised")
+        )
+        optimizer = policy.make_encoder_optimizer(self.algorithm.lr_schedule)  # type: ignore[operator]
+        optimizer.after_step = self._after_update
+        return loss
+
+    def _after_update(self) -> None:
+        assert self._self_supervision is not None
+        self._self_supervision.after_update()
+        if self._self_supervision.loss is not None:
+            self.algorithm.logger.record("train/self_supervised_loss", self._self_supervision.loss)
 
     # --- acting and learning
 
     def wrap_envs(self, envs: VectorEnv) -> SB3VecEnv:
         """Return `envs` as a VecEnv with the observations of this agent, for example for SB3's EvalCallback."""
-        return SB3VecEnv(envs, self.features, self.features.observation_space)
+        return SB3VecEnv(envs, self.features)
 
     def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
         """Return actions (n, *A) or (n,) for observations as the vector env returned them."""
-        inputs = self.features(observation)
+        inputs = self.features(
+            observation, self._history.step(self.features.images(observation), self._begins)
+        )
+        self._begins = None
         if not explore:  # nothing is drawn
             return self._envs.to_env_actions(self.algorithm.predict(inputs, deterministic=True)[0])
         with self._randomness.active():
             return self._envs.to_env_actions(self.algorithm.predict(inputs)[0])
 
-    def reset(self, mask: np.ndarray | None = None) -> None:  # noqa: B027 - complete
-        """Start new episodes; the agent has no episode state."""
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        """Start new episodes: the first images of an episode have no previous ones."""
+        if mask is None:
+            self._history.clear()
+            self._begins = None
+        else:
+            begins = np.array(mask, bool)
+            self._begins = begins if self._begins is None else self._begins | begins
 
     def learn(
         self,
@@ -253,6 +267,10 @@ class Sb3Agent(ABC):
         """
         if envs is not self._envs.envs:
             raise UsageError("an SB3 agent learns in the envs it was created with, got others")
+        if self.encoder.mode == "cotrain" and self._self_supervision is None:
+            raise UsageError(
+                "encoder cotrain needs time steps recorded before the agent, got none; give --stream STREAM"
+            )
         algorithm = self.algorithm
         if isinstance(algorithm, OffPolicyAlgorithm):
             if self._buffer is None:
@@ -261,7 +279,7 @@ class Sb3Agent(ABC):
                     "use Recorder.create(envs, path)"
                 )
             if self._buffer.empty:  # at the start, in another stream, or in one that lost time steps
-                earliest = algorithm.num_timesteps + 2 * envs.num_envs
+                earliest = algorithm.num_timesteps + (self._buffer.n_steps + 1) * envs.num_envs
                 algorithm.learning_starts = max(algorithm.learning_starts, earliest)
         self._target_steps += steps
         remaining = self._target_steps - algorithm.num_timesteps
@@ -313,6 +331,11 @@ class Sb3Agent(ABC):
             "envs": self._envs.get_checkpoint() if started else None,
             "episode_starts": np.array(algorithm._last_episode_starts) if started else None,
             "episodes": get_episodes(algorithm),
+            "self_supervision": None
+            if self._self_supervision is None
+            else self._self_supervision.get_checkpoint(),
+            "history": self._history.get_checkpoint(),
+            "begins": None if self._begins is None else self._begins.copy(),
         }
 
     def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
@@ -330,14 +353,19 @@ class Sb3Agent(ABC):
             algorithm._last_obs = self._envs.latest_observation()
             algorithm._last_episode_starts = np.array(tree["episode_starts"], bool)
         set_episodes(algorithm, tree["episodes"])
+        if self._self_supervision is not None:
+            self._self_supervision.set_checkpoint(tree["self_supervision"])
+        self._history.set_checkpoint(tree["history"])
+        self._begins = None if tree["begins"] is None else np.array(tree["begins"], bool)
 
     # --- files
 
     def save(self, folder: str | Path) -> None:
-        """Write sb3.json, sb3.safetensors and, of a frozen world model, the folder `representation`."""
+        """Write sb3.json, sb3.safetensors and, of a frozen or cotrained world model, the folder `representation`."""
+        cotrained = None if self._self_supervision is None else self._self_supervision.trainer.model
         files.save(
-            Path(folder), self.name, self.seed, self.settings, self.features.representation, self.encoder.initial,
-            self.algorithm,
+            Path(folder), self.name, self.seed, self.settings, self.features.representation or cotrained,
+            self.encoder.initial, self.algorithm,
         )  # fmt: skip
 
     @classmethod
@@ -369,12 +397,4 @@ class Sb3Agent(ABC):
 
         The zip of an agent with a trained encoder can be loaded where robossl is installed.
         """
-        algorithm = copy.copy(self.algorithm)
-        algorithm._last_obs = algorithm._last_episode_starts = None
-        excluded = ["ep_info_buffer", "ep_success_buffer", "_last_original_obs"]
-        if isinstance(algorithm, OffPolicyAlgorithm):
-            excluded += ["replay_buffer_class", "replay_buffer_kwargs", "buffer_size"]
-        archive = io.BytesIO()
-        algorithm.save(archive, exclude=excluded)
-        path = Path(path)
-        write_bytes_atomic(path if path.suffix else path.with_suffix(".zip"), archive.getvalue())
+        files.export_zip(self.algorithm, Path(path))

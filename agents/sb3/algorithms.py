@@ -13,6 +13,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import BasePolicy
 
+from robossl.core.errors import UsageError
+
 from .agent import Sb3Agent
 from .trained_encoder import EncoderDQNPolicy, EncoderPPOPolicy, EncoderSACPolicy, EncoderTD3Policy
 
@@ -57,7 +59,7 @@ class SacAgent(OffPolicyAgent):
         return SAC
 
     @classmethod
-    def _trained_encoder_policy(cls) -> type[BasePolicy]:
+    def _trained_encoder_policy(cls, mode: str) -> type[BasePolicy]:
         return EncoderSACPolicy
 
 
@@ -71,7 +73,7 @@ class Td3Agent(OffPolicyAgent):
         return TD3
 
     @classmethod
-    def _trained_encoder_policy(cls) -> type[BasePolicy]:
+    def _trained_encoder_policy(cls, mode: str) -> type[BasePolicy]:
         return EncoderTD3Policy
 
     def _algorithm_arguments(
@@ -93,7 +95,7 @@ class DqnAgent(OffPolicyAgent):
         return DQN
 
     @classmethod
-    def _trained_encoder_policy(cls) -> type[BasePolicy]:
+    def _trained_encoder_policy(cls, mode: str) -> type[BasePolicy]:
         return EncoderDQNPolicy
 
     def _algorithm_arguments(
@@ -115,7 +117,12 @@ class PpoAgent(Sb3Agent):
         return PPO
 
     @classmethod
-    def _trained_encoder_policy(cls) -> type[BasePolicy]:
+    def _trained_encoder_policy(cls, mode: str) -> type[BasePolicy]:
+        if mode == "cotrain":
+            raise UsageError(
+                "ppo cannot train an encoder on the self-supervised loss as well, because its ratio of action "
+                "probabilities needs an encoder that changes with its own loss only; expected another encoder mode"
+            )
         return EncoderPPOPolicy
 
     @classmethod

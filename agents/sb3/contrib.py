@@ -33,7 +33,7 @@ class TqcAgent(OffPolicyAgent):
         return _import_contrib(cls.name).TQC
 
     @classmethod
-    def _trained_encoder_policy(cls) -> type[BasePolicy]:
+    def _trained_encoder_policy(cls, mode: str) -> type[BasePolicy]:
         policy = _import_contrib(cls.name, "sb3_contrib.tqc.policies").TQCPolicy
         return type("EncoderTQCPolicy", (CriticOwnsEncoder, policy), {})
 

@@ -1,37 +1,135 @@
 """Encoder modes of SB3 agents: what the agent observes, and which loss trains the encoder.
 
-| mode | the agent observes | the encoder |
-| --- | --- | --- |
-| `none` | the numbers of the observation | - |
-| `random` | latent and numbers | fresh weights, never trained |
-| `frozen` | latent and numbers | of the representation; never trained by the agent |
-| `finetune` | latent and numbers | starts with the weights of the world model, trained by the critic loss |
-| `scratch` | latent and numbers | starts with fresh weights, trained by the critic loss |
+| mode | the encoder |
+| --- | --- |
+| `none` | - |
+| `random` | fresh weights, never trained |
+| `frozen` | that of the representation, never trained by the agent |
+| `finetune` | starts with the weights of the world model, trained by the critic loss |
+| `cotrain` | starts with the weights of the world model, trained by the critic loss and the self-supervised loss |
+| `scratch` | starts with fresh weights, trained by the critic loss |
 
-Images are observed through the latent only.
+`finetune` also has the self-supervised loss, but only on time steps that were recorded before the agent, and only if
+there are any; in `cotrain` half of them are new. Images are observed through the latent only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
+import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
-from robossl.core.agent_observation import ENCODERS
+from robossl.core.agent_observation import ENCODERS, TRAINED_ENCODERS, images_only, resolve_observed
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.interfaces import Representation
 from robossl.core.seeding import derive
+from robossl.core.spaces import is_image, model_inputs
 from robossl.world_model import WorldModel
 from robossl.world_model.config import default_config_for
 from robossl.world_model.data_validation import check_spaces_match
 
-from .trained_encoder import EncoderSchedule
+from .features import FeatureBuilder, latent_scale
+from .self_supervision import SelfSupervisionSettings
+from .trained_encoder import EncoderSchedule, TrainedEncoder
 
-_SCHEDULES = {
-    "finetune": EncoderSchedule(frozen_updates=1000, slow_updates=5000, slow=0.1, fast=0.3),
-    "scratch": EncoderSchedule(),
-}
+_PRETRAINED = EncoderSchedule(frozen_updates=1000, slow_updates=5000, slow=0.1, fast=0.3)
+_SCHEDULES = {"finetune": _PRETRAINED, "cotrain": _PRETRAINED, "scratch": EncoderSchedule()}
+_INTERVALS = {"finetune": 4, "cotrain": 2}  # [updates] from one self-supervised update to the next
+_SHIFT = 4 / 84  # largest random shift over the edge of the image, as in DrQ
+_IMAGE_STEPS = 3  # steps of a return from images, as in DrQ-v2
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """Settings of an agent about what it observes; None is the default of the encoder mode.
+
+    Attributes:
+        observe: latent or latent_observation, what is observed with an encoder (see `resolve_observed`).
+        encoder_frozen_updates: First gradient steps in which the critic loss does not change the encoder; 1,000 for
+            finetune and cotrain, else 0.
+        encoder_slow_updates: Gradient steps with the first of `encoder_lr_factors`; 5,000 for finetune and cotrain.
+        encoder_lr_factors: Learning rate of a trained encoder over that of the agent, first and later; 0.1 and 0.3 for
+            finetune and cotrain, else 1.
+        self_supervised_every: Gradient steps from one self-supervised update to the next; 2 for cotrain, 4 for
+            finetune; 0: none.
+        self_supervised_lr: Learning rate of the self-supervised loss.
+        random_shift: Largest random shift of images in training batches [pixels]; 1/21 of the image for trained
+            encoders.
+    """
+
+    observe: str | None = None
+    encoder_frozen_updates: int | None = None
+    encoder_slow_updates: int | None = None
+    encoder_lr_factors: Sequence[float] | None = None
+    self_supervised_every: int | None = None
+    self_supervised_lr: float = 1e-4
+    random_shift: int | None = None
+
+    @classmethod
+    def split(cls, settings: Mapping[str, Any]) -> tuple[EncoderSettings, dict[str, Any]]:
+        """Return the settings of this class, and the others."""
+        names = {field.name for field in fields(cls)}
+        others = {name: value for name, value in settings.items() if name not in names}
+        return cls(**{name: value for name, value in settings.items() if name in names}), others
+
+    def schedule(self, mode: str) -> EncoderSchedule:
+        """Return the schedule of the encoder that the critic loss trains."""
+        default, factors = _SCHEDULES[mode], self.encoder_lr_factors
+        slow, fast = (default.slow, default.fast) if factors is None else tuple(map(float, factors))
+        given = {"frozen_updates": self.encoder_frozen_updates, "slow_updates": self.encoder_slow_updates}
+        updates = {name: value for name, value in given.items() if value is not None}
+        return EncoderSchedule(**{**asdict(default), **updates, "slow": slow, "fast": fast})
+
+    def self_supervision(self, mode: str) -> SelfSupervisionSettings | None:
+        """Return the settings of the self-supervised loss; None if the mode has none."""
+        every = _INTERVALS.get(mode, 0) if self.self_supervised_every is None else self.self_supervised_every
+        if mode not in _INTERVALS:
+            if self.self_supervised_every:
+                raise UsageError(
+                    f"self_supervised_every: expected encoder {' or '.join(_INTERVALS)}, got encoder {mode}"
+                )
+            return None
+        if every == 0 and mode == "cotrain":
+            raise UsageError("self_supervised_every: expected 1 or more for encoder cotrain, got 0")
+        if every < 0 or self.self_supervised_lr <= 0:
+            raise UsageError(
+                "self_supervised_every, self_supervised_lr: expected an interval of 0 or more and a positive rate, "
+                f"got {every} and {self.self_supervised_lr}"
+            )
+        return (
+            SelfSupervisionSettings(every, self.self_supervised_lr, recent=mode == "cotrain")
+            if every
+            else None
+        )
+
+    def shift(self, mode: str, space: gym.Space) -> int:
+        """Return the largest random shift of images [pixels]."""
+        edges = [leaf.shape[0] for leaf in model_inputs(space).values() if is_image(leaf) and leaf.shape]
+        trained = mode in TRAINED_ENCODERS and bool(edges)
+        if self.random_shift is None:
+            return round(_SHIFT * min(edges)) if trained else 0
+        if self.random_shift and not trained:
+            raise UsageError(
+                f"random_shift: expected images and encoder {', '.join(TRAINED_ENCODERS)}, "
+                f"got encoder {mode}{'' if edges else ' without images'}"
+            )
+        if self.random_shift < 0 or (trained and self.random_shift >= min(edges) // 2):
+            raise UsageError(
+                f"random_shift: expected 0 or more and less than half of the image, got {self.random_shift}"
+            )
+        return self.random_shift
+
+
+def return_steps(n_steps: int | None, space: gym.Space) -> int:
+    """Return the number of steps of a return: as given, or 3 from images and else 1."""
+    if n_steps is None:
+        return _IMAGE_STEPS if images_only(space) else 1
+    if n_steps < 1:
+        raise UsageError(f"n_steps: expected 1 or more, got {n_steps}")
+    return n_steps
 
 
 @dataclass(frozen=True)
@@ -40,8 +138,25 @@ class ResolvedEncoder:
 
     mode: str  # one of ENCODERS
     frozen: Representation | None = None  # modes random and frozen
-    initial: WorldModel | None = None  # modes finetune and scratch: the initial weights
-    schedule: EncoderSchedule | None = None  # modes finetune and scratch
+    initial: WorldModel | None = None  # of a trained encoder: the initial weights
+    schedule: EncoderSchedule | None = None  # of a trained encoder
+    observed: str | None = None  # one of OBSERVED
+    self_supervision: SelfSupervisionSettings | None = None
+    random_shift: int = 0  # [pixels]
+
+    def policy_arguments(self, features: FeatureBuilder) -> dict[str, Any]:
+        """Return the `policy_kwargs` of SB3 for a trained encoder."""
+        assert self.initial is not None
+        return {
+            "features_extractor_class": TrainedEncoder,
+            "features_extractor_kwargs": {
+                "model": self.initial,
+                "inputs": features.encoder_inputs(),
+                "scale": latent_scale(features.space, self.initial.latent_dim, features.observed),
+                "schedule": self.schedule,
+            },
+            "normalize_images": False,  # the encoder does
+        }
 
 
 def resolve_encoder(
@@ -49,38 +164,36 @@ def resolve_encoder(
     representation: Representation | None,
     envs: VectorEnv,
     seed: int,
-    frozen_updates: int | None = None,
-    slow_updates: int | None = None,
-    lr_factors: Sequence[float] | None = None,
+    settings: EncoderSettings | None = None,
 ) -> ResolvedEncoder:
     """Return the encoder of an agent.
 
     Args:
         mode: One of ENCODERS; None: frozen with a representation, else none.
-        representation: A frozen encoder; a WorldModel for `finetune`. For `random` and `scratch` optional: a WorldModel
-            sets the sizes, and for `scratch` the normalizer of the observations.
+        representation: A frozen encoder; a WorldModel for `finetune` and `cotrain`. For `random` and `scratch` a
+            WorldModel, if there is one, sets the sizes, and for `scratch` the normalizer of the observations.
         envs: The envs of the agent.
         seed: Seed of fresh weights.
-        frozen_updates: First gradient steps in which the encoder is not trained; None: 1,000 for finetune, else 0.
-        slow_updates: Gradient steps with the first factor; None: 5,000 for finetune, else 0.
-        lr_factors: The encoder's learning rate over that of the agent, first and later; None: 0.1 and 0.3 for finetune,
-            else 1.
+        settings: Further settings.
 
     Raises:
-        UsageError: If the mode is unknown, or does not fit the representation.
+        UsageError: If the mode is unknown, or does not fit the representation or the settings.
     """
+    settings = settings or EncoderSettings()
     if mode is None:
         mode = "none" if representation is None else "frozen"
     if mode not in ENCODERS:
         raise unknown_name_error("encoder", mode, ENCODERS)
+    space, action_space = envs.single_observation_space, envs.single_action_space
+    observed = resolve_observed(mode, settings.observe, space)
+    self_supervision, shift = settings.self_supervision(mode), settings.shift(mode, space)
     if mode == "none":
         if representation is not None:
             raise UsageError(
                 "encoder none uses no representation, got one; expected representation None, "
-                "or encoder random, frozen, finetune or scratch"
+                f"or encoder {', '.join(ENCODERS[1:])}"
             )
         return ResolvedEncoder(mode)
-    space, action_space = envs.single_observation_space, envs.single_action_space
     if isinstance(representation, WorldModel):
         check_spaces_match(representation, space, action_space, "this env")
     if mode == "frozen":
@@ -88,11 +201,11 @@ def resolve_encoder(
             raise UsageError(
                 "encoder frozen needs a representation, got None; pass a world model or its folder"
             )
-        return ResolvedEncoder(mode, frozen=representation)
-    if mode == "finetune":
+        return ResolvedEncoder(mode, representation, observed=observed)
+    if mode in ("finetune", "cotrain"):
         if not isinstance(representation, WorldModel):
             raise UsageError(
-                f"encoder finetune needs a WorldModel, got {type(representation).__name__}; pass a model or its folder"
+                f"encoder {mode} needs a WorldModel, got {type(representation).__name__}; pass a model or its folder"
             )
         initial = representation
     else:
@@ -100,15 +213,7 @@ def resolve_encoder(
         config = default_config_for(space) if world_model is None else world_model.config
         initial = WorldModel(config, space, action_space, derive(seed, "random representation"))
         if mode == "random":
-            return ResolvedEncoder(mode, frozen=initial.frozen_copy())
+            return ResolvedEncoder(mode, initial.frozen_copy(), observed=observed)
         if world_model is not None:
             initial.observation_processor.load_state_dict(world_model.observation_processor.state_dict())
-    default = _SCHEDULES[mode]
-    slow, fast = (default.slow, default.fast) if lr_factors is None else tuple(map(float, lr_factors))
-    schedule = EncoderSchedule(
-        default.frozen_updates if frozen_updates is None else frozen_updates,
-        default.slow_updates if slow_updates is None else slow_updates,
-        slow,
-        fast,
-    )
-    return ResolvedEncoder(mode, initial=initial, schedule=schedule)
+    return ResolvedEncoder(mode, None, initial, settings.schedule(mode), observed, self_supervision, shift)

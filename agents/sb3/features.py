@@ -14,6 +14,7 @@ from robossl.core.agent_observation import images_only, observed_leaves
 from robossl.core.encoding import encode, encoded_dim
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Observation, Representation
+from robossl.world_model import WorldModel
 
 _LATENT_NORM = 0.25  # length of a latent beside the numbers it is computed from
 VECTOR = "vector"  # key of the numbers where SB3 also receives images
@@ -25,7 +26,7 @@ class FeatureBuilder:
     Without images: a flat vector (n, F) float32. It has the latent first (if there is a representation; scaled, see
     `latent_scale`), then the vector leaves of `observed_leaves`, categories one-hot. Images reach this vector only as
     part of the latent. With `keep_images`: a dict of the vector, with all that the encoder reads, and of the images
-    (n, C, H, W) uint8, for an encoder that is part of the policy.
+    with those of the previous step (n, 2C, H, W) uint8, for an encoder that is part of the policy.
 
     The representation is referenced, not copied: `set_representation` changes it for acting and replay at once.
     """
@@ -51,7 +52,7 @@ class FeatureBuilder:
         assert representation is None or not keep_images
         if images_only(space) and representation is None and not keep_images:
             raise UsageError(
-                "observations are images only; expected encoder random, frozen, finetune or scratch, got none"
+                "observations are images only; expected encoder random, frozen, finetune, cotrain or scratch, got none"
             )
         self.observed = "latent" if observed is None and images_only(space) else observed
         self.space = space
@@ -65,6 +66,11 @@ class FeatureBuilder:
             if path in self._observed or (path in inputs and not spaces.is_image(leaf))
         }
         self._images = {path: image_key(path) for path, leaf in inputs.items() if spaces.is_image(leaf)}
+        encoded = keep_images or isinstance(representation, WorldModel)  # others encode no previous images
+        # paths of the images whose change between two steps is encoded
+        self.image_paths = tuple(
+            p for p, leaf in spaces.model_inputs(space).items() if encoded and spaces.is_image(leaf)
+        )
         self.latent_dim = representation.latent_dim if representation is not None else 0
         self.size = self.latent_dim + sum(encoded_dim(leaf) for leaf in self._vectors.values())  # F
         self._scale = np.float32(latent_scale(space, self.latent_dim, self.observed))
@@ -72,24 +78,51 @@ class FeatureBuilder:
         self.observation_space: gym.Space = box
         if self._images:
             shapes = {key: leaves[path].shape or () for path, key in self._images.items()}
-            images = {key: gym.spaces.Box(0, 255, (s[-1], *s[:-1]), np.uint8) for key, s in shapes.items()}
+            images = {
+                key: gym.spaces.Box(0, 255, (2 * s[-1], *s[:-1]), np.uint8) for key, s in shapes.items()
+            }
             self.observation_space = gym.spaces.Dict({**({VECTOR: box} if self.size else {}), **images})
 
-    def __call__(self, observation: Observation) -> Any:
-        """Return the flat vector (n, F) float32, or the dict with images, of a batch of env observations."""
+    def __call__(self, observation: Observation, previous: Mapping[str, np.ndarray] | None = None) -> Any:
+        """Return the flat vector (n, F) float32, or the dict with images, of a batch of env observations.
+
+        Args:
+            observation: Of n sub-environments.
+            previous: Images (n, H, W, C) one step earlier by path; None: those of `observation`, that is, no motion.
+        """
         parts = spaces.flatten_by_path(self.space, observation)
         columns = [encode(leaf, parts[path]) for path, leaf in self._vectors.items()]
         if self._images:
             vector = {VECTOR: np.concatenate(columns, axis=1)} if columns else {}
+            before = parts if previous is None else previous
             images = {
-                key: np.ascontiguousarray(np.moveaxis(parts[path], -1, 1))
+                key: np.concatenate([np.moveaxis(each[path], -1, 1) for each in (parts, before)], 1)
                 for path, key in self._images.items()
             }
             return vector | images
         if self.representation is not None:
-            z = np.asarray(self.representation.encode(observation), np.float32)  # (n, Z) of unit variance
-            columns.insert(0, z * self._scale)
+            columns.insert(0, self._encode(observation, parts, previous) * self._scale)
         return np.concatenate(columns, axis=1)
+
+    def _encode(
+        self,
+        observation: Observation,
+        parts: Mapping[str, np.ndarray],
+        previous: Mapping[str, np.ndarray] | None,
+    ) -> np.ndarray:
+        """Return z (n, Z) float32 of unit variance."""
+        if not previous:
+            return np.asarray(self.representation.encode(observation), np.float32)  # type: ignore[union-attr]
+        assert isinstance(self.representation, WorldModel)
+        earlier = spaces.unflatten_by_path(self.space, {**parts, **previous})
+        return np.asarray(self.representation.encode(observation, earlier), np.float32)
+
+    def images(self, observation: Observation) -> dict[str, np.ndarray]:
+        """Return the images (n, H, W, C) of a batch of observations by path, as `previous` of the next step."""
+        if not self.image_paths:
+            return {}
+        parts = spaces.flatten_by_path(self.space, observation)
+        return {path: parts[path] for path in self.image_paths}
 
     def set_representation(self, representation: Representation) -> None:
         """Switch to a newer version of the representation; raise UsageError if its latent has another size."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.interfaces import Representation
-from robossl.core.io import load_tree, read_json, save_tree, write_json
+from robossl.core.io import load_tree, read_json, save_tree, write_bytes_atomic, write_json
 from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.custom_encoder import CustomEncoder
 
@@ -44,8 +47,8 @@ def save(
 ) -> None:
     """Write an agent into `folder`.
 
-    A frozen world model is written as a whole. Of a trained encoder only the config is written: its weights are those
-    of the policy. A representation of another class is described; `read` expects it as an argument.
+    A frozen or cotrained world model is written as a whole. Of another trained encoder only the config is written: its
+    weights are those of the policy. A representation of another class is described; `read` expects it as an argument.
     """
     folder.mkdir(parents=True, exist_ok=True)
     description: dict[str, Any] = {"type": "none"}
@@ -147,3 +150,15 @@ def read_training_state(folder: Path) -> dict[str, Any]:
     if not isinstance(tree, dict) or not set(PARTS) <= tree.keys():
         raise CorruptedFileError(f"{path} is damaged: expected the training state of an agent")
     return tree
+
+
+def export_zip(algorithm: BaseAlgorithm, path: Path) -> None:
+    """Write SB3's own zip of an algorithm, without what belongs to its envs and its replay."""
+    copied = copy.copy(algorithm)
+    copied._last_obs = copied._last_episode_starts = None
+    excluded = ["ep_info_buffer", "ep_success_buffer", "_last_original_obs"]
+    if isinstance(copied, OffPolicyAlgorithm):
+        excluded += ["replay_buffer_class", "replay_buffer_kwargs", "buffer_size"]
+    archive = io.BytesIO()
+    copied.save(archive, exclude=excluded)
+    write_bytes_atomic(path if path.suffix else path.with_suffix(".zip"), archive.getvalue())

@@ -12,12 +12,14 @@ from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 
 from robossl.core import spaces
-from robossl.core.errors import UsageError
-from robossl.core.seeding import generator, generator_state, restore_generator
-from robossl.streams import Stream
+from robossl.core.seeding import derive, generator, generator_state, restore_generator
+from robossl.streams import Stream, Window
+from robossl.streams.schema import observation_name
+from robossl.world_model.encoded_batch import random_shift
 
 from .features import FeatureBuilder
 from .hindsight import HindsightRelabeler
+from .lane_sampler import LaneSampler
 
 
 class StreamReplayBuffer(ReplayBuffer):
@@ -26,6 +28,12 @@ class StreamReplayBuffer(ReplayBuffer):
     Every step is in the stream when SB3 adds it, so `add` only counts. Observations and next observations are encoded
     in one batch. A transition bootstraps unless it terminated: a time limit or an interruption is no termination. Only
     the agent's own lanes are sampled, so that agents with different encoders learn from the same amount of experience.
+
+    With `n_steps`, a transition has the discounted rewards of up to that many steps, and the observation after them; it
+    ends with the episode. `random_shift` moves the images that an encoder of the policy reads (DrQ, arXiv 2004.13649).
+
+    Attributes:
+        gamma: Discount factor of returns over several steps.
     """
 
     def __init__(
@@ -43,6 +51,8 @@ class StreamReplayBuffer(ReplayBuffer):
         first_lane: int = 0,
         seed: int = 0,
         hindsight: HindsightRelabeler | None = None,
+        n_steps: int = 1,
+        random_shift: int = 0,
     ) -> None:
         """Create the buffer; SB3 passes the positional arguments.
 
@@ -57,14 +67,18 @@ class StreamReplayBuffer(ReplayBuffer):
             first_lane: First lane of the agent.
             seed: Seed of the sampling.
             hindsight: Relabels goals, or None.
+            n_steps: Steps of a transition.
+            random_shift: Largest shift of images [pixels]; those of one time step move together.
         """
         # not ReplayBuffer.__init__, which allocates arrays
         BaseBuffer.__init__(self, n_envs, observation_space, action_space, device, n_envs)
         self.optimize_memory_usage = False
         self.stream, self.features, self._hindsight = stream, features, hindsight
-        self._lanes = _LaneSampler(first_lane, n_envs)
+        self._lanes = LaneSampler(first_lane + np.arange(n_envs))
         self._rng = generator(seed, "replay")
         self._added = 0
+        self.n_steps, self.gamma, self._shift = n_steps, 0.99, random_shift
+        self._shift_random = torch.Generator().manual_seed(derive(seed, "replay", "random shift"))
 
     def add(self, obs: Any, next_obs: Any, action: Any, reward: Any, done: Any, infos: Any) -> None:
         """Count the transitions; the recorder has written them."""
@@ -73,7 +87,7 @@ class StreamReplayBuffer(ReplayBuffer):
     @property
     def empty(self) -> bool:
         """Whether the agent's lanes hold no complete transition (the newest time step has no successor yet)."""
-        return not self._lanes.available(self.stream.lengths - 1).any()
+        return not self._lanes.available(self.stream.lengths - self.n_steps).any()
 
     def size(self) -> int:
         """Return the number of transitions added."""
@@ -88,26 +102,66 @@ class StreamReplayBuffer(ReplayBuffer):
         Observations and next observations are (B, F) or dicts, actions (B, A) in [-1, 1] as SB3 stores them, dones and
         rewards (B, 1).
         """
-        window = self.stream.windows(batch_size, 1, self._rng, split=None, sampler=self._lanes)
+        window = self.stream.windows(batch_size, self.n_steps, self._rng, split=None, sampler=self._lanes)
         assert self._lanes.contain(window.lane), "a lane of another agent was sampled"
         observation, reward = window.observation, window.reward
         if self._hindsight is not None:
             observation, reward = self._hindsight.relabel(window, self._rng)
-        space = self.features.space
-        merged = {
-            path: values.reshape(2 * batch_size, *values.shape[2:])
-            for path, values in spaces.flatten_by_path(space, observation).items()
-        }
-        inputs = self.features(spaces.unflatten_by_path(space, merged))
+        returns, terminated, steps = discounted(window, reward, self.gamma)
+        inputs = self._inputs(window, observation, steps)
         samples = (
             self._step(inputs, 0),
             self.to_torch(self._to_sb3_actions(window.action[:, 0])),
             self._step(inputs, 1),
-            self.to_torch(window.terminated.astype(np.float32)),
-            self.to_torch(self._normalize_reward(reward, env).astype(np.float32)),
+            self.to_torch(terminated.astype(np.float32)),
+            self.to_torch(self._normalize_reward(returns, env).astype(np.float32)),
+            None if self.n_steps == 1 else self.to_torch((self.gamma**steps).astype(np.float32)),
         )
         samples_class: Any = DictReplayBufferSamples if isinstance(inputs, dict) else ReplayBufferSamples
         return samples_class(*samples)
+
+    def _inputs(self, window: Window, observation: Any, steps: np.ndarray) -> Any:
+        """Return the inputs (2 B, ...) of the algorithm before and after each transition of `steps` (B, 1) actions."""
+        space, first = self.features.space, np.arange(len(steps))[:, None]  # (B, 1)
+        ends = np.concatenate([np.zeros_like(steps), steps], 1)  # (B, 2)
+        parts = spaces.flatten_by_path(space, observation)
+        merged = {path: values[first, ends].reshape(-1, *values.shape[2:]) for path, values in parts.items()}
+        previous = {}
+        if self.features.image_paths:
+            earlier = self._images_before(window)
+            previous = {
+                path: np.stack([earlier[path], parts[path][first[:, 0], steps[:, 0] - 1]], 1).reshape(
+                    merged[path].shape
+                )
+                for path in self.features.image_paths
+            }
+        if self._shift:
+            merged, previous = self._shifted(merged, previous)
+        return self.features(spaces.unflatten_by_path(space, merged), previous)
+
+    def _images_before(self, window: Window) -> dict[str, np.ndarray]:
+        """Return the images (B, H, W, C) one step before windows by path; at the start of an episode its first ones."""
+        lane, start = window.lane, window.start
+        is_first = self.stream.gather(lane, start, ["is_first"])["is_first"]
+        fields = {path: observation_name(path) for path in self.features.image_paths}
+        rows = self.stream.gather(lane, np.where(is_first, start, start - 1), fields.values())
+        return {path: rows[name] for path, name in fields.items()}
+
+    def _shifted(
+        self, images: dict[str, np.ndarray], previous: dict[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return observations and previous images (2 B, ...), those of each time step moved by a random shift."""
+        paths = self.features.image_paths
+        pairs = {
+            path: tuple(
+                torch.from_numpy(np.ascontiguousarray(each[path]))[:, None] for each in (images, previous)
+            )
+            for path in paths
+        }
+        fraction = self._shift / max(pairs[path][0].shape[2] for path in paths)
+        moved = random_shift(pairs, fraction, self._shift_random)  # type: ignore[arg-type]
+        now, before = ({path: moved[path][i][:, 0].numpy() for path in paths} for i in range(2))
+        return {**images, **now}, before
 
     def _step(self, inputs: Any, index: int) -> Any:
         """Return the observations (index 0) or next observations (1) of inputs (2 B, ...) as tensors (B, ...)."""
@@ -126,38 +180,24 @@ class StreamReplayBuffer(ReplayBuffer):
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Return the state of the sampling and the count."""
-        return {"generator": generator_state(self._rng), "added": self._added}
+        state = self._shift_random.get_state().numpy().copy()
+        return {"generator": generator_state(self._rng), "added": self._added, "random_shift": state}
 
     def set_checkpoint(self, tree: Mapping[str, Any]) -> None:
         """Continue from `get_checkpoint`."""
         restore_generator(self._rng, tree["generator"])
         self._added = int(tree["added"])
+        self._shift_random.set_state(torch.from_numpy(np.array(tree["random_shift"], np.uint8)))
 
 
-class _LaneSampler:
-    """Samples time steps of `count` lanes from `first` on, uniformly; see `streams.sampling.Sampler`."""
+def discounted(window: Window, reward: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the discounted sums of rewards, whether the episode terminated, and the number of steps, (B, 1) each.
 
-    def __init__(self, first: int, count: int) -> None:
-        self._lanes = first + np.arange(count)  # (n,)
-
-    def propose(
-        self, rng: np.random.Generator, count: int, limits: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return lanes and positions (count,)."""
-        counts = self.available(limits)
-        if not counts.any():
-            raise UsageError(
-                "the agent's lanes of the stream hold no transition yet; record some steps first"
-            )
-        stop = np.cumsum(counts)
-        flat = rng.integers(stop[-1], size=count)
-        index = np.searchsorted(stop, flat, "right")
-        return self._lanes[index], flat - (stop - counts)[index]
-
-    def available(self, limits: np.ndarray) -> np.ndarray:
-        """Return the numbers of candidate time steps (n,) of these lanes, given those of all lanes (L,)."""
-        return np.maximum(limits[self._lanes], 0)
-
-    def contain(self, lane: np.ndarray) -> bool:
-        """Return whether all of `lane` (B,) are among these."""
-        return bool(self._lanes[0] <= lane.min() and lane.max() <= self._lanes[-1])
+    Args:
+        window: Windows of T actions; steps after the end of the episode do not count.
+        reward: [B, T].
+        gamma: Discount factor.
+    """
+    mask = window.mask  # [B, T]
+    returns = (reward * mask * gamma ** np.arange(mask.shape[1], dtype=np.float32)).sum(1, keepdims=True)
+    return returns, (window.terminated & mask).any(1, keepdims=True), mask.sum(1, keepdims=True)

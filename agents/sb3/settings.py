@@ -18,7 +18,7 @@ _SET_BY_ROBOSSL = {
     "self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model",
     "buffer_size", "replay_buffer_class", "replay_buffer_kwargs", "optimize_memory_usage",  # the stream is the replay
 }  # fmt: skip
-_SET_BY_UPDATES_PER_STEP = {"train_freq", "gradient_steps", "n_steps"}  # of off-policy algorithms
+_SET_BY_UPDATES_PER_STEP = {"train_freq", "gradient_steps"}  # of off-policy algorithms
 
 
 def algorithm_settings(algorithm: type[BaseAlgorithm], off_policy: bool) -> set[str]:

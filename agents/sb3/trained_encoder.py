@@ -7,6 +7,7 @@ follows by Polyak averaging. PPO trains the encoder with its joint loss, DQN wit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,8 +87,13 @@ class TrainedEncoder(BaseFeaturesExtractor):
             assert vector is not None
             normalized = self.processor.normalize_vector(vector[:, self.columns])
         images = {path: parts[key].movedim(1, -1) for path, key in self.inputs.images.items()}
-        z = self.encoder(normalized, {path: (image, image) for path, image in images.items()}) * self.scale
+        pairs = {path: image.chunk(2, -1) for path, image in images.items()}  # this step and the previous one
+        z = self.encoder(normalized, pairs) * self.scale
         return z if vector is None else torch.cat([z, vector[:, self.beside]], 1)
+
+    def share(self, model: WorldModel) -> None:
+        """Use the encoder of `model` itself; the optimizer must be created afterwards."""
+        self.processor, self.encoder = model.observation_processor, model.encoder
 
     def reset_weights(self, model: WorldModel) -> None:
         """Set the weights of the encoder to those of `model`."""
@@ -116,6 +122,7 @@ class EncoderAdam(torch.optim.Adam):
         trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
         super().__init__([{"params": trained}, {"params": rest}], lr=lr, **settings)
         self.schedule = encoder.schedule
+        self.after_step: Callable[[], None] | None = None  # called after each step
 
     @property
     def num_updates(self) -> int:
@@ -132,9 +139,12 @@ class EncoderAdam(torch.optim.Adam):
         learning_rate = encoder["lr"]
         encoder["lr"] = learning_rate * factor
         try:
-            return super().step(closure)
+            loss = super().step(closure)
         finally:
             encoder["lr"] = learning_rate
+        if self.after_step is not None:
+            self.after_step()
+        return loss
 
 
 class CriticOwnsEncoder:
@@ -144,10 +154,20 @@ class CriticOwnsEncoder:
 
     def _build(self: Any, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)  # type: ignore[misc]
+        self.make_encoder_optimizer(lr_schedule)
+
+    @property
+    def encoder_owner(self: Any) -> Any:
+        """The network whose loss trains the encoder."""
+        return self.critic
+
+    def make_encoder_optimizer(self: Any, lr_schedule: Schedule) -> EncoderAdam:
+        """Create the optimizer of the critic and its encoder."""
         critic = self.critic
         critic.optimizer = EncoderAdam(
             critic, critic.features_extractor, lr_schedule(1), **self.optimizer_kwargs
         )
+        return critic.optimizer
 
     def make_actor(self: Any, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
         """Return an actor that receives the critic's encoding without gradient."""
@@ -201,9 +221,19 @@ class EncoderDQNPolicy(DQNPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
+        self.make_encoder_optimizer(lr_schedule)
+
+    @property
+    def encoder_owner(self) -> Any:
+        """The network whose loss trains the encoder."""
+        return self.q_net
+
+    def make_encoder_optimizer(self, lr_schedule: Schedule) -> EncoderAdam:
+        """Create the optimizer of the Q network and its encoder."""
         encoder = self.q_net.features_extractor
         assert isinstance(encoder, TrainedEncoder)
         self.optimizer = EncoderAdam(self.q_net, encoder, lr_schedule(1), **self.optimizer_kwargs)
+        return self.optimizer
 
 
 ENCODER_POLICIES: dict[str, type[BasePolicy]] = {

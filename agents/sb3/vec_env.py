@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +18,8 @@ from robossl.core.errors import UsageError
 from robossl.core.interfaces import Observation
 from robossl.rollout import autoreset_mode, final_observations, reset_done
 
+from .features import FeatureBuilder
+from .image_history import ImageHistory, Images
 from .sub_env_access import SubEnvAccess, split_infos
 
 
@@ -33,28 +35,26 @@ class SB3VecEnv(VecEnv):
     def __init__(
         self,
         envs: VectorEnv,
-        transform: Callable[[Observation], Any] | None = None,
-        space: gym.Space | None = None,
+        features: FeatureBuilder | None = None,
     ) -> None:
         """Wrap `envs`.
 
         Args:
             envs: The vector env.
-            transform: Converts observations of all sub-environments to those of SB3. Default: nested observations
+            features: Converts observations of all sub-environments to those of SB3. Default: nested observations
                 become a flat Dict with keys like "arm/joints".
-            space: Space of the converted observations; required with `transform`.
         """
-        assert (transform is None) == (space is None)
         self.envs = envs
         self.observation: Observation = None  # (n, ...) as the env returned it last
         self._mode = autoreset_mode(envs)
         self._access = SubEnvAccess(envs)
-        self._transform = transform or self._flatten
+        self._features = features
+        self._history = ImageHistory()
         action_space = envs.single_action_space
         self._first_action = int(action_space.start) if isinstance(action_space, gym.spaces.Discrete) else 0
         super().__init__(
             envs.num_envs,
-            space or _flat_space(envs.single_observation_space),
+            _flat_space(envs.single_observation_space) if features is None else features.observation_space,
             # a separate space, because SB3 seeds it and samples from it
             gym.spaces.Discrete(int(action_space.n))  # type: ignore[attr-defined]
             if self._first_action
@@ -70,7 +70,16 @@ class SB3VecEnv(VecEnv):
 
     def latest_observation(self) -> Any:
         """Return the latest observation, converted now (with the current representation)."""
-        return self._transform(self.observation)
+        return self._convert(self.observation)
+
+    def _convert(self, observation: Observation) -> Any:
+        """Return the observations of SB3 for those of the current time step."""
+        if self._features is None:
+            return self._flatten(observation)
+        return self._features(observation, self._history.previous)
+
+    def _images(self, observation: Observation) -> Images:
+        return {} if self._features is None else self._features.images(observation)
 
     def to_env_actions(self, actions: np.ndarray) -> np.ndarray:
         """Return SB3's actions as the env expects them: Discrete from its `start`."""
@@ -94,6 +103,8 @@ class SB3VecEnv(VecEnv):
         self.observation, infos = self.envs.reset(seed=self._seed, options=options)
         self._seed = None
         self._reset_options()
+        self._history.clear()
+        self._history.step(self._images(self.observation))
         self._return[:], self._length[:] = 0.0, 0
         self.reset_infos = split_infos(infos, self.num_envs)
         return self.latest_observation()
@@ -118,6 +129,8 @@ class SB3VecEnv(VecEnv):
         done = terminated | truncated
         if done.any():
             observation = self._end_episodes(done, observation, vector_infos, infos)
+        else:
+            self._history.step(self._images(observation))
         for env_index, info in enumerate(infos):
             info["TimeLimit.truncated"] = bool(truncated[env_index] and not terminated[env_index])
         self.observation = observation
@@ -134,7 +147,8 @@ class SB3VecEnv(VecEnv):
         same_step = self._mode is AutoresetMode.SAME_STEP
         space = self.envs.single_observation_space
         last = final_observations(space, observation, vector_infos, done) if same_step else observation
-        converted = self._transform(last)
+        self._history.step(self._images(last))
+        converted = self._convert(last)
         final_infos = split_infos(vector_infos.get("final_info", {}), self.num_envs)
         for env_index in np.flatnonzero(done).tolist():
             if same_step:  # `infos` are those of the reset
@@ -146,7 +160,10 @@ class SB3VecEnv(VecEnv):
                 "t": round(time.perf_counter() - self._start, 6),
             }
         self._return[done], self._length[done] = 0.0, 0
-        return observation if same_step else self._reset_done(done, observation)
+        if not same_step:
+            observation = self._reset_done(done, observation)
+        self._history.replace(self._images(observation), done)
+        return observation
 
     def _reset_done(self, done: np.ndarray, observation: Observation) -> Observation:
         """Reset the sub-environments `done` (n,) and check that no other changed; return all observations."""
@@ -179,9 +196,10 @@ class SB3VecEnv(VecEnv):
     # --- checkpoints
 
     def get_checkpoint(self) -> dict[str, Any]:
-        """Return the latest observation, returns and lengths of the current episodes; not the state of the envs."""
+        """Return the latest observation and images, returns and lengths of the episodes; not the state of the envs."""
         return {
             "observation": spaces.flatten_by_path(self.envs.single_observation_space, self.observation),
+            "images": self._history.get_checkpoint(),
             "return": self._return.copy(),
             "length": self._length.copy(),
         }
@@ -190,6 +208,7 @@ class SB3VecEnv(VecEnv):
         """Continue from `get_checkpoint`."""
         parts = {path: np.array(values) for path, values in tree["observation"].items()}
         self.observation = spaces.unflatten_by_path(self.envs.single_observation_space, parts)
+        self._history.set_checkpoint(tree["images"])
         self._return[:], self._length[:] = tree["return"], tree["length"]
 
     # --- sub-environments

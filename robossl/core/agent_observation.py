@@ -8,9 +8,10 @@ from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.spaces import Leaf, is_goal_space, is_image, leaves, model_inputs
 
 # An agent observes the observations of the env, or latents of an encoder that is untrained, pretrained and frozen,
-# pretrained and trained further by the agent, or trained by the agent alone.
-ENCODERS = ("none", "random", "frozen", "finetune", "scratch")
-TRAINED_ENCODERS = ("finetune", "scratch")  # gradients of the agent's loss reach the encoder
+# pretrained and trained further by the agent, trained further by the agent and the self-supervised loss, or trained by
+# the agent alone.
+ENCODERS = ("none", "random", "frozen", "finetune", "cotrain", "scratch")
+TRAINED_ENCODERS = ("finetune", "cotrain", "scratch")  # gradients of the agent's loss reach the encoder
 OBSERVED = (
     "latent",
     "latent_observation",

@@ -33,8 +33,8 @@ def resolve_representation(
     """Return the representation that an agent starts with; None if it acts on observations.
 
     Args:
-        encoder: `none`; `random` (an untrained encoder); `frozen` or `finetune` (that of `representation`); `scratch`
-            (the agent creates it, with the sizes and the normalizer of `representation` if there is one).
+        encoder: `none`; `random` (an untrained encoder); `frozen`, `finetune` or `cotrain` (that of `representation`);
+            `scratch` (the agent creates it, with the sizes and the normalizer of `representation` if there is one).
         representation: A world model, or the folder of one or of a run; an untrained encoder has the same sizes.
         envs: The envs of the agent.
         seed: Seed of an untrained encoder.

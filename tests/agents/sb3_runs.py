@@ -42,8 +42,17 @@ class AgentRun:
     """An agent in its own recorded envs that can be saved and resumed."""
 
     def __init__(
-        self, path: Path, name: str, envs: Any, stream: Stream | None = None, **settings: Any
+        self,
+        path: Path,
+        name: str,
+        envs: Any,
+        stream: Stream | None = None,
+        old: Stream | None = None,
+        **settings: Any,
     ) -> None:
+        """Create the agent; `old` has time steps that were recorded before it."""
+        if old is not None:
+            settings = {"stream": old, **settings}
         self.envs = envs
         self.recorder = Recorder.create(envs, path) if stream is None else Recorder(envs, stream)
         self.agent = make_agent(name, self.recorder, **{**SETTINGS.get(name, OFF_POLICY), **settings})
@@ -77,3 +86,16 @@ class AgentRun:
 def make_line(name: str) -> Line:
     """Return envs with the actions that an algorithm needs."""
     return Line(NUM_ENVS, discrete=name == "dqn")
+
+
+def random_stream(path: Path, envs: VectorEnv, steps: int = 40) -> Stream:
+    """Return a stream of random play in envs without autoreset."""
+    recorder = Recorder.create(envs, path)
+    envs.action_space.seed(9)
+    recorder.reset(seed=9)
+    for _ in range(steps):
+        _, _, terminated, truncated, _ = recorder.step(envs.action_space.sample())
+        if (done := terminated | truncated).any():
+            recorder.reset(options={"reset_mask": done})
+    recorder.finish()
+    return Stream.open(path)

@@ -80,6 +80,25 @@ def test_samples_are_recorded_transitions(tmp_path, mode):
     assert batch.discounts is None
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_returns_over_several_steps_end_with_the_episode(tmp_path, mode):
+    _, recorder = recorded(tmp_path / "s", mode=mode)
+    step_randomly(recorder, 60)
+    replay = replay_of(recorder, n_steps=3)
+    replay.gamma = 0.5
+    batch = replay.sample(500)
+    env_index, episode, step = batch.observations.numpy().T.astype(int)
+    length = 2 + (env_index + episode) % 4
+    count = np.minimum(3, length - step)  # steps of the return
+    after = np.stack([env_index, episode, step + count], 1)
+    np.testing.assert_array_equal(batch.next_observations.numpy(), after)
+    rewards = [(100.0 * episode + step + k + 1) * 0.5**k * (k < count) for k in range(3)]
+    np.testing.assert_allclose(batch.rewards.numpy()[:, 0], np.sum(rewards, 0), rtol=1e-5)
+    np.testing.assert_array_equal(batch.dones.numpy()[:, 0], (step + count == length) & (episode % 2 == 0))
+    np.testing.assert_allclose(batch.discounts.numpy()[:, 0], 0.5**count)
+    assert set(count.tolist()) == {1, 2, 3}
+
+
 def test_only_the_lanes_of_the_agent_are_sampled(tmp_path):
     other, recorder = recorded(tmp_path / "s")
     step_randomly(other, 200)

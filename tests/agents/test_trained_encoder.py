@@ -13,12 +13,12 @@ from gymnasium.spaces import Box, Dict, Discrete
 from robossl.agents.sb3.encoder_modes import resolve_encoder
 from robossl.agents.sb3.features import FeatureBuilder, latent_scale
 from robossl.agents.sb3.trained_encoder import EncoderSchedule, TrainedEncoder
-from sb3_runs import NUM_ENVS, SETTINGS, AgentRun, make_agent, make_line
+from sb3_runs import NUM_ENVS, SETTINGS, AgentRun, make_agent, make_line, random_stream
 from test_sb3_agent import check_resume
 
 import robossl
-from robossl.core.errors import UsageError
 from robossl.core.agent_observation import ENCODERS
+from robossl.core.errors import UsageError
 from robossl.streams import Recorder
 from robossl.world_model import WorldModel
 
@@ -53,7 +53,9 @@ class Camera(Line):
 
 def start(path: Any, name: str, mode: str, envs: Any = None, **settings: Any) -> AgentRun:
     envs = envs or make_line(name)
-    model = model_of(envs) if mode in ("frozen", "finetune") else None
+    model = model_of(envs) if mode in ("frozen", "finetune", "cotrain") else None
+    if mode == "cotrain":
+        settings = {"old": random_stream(path.with_name(f"{path.name}-old"), envs), **settings}
     return AgentRun(path, name, envs, representation=model, encoder=mode, **settings)
 
 
@@ -189,9 +191,7 @@ def test_learning_rate_of_the_encoder_is_scaled(tmp_path):
 @pytest.mark.parametrize("numbers", [False, True])
 def test_every_mode_learns_from_images(tmp_path, mode, numbers):
     if mode == "none" and not numbers:
-        with pytest.raises(
-            UsageError, match=r"images only; expected encoder random, frozen, finetune or scratch"
-        ):
+        with pytest.raises(UsageError, match="images only; expected encoder random, frozen, finetune"):
             start(tmp_path / "s", "sac", mode, Camera(NUM_ENVS))
         return
     run = start(tmp_path / "s", "sac", mode, Camera(NUM_ENVS, numbers=numbers), **EAGER)
@@ -202,7 +202,7 @@ def test_every_mode_learns_from_images(tmp_path, mode, numbers):
         assert not equal(before, weights(encoder_of(run).encoder))
         space = run.agent.algorithm.observation_space
         assert isinstance(space, Dict)
-        assert [s.shape for s in space.spaces.values() if s.dtype == np.uint8] == [(3, 44, 44)]
+        assert [s.shape for s in space.spaces.values() if s.dtype == np.uint8] == [(6, 44, 44)]
 
 
 @pytest.mark.parametrize("name", ["dqn", "ppo", "td3"])
