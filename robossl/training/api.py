@@ -158,7 +158,7 @@ def train(
         env: A Gymnasium id or an MJCF file.
         agent: Name of the agent; auto: sac for continuous actions, dqn for discrete actions.
         representation: A world model, or the folder of a model or run.
-        encoder: none, random, frozen, finetune or scratch; None: frozen with a representation, else none.
+        encoder: none, random, frozen, finetune, cotrain or scratch; None: frozen with a representation, else none.
         steps: Environment steps of all sub-environments; 0 with a `stream`: learn from it alone.
         num_envs: Number of sub-environments.
         threads: CPU threads; 0: all cores, at most 8.

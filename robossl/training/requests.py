@@ -124,7 +124,7 @@ class TrainRequest:
         check_count("num_envs", self.num_envs)
         if self.encoder is not None and self.encoder not in ENCODERS:
             raise UsageError(f"encoder: expected one of {', '.join(ENCODERS)}, got {self.encoder!r}")
-        needs_model = self.encoder in ("frozen", "finetune")
+        needs_model = self.encoder in ("frozen", "finetune", "cotrain")
         if needs_model and self.representation is None:
             raise UsageError(f"encoder {self.encoder} needs a world model; give --representation MODEL")
         if self.encoder == "none" and self.representation is not None:
