@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import gymnasium as gym
 from robossl import registry
 from robossl.core.agent_observation import ROWS, images_only, row_name
 from robossl.core.errors import UsageError
+from robossl.training.agent_settings import check_settings
 from robossl.training.config import AgentConfig
 
 AGENT = "agent"  # folder of the agent of the run; those of the other rows are named by the row
@@ -71,15 +71,12 @@ def agent_rows(
             reasons[row] = "observations are images only, which an agent uses through an encoder"
             continue
         settings = {key: value for key, value in config.settings.items() if key != "observe"}
-        if observed is not None and "observe" in inspect.signature(factory).parameters:
+        if observed is not None:
             settings["observe"] = observed
         try:
-            name = row_name(encoder, observation_space, settings.get("observe"))
+            check_settings(agent, settings, encoder)
         except UsageError as error:
             reasons[row] = str(error)
-            continue
-        if name != row:
-            reasons[row] = f"{agent} has no setting observe, so it observes {name}"
             continue
         folder = row.replace("_", "-")
         rows.append(AgentRow(row, f"{folder}-agent", f"{folder}-stream", encoder, settings))

@@ -1,4 +1,4 @@
-"""Control without reward in `learn` and `evaluate`: on any goal env, before any rewarded agent acts, or with a reason."""
+"""Control without reward in `learn` and `evaluate`: on any goal env, before a rewarded agent acts, or with a reason."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_goals_asked_for_in_an_env_without_goals_are_refused(tmp_path):
         UsageError, match="goal_horizons: the env has no goals: its observation has no desired_goal"
     ):
         robossl.evaluate(tmp_path / "m", goal_horizons=(10,), out=tmp_path / "e", threads=1)
-    with pytest.raises(UsageError, match="agent.name: planner acts on goals: the env has no goals"):
+    with pytest.raises(UsageError, match="planner acts on goals: the env has no goals"):
         learn("CartPole-v1", tmp_path, agent__name="planner")
     assert not (tmp_path / "e").exists()
     assert not (tmp_path / "run").exists()
