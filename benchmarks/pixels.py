@@ -71,7 +71,7 @@ def measure(options: argparse.Namespace, config: WorldModelConfig, seed: int) ->
         seed,
         model.to(resolve(options.device)),
         stream,
-        goal_horizon=options.goal_horizon,
+        goal_horizons=(options.goal_horizon,),
         goal_trials=options.goal_trials,
         ablation_updates=options.updates,
         threads=thread_count(options.threads),

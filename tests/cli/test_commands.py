@@ -139,13 +139,13 @@ def test_resuming_a_finished_run_prints_its_report(workspace, run_cli):
     ("args", "present", "missing"),
     [
         (["run"], {"world_model", "goal_reaching", "control"}, set()),  # with videos if a backend can render
-        (["model", "--stream", "stream", "--no-videos"], {"world_model", "goal_reaching"}, {"control"}),
+        (["model", "--stream", "stream", "--no-videos"], {"world_model", "goal_reaching", "control"}, set()),
         (["agent", "--no-videos"], {"control"}, {"world_model", "goal_reaching"}),
     ],
 )
 def test_evaluate_takes_a_run_a_model_or_an_agent(workspace, tmp_path, args, present, missing):
     done = succeed(
-        workspace, "evaluate", *args, "--goal-trials", 2, "--goal-horizon", 10, "--episodes", 2, "--threads", 1,
+        workspace, "evaluate", *args, "--goal-trials", 2, "--goal-horizons", 10, "--episodes", 2, "--threads", 1,
         "--seed", 3, "--out", tmp_path / "found", "--json",
     )  # fmt: skip
     report = done.document
@@ -164,8 +164,8 @@ def test_evaluate_takes_a_run_a_model_or_an_agent(workspace, tmp_path, args, pre
 def test_ablate_trains_variants_with_other_objectives(workspace, tmp_path):
     """The stream is the one that the model was trained on."""
     report = succeed(
-        workspace, "evaluate", "model", "--ablate", "--updates", 2, "--goal-trials", 2, "--goal-horizon", 10,
-        "--threads", 1, "--no-videos", "--out", tmp_path / "found", "--json",
+        workspace, "evaluate", "model", "--ablate", "--updates", 2, "--goal-trials", 2, "--goal-horizons", 10,
+        "--episodes", 1, "--threads", 1, "--no-videos", "--out", tmp_path / "found", "--json",
     ).document  # fmt: skip
     rows = report["ablation"]["rows"]
     assert list(rows)[:4] == ["own", "forward", "inverse", "sigreg"]

@@ -43,6 +43,8 @@ TINY: dict[str, Any] = {
 }
 FILES = (
     "model/model.safetensors",
+    "model/goal_heads.safetensors",
+    "latest-model/model.safetensors",
     "agent/agent.safetensors",
     "agent/representation/model.safetensors",
     "observation-agent/agent.safetensors",

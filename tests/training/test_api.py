@@ -71,10 +71,10 @@ def test_functions_work_together(tmp_path, monkeypatch):
     )
     assert agent.act(observation, explore=False).shape == action.shape
     report = robossl.evaluate(
-        model, stream=held_out, goal_trials=2, goal_horizon=10, out="e", threads=1, videos=False
+        model, stream=held_out, goal_trials=2, goal_horizons=(10,), episodes=2, out="e", threads=1, videos=False
     )
     assert report["world_model"]["transitions"] == held_out.transitions
-    assert "no agent" in report["missing"]["control"]
+    assert list(report["control"]["rows"]) == ["planner", "inverse_policy", "random", "zero_action"]
     assert not (tmp_path / "MUJOCO_LOG.TXT").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "e", "models", "streams"]
     envs.close()
@@ -132,7 +132,8 @@ def test_agent_folder_is_a_policy_for_collect(artifacts, tmp_path):
         artifacts / "model",
         stream=stream,
         goal_trials=2,
-        goal_horizon=10,
+        goal_horizons=(10,),
+        episodes=1,
         out=tmp_path / "e",
         threads=1,
         videos=False,

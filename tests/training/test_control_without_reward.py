@@ -15,7 +15,9 @@ import robossl
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.streams import Stream
+from robossl.training.config import GoalsConfig
 from robossl.world_model import WorldModel
+from robossl.world_model.goal_heads.fit import DEFAULT_UPDATES
 
 SHORT = {
     "goals.control": True,
@@ -193,6 +195,10 @@ def test_goals_asked_for_in_an_env_without_goals_are_refused(tmp_path):
         learn("CartPole-v1", tmp_path, agent__name="planner")
     assert not (tmp_path / "e").exists()
     assert not (tmp_path / "run").exists()
+
+
+def test_heads_are_fitted_with_their_default_number_of_updates():
+    assert GoalsConfig.head_updates == DEFAULT_UPDATES
 
 
 @pytest.mark.parametrize("rows", [("latents",), ("planner",)])

@@ -21,7 +21,13 @@ from robossl.training import videos
 
 thirdparty_envs.register_thirdparty_envs()
 
-SHORT = {"goals.control": True, "steps": 1000, "agent.num_iterations": 1, "explore.fraction": 0.8, "agent.learning_starts": 40}
+SHORT = {
+    "goals.control": True,
+    "steps": 1000,
+    "agent.num_iterations": 1,
+    "explore.fraction": 0.8,
+    "agent.learning_starts": 40,
+}
 ALL_ROWS = {"latent_observation", "observation", "random", "zero_action"}
 
 
