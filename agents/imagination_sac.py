@@ -33,6 +33,7 @@ from .shared.reward_learner import LearnerConfig, RewardLearner, Source
 
 _FORMAT = 1
 _LOG_INTERVAL = 500  # updates between two lines of metrics
+_RETRY_INTERVAL = 100  # [env steps] between attempts to fit a reward model to the first own steps
 _MAX_UPDATES_PER_STEP = 4.0  # more overfit the model
 
 
@@ -182,16 +183,15 @@ class ImaginationSac:
     # --- acting
 
     def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
-        """Return actions (n, *A) for any n; uniform ones before the first update."""
+        """Return actions (n, *A) for any n; uniform ones before the reward model is fitted."""
+        return self.act_policy(observation, explore)
+
+    def act_policy(self, observation: Observation, explore: bool = False) -> np.ndarray:
+        """Return the actions (n, *A) of the policy, without a search."""
         if self.state is None:
             return self._first_actions(observation)
-        z = self._encode(observation)
-        return self._to_env(self._choose(z, observation, explore))
-
-    def _choose(self, z: Tensor, observation: Observation, explore: bool) -> Tensor:
-        """Return encoded actions (n, A)."""
-        assert self.state is not None
-        return self.learner.actor_critic.act(self.state.of_observation(z, observation), explore)
+        state = self.state.of_observation(self._encode(observation), observation)
+        return self._to_env(self.learner.actor_critic.act(state, explore))
 
     @torch.no_grad()
     def _encode(self, observation: Observation) -> Tensor:
@@ -206,10 +206,13 @@ class ImaginationSac:
 
     def _to_env(self, action: Tensor) -> np.ndarray:
         """Return env actions (n, *A) of encoded actions (n, A)."""
+        return self._clip(self.model.action_processor.decode(action.to(self.model.device)).cpu().numpy())
+
+    def _clip(self, action: np.ndarray) -> np.ndarray:
+        """Return env actions (n, *A) within the bounds, with the dtype of the space: sums round."""
         space = self.envs.single_action_space
         assert isinstance(space, spaces.Box)
-        decoded = self.model.action_processor.decode(action.to(self.model.device)).cpu().numpy()
-        return np.clip(decoded.astype(space.dtype), space.low, space.high)
+        return np.clip(action.astype(space.dtype), space.low, space.high)
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Start new episodes; the agent has no episode state."""
@@ -250,8 +253,8 @@ class ImaginationSac:
             num_steps = self._loop.num_steps
             starts = 0 if self._offline else self.config.learning_starts
             if num_steps >= max(self._next_fit, starts):
-                self._next_fit = num_steps + self.config.fit_interval
-                self._fit(envs)
+                wait = self.config.fit_interval if self._fit(envs) else _RETRY_INTERVAL
+                self._next_fit = num_steps + wait
             if self.learner.reward is None:
                 continue
             self._pending_updates += self.config.updates_per_step * int(step.real.sum())
@@ -259,17 +262,18 @@ class ImaginationSac:
                 self._pending_updates -= 1
                 self._update(logger, num_steps)
 
-    def _fit(self, envs: Recorder) -> None:
-        """Fit the reward model to all labels; wait for more own steps if their reward does not vary yet."""
+    def _fit(self, envs: Recorder) -> bool:
+        """Fit the reward model to all labels; return False if there are too few own ones, or they do not vary yet."""
         sources = self._sources(envs)
         if not sources:
-            return
+            return False
         if not self._offline:
             try:
                 self.learner.read_labels(sources)
-            except UsageError:  # the reward of the first steps is constant
-                return
+            except UsageError:
+                return False
         self.learner.fit(sources)
+        return True
 
     def _sources(self, envs: Recorder) -> list[Source]:
         """Return the streams to learn from."""

@@ -68,19 +68,21 @@ class MpcAgent(ImaginationSac):
 
     # --- acting
 
-    def _choose(self, z: Tensor, observation: Observation, explore: bool) -> Tensor:
-        """Return encoded actions (n, A): the first ones of the best plans."""
+    def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
+        """Return the first actions (n, *A) of the best plans, for any n; uniform ones before the reward is fitted."""
         state = self.state
-        assert state is not None
+        if state is None:
+            return self._first_actions(observation)
+        z = self._encode(observation)
         desired = state.scale(observation[DESIRED]) if state.goals is not None else z.new_zeros(len(z), 1)
         planner = self._planner(len(z))
         planner.costs = self._costs()
         env_actions = planner.plan(z, desired, None, self._policy_plans(z, desired))
-        action = self.model.action_processor(env_actions)
         if not explore:
-            return action
+            return self._clip(env_actions)
+        action = self.model.action_processor(env_actions)
         noise = torch.randn(action.shape, generator=self._noise).to(action.device)
-        return (action + _EXPLORATION_STD * noise).clamp(-1, 1)
+        return self._to_env((action + _EXPLORATION_STD * noise).clamp(-1, 1))
 
     def _update(self, logger: MetricLogger | None, step: int) -> None:
         """Take a gradient step of the actor-critic, unless the search uses neither policy nor value."""

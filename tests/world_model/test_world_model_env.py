@@ -17,6 +17,7 @@ from robossl.env_checker.env_under_test import CallMonitor, EnvUnderTest
 from robossl.env_checker.vector_env_checks import step_randomly
 from robossl.streams import Recorder
 from robossl.world_model import RewardModel, WorldModel, WorldModelEnv
+from robossl.world_model.env import disagreement_threshold
 
 
 def rollout(env: WorldModelEnv, steps: int = 12, seed: int = 3) -> list[np.ndarray]:
@@ -200,3 +201,41 @@ def test_reward_model_fits_rewards_and_does_not_change_the_world_model(trained) 
     stream.reward[:] = 1.0
     with pytest.raises(UsageError, match="expected rewards that vary, got 1"):
         RewardModel(model, stream)
+
+
+def test_each_imagined_episode_follows_one_head(trained) -> None:
+    model, stream = trained
+    env = WorldModelEnv(
+        model, stream, num_envs=12, horizon=5, max_disagreement=np.inf, seed=3, heads="episode", num_starts=64
+    )
+    assert len(env.starts) == 64
+    env.reset()
+    assert len(set(env.head.tolist())) > 1
+    for _ in range(4):
+        before, heads = env.z.clone(), env.head.copy()
+        action = env.action_space.sample()
+        env.step(action)
+        predictions = model.ensemble_predictions(before, model.action_processor(action))
+        expected = torch.stack([predictions[head, i] for i, head in enumerate(heads)])
+        torch.testing.assert_close(env.z, expected)
+    with pytest.raises(UsageError, match="expected heads of mean, episode, got 'first'"):
+        WorldModelEnv(*trained, num_envs=1, heads="first")
+
+
+def test_disagreement_limit_grows_with_its_quantile(trained) -> None:
+    limits = [disagreement_threshold(*trained, 5, 0, quantile) for quantile in (0.5, 0.99, 0.999, 1.0)]
+    assert limits == sorted(limits)
+    assert limits[0] < limits[-1]
+
+
+def test_imagined_rewards_are_those_of_the_latents(trained) -> None:
+    model, _ = trained
+    stream = linear(episodes=200)
+    stream.reward[:] = stream.observation[:, :-1, 0]
+    reward = RewardModel(model, stream, updates=100)
+    env = WorldModelEnv(model, stream, num_envs=5, horizon=4, reward=reward, max_disagreement=np.inf)
+    env.reset(seed=0)
+    for _ in range(3):
+        action, before = env.action_space.sample(), env.z.clone()
+        predicted = reward.of_latents(before, model.action_processor(action)).numpy()
+        np.testing.assert_allclose(env.step(action)[1], predicted, rtol=1e-6)
