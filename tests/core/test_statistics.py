@@ -12,6 +12,7 @@ from robossl.core.statistics import (
     iqm,
     mean_ci,
     paired_difference,
+    probability_of_improvement,
     proportion_ci,
     spearman,
     wilson,
@@ -134,3 +135,15 @@ def test_bootstrap_equals_scipy_where_both_are_defined():
     ).confidence_interval
     assert bootstrap_ratio(top, bottom, seed=3) == pytest.approx(tuple(expected), rel=1e-12)
     assert mean_ci(np.array([2.0])) == {"mean": 2.0, "low": 2.0, "high": 2.0, "n": 1}
+
+
+def test_probability_of_improvement_counts_pairs_of_runs():
+    better, equal, mixed = (
+        probability_of_improvement(np.array(values), np.array([1.0, 2.0, 3.0]))
+        for values in ([4.0, 5.0], [1.0, 2.0, 3.0], [0.0, 2.5])
+    )
+    assert (better["mean"], better["low"], better["high"]) == (1.0, 1.0, 1.0)
+    assert equal["mean"] == 0.5
+    assert mixed["mean"] == pytest.approx(2 / 6)
+    assert mixed["low"] <= mixed["mean"] <= mixed["high"]
+    assert mixed["low"] < mixed["high"]
