@@ -172,6 +172,7 @@ class SelfPredictiveAgent:
                 while self._due_updates >= 1:
                     self._due_updates -= 1
                     self.training.update(self._loop.num_steps, logger)
+        self.training.log(self._loop.num_steps, logger)
 
     def learn_offline(
         self, updates: int, progress: ProgressReporter | None = None, logger: MetricLogger | None = None
@@ -183,6 +184,7 @@ class SelfPredictiveAgent:
         for _ in range(updates):
             self.training.update_offline(logger)
             progress.update(1)
+        self.training.log(self.training.num_offline, logger)
 
     def set_representation(self, representation: Representation) -> None:
         """Switch to a newer version of the encoder; agents without one ignore the call."""

@@ -74,7 +74,7 @@ class Training:
         """
         interval = self.config.target_update_interval
         if self.num_updates % interval == 0:
-            self._log(step, logger)
+            self.log(step, logger)
             self._copy_targets()
             for _ in range(interval):
                 self._update_embedding()
@@ -87,7 +87,7 @@ class Training:
             self.update(self.num_offline, logger)
         else:
             if self.num_offline % self.config.target_update_interval == 0:
-                self._log(self.num_offline, logger)
+                self.log(self.num_offline, logger)
                 self._copy_targets()
             self._update_embedding()
         self.num_offline += 1
@@ -161,7 +161,7 @@ class Training:
         for name, value in values.items():
             self._terms.setdefault(name, []).append(value)
 
-    def _log(self, step: int, logger: MetricLogger | None) -> None:
+    def log(self, step: int, logger: MetricLogger | None) -> None:
         """Log the means since the last call."""
         if self._terms and logger is not None:
             means = {f"train/{name}": float(torch.stack(v).mean()) for name, v in self._terms.items()}

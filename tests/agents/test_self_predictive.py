@@ -17,7 +17,7 @@ from self_predictive_toys import SMALL, weights
 
 from robossl import registry
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import NullProgress, OfflineAgent
+from robossl.core.interfaces import NullLogger, NullProgress, OfflineAgent
 from robossl.core.io import load_tree, save_tree
 from robossl.env_checker.check_agent import check_agent
 from robossl.evaluation.control import evaluate_returns
@@ -210,6 +210,28 @@ def test_batches_are_half_from_the_stream_and_half_from_the_own_steps(tmp_path) 
     unlabeled = with_stream(tmp_path, "other", stream_reward=False)
     unlabeled.learn(unlabeled.envs, 30)
     assert unlabeled.training._rewarded() == [unlabeled.training.own]
+
+
+class _ListLogger(NullLogger):
+    """Keeps all metrics."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[int, dict[str, float]]] = []
+
+    def scalars(self, step: int, values) -> None:
+        self.lines.append((step, dict(values)))
+
+
+def test_losses_are_logged_over_the_updates_and_over_the_env_steps(tmp_path) -> None:
+    agent, logger = with_stream(tmp_path, "own", stream_reward=False), _ListLogger()
+    agent.learn_offline(6, logger=logger)
+    assert [step for step, _ in logger.lines] == [4, 6]
+    assert "train/next_z" in logger.lines[0][1]
+    assert "train/value" not in logger.lines[0][1]
+    logger.lines.clear()
+    agent.learn(agent.envs, 24 + 6, logger=logger)  # 3 updates
+    assert [step for step, _ in logger.lines] == [30]
+    assert {"train/value", "train/policy", "train/next_z", "train/reward_scale"} <= logger.lines[0][1].keys()
 
 
 @pytest.mark.parametrize("labeled", [True, False])
