@@ -18,7 +18,16 @@ from robossl.evaluation.report.section import (
     load_sections,
 )
 
-BUILTIN = ["videos", "control", "goal_reaching", "world_model", "ablation", "diagnostics", "provenance"]
+BUILTIN = [
+    "videos",
+    "control",
+    "goal_reaching",
+    "world_model",
+    "continual",
+    "ablation",
+    "diagnostics",
+    "provenance",
+]
 
 
 @pytest.fixture

@@ -12,16 +12,12 @@ from robossl.evaluation.report.section import Card, Data, Report, Section, Unava
 
 _ROW_NAMES = {
     "before": "old physics, before the change",
-    "just_after": "new physics, before learning there",
+    "just_after": "new physics, just after the change",
     "recovered": "new physics, at the end",
     "old_again": "old physics, at the end",
 }
 _EPISODE_NAMES = {"exploration": "exploration", "acting": "the agent"}
-_TRANSFER_NAMES = {
-    "forward": "forward transfer: new physics before learning there, minus no change and random actions",
-    "recovery": "recovery: new physics at the end, minus before learning there",
-    "backward": "backward transfer: old physics at the end, minus before the change",
-}
+_TRANSFER_NAMES = {"forward": "forward transfer", "recovery": "recovery", "backward": "backward transfer"}
 
 
 def compute(context: EvaluationContext) -> Data:
@@ -46,7 +42,7 @@ def summary(data: Data) -> list[str]:
     recovery, backward = (data["transfer"][name]["skill"] for name in ("recovery", "backward"))
     return [
         f"After {data['at_step']:,} steps the physics changed ({physics_text(data['randomization'])}): the prediction "
-        f"skill {steps_ahead(horizon)} ahead fell from {skills['before']} to {skills['just_after']} and was "
+        f"skill {steps_ahead(horizon)} ahead went from {skills['before']} to {skills['just_after']} and was "
         f"{skills['recovered']} at the end, a change of {number(recovery['mean'])} {interval(recovery)}"
         f"{_verdict(recovery)}; on the old physics it was {skills['old_again']} at the end, a change of "
         f"{number(backward['mean'])} {interval(backward)}{_verdict(backward)}."
