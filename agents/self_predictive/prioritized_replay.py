@@ -106,6 +106,7 @@ class Replay:
     def sample(self, batch: int, length: int, rng: np.random.Generator) -> WindowArrays:
         """Return `batch` windows of `length` actions."""
         window = self.stream.windows(batch, length, rng, split=None, sampler=self.sampler)
+        assert np.isin(window.lane, self.lanes).all(), "a lane of another agent was sampled"
         observation, reward = window.observation, window.reward
         if self._hindsight is not None:
             observation, reward = self._hindsight.relabel(window, rng)
