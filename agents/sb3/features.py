@@ -83,12 +83,18 @@ class FeatureBuilder:
             }
             self.observation_space = gym.spaces.Dict({**({VECTOR: box} if self.size else {}), **images})
 
-    def __call__(self, observation: Observation, previous: Mapping[str, np.ndarray] | None = None) -> Any:
+    def __call__(
+        self,
+        observation: Observation,
+        previous: Mapping[str, np.ndarray] | None = None,
+        latents: np.ndarray | None = None,
+    ) -> Any:
         """Return the flat vector (n, F) float32, or the dict with images, of a batch of env observations.
 
         Args:
             observation: Of n sub-environments.
             previous: Images (n, H, W, C) one step earlier by path; None: those of `observation`, that is, no motion.
+            latents: z (n, Z) of the representation, if they are known.
         """
         parts = spaces.flatten_by_path(self.space, observation)
         columns = [encode(leaf, parts[path]) for path, leaf in self._vectors.items()]
@@ -101,7 +107,8 @@ class FeatureBuilder:
             }
             return vector | images
         if self.representation is not None:
-            columns.insert(0, self._encode(observation, parts, previous) * self._scale)
+            z = self._encode(observation, parts, previous) if latents is None else latents
+            columns.insert(0, z * self._scale)
         return np.concatenate(columns, axis=1)
 
     def _encode(

@@ -14,12 +14,13 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples, Repla
 from robossl.core import spaces
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
 from robossl.streams import Stream, Window
-from robossl.streams.schema import observation_name
+from robossl.world_model import WorldModel
 from robossl.world_model.encoded_batch import random_shift
 
 from .features import FeatureBuilder
 from .hindsight import HindsightRelabeler
 from .lane_sampler import LaneSampler
+from .latent_cache import LatentCache, images_before
 
 
 class StreamReplayBuffer(ReplayBuffer):
@@ -74,7 +75,8 @@ class StreamReplayBuffer(ReplayBuffer):
         BaseBuffer.__init__(self, n_envs, observation_space, action_space, device, n_envs)
         self.optimize_memory_usage = False
         self.stream, self.features, self._hindsight = stream, features, hindsight
-        self._lanes = LaneSampler(first_lane + np.arange(n_envs))
+        lanes = first_lane + np.arange(n_envs)
+        self._lanes, self._latents = LaneSampler(lanes), LatentCache(stream, features.image_paths, lanes)
         self._rng = generator(seed, "replay")
         self._added = 0
         self.n_steps, self.gamma, self._shift = n_steps, 0.99, random_shift
@@ -126,26 +128,17 @@ class StreamReplayBuffer(ReplayBuffer):
         ends = np.concatenate([np.zeros_like(steps), steps], 1)  # (B, 2)
         parts = spaces.flatten_by_path(space, observation)
         merged = {path: values[first, ends].reshape(-1, *values.shape[2:]) for path, values in parts.items()}
-        previous = {}
-        if self.features.image_paths:
-            earlier = self._images_before(window)
-            previous = {
-                path: np.stack([earlier[path], parts[path][first[:, 0], steps[:, 0] - 1]], 1).reshape(
-                    merged[path].shape
-                )
-                for path in self.features.image_paths
-            }
+        lane, row = np.repeat(window.lane, 2), (window.start[:, None] + ends).reshape(-1)  # (2 B,)
+        paths, representation = self.features.image_paths, self.features.representation
+        if not paths:
+            return self.features(spaces.unflatten_by_path(space, merged))
+        if isinstance(representation, WorldModel):
+            latents = self._latents.encode(representation, lane, row)
+            return self.features(spaces.unflatten_by_path(space, merged), latents=latents)
+        previous = images_before(self.stream, paths, lane, row)
         if self._shift:
             merged, previous = self._shifted(merged, previous)
         return self.features(spaces.unflatten_by_path(space, merged), previous)
-
-    def _images_before(self, window: Window) -> dict[str, np.ndarray]:
-        """Return the images (B, H, W, C) one step before windows by path; at the start of an episode its first ones."""
-        lane, start = window.lane, window.start
-        is_first = self.stream.gather(lane, start, ["is_first"])["is_first"]
-        fields = {path: observation_name(path) for path in self.features.image_paths}
-        rows = self.stream.gather(lane, np.where(is_first, start, start - 1), fields.values())
-        return {path: rows[name] for path, name in fields.items()}
 
     def _shifted(
         self, images: dict[str, np.ndarray], previous: dict[str, np.ndarray]

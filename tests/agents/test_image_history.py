@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -11,8 +12,10 @@ import torch
 from agent_toys import SMALL
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from robossl.agents.sb3 import latent_cache
 from robossl.agents.sb3.features import FeatureBuilder
 from robossl.agents.sb3.image_history import ImageHistory
+from robossl.agents.sb3.latent_cache import LatentCache, images_before
 from robossl.agents.sb3.replay import StreamReplayBuffer
 from robossl.agents.sb3.vec_env import SB3VecEnv
 from sb3_runs import make_agent
@@ -123,11 +126,7 @@ def test_random_shift_moves_both_images_alike_and_is_drawn_anew(tmp_path):
 
 def test_frozen_encoder_sees_motion_when_it_acts(tmp_path):
     envs = clocks()
-    spaces = envs.single_observation_space, envs.single_action_space
-    config = SMALL.__class__(
-        **{**SMALL.to_json(), "objectives": ("forward", "inverse"), "linear_skip": False}
-    )
-    model = WorldModel(config, *spaces, 0).frozen_copy()
+    model = image_model(envs)
     agent = make_agent("sac", Recorder.create(envs, tmp_path / "s"), model, encoder="frozen")
     first, _ = envs.reset(seed=0)
     second, *_ = envs.step(np.zeros((NUM_ENVS, 1), np.float32))
@@ -161,3 +160,57 @@ def test_history_continues_from_its_checkpoint():
         each.step(images[2])
     np.testing.assert_array_equal(other.previous["camera"], history.previous["camera"])
     assert torch.equal(torch.from_numpy(other.previous["camera"]), torch.from_numpy(images[1]["camera"]))
+
+
+def test_replayed_latents_are_computed_once_for_each_representation(tmp_path):
+    recorder = Recorder.create(clocks(), tmp_path / "s")
+    model, newer = (image_model(recorder, seed) for seed in (0, 1))
+    features = FeatureBuilder(recorder.single_observation_space, model)
+    envs = SB3VecEnv(recorder, features)
+    envs.reset()
+    for _ in range(20):
+        envs.step(np.zeros((NUM_ENVS, 1), np.float32))
+    replay = StreamReplayBuffer(
+        9,
+        features.observation_space,
+        envs.action_space,
+        "cpu",
+        NUM_ENVS,
+        stream=recorder.stream,
+        features=features,
+    )
+    for representation in (model, newer):
+        features.set_representation(representation)
+        window = recorder.stream.windows(200, 1, np.random.default_rng(0), split=None)
+        previous = images_before(recorder.stream, ("",), window.lane, window.start)[""]
+        expected = representation.encode(window.observation[:, 0], previous)
+        cached = [replay._latents.encode(representation, window.lane, window.start) for _ in range(2)]
+        np.testing.assert_allclose(cached[0], expected, atol=1e-5)
+        np.testing.assert_array_equal(*cached)
+        fresh = LatentCache(recorder.stream, ("",), recorder.lanes)
+        np.testing.assert_array_equal(
+            fresh.encode(representation, window.lane[:3], window.start[:3]), cached[0][:3]
+        )
+        assert replay.sample(20).observations.shape == (20, SMALL.latent_dim)
+
+
+def test_latent_cache_stays_within_its_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(latent_cache, "_CAPACITY", 6)
+    recorder = Recorder.create(clocks(), tmp_path / "s")
+    envs = SB3VecEnv(recorder)
+    envs.reset()
+    for _ in range(20):
+        envs.step(np.zeros((NUM_ENVS, 1), np.float32))
+    cache, model = LatentCache(recorder.stream, ("",), recorder.lanes), image_model(recorder)
+    lane, row = np.zeros(20, np.int64), np.arange(20)
+    previous = images_before(recorder.stream, ("",), lane, row)[""]
+    now = recorder.stream.gather(lane, row, ["observation"])["observation"]
+    for _ in range(2):
+        np.testing.assert_allclose(cache.encode(model, lane, row), model.encode(now, previous), atol=1e-5)
+    assert cache._latents.shape == (NUM_ENVS, 3, SMALL.latent_dim)
+
+
+def image_model(envs: Any, seed: int = 0) -> WorldModel:
+    """Return an untrained frozen world model of images."""
+    config = replace(SMALL, objectives=("forward", "inverse"), linear_skip=False)
+    return WorldModel(config, envs.single_observation_space, envs.single_action_space, seed).frozen_copy()
