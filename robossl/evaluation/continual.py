@@ -123,8 +123,8 @@ def differences(later: Mapping[str, Any], earlier: Mapping[str, Any], seed: int)
     if "error" in later and "error" in earlier:
         found["skill"] = skill_difference(later, earlier, seed)
     if "returns" in later and "returns" in earlier:
-        values = (np.array(entry["returns"]) for entry in (later, earlier))
-        found["return"] = paired_difference(*values, seed=seed)
+        returns, baseline = (np.array(entry["returns"]) for entry in (later, earlier))
+        found["return"] = paired_difference(returns, baseline, seed)
     return found
 
 

@@ -14,7 +14,7 @@ from robossl.world_model.config import WorldModelConfig
 
 _MAX_DEFAULT_THREADS = 8
 _DEFAULT_STEPS = 64_000
-UNLIMITED = "unlimited"  # value of `steps`
+UNLIMITED: Literal["unlimited"] = "unlimited"  # value of `steps`
 
 
 @dataclass(frozen=True)

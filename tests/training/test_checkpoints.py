@@ -28,6 +28,13 @@ def test_oldest_checkpoints_are_deleted(tmp_path):
     ]
 
 
+def test_finished_run_keeps_the_newest_checkpoint(tmp_path):
+    checkpoints = _save(tmp_path, 5)
+    checkpoints.keep_newest()
+    assert [p.name for p in checkpoints.paths()] == ["checkpoint-000004.safetensors"]
+    assert checkpoints.latest()["number"] == 4
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip"])
 def test_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, damage):
     newest = _save(tmp_path, 3).paths()[-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from robossl.cli.config import parse_overrides, split_args
@@ -60,6 +62,9 @@ def test_booleans_are_read_in_toml_and_python_spelling():
         ({"world_model.latent_dim": "x"}, "world_model.latent_dim: expected int, got 'x'"),
         ({"world_model.latent_dim": -3}, "world_model.latent_dim"),
         ({"steps": -4}, "steps: expected 1 or more, got -4"),
+        ({"steps": "endless"}, "steps: expected int or 'unlimited', got 'endless'"),
+        ({"variation.randomisation.gravity": 2}, "did you mean 'variation.randomization'"),
+        ({"variation.at_step": -1}, "variation.at_step: expected 0 or more"),
         ({"evaluate.videos": "maybe"}, "expected bool"),
         ({"agent.encoder": "frosen"}, "none, random, frozen"),
         ({"agent.settings": 3}, "agent.settings"),
@@ -104,6 +109,32 @@ def test_steps_are_divided_between_exploration_and_agent():
     assert config.explore_steps % config.explore.num_envs == 0
     assert config.iteration_steps % config.agent.num_envs == 0
     assert config.explore_steps + config.agent.num_iterations * config.iteration_steps <= config.steps
+
+
+def test_unlimited_run_has_the_lengths_of_the_default_and_no_last_iteration():
+    config = parse(LearnConfig, ("flags", {"steps": "unlimited"}))
+    assert (config.explore_steps, config.iteration_steps) == (48_000, 4_000)
+    assert config.unlimited
+    assert config.num_iterations == math.inf
+    assert parse(LearnConfig, ("flags", {"steps": "unlimited", "explore.steps": 1000})).explore_steps == 960
+
+
+def test_given_length_of_an_iteration_decides_their_number():
+    values = {"steps": 70_000, "explore.steps": 48_000, "agent.iteration_steps": 4_001}
+    config = parse(LearnConfig, ("flags", values))
+    assert (config.iteration_steps, config.num_iterations) == (4_000, 5)
+    assert config.variation_iteration == math.inf
+    for step, iteration in ((48_001, 1), (52_000, 1), (52_001, 2), (64_000, 4)):
+        changed = parse(LearnConfig, ("flags", {**values, "variation.at_step": step}))
+        assert changed.variation_iteration == iteration
+
+
+def test_changed_physics_are_free_keys_with_values_of_toml(tmp_path):
+    args = ["--variation.randomization.link_mass", "1.5", "--variation.randomization.gravity=[0.9, 1.1]"]
+    config = parse(LearnConfig, ("flags", parse_overrides(args, LearnConfig)))
+    assert config.variation.randomization == {"link_mass": 1.5, "gravity": [0.9, 1.1]}
+    (tmp_path / "config.toml").write_text(to_toml(config))
+    assert parse(LearnConfig, ("file", from_toml(tmp_path / "config.toml"))) == config
 
 
 def test_agent_settings_are_typed_and_nested(tmp_path):
