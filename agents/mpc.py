@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import MetricLogger, Observation
 from robossl.core.seeding import derive
+from robossl.streams import Stream
 from robossl.world_model import WorldModel
 from robossl.world_model.goal_predictor import DESIRED
 
@@ -60,9 +62,17 @@ class MpcAgent(ImaginationSac):
     config_class: ClassVar[type[ImaginationConfig]] = MpcConfig
     config: MpcConfig
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
+    def __init__(
+        self,
+        envs: VectorEnv,
+        representation: WorldModel | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        stream: Stream | None = None,
+        **settings: Any,
+    ) -> None:
         """Create the agent; arguments as those of `imagination-sac`, settings are the fields of `MpcConfig`."""
-        super().__init__(*args, **settings)
+        super().__init__(envs, representation, seed, device, stream, **settings)
         self._planners: dict[int, Planner] = {}  # by number of sub-environments
         self._noise = torch.Generator().manual_seed(derive(self.seed, self.name, "noise"))
 

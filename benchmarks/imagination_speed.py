@@ -1,8 +1,9 @@
 """Speed of imagined and real steps: `python -m benchmarks.imagination_speed --env robossl/HopperHop-v0 --json`.
 
 Steps per second of `WorldModelEnv` on the device, compared with those of the real env on the CPU threads, in turns.
-The model has the default size and a few updates only, because its accuracy does not affect the speed. The imagined
-env does not truncate (`max_disagreement=inf`) and has no reward; the real env computes its reward.
+The model has the default size and a few updates only, because its accuracy does not affect the speed. `imagined` does
+not truncate (`max_disagreement=inf`) and has no reward; `imagined_with_reward` has a reward model and one head for each
+episode, as in the agent `imagination-sac`. The real env computes its reward.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import robossl
 from benchmarks.cli import run_main
 from benchmarks.training_speed import machine, started_trainer
 from robossl.training.config import thread_count
-from robossl.world_model import WorldModelConfig, WorldModelEnv
+from robossl.world_model import RewardModel, WorldModelConfig, WorldModelEnv
 from robossl.world_model.device import resolve
 
 _TARGET = 10.0  # on CUDA with 4,096 sub-environments
@@ -58,18 +59,26 @@ def compare(env: str, options: argparse.Namespace, threads: int, device: torch.d
         )
         model = started_trainer(stream, device, WorldModelConfig()).publish()
         imagined = WorldModelEnv(model, stream, options.num_envs, horizon=1000, max_disagreement=math.inf)
+        with_reward = WorldModelEnv(
+            model, stream, options.num_envs, 1000, RewardModel(model, stream, 10), math.inf, heads="episode"
+        )
         real = robossl.make(env, options.num_envs, threads)
-        imagined.reset(seed=0), real.reset(seed=0)
-        rates: dict[str, list[float]] = {"imagined": [], "real": []}
+        measured = {"imagined": imagined, "imagined_with_reward": with_reward, "real": real}
+        rates: dict[str, list[float]] = {name: [] for name in measured}
+        for envs in measured.values():
+            envs.reset(seed=0)
         for turn in range(options.turns + 1):
-            for name, envs in (("imagined", imagined), ("real", real)):
+            for name, envs in measured.items():
                 rate = options.num_envs * options.steps / seconds_for(envs, options.steps)
                 if turn:  # the first turn is a warm-up
                     rates[name].append(rate)
         real.close()
-    ratio = statistics.median(a / b for a, b in zip(*rates.values()))
     medians = {name: round(statistics.median(values)) for name, values in rates.items()}
-    return {**medians, "ratio": round(ratio, 2)}
+    ratios = {
+        label: round(statistics.median(a / b for a, b in zip(rates[name], rates["real"])), 2)
+        for label, name in (("ratio", "imagined"), ("ratio_with_reward", "imagined_with_reward"))
+    }
+    return {**medians, **ratios}
 
 
 def seconds_for(envs: VectorEnv, steps: int) -> float:
@@ -86,7 +95,8 @@ def seconds_for(envs: VectorEnv, steps: int) -> float:
 def table(rows: dict[str, dict[str, float]]) -> str:
     """Return one line for each env."""
     return "\n".join(
-        f"{env}: {row['imagined']:,.0f} imagined steps/s, {row['real']:,.0f} real, {row['ratio']:.2f} times"
+        f"{env}: {row['imagined']:,.0f} imagined steps/s, {row['real']:,.0f} real, {row['ratio']:.2f} times; "
+        f"with reward {row['imagined_with_reward']:,.0f}, {row['ratio_with_reward']:.2f} times"
         for env, row in rows.items()
     )
 

@@ -13,6 +13,7 @@ from robossl.agents.imagination_sac import ImaginationSac
 from robossl.agents.mpc import MpcAgent
 from robossl.agents.noise import RandomPolicy
 
+from robossl import registry
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import load_tree, save_tree
@@ -20,6 +21,7 @@ from robossl.env_checker.agent_under_test import make_envs, make_world_model
 from robossl.env_checker.check_agent import check_agent
 from robossl.rollout import collect_steps
 from robossl.streams import Recorder, Stream
+from robossl.training.agent_streams import takes_stream
 
 TINY = {
     "reward_updates": 20, "hidden": [8], "num_critics": 2, "num_imagined_envs": 8, "batch_size": 16,
@@ -172,6 +174,12 @@ def test_bad_input_is_reported_before_the_work_starts(tmp_path) -> None:
         agent.learn_offline(1)
     with pytest.raises(UsageError, match="needs a Recorder"):
         agent.learn(envs, 10)
+
+
+@AGENTS
+def test_training_requests_pass_the_stream_on(factory, settings) -> None:
+    assert takes_stream(registry.agent(factory.name))
+    assert factory.needs_reward
 
 
 def test_constant_reward_online_postpones_learning(tmp_path) -> None:
