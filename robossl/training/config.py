@@ -42,7 +42,7 @@ class AgentConfig:
     name: str = "auto"  # auto: sac for continuous actions, dqn for discrete actions
     num_envs: int = 8  # sub-environments
     num_iterations: int = 4  # of: act and learn, train the world model, publish its encoder; 0: no agent
-    iteration_steps: int = 0  # environment steps of each; 0: those after exploration divided by num_iterations
+    iteration_steps: int = 0  # environment steps of each; 0: those after exploration / num_iterations
     updates_per_step: float = 0.25  # gradient steps for each environment step, independent of num_envs
     learning_starts: int = 500  # environment steps before the first gradient step
     encoder: str = "frozen"  # what the agent observes: see docs/agents.md; one of ENCODERS
@@ -71,7 +71,7 @@ class EvaluateConfig:
     episodes: int = 20  # held-out episodes for each row of the control table
     curve_episodes: int = 8  # held-out episodes for each point of the learning curve
     videos: bool = True
-    every: int = 10  # iterations between two reports of a run with unlimited steps; the first is after iteration 1
+    every: int = 10  # iterations between two reports of an unlimited run; the first is after iteration 1
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class VariationConfig:
 
     # environment step from which the agent's envs are randomized, rounded up to a whole iteration; 0: never
     at_step: int = 0
-    randomization: Mapping[str, Any] = field(default_factory=dict)  # parameter -> value; see docs/environments.md
+    # parameter -> value, a range, "train" or "test"; see docs/environments.md
+    randomization: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

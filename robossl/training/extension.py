@@ -28,7 +28,7 @@ def parse_steps(text: str) -> Steps:
     if text == UNLIMITED:
         return text
     if not re.fullmatch(r"\+?\d[\d_]*", text, re.ASCII) or text.endswith("_") or int(text) == 0:
-        raise UsageError(f"--steps: expected a whole number of 1 or more, +N or {UNLIMITED}, got {text!r}")
+        raise UsageError(f"steps: expected a whole number of 1 or more, +N or {UNLIMITED}, got {text!r}")
     number = int(text)
     return f"+{number}" if text.startswith("+") else number
 
@@ -46,7 +46,7 @@ def extended_config(config: LearnConfig, state: RunState, steps: Steps) -> Learn
     """
     if config.iteration_steps == 0:
         raise UsageError(
-            "--steps: expected a run whose agent takes environment steps, got one without (agent.num_iterations, "
+            "steps: expected a run whose agent takes environment steps, got one without (agent.num_iterations, "
             "steps, explore.fraction)"
         )
     if (
@@ -54,7 +54,7 @@ def extended_config(config: LearnConfig, state: RunState, steps: Steps) -> Learn
         and (reason := state.missing.get("control"))
         and not state.iteration
     ):
-        raise UsageError(f"--steps: expected a run with an agent, got one without: {reason}")
+        raise UsageError(f"steps: expected a run with an agent, got one without: {reason}")
     pinned = dataclasses.replace(
         config,
         explore=dataclasses.replace(config.explore, steps=config.explore_steps),
@@ -75,7 +75,7 @@ def extended_config(config: LearnConfig, state: RunState, steps: Steps) -> Learn
     if count < least:
         smallest = config.explore_steps + least * config.iteration_steps
         raise UsageError(
-            f"--steps is the new total of environment steps, of which this run has taken {taken:,}: expected "
+            f"steps is the new total of environment steps, of which this run has taken {taken:,}: expected "
             f"{smallest:,} or more, or +N for N more, got {steps if isinstance(steps, str) else f'{steps:,}'}"
         )
     return dataclasses.replace(

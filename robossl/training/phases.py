@@ -29,7 +29,7 @@ from robossl.training.config import LearnConfig
 from robossl.training.config_validation import validate_config
 from robossl.training.episode_metrics import episode_metrics
 from robossl.training.experiment import MODEL, Experiment
-from robossl.training.extension import Steps, refresh_report
+from robossl.training.extension import Steps, parse_steps, refresh_report
 from robossl.training.world_model_phase import few_episodes_warning, fit_heads, save_model, train_world_model
 
 
@@ -58,7 +58,7 @@ def learn(
     """
     progress = progress or make_progress()
     if resume:
-        run = Experiment.resume(resume, progress, steps)
+        run = Experiment.resume(resume, progress, None if steps is None else parse_steps(str(steps)))
     elif steps is not None:
         raise UsageError("steps: expected a run to resume with it, got none; set it in the config")
     else:

@@ -162,3 +162,13 @@ def test_report_is_kept_and_refreshed(tmp_path):
     assert not extension.refresh_report(tmp_path, RunState())
     extension.keep_report(tmp_path, 100)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_steps_of_python_are_checked(tmp_path):
+    for steps in (-5, "all", 1.5):
+        with pytest.raises(UsageError, match="steps: expected a whole number"):
+            learn(resume=tmp_path, progress=NullProgress(), steps=steps)
+    with pytest.raises(UsageError, match="expected a run to resume"):
+        learn(LearnConfig(), progress=NullProgress(), steps=100)
+    with pytest.raises(UsageError, match="is not a run folder"):
+        learn(resume=tmp_path, progress=NullProgress(), steps=100)
