@@ -26,6 +26,7 @@ from robossl.world_model import RewardModel, WorldModel
 from robossl.world_model.data_validation import check_spaces_match
 from robossl.world_model.device import resolve
 from robossl.world_model.goal_predictor import GoalPredictor
+from robossl.world_model.labeled_steps import Reward
 
 from .shared.actor_critic import ActorCritic, ActorCriticConfig
 from .shared.latent_state import LatentState
@@ -105,6 +106,7 @@ class ImaginationSac:
         seed: int = 0,
         device: str = "auto",
         stream: Stream | None = None,
+        reward: Reward | None = None,
         **settings: Any,
     ) -> None:
         """Create the agent.
@@ -115,6 +117,8 @@ class ImaginationSac:
             seed: Seed of weights, exploration and replay.
             device: Device of the networks and the world model; `auto` keeps that of the world model.
             stream: Recorded time steps of these envs, labeled or partly labeled; None: only own steps.
+            reward: Known reward, a function of (observation, action, next observation); replaces recorded rewards. It
+                is not saved: a loaded agent acts the same, and learns from recorded rewards.
             settings: Fields of `config_class`.
 
         Raises:
@@ -138,7 +142,7 @@ class ImaginationSac:
             raise UsageError(
                 f"{self.name}: expected a world model of vector observations, got one with images"
             )
-        self.seed, self.envs, self.stream = int(seed), envs, stream
+        self.seed, self.envs, self.stream, self.reward = int(seed), envs, stream, reward
         model = representation.frozen_copy()
         if device != "auto":
             model = model.to(resolve(device))
@@ -157,7 +161,7 @@ class ImaginationSac:
         self._loop = StepLoop(envs, self.seed)
         self._num_updates, self._pending_updates = 0, 0.0
         self._next_fit = 0  # [env steps]
-        self._offline = [] if stream is None else [Source(stream, None, self.config.labeled_steps)]
+        self._offline = [] if stream is None else [Source(stream, None, self.config.labeled_steps, reward)]
         if self._offline:
             self.learner.read_labels(self._offline)  # raises before the work starts
 
@@ -280,7 +284,7 @@ class ImaginationSac:
         assert envs.stream is not None
         first, count = int(envs.lanes[0]), envs.num_envs
         has_steps = envs.stream.lengths[first : first + count].max() > 2
-        own = [Source(envs.stream, LaneRange(first, count), None)] if has_steps else []
+        own = [Source(envs.stream, LaneRange(first, count), None, self.reward)] if has_steps else []
         return [*self._offline, *own]
 
     def _update(self, logger: MetricLogger | None, step: int) -> None:

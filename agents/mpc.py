@@ -17,6 +17,7 @@ from robossl.core.seeding import derive
 from robossl.streams import Stream
 from robossl.world_model import WorldModel
 from robossl.world_model.goal_predictor import DESIRED
+from robossl.world_model.labeled_steps import Reward
 
 from .imagination_sac import ImaginationConfig, ImaginationSac
 from .shared.cem import Planner, PlannerConfig
@@ -69,10 +70,11 @@ class MpcAgent(ImaginationSac):
         seed: int = 0,
         device: str = "auto",
         stream: Stream | None = None,
+        reward: Reward | None = None,
         **settings: Any,
     ) -> None:
         """Create the agent; arguments as those of `imagination-sac`, settings are the fields of `MpcConfig`."""
-        super().__init__(envs, representation, seed, device, stream, **settings)
+        super().__init__(envs, representation, seed, device, stream, reward, **settings)
         self._planners: dict[int, Planner] = {}  # by number of sub-environments
         self._noise = torch.Generator().manual_seed(derive(self.seed, self.name, "noise"))
 

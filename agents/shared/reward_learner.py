@@ -18,7 +18,7 @@ from robossl.world_model import RewardModel, WorldModel, WorldModelEnv
 from robossl.world_model.encoded_batch import encode_windows
 from robossl.world_model.env import disagreement_threshold
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED
-from robossl.world_model.labeled_steps import LabeledSteps, read_labeled_steps
+from robossl.world_model.labeled_steps import LabeledSteps, Reward, read_labeled_steps, window_rewards
 
 from ..sb3.hindsight import HindsightRelabeler
 from .actor_critic import ActorCritic, Transitions
@@ -35,6 +35,7 @@ class Source(NamedTuple):
     stream: Stream
     lanes: LaneRange | None  # None: all
     labeled_steps: int | None  # number of steps whose reward may be used; None: all
+    reward: Reward | None = None  # computes the rewards in place of the recorded ones
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class RewardLearner:
                 derive(self.seed, "labels", index),
                 None if source.lanes is not None else "train",
                 source.lanes,
+                source.reward,
             )
             for index, source in enumerate(sources)
         ]
@@ -153,7 +155,8 @@ class RewardLearner:
         window = source.stream.windows(count, 1 + first, self._random, split=None, **proposals)
         batch = encode_windows(self.model, window, torch.Generator())
         z, action = batch.z, batch.action[:, 0]
-        reward = torch.as_tensor(window.reward[:, first], dtype=torch.float32, device=z.device)
+        recorded = window_rewards(self.model, window, first, source.reward)
+        reward = torch.as_tensor(recorded, dtype=torch.float32, device=z.device)
         if self.reward.goal_reward is not None:
             relabel = HindsightRelabeler(
                 source.stream, self.reward.goal_reward, self.config.hindsight

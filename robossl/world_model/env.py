@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,10 @@ from robossl.world_model.array_types import to_arrays
 from robossl.world_model.data_validation import check_spaces_match
 from robossl.world_model.encoded_batch import encode_windows
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED, GoalPredictor
+from robossl.world_model.labeled_steps import Reward
 from robossl.world_model.model import WorldModel, disagreement
 from robossl.world_model.reward_model import RewardModel
 
-Reward = Callable[[Any, np.ndarray, Any], np.ndarray]  # (observation, action, next observation) -> (n,)
 HEADS = ("mean", "episode")
 
 _STARTS = 4096  # time steps of the stream at which an episode can start

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +11,14 @@ from torch import Tensor
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
-from robossl.core.spaces import is_goal_space
+from robossl.core.spaces import flatten_by_path, is_goal_space, unflatten_by_path
 from robossl.streams import Stream, Window
 from robossl.streams.sampling import Sampler
 from robossl.world_model.encoded_batch import encode_windows
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED
 from robossl.world_model.model import WorldModel
+
+Reward = Callable[[Any, np.ndarray, Any], np.ndarray]  # (observation, action, next observation) -> (n,)
 
 MIN_LABELED_STEPS = 100
 _MAX_LABELED_STEPS = 65_536  # read where no number is given
@@ -58,6 +60,19 @@ class LabeledSteps(NamedTuple):
             )
 
 
+def window_rewards(model: WorldModel, window: Window, first: int, reward: Reward | None) -> np.ndarray:
+    """Return the rewards (B,) of step `first` of windows: the recorded ones, or those that `reward` computes."""
+    if reward is None:
+        return np.asarray(window.reward)[:, first]
+    space = model.observation_space
+    leaves = flatten_by_path(space, window.observation)
+    before, after = (
+        unflatten_by_path(space, {path: values[:, first + t] for path, values in leaves.items()})
+        for t in (0, 1)
+    )
+    return np.asarray(reward(before, window.action[:, first], after), np.float64)
+
+
 def _concatenate(goals: Sequence[np.ndarray | None]) -> np.ndarray | None:
     arrays = [goal for goal in goals if goal is not None]
     return np.concatenate(arrays) if arrays else None
@@ -70,6 +85,7 @@ def read_labeled_steps(
     seed: int = 0,
     split: str | None = "train",
     sampler: Sampler | None = None,
+    reward: Reward | None = None,
 ) -> LabeledSteps:
     """Return `count` different transitions of a stream, drawn uniformly.
 
@@ -80,6 +96,7 @@ def read_labeled_steps(
         seed: Seed of the draw.
         split: Split of the stream; None for all.
         sampler: Proposes rows; uniform by default.
+        reward: Computes the rewards in place of the recorded ones.
 
     Raises:
         UsageError: The stream has fewer transitions, or too few for a reward model.
@@ -101,7 +118,7 @@ def read_labeled_steps(
         index = np.array(list(new.values()), np.int64)[: number - len(seen)]
         seen.update(list(new)[: len(index)])
         if len(index):
-            parts.append(_encode(model, window, index, first))
+            parts.append(_encode(model, window, index, first, reward))
         if len(seen) == number:
             break
     if count is not None and len(seen) < count:
@@ -114,11 +131,14 @@ def read_labeled_steps(
 
 
 @torch.no_grad()
-def _encode(model: WorldModel, window: Window, index: np.ndarray, first: int) -> LabeledSteps:
+def _encode(
+    model: WorldModel, window: Window, index: np.ndarray, first: int, known: Reward | None
+) -> LabeledSteps:
     """Return the transitions `index` (n,) of windows; of image windows those of the second action."""
     batch = encode_windows(model, window, torch.Generator())
     chosen = torch.from_numpy(index).to(batch.z.device)
-    reward = torch.as_tensor(window.reward[index, first], dtype=torch.float32, device=batch.z.device)
+    values = window_rewards(model, window, first, known)[index]
+    reward = torch.as_tensor(values, dtype=torch.float32, device=batch.z.device)
     achieved = desired = None
     if is_goal_space(model.observation_space):
         achieved, desired = (

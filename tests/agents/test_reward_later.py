@@ -120,6 +120,22 @@ def test_only_the_requested_number_of_rewards_is_used(tmp_path) -> None:
     torch.testing.assert_close(batch.reward, predicted)
 
 
+def test_known_reward_replaces_the_recorded_one(tmp_path) -> None:
+    def reward(observation, action, next_observation):
+        return 5 * next_observation[:, 0] - action[:, 1]
+
+    stream = recorded(tmp_path / "stream")
+    agent = ImaginationSac(
+        make_envs(5, "continuous"), make_world_model("continuous"), 0, "cpu", stream, reward, **TINY
+    )
+    agent.learn_offline(2)
+    rewards = agent.learner._replay(agent.learner.sources[0], 400).reward
+    assert float(rewards.max()) > 0  # the recorded ones are negative distances
+    expected = stream.windows(2000, 1, np.random.default_rng(0), split=None)
+    mean = reward(None, expected.action[:, 0], expected.observation[:, 1]).mean()
+    assert float(rewards.mean()) == pytest.approx(mean, abs=1.0)
+
+
 def test_search_without_value_needs_no_gradient_steps(tmp_path) -> None:
     stream = recorded(tmp_path / "stream")
     settings = {**TINY_MPC, "value": False, "policy_samples": 0, "horizon": 4}
