@@ -23,6 +23,7 @@ from .shared.imagined_explorer import ImaginedExplorer
 from .shared.observation_encoder import ObservationEncoder
 
 _STARTS = 2048  # recorded time steps where the rollouts of a round begin
+_IMAGE_STARTS = 512
 _OBJECTIVES = ("forward", "inverse", "reconstruction")
 _MODEL = WorldModelConfig(  # a third of the size of the default: it is trained while the robot waits
     latent_dim=32, encoder_hidden=(128, 128), dynamics_hidden=(128, 128), inverse_hidden=(128,), decoder_hidden=(128,),
@@ -142,8 +143,9 @@ class CuriousPolicy:
         config = self.config
         self._trainer.update(config.model_updates if self.rounds else config.first_model_updates)
         model = self._trainer.ema_model.frozen_copy()
-        length = 1 + bool(model.observation_processor.images)
-        window = stream.windows(_STARTS, length, self._starts_rng, split="train")
+        images = bool(model.observation_processor.images)
+        count, length = (_IMAGE_STARTS, 2) if images else (_STARTS, 1)  # images need the previous ones
+        window = stream.windows(count, length, self._starts_rng, split="train")
         with torch.no_grad():
             batch = encode_windows(model, window, torch.Generator())
         metrics = self._explorer.train(model, batch.z[:, 0], batch.action[:, 0], config.explorer_updates)

@@ -1,0 +1,201 @@
+"""Curious exploration against colored noise: `python -m benchmarks.curiosity --out runs/curiosity`.
+
+For each robot and seed, a stream of each policy is recorded. `coverage` compares the states that the streams visit,
+with uniform random actions as the baseline. `returns` is the metric that counts: `offline-td3` is trained on each
+stream, relabeled with the reward of each task of the robot, and evaluated on the same held-out episodes.
+
+Results are written into `--out`, one JSON file each; finished ones are skipped, so the benchmark can be stopped and
+continued. `--report` prints all results as JSON, with `--markdown` as tables.
+
+    python -m benchmarks.curiosity --stages record coverage returns
+    python -m benchmarks.curiosity --report --markdown
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import robossl
+from benchmarks.cli import run_main
+from robossl import registry
+from robossl.core.io import read_json, write_json
+from robossl.core.statistics import mean_ci, paired_difference
+from robossl.evaluation.context import EVALUATION_SEED
+from robossl.evaluation.control import evaluate_returns
+from robossl.evaluation.metrics.coverage import sample_states, state_coverage
+from robossl.streams import Stream
+
+TASKS = {  # env of the stream -> tasks of the same robot that are learned from it
+    "CheetahRun": ("CheetahRun",),
+    "WalkerWalk": ("WalkerWalk", "WalkerRun"),
+    "QuadrupedWalk": ("QuadrupedWalk",),
+    "PointMaze": (),
+}
+QUANTITIES = {"PointMaze": ("position",)}  # of the coverage; other robots: the whole privileged state
+POLICIES = ("random", "colored_noise", "curious")
+BASELINE, CURIOUS = "colored_noise", "curious"
+_NUM_ENVS = 64
+_STATES = 20_000  # of each stream, for the coverage
+Cell = dict[str, Any]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--envs", nargs="+", default=list(TASKS), choices=list(TASKS), metavar="NAME", help=", ".join(TASKS))
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
+    add("--steps", type=int, default=48_000, metavar="N", help="of a stream (48000)")
+    add("--updates", type=int, default=20_000, metavar="N", help="of offline-td3 (20000)")
+    add("--episodes", type=int, default=16, metavar="N", help="held-out episodes of a return (16)")
+    add("--stages", nargs="*", default=["record", "coverage"], choices=["record", "coverage", "returns"])
+    add("--out", type=Path, default=Path("runs/curiosity"), metavar="FOLDER")
+    add("--report", action="store_true", help="print the results instead of measuring")
+    add("--markdown", action="store_true", help="print the report as tables")
+    options = parser.parse_args()
+    if options.report:
+        results = [read_json(path) for path in sorted((options.out / "results").glob("*.json"))]
+        print(tables(results) if options.markdown else json.dumps(results, indent=2))
+        return
+    torch.set_num_threads(1)
+    (options.out / "results").mkdir(parents=True, exist_ok=True)
+    stages = {"record": record, "coverage": coverage, "returns": returns}
+    for stage in options.stages:
+        for seed in options.seeds:
+            for env in options.envs:
+                stages[stage](options, env, seed)
+
+
+def record(options: argparse.Namespace, env: str, seed: int) -> None:
+    """Record the stream of each policy."""
+    for policy in POLICIES:
+        folder = stream_folder(options, env, seed, policy)
+        if folder.is_dir():
+            continue
+        start, cpu = time.perf_counter(), time.process_time()
+        stream = robossl.collect(
+            env_id(env), policy, options.steps, folder, seed, num_envs=_NUM_ENVS, threads=1
+        )
+        save(options, {
+            "kind": "record", "env": env, "seed": seed, "policy": policy, "steps": int(stream.transitions),
+            "seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time() - cpu, 1),
+        })  # fmt: skip
+
+
+def coverage(options: argparse.Namespace, env: str, seed: int) -> None:
+    """Compare the states of the streams."""
+    streams = {policy: Stream.open(stream_folder(options, env, seed, policy)) for policy in POLICIES}
+    states = {
+        policy: sample_states(stream, _STATES, seed, QUANTITIES.get(env))
+        for policy, stream in streams.items()
+    }
+    rows = {policy: round(value, 4) for policy, value in state_coverage(states).items()}
+    save(options, {"kind": "coverage", "env": env, "seed": seed, "steps": options.steps, "coverage": rows})
+
+
+def returns(options: argparse.Namespace, env: str, seed: int) -> None:
+    """Train `offline-td3` on the streams of colored noise and of the curious policy, for each task."""
+    for task in TASKS[env]:
+        for policy in (BASELINE, CURIOUS):
+            if result_path(options, "return", env, seed, policy, task).is_file():
+                continue
+            stream = Stream.open(stream_folder(options, env, seed, policy))
+            if task != env:
+                folder = options.out / "streams" / f"{env}-{seed}-{policy}-{task}"
+                if not folder.is_dir():
+                    robossl.relabel(stream, env_id(task), out=folder)
+                stream = Stream.open(folder)
+            cpu = time.process_time()
+            agent = robossl.train(
+                env_id(task), "offline-td3", steps=0, stream=stream, offline_updates=options.updates, threads=1,
+                out=options.out / "agents" / f"{env}-{seed}-{policy}-{task}", seed=seed, device="cpu",
+            )  # fmt: skip
+            envs = registry.make_envs(env_id(task), min(options.episodes, 16), threads=1)
+            episodes = evaluate_returns(envs, agent, options.episodes, EVALUATION_SEED)
+            envs.close()
+            save(options, {
+                "kind": "return", "env": env, "seed": seed, "policy": policy, "task": task, "steps": options.steps,
+                "updates": options.updates, "cpu_seconds": round(time.process_time() - cpu, 1),
+                "returns": episodes.returns.round(3).tolist(),
+            })  # fmt: skip
+
+
+def save(options: argparse.Namespace, cell: Cell) -> None:
+    """Write one result and print it."""
+    keys = [str(cell[key]) for key in ("kind", "env", "seed", "policy", "task") if key in cell]
+    write_json(result_path(options, *keys), cell)
+    print(json.dumps(cell), flush=True)
+
+
+def result_path(options: argparse.Namespace, *keys: Any) -> Path:
+    """Return the file of one result."""
+    return options.out / "results" / f"{'-'.join(map(str, keys))}.json"
+
+
+def stream_folder(options: argparse.Namespace, env: str, seed: int, policy: str) -> Path:
+    """Return the folder of one stream."""
+    return options.out / "streams" / f"{env}-{seed}-{policy}"
+
+
+def env_id(env: str) -> str:
+    """Return the id of an env of robossl."""
+    return f"robossl/{env}-v0"
+
+
+def tables(results: list[Cell]) -> str:
+    """Return the tables of docs/control.md: coverage and CPU time, and returns."""
+    lines = [
+        "| robot | coverage: random | colored_noise | curious | CPU seconds: colored_noise | curious | seeds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for env in dict.fromkeys(cell["env"] for cell in results):
+        cells = [cell for cell in results if cell["env"] == env]
+        covered = [cell["coverage"] for cell in cells if cell["kind"] == "coverage"]
+        values = [_range([rows[policy] for rows in covered], "{:.2f}") for policy in POLICIES]
+        for policy in (BASELINE, CURIOUS):
+            recorded = [c["cpu_seconds"] for c in cells if c["kind"] == "record" and c["policy"] == policy]
+            values.append(_range(recorded, "{:.0f}"))
+        lines.append(f"| {env} | {' | '.join(values)} | {len(covered)} |")
+    lines += [
+        "",
+        "| task | colored_noise | curious | difference | seeds |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    measured = [cell for cell in results if cell["kind"] == "return"]
+    for task in dict.fromkeys(cell["task"] for cell in measured):
+        by_policy = {
+            policy: {c["seed"]: c["returns"] for c in measured if c["task"] == task and c["policy"] == policy}
+            for policy in (BASELINE, CURIOUS)
+        }
+        seeds = sorted(set(by_policy[BASELINE]) & set(by_policy[CURIOUS]))
+        if not seeds:
+            continue
+        pairs = [np.concatenate([rows[seed] for seed in seeds]) for rows in by_policy.values()]
+        cluster = np.repeat(seeds, [len(by_policy[BASELINE][seed]) for seed in seeds])
+        estimates = [mean_ci(values, cluster) for values in pairs]
+        curious, baseline = (
+            np.array([np.mean(rows[s]) for s in seeds]) for rows in reversed(by_policy.values())
+        )
+        estimates.append(paired_difference(curious, baseline))
+        row = [f"{e['mean']:.0f} [{e['low']:.0f}, {e['high']:.0f}]" for e in estimates]
+        lines.append(f"| {task} | {' | '.join(row)} | {len(seeds)} |")
+    return "\n".join(lines)
+
+
+def _range(values: list[float], template: str) -> str:
+    """Return the median of seeds with the smallest and the largest value."""
+    if not values:
+        return "-"
+    low, middle, high = (template.format(v) for v in (min(values), float(np.median(values)), max(values)))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+if __name__ == "__main__":
+    run_main(main)
