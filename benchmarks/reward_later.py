@@ -243,8 +243,8 @@ def summary(cells: list[Cell]) -> dict[str, Any]:
             }
             ours, baseline = (returns_of(cells, env, name, _COMPARED_LABELS) for name in (row, BASELINE))
             if row in TRAINED and ours and baseline:
-                means = ([float(values.mean()) for values in by_seed] for by_seed in (ours, baseline))
-                improvement[env][row] = probability_of_improvement(*map(np.array, means))
+                means = [np.array([values.mean() for values in by_seed]) for by_seed in (ours, baseline)]
+                improvement[env][row] = probability_of_improvement(means[0], means[1])
     return {"rows": rows, "improvement_over_sac_at_10000": improvement, "cells": cells}
 
 
