@@ -67,7 +67,7 @@ def begin_iteration(run: Experiment) -> None:
     """Switch the agents to the newest encoder, and in the iteration of the variation their envs to other physics."""
     iteration = run.state.iteration
     if iteration > 0:
-        representation = run.trainer.ema_model.frozen_copy()
+        run.acting_model = representation = run.trainer.ema_model.frozen_copy()
         for name, row in rows_of(run).items():
             if row.encoder not in ("none", "random") and name in run.runners:
                 run.runners[name].agent.set_representation(representation)
@@ -154,11 +154,12 @@ def create_agents(run: Experiment) -> str | None:
         run.set_missing(f"control.{row}", reason)
     defaults = {"updates_per_step": config.updates_per_step, "learning_starts": config.learning_starts}
     seed = run.seed("agent") % 2**31
-    newest = run.model if run.state.iteration == 0 else run.trainer.ema_model
     for folder, agent_row in rows_of(run).items():
         recorder = make_recorder(run, agent_row, name, seed)
         try:
-            representation = resolve_representation(agent_row.encoder, newest, recorder, run.config.seed)
+            representation = resolve_representation(
+                agent_row.encoder, run.acting_model, recorder, run.config.seed
+            )
             run.runners[folder] = AgentRunner(
                 name, recorder, seed, representation, device=run.config.device,
                 **accepted_settings(name, {**defaults, "encoder": agent_row.encoder}, agent_row.settings),

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gymnasium.vector import VectorEnv
 
 from robossl import registry
@@ -30,6 +31,7 @@ from robossl.training.extension import Steps, describe, extended_config, keep_re
 from robossl.training.metric_sinks import load_sinks
 from robossl.training.state import RunState
 from robossl.world_model import WorldModel, WorldModelTrainer
+from robossl.world_model.model_files import load_arrays_strict
 
 _CHECKPOINT_INTERVAL = 20.0  # [s] between checkpoints inside a phase
 
@@ -61,6 +63,7 @@ class Experiment:
         self._streams: dict[str, Stream] = {}
         self._trainer: WorldModelTrainer | None = None
         self._model: WorldModel | None = None
+        self._acting_model: WorldModel | None = None
         self._last_save = time.monotonic()
         self._exit_stack = ExitStack()
 
@@ -190,6 +193,23 @@ class Experiment:
                 self._trainer.set_checkpoint(self.loaded["world_model"])
         return self._trainer
 
+    @property
+    def acting_model(self) -> WorldModel:
+        """The version of the world model that the agents act on: older than the newest until the next iteration."""
+        if self._acting_model is None and "acting_model" in self.loaded:
+            saved = self.loaded["acting_model"]
+            model = self.trainer.ema_model.frozen_copy()
+            load_arrays_strict(
+                model, {k: np.asarray(v) for k, v in saved["weights"].items()}, "the checkpoint"
+            )
+            model.version, model.metadata = int(saved["version"]), dict(saved["metadata"])
+            self._acting_model = model
+        return self.model if self._acting_model is None else self._acting_model
+
+    @acting_model.setter
+    def acting_model(self, model: WorldModel) -> None:
+        self._acting_model = model
+
     def agent(self) -> Agent | None:
         """Return the agent, from memory or from its folder; None if none was trained."""
         if AGENT in self.runners:
@@ -200,6 +220,7 @@ class Experiment:
 
     def make_envs(self, num_envs: int, **settings: Any) -> VectorEnv:
         """Make environments that are closed with the run."""
+        settings = {"pixels": self.config.pixels, **settings}
         envs = registry.make_envs(self.config.env, num_envs, threads=self.threads, **settings)
         self._exit_stack.callback(envs.close)
         return envs
@@ -248,6 +269,14 @@ class Experiment:
         tree: dict[str, Any] = {**self.loaded, "state": self.state.to_tree()}  # parts not loaded yet are kept
         if self._trainer is not None:
             tree["world_model"] = self._trainer.get_checkpoint()
+        if self._acting_model is not None:
+            model = self._acting_model
+            weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+            tree["acting_model"] = {
+                "weights": weights,
+                "version": model.version,
+                "metadata": dict(model.metadata),
+            }
         if self.runners:
             tree["agents"] = {name: runner.get_checkpoint() for name, runner in self.runners.items()}
         self.checkpoints.save(tree)

@@ -37,11 +37,12 @@ MOMENTS = [
     Moment("train world model", 1),
     Moment("fit goal heads", 1),
     Moment("reach goals", 2),
+    Moment("evaluate the world model", 3),
+    Moment("run episodes", 1),
     Moment("iteration 1 of 2: observation"),
     Moment("checkpoint"),
     Moment("iteration 2 of 2: observation", 10),
     Moment("checkpoint", renamed=True),
-    Moment("evaluate the world model", 3),
 ]
 
 
