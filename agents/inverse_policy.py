@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from torch import Tensor
 
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.interfaces import MetricLogger, Observation, ProgressReporter
@@ -19,11 +18,11 @@ from robossl.streams import Stream
 from robossl.world_model import WorldModel
 from robossl.world_model.device import resolve
 from robossl.world_model.goal_heads import GoalHeads, fit_goal_heads
+from robossl.world_model.goal_heads.heads import ACT_STEPS, DEFAULT_UPDATES
 
 from .shared.goal_source import GoalSource
 from .shared.observation_encoder import ObservationEncoder, batch_size
 
-_ACTIONS_PER_CALL = 16  # each call of the networks gets equally many, so that an action does not depend on n
 _FORMAT = 1
 
 
@@ -44,8 +43,8 @@ class InversePolicy:
         device: str = "auto",
         stream: Stream | None = None,
         goal_observation: np.ndarray | Sequence[float] | None = None,
-        steps: int | None = None,
-        steps_scale: float = 0.5,
+        steps: int = ACT_STEPS,
+        head_updates: int = DEFAULT_UPDATES,
     ) -> None:
         """Create a policy for `envs`.
 
@@ -56,23 +55,19 @@ class InversePolicy:
             device: Device of the world model; `auto` does not move it.
             stream: If the model has no goal heads of its version, they are fitted to this stream.
             goal_observation: Observation (D,) or (n, D) to reach. None: the goals of the env.
-            steps: k [steps] in which the goal is to be reached. None: the predicted temporal distance.
-            steps_scale: Factor of the predicted distance; below 1 the policy is faster than the recorded behavior.
+            steps: k [steps] in which the policy tries to reach the goal, or to come near to it.
+            head_updates: Gradient steps of the heads if they are fitted here.
 
         Raises:
             UsageError: No model, no goal heads, no goals, or an invalid setting.
         """
         if representation is None:
-            raise UsageError(
-                "the inverse policy needs a world model with goal heads; expected representation, got None"
-            )
-        if steps is not None and steps < 1:
+            raise UsageError("the inverse policy needs a world model with goal heads: expected one, got none")
+        if steps < 1:
             raise UsageError(f"inverse policy setting steps: expected 1 or more, got {steps}")
-        if not steps_scale > 0:
-            raise UsageError(f"inverse policy setting steps_scale: expected more than 0, got {steps_scale}")
         if device != "auto":
             representation = representation.to(resolve(device))
-        self.envs, self.seed, self.steps, self.steps_scale = envs, int(seed), steps, float(steps_scale)
+        self.envs, self.seed, self.steps, self.head_updates = envs, int(seed), int(steps), int(head_updates)
         self._stream, self._goal_observation = stream, goal_observation
         self._action_space = envs.single_action_space
         self._loop = StepLoop(envs, self.seed)
@@ -83,10 +78,10 @@ class InversePolicy:
         """Act by the heads of a model; fit them if they are missing and there is a stream."""
         heads: GoalHeads | None = getattr(model, "goal_heads", None)
         if self._stream is not None and (heads is None or heads.version != model.version):
-            heads = fit_goal_heads(model, self._stream, seed=self.seed)
+            heads = fit_goal_heads(model, self._stream, self.head_updates, self.seed)
         if heads is None:
             raise UsageError(
-                "the inverse policy needs a world model with goal heads; fit them with "
+                "the inverse policy needs a world model: expected one with goal heads, got none; fit them with "
                 "robossl.world_model.goal_heads.fit_goal_heads, or give a recorded stream"
             )
         heads.check_version(model.version)
@@ -112,25 +107,10 @@ class InversePolicy:
         z = encoder.encode(inputs, previous).to(self.heads.device)
         goal = self._goals.goals(observation, all_envs, encoder).to(self.heads.device)
         achieved = self.heads.normalize_goal(observation["achieved_goal"]) if self.heads.has_goals else z
-        parts = [
-            self._encoded_actions(*(values[i : i + _ACTIONS_PER_CALL] for values in (z, achieved, goal)))
-            for i in range(0, num_envs, _ACTIONS_PER_CALL)
-        ]
-        actions = self.model.action_processor.decode(torch.cat(parts)).cpu().numpy()
+        steps = torch.full((num_envs,), float(self.steps), device=self.heads.device)
+        encoded = self.heads.inverse(z, achieved, goal, steps)
+        actions = self.model.action_processor.decode(encoded).cpu().numpy()
         return actions.astype(self._action_space.dtype)
-
-    def _encoded_actions(self, z: Tensor, achieved: Tensor, goal: Tensor) -> Tensor:
-        """Return encoded actions (m, A) of at most 16 sub-environments; padding fills the call up to its size."""
-        count = len(z)
-        padding = _ACTIONS_PER_CALL - count
-        z, achieved, goal = (
-            torch.cat([values, values[:1].expand(padding, -1)]) for values in (z, achieved, goal)
-        )
-        if self.steps is not None:
-            steps = torch.full((len(z),), float(self.steps), device=z.device)
-        else:
-            steps = (self.steps_scale * self.heads.log_distance(z, goal).expm1()).round()
-        return self.heads.inverse(z, achieved, goal, steps)[:count]
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Start new episodes in the sub-environments of `mask` (n,) bool, or in all."""
@@ -180,7 +160,7 @@ class InversePolicy:
         settings = {
             "goal_observation": self._goals.saved(),
             "steps": self.steps,
-            "steps_scale": self.steps_scale,
+            "head_updates": self.head_updates,
         }
         write_json(
             Path(folder) / "inverse_policy.json", {"format": _FORMAT, "seed": self.seed, "settings": settings}

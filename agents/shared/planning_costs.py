@@ -102,7 +102,7 @@ def cost_weights(cost: str | Mapping[str, float]) -> dict[str, float] | None:
         )
     if "latent" in weights and weights.keys() & {"goal", "temporal"}:
         raise UsageError(
-            "planner cost: expected latent without goal and temporal, got both; use goal instead of latent"
+            "planner cost: expected latent without goal and temporal, got both; replace latent by goal"
         )
     return weights
 

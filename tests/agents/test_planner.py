@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from agent_toys import SMALL, Line, PointMasses, PointModel, model_of
-from gymnasium.spaces import Box, MultiBinary
+from goal_toys import model_for, record, slides
+from gymnasium.spaces import Box, Discrete, MultiBinary
 from robossl.agents import GoalPlanner, Planner, PlannerConfig, noise
 from robossl.agents.shared.action_range import action_range
 from robossl.agents.shared.cem import PRESETS
@@ -18,7 +19,8 @@ from robossl.core.errors import UsageError
 from robossl.core.interfaces import Agent, NullProgress
 from robossl.core.io import load_tree, save_tree
 from robossl.streams import Recorder
-from robossl.world_model import WorldModelConfig
+from robossl.world_model import WorldModelConfig, WorldModelTrainer
+from robossl.world_model.goal_heads import create_goal_heads, fit_goal_heads
 
 QUICK = {"samples": 16, "iterations": 2, "elites": 4, "horizon": 6, "action_repeat": 2}
 
@@ -212,6 +214,83 @@ def test_padded_encoding_equals_the_encoding_of_the_model():
     policy = GoalPlanner(envs, model)
     z = policy._encoder.encode(observation["observation"])
     np.testing.assert_allclose(z, model.encode(observation), atol=1e-5)
+
+
+def test_discrete_actions_are_planned_over_categories():
+    """An exact model of four directions: the categories of every plan are valid, and lead to the goal."""
+
+    class Directions(PointModel):
+        def imagine(self, z, actions, heads="mean"):
+            assert actions.dtype == torch.int64
+            assert ((actions >= 3) & (actions < 7)).all()
+            moves = torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]])[actions - 3]  # (N, T, 2)
+            position = z[:, None, :2] + 0.1 * moves.cumsum(1)
+            return torch.cat([z[:, None], torch.cat([position, torch.zeros_like(position)], -1)], 1)
+
+    planner = Planner(Directions(), PlannerConfig(action_repeat=1), Discrete(4, start=3), 2, seed=0)
+    z = torch.tensor([[0.0, 0, 0, 0], [0.5, 0.5, 0, 0]])
+    goal = torch.tensor([[0.5, -0.3, 0, 0], [-0.2, 0.5, 0, 0]])
+    for _ in range(8):
+        action = torch.from_numpy(planner.plan(z, goal))
+        z = Directions().imagine(z, action[:, None])[:, 1]
+    assert (z - goal).norm(dim=1).max() < 0.11
+    assert set(planner.plan(goal, goal).tolist()) <= {3, 4, 5, 6}
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_goal_heads_let_the_planner_act_in_a_third_party_goal_env(tmp_path, discrete):
+    stream = record(tmp_path / "stream", discrete=discrete, steps=2000)
+    trainer = WorldModelTrainer(model_for(stream), stream, device="cpu")
+    trainer.update(200)
+    model, envs = trainer.publish(), slides(8, discrete=discrete)
+    with pytest.raises(UsageError, match=r"no method goal_observation .* fit goal heads"):
+        GoalPlanner(envs, model)
+    fit_goal_heads(model, stream, updates=100, batch_size=64)
+    policy = GoalPlanner(envs, model, **QUICK)
+    observation, _ = envs.reset(seed=2)
+    reached = np.zeros(8, bool)
+    for _ in range(25):
+        observation, *_, infos = envs.step(policy.act(observation))
+        reached |= infos["is_success"]
+    assert reached.mean() > 0.8
+    policy.save(tmp_path / "agent")
+    loaded = GoalPlanner.load(tmp_path / "agent", envs, "cpu")
+    policy = GoalPlanner(envs, model, **QUICK)
+    np.testing.assert_array_equal(loaded.act(observation), policy.act(observation))
+
+
+def test_costs_of_goal_heads_need_heads_of_the_version(tmp_path):
+    stream, envs = record(tmp_path / "stream", steps=100), slides(12)
+    model = model_for(stream)
+    with pytest.raises(
+        UsageError, match="cost temporal, goal: expected a world model with goal heads, got none"
+    ):
+        GoalPlanner(envs, model, cost="temporal")
+    model.goal_heads = create_goal_heads(model)
+    observation, _ = envs.reset(seed=0)
+    actions = [
+        GoalPlanner(envs, model, cost=cost, **QUICK).act(observation)
+        for cost in ("auto", "temporal", "goal", {"temporal": 1, "control": 100.0})
+    ]
+    np.testing.assert_array_equal(actions[0], actions[1])
+    assert (actions[1] != actions[2]).any()
+    assert np.abs(actions[3]).mean() < 0.5 * np.abs(actions[1]).mean()
+    newer = model.frozen_copy()
+    newer.version += 1
+    with pytest.raises(UsageError, match="heads of version 2 of the world model, got heads of version 1"):
+        GoalPlanner(envs, newer)
+    policy = GoalPlanner(envs, model, **QUICK)
+    with pytest.raises(UsageError, match="got heads of version 1"):
+        policy.set_representation(newer)
+    for cost, message in (
+        ("tempral", r"no .*'tempral'.*temporal"),
+        ({"gaol": 1.0}, r"no .*'gaol'.*goal"),
+        ({"control": 1.0}, "expected one of latent, goal, temporal, got control"),
+        ({"latent": 1.0, "goal": 1.0}, "replace latent by goal"),
+        ({"goal": "much"}, "goal: expected a weight, got 'much'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            GoalPlanner(envs, model, cost=cost)
 
 
 def test_costs_are_added_up():

@@ -15,11 +15,10 @@ from robossl.core.seeding import generator
 from robossl.core.spaces import format_space
 from robossl.streams import Stream
 from robossl.world_model.data_validation import check_spaces_match
-from robossl.world_model.goal_heads.heads import MAX_STEPS, GoalHeads, goal_box
+from robossl.world_model.goal_heads.heads import DEFAULT_UPDATES, MAX_STEPS, GoalHeads, goal_box
 from robossl.world_model.goal_heads.latent_table import LatentTable, encode_stream
 from robossl.world_model.model import WorldModel
 
-DEFAULT_UPDATES = 1500
 BATCH_SIZE = 512
 LEARNING_RATE = 1e-3
 _WEIGHT_DECAY = 1e-4

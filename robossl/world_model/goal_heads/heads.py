@@ -23,6 +23,8 @@ from robossl.world_model.networks import MLP
 ACHIEVED = "achieved_goal"
 FILE = "goal_heads.safetensors"
 MAX_STEPS = 100  # K [steps] longest distance in training
+ACT_STEPS = 5  # k [steps] of the inverse policy when it acts
+DEFAULT_UPDATES = 1500  # gradient steps of the fit
 _HIDDEN = (256, 256, 256)  # layer widths of temporal distance and inverse policy
 _READOUT_HIDDEN = (256,)
 _FORMAT = 1
