@@ -113,7 +113,7 @@ class StreamReplayBuffer(ReplayBuffer):
         inputs = self._inputs(window, observation, steps)
         samples = (
             self._step(inputs, 0),
-            self.to_torch(self._to_sb3_actions(window.action[:, 0])),
+            self.to_torch(self.to_sb3_actions(window.action[:, 0])),
             self._step(inputs, 1),
             self.to_torch(terminated.astype(np.float32)),
             self.to_torch(self._normalize_reward(returns, env).astype(np.float32)),
@@ -162,7 +162,7 @@ class StreamReplayBuffer(ReplayBuffer):
             return {key: self._step(values, index) for key, values in inputs.items()}
         return self.to_torch(inputs.reshape(-1, 2, *inputs.shape[1:])[:, index])
 
-    def _to_sb3_actions(self, action: np.ndarray) -> np.ndarray:
+    def to_sb3_actions(self, action: np.ndarray) -> np.ndarray:
         """Return env actions as SB3 stores them: Box scaled to [-1, 1], Discrete as a column that starts at 0."""
         if isinstance(self.stream.action_space, gym.spaces.Discrete):
             return action.reshape(len(action), 1) - int(self.stream.action_space.start)

@@ -153,7 +153,9 @@ class Planner:
         chosen = np.arange(self.num_envs) if env_ids is None else np.asarray(env_ids)
         first_actions = torch.cat(
             [
-                self._search(z[part], goal[part], chosen[part], None if proposals is None else proposals[part])
+                self._search(
+                    z[part], goal[part], chosen[part], None if proposals is None else proposals[part]
+                )
                 for part in slices(len(chosen), self._envs_per_call)
             ]
         )

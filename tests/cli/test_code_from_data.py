@@ -31,7 +31,18 @@ def artifacts(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("artifacts")
     succeed(folder, "collect", ENV, "--steps", "3000", "--num-envs", "8", "--quiet", "--out", "stream")
     succeed(folder, "pretrain", "stream", "--updates", "2", "--out", "model", *SMALL)
-    evaluation = ["--goals.trials", "0", "--goals.control", "False", "--goals.head_updates", "0", "--evaluate.videos", "False", "--agent.num_iterations", "0"]
+    evaluation = [
+        "--goals.trials",
+        "0",
+        "--goals.control",
+        "False",
+        "--goals.head_updates",
+        "0",
+        "--evaluate.videos",
+        "False",
+        "--agent.num_iterations",
+        "0",
+    ]
     succeed(folder, "learn", ENV, "--steps", "3000", "--updates", "2", *evaluation, "--out", "run", *SMALL)
     return folder
 

@@ -49,7 +49,13 @@ FILES = (
     "agent/representation/model.safetensors",
     "observation-agent/agent.safetensors",
 )
-_WALL_CLOCK = ("seconds", "versions", "provenance", "ms_per_decision", "memory")  # keys of the report that may differ
+_WALL_CLOCK = (
+    "seconds",
+    "versions",
+    "provenance",
+    "ms_per_decision",
+    "memory",
+)  # keys of the report that may differ
 _WALL_CLOCK_METRICS = ("time/", "memory/")
 
 

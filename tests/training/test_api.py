@@ -71,7 +71,14 @@ def test_functions_work_together(tmp_path, monkeypatch):
     )
     assert agent.act(observation, explore=False).shape == action.shape
     report = robossl.evaluate(
-        model, stream=held_out, goal_trials=2, goal_horizons=(10,), episodes=2, out="e", threads=1, videos=False
+        model,
+        stream=held_out,
+        goal_trials=2,
+        goal_horizons=(10,),
+        episodes=2,
+        out="e",
+        threads=1,
+        videos=False,
     )
     assert report["world_model"]["transitions"] == held_out.transitions
     assert list(report["control"]["rows"]) == ["planner", "inverse_policy", "random", "zero_action"]

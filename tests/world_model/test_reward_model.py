@@ -43,9 +43,7 @@ def test_labels_belong_to_their_latents(model) -> None:
 
 
 def test_more_labels_than_transitions_are_refused(model) -> None:
-    with pytest.raises(
-        UsageError, match="expected at most 1400, the transitions of the stream, got 1401"
-    ):
+    with pytest.raises(UsageError, match="expected at most 1400, the transitions of the stream, got 1401"):
         read_labeled_steps(model, linear(), 1401)
 
 
