@@ -97,9 +97,9 @@ class Experiment:
         if self.state.phase in ("evaluate", "done"):
             keep_report(self.folder, self.env_steps)
             self.state.phase = "act"
+        self.save()  # before the config: with the old one, the run ends again
         self.config = config
         output_dirs.write_config(self.folder, config)
-        self.save()
         self.progress.message(describe(config, self.state))
 
     def set_missing(self, key: str, reason: str) -> None:
