@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -77,8 +79,9 @@ def record(options: argparse.Namespace, env: str, seed: int) -> None:
     """Record the stream of each policy."""
     for policy in POLICIES:
         folder = stream_folder(options, env, seed, policy)
-        if folder.is_dir():
+        if result_path(options, "record", env, seed, policy).is_file():
             continue
+        shutil.rmtree(folder, ignore_errors=True)  # of an interrupted start
         start, cpu = time.perf_counter(), time.process_time()
         stream = robossl.collect(
             env_id(env), policy, options.steps, folder, seed, num_envs=_NUM_ENVS, threads=1
@@ -106,16 +109,21 @@ def returns(options: argparse.Namespace, env: str, seed: int) -> None:
         for policy in (BASELINE, CURIOUS):
             if result_path(options, "return", env, seed, policy, task).is_file():
                 continue
+            if not result_path(options, "record", env, seed, policy).is_file():
+                print(f"{env} seed {seed}: no stream of {policy}; run the stage record", file=sys.stderr)
+                continue
             stream = Stream.open(stream_folder(options, env, seed, policy))
             if task != env:
                 folder = options.out / "streams" / f"{env}-{seed}-{policy}-{task}"
                 if not folder.is_dir():
                     robossl.relabel(stream, env_id(task), out=folder)
                 stream = Stream.open(folder)
+            folder = options.out / "agents" / f"{env}-{seed}-{policy}-{task}"
+            shutil.rmtree(folder, ignore_errors=True)  # of an interrupted start
             cpu = time.process_time()
             agent = robossl.train(
                 env_id(task), "offline-td3", steps=0, stream=stream, offline_updates=options.updates, threads=1,
-                out=options.out / "agents" / f"{env}-{seed}-{policy}-{task}", seed=seed, device="cpu",
+                out=folder, seed=seed, device="cpu",
             )  # fmt: skip
             envs = registry.make_envs(env_id(task), min(options.episodes, 16), threads=1)
             episodes = evaluate_returns(envs, agent, options.episodes, EVALUATION_SEED)
