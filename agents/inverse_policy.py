@@ -43,7 +43,6 @@ class InversePolicy:
         device: str = "auto",
         stream: Stream | None = None,
         goal_observation: np.ndarray | Sequence[float] | None = None,
-        steps: int = ACT_STEPS,
         head_updates: int = DEFAULT_UPDATES,
     ) -> None:
         """Create a policy for `envs`.
@@ -55,7 +54,6 @@ class InversePolicy:
             device: Device of the world model; `auto` does not move it.
             stream: If the model has no goal heads of its version, they are fitted to this stream.
             goal_observation: Observation (D,) or (n, D) to reach. None: the goals of the env.
-            steps: k [steps] in which the policy tries to reach the goal, or to come near to it.
             head_updates: Gradient steps of the heads if they are fitted here.
 
         Raises:
@@ -63,11 +61,9 @@ class InversePolicy:
         """
         if representation is None:
             raise UsageError("the inverse policy needs a world model with goal heads: expected one, got none")
-        if steps < 1:
-            raise UsageError(f"inverse policy setting steps: expected 1 or more, got {steps}")
         if device != "auto":
             representation = representation.to(resolve(device))
-        self.envs, self.seed, self.steps, self.head_updates = envs, int(seed), int(steps), int(head_updates)
+        self.envs, self.seed, self.head_updates = envs, int(seed), int(head_updates)
         self._stream, self._goal_observation = stream, goal_observation
         self._action_space = envs.single_action_space
         self._loop = StepLoop(envs, self.seed)
@@ -107,7 +103,7 @@ class InversePolicy:
         z = encoder.encode(inputs, previous).to(self.heads.device)
         goal = self._goals.goals(observation, all_envs, encoder).to(self.heads.device)
         achieved = self.heads.normalize_goal(observation["achieved_goal"]) if self.heads.has_goals else z
-        steps = torch.full((num_envs,), float(self.steps), device=self.heads.device)
+        steps = torch.full((num_envs,), float(ACT_STEPS), device=self.heads.device)
         encoded = self.heads.inverse(z, achieved, goal, steps)
         actions = self.model.action_processor.decode(encoded).cpu().numpy()
         return actions.astype(self._action_space.dtype)
@@ -159,7 +155,6 @@ class InversePolicy:
         self.model.save(Path(folder) / "representation")
         settings = {
             "goal_observation": self._goals.saved(),
-            "steps": self.steps,
             "head_updates": self.head_updates,
         }
         write_json(

@@ -142,6 +142,4 @@ def test_invalid_requests_are_refused(fitted):
     envs = slides(1)
     with pytest.raises(UsageError, match="expected one, got none"):
         InversePolicy(envs)
-    with pytest.raises(UsageError, match="steps: expected 1 or more, got 0"):
-        InversePolicy(envs, fitted["continuous"], steps=0)
     assert SMALL.latent_dim == fitted["continuous"].latent_dim

@@ -11,7 +11,7 @@ from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.seeding import generator
 from robossl.world_model import WorldModel, WorldModelTrainer
 from robossl.world_model.goal_heads import GoalHeads, create_goal_heads, fit_goal_heads
-from robossl.world_model.goal_heads.fit import GoalPairs, imagine_table
+from robossl.world_model.goal_heads.goal_pairs import GoalPairs, imagine_table
 from robossl.world_model.goal_heads.latent_table import encode_stream
 
 
@@ -161,7 +161,7 @@ def test_goals_are_later_time_steps_of_the_same_episode(stream):
     table = encode_stream(model, stream, "train", seed=0)
     heads = create_goal_heads(model, max_steps=12)
     pairs = GoalPairs(heads, table, generator(0, "test"))
-    rows, steps = (values.numpy() for values in pairs.draw(2000, pairs.starts, 1))
+    rows, steps = (values.numpy() for values in pairs.draw(2000, shortest=1))
     assert set(steps) == set(range(1, 13))
     assert (steps <= table.steps_left[rows]).all()
     imagined, predicted_rows = imagine_table(model, table, generator(0, "test"))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from robossl.core.errors import OperationError, UsageError
@@ -15,6 +12,8 @@ from robossl.core.seeding import generator
 from robossl.core.spaces import format_space
 from robossl.streams import Stream
 from robossl.world_model.data_validation import check_spaces_match
+from robossl.world_model.goal_heads.goal_pairs import GoalPairs
+from robossl.world_model.goal_heads.head_losses import HeadLosses, Losses
 from robossl.world_model.goal_heads.heads import DEFAULT_UPDATES, MAX_STEPS, GoalHeads, goal_box
 from robossl.world_model.goal_heads.latent_table import LatentTable, encode_stream
 from robossl.world_model.model import WorldModel
@@ -22,9 +21,7 @@ from robossl.world_model.model import WorldModel
 BATCH_SIZE = 512
 LEARNING_RATE = 1e-3
 _WEIGHT_DECAY = 1e-4
-_IMAGINED_STEPS = 12  # [steps] longest imagined rollout whose latents train the distance and the readout
-_IMAGINED_STARTS = 4096
-_RANDOM_GOALS = 0.25  # fraction of the goals that are drawn from any episode, for the distance
+_IMITATION = 0.4  # fraction of the updates in which the inverse policy only imitates
 _REPORT_EVERY = 50  # [updates]
 _VALIDATION_ROWS = 20_000
 _CONSTANT = 1e-6  # a goal with a smaller relative standard deviation is constant
@@ -88,7 +85,9 @@ def fit_goal_heads(
     try:
         table = encode_stream(model, stream, "train", seed)
         _fit_normalizer(heads, table)
-        training = _Training(model, heads, table, seed, updates, batch_size)
+        random = generator(seed, "goal heads", "batches")
+        losses = HeadLosses(model.frozen_copy(), heads, table, random, batch_size)
+        training = _Training(heads, losses, updates)
         for done in range(0, updates, _REPORT_EVERY):
             count = min(_REPORT_EVERY, updates - done)
             progress.update(count, **training.run(count))
@@ -118,126 +117,32 @@ def _fit_normalizer(heads: GoalHeads, table: LatentTable) -> None:
 class _Training:
     """Gradient steps on all heads with one optimizer; learning rate with cosine decay to 0."""
 
-    def __init__(
-        self,
-        model: WorldModel,
-        heads: GoalHeads,
-        table: LatentTable,
-        seed: int,
-        updates: int,
-        batch_size: int,
-    ) -> None:
-        self.model, self.heads, self.batch_size = model, heads, batch_size
-        self.random = generator(seed, "goal heads", "batches")
-        self.pairs = GoalPairs(heads, table, self.random)
-        self.imagined_z, self.imagined_rows = imagine_table(model, table, self.random)
-        self.action_scale = _action_scale(model, table)
-        self.parameters = list(heads.networks.parameters())
-        fused = model.device.type in ("cpu", "cuda")
+    def __init__(self, heads: GoalHeads, losses: HeadLosses, updates: int) -> None:
+        self.losses, self.updates, self.done = losses, updates, 0
+        parameters = list(heads.networks.parameters())
+        fused = heads.device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=fused
+            parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=fused
         )
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, updates)
 
     def run(self, count: int) -> dict[str, float]:
         """Run gradient steps; return the mean of each loss."""
-        history = torch.stack([self._step() for _ in range(count)]).mean(0).tolist()
-        if not np.isfinite(history).all():
+        means = torch.stack([self._step() for _ in range(count)]).mean(0).tolist()
+        if not np.isfinite(means).all():
             raise OperationError(
                 "the loss of the goal heads is not finite; check the observations and the world model"
             )
-        return dict(zip(("inverse", "distance", "readout"), history))
+        return dict(zip(Losses._fields, means))
 
     def _step(self) -> Tensor:
-        losses = [self._inverse_loss(), *self._distance_losses()]
+        losses = torch.stack(self.losses.draw(improve=self.done >= _IMITATION * self.updates))
         self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(losses).sum().backward()
+        losses.sum().backward()
         self.optimizer.step()
         self.schedule.step()
-        return torch.stack(losses).detach()
-
-    def _inverse_loss(self) -> Tensor:
-        pairs, heads = self.pairs, self.heads
-        rows, steps = pairs.draw(self.batch_size, pairs.starts, 1)
-        output = heads.inverse(
-            pairs.table.z[rows], pairs.goals[rows], pairs.goals[rows + steps], steps.float()
-        )
-        return inverse_loss(self.model, output, pairs.table.action[rows], self.action_scale)
-
-    def _distance_losses(self) -> tuple[Tensor, Tensor]:
-        """Return the losses of distance and readout; half of the latents are imagined."""
-        pairs, heads, half = self.pairs, self.heads, self.batch_size // 2
-        rows, steps = pairs.draw(half, pairs.starts, 0)
-        chosen = torch.from_numpy(self.random.integers(len(self.imagined_z), size=half))
-        later, later_steps = pairs.draw(half, self.imagined_rows[chosen.numpy()], 0, sample=False)
-        z = torch.cat([pairs.table.z[rows], self.imagined_z[chosen.to(heads.device)]])
-        rows, steps = torch.cat([rows, later]), torch.cat([steps, later_steps]).float()
-        goal, target = pairs.goals[rows + steps.long()], steps.log1p()
-        count = int(_RANDOM_GOALS * len(rows))
-        if count:
-            other = torch.from_numpy(self.random.integers(len(pairs.goals), size=count)).to(heads.device)
-            goal[:: len(rows) // count][:count] = pairs.goals[other]
-            target[:: len(rows) // count][:count] = math.log1p(2 * heads.max_steps)
-        distance = (heads.log_distance(z, goal) - target).square().mean()
-        readout = (heads.achieved(z) - pairs.goals[rows]).square().mean() if heads.has_goals else distance * 0
-        return distance, readout
-
-
-class GoalPairs:
-    """Pairs of a time step and a later time step of the same episode."""
-
-    def __init__(self, heads: GoalHeads, table: LatentTable, random: np.random.Generator) -> None:
-        self.table, self.starts, self.random = table, table.starts, random
-        self.max_steps, self.device = heads.max_steps, heads.device
-        self.goals = heads.normalize_goal(table.goal) if heads.has_goals else table.z  # (N, G)
-
-    def draw(
-        self, count: int, candidates: np.ndarray, shortest: int, sample: bool = True
-    ) -> tuple[Tensor, Tensor]:
-        """Return rows (count,) and steps (count,) to their goals, uniform from `shortest` to K or the episode's end.
-
-        Args:
-            count: Number of pairs.
-            candidates: Rows to draw from; without `sample`, the rows themselves (count,).
-            shortest: Smallest number of steps.
-            sample: Whether to draw.
-        """
-        rows = candidates[self.random.integers(len(candidates), size=count)] if sample else candidates
-        longest = np.minimum(self.table.steps_left[rows], self.max_steps)
-        steps = shortest + np.floor(self.random.random(count) * (longest - shortest + 1)).astype(np.int64)
-        return torch.from_numpy(rows).to(self.device), torch.from_numpy(steps).to(self.device)
-
-
-@torch.no_grad()
-def imagine_table(
-    model: WorldModel, table: LatentTable, random: np.random.Generator
-) -> tuple[Tensor, np.ndarray]:
-    """Return latents (M, Z) imagined with recorded actions from earlier steps, and the rows (M,) that they predict."""
-    steps = _IMAGINED_STEPS
-    while steps > 1 and not (table.steps_left >= steps).any():
-        steps -= 1
-    candidates = np.flatnonzero(table.steps_left >= steps)
-    starts = candidates[random.integers(len(candidates), size=min(_IMAGINED_STARTS, len(candidates)))]
-    z = table.z[torch.from_numpy(starts).to(model.device)]
-    latents, rows = [], []
-    for t in range(steps):
-        z = model.step(z, table.action[torch.from_numpy(starts + t).to(model.device)], "first")
-        latents.append(z)
-        rows.append(starts + t + 1)
-    return torch.cat(latents), np.concatenate(rows)
-
-
-def inverse_loss(model: WorldModel, output: Tensor, action: Tensor, scale: Tensor) -> Tensor:
-    """Return the mean squared error in units of the variance of the actions; for Discrete the cross-entropy."""
-    if model.action_processor.discrete:
-        return F.cross_entropy(output, action.argmax(-1))
-    return ((output - action) / scale).square().mean()
-
-
-def _action_scale(model: WorldModel, table: LatentTable) -> Tensor:
-    """Return the standard deviation (A,) of the recorded actions; 1 where it is 0."""
-    std = table.action[torch.from_numpy(table.starts).to(model.device)].std(0, correction=0)
-    return torch.where(std > _CONSTANT, std, torch.ones_like(std))
+        self.done += 1
+        return losses.detach()
 
 
 @torch.no_grad()
@@ -249,7 +154,7 @@ def evaluate_heads(model: WorldModel, heads: GoalHeads, table: LatentTable, seed
         `inverse_accuracy`.
     """
     pairs = GoalPairs(heads, table, generator(seed, "goal heads", "validation"))
-    rows, steps = pairs.draw(4 * BATCH_SIZE, pairs.starts, 1)
+    rows, steps = pairs.draw(4 * BATCH_SIZE, shortest=1)
     z, goal, action = table.z[rows], pairs.goals[rows + steps], table.action[rows]
     metrics = {"distance_r2": _r2(heads.log_distance(z, goal), steps.float().log1p())}
     if heads.has_goals:

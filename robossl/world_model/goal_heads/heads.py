@@ -157,7 +157,7 @@ class GoalHeads:
         if not isinstance(tree, Mapping) or tree.get("format") != _FORMAT:
             raise UsageError(f"{path}: expected goal heads of format {_FORMAT}; fit them again")
         try:
-            settings = {name: int(value) for name, value in tree["settings"].items()}
+            settings: dict[str, Any] = {name: int(value) for name, value in tree["settings"].items()}
             heads = cls(**settings)
             weights = {name: torch.tensor(np.asarray(value)) for name, value in tree["weights"].items()}
             heads.networks.load_state_dict(weights)
