@@ -26,7 +26,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import load_env_creator
 
 from robossl.core.env_ids import canonical_id, is_mjcf_path
 from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
@@ -356,16 +357,42 @@ def _unknown_env(env: str) -> UsageError:
     )
 
 
+def _check_pixels(env: str, spec: gymnasium.envs.registration.EnvSpec) -> None:
+    """Raise UsageError if the constructor of an env has no argument `pixels`."""
+    entry = spec.entry_point if spec.entry_point is not None else spec.vector_entry_point
+    creator = load_env_creator(entry) if isinstance(entry, str) else entry
+    parameters = inspect.signature(creator).parameters.values()  # type: ignore[arg-type]
+    if not any(p.name == "pixels" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        raise UsageError(
+            f"{env} has no image observations: its constructor has no argument pixels=(height, width); "
+            "leave pixels out, or register an env that returns images"
+        )
+
+
 def _task_name(env: str) -> str:
     """Return `reacher` for robossl/Reacher-v0, Reacher-v3 or Reacher."""
     return re.sub(r"-v\d+$", "", env.rpartition("/")[2]).lower()
 
 
-def make_envs(env: str, num_envs: int, threads: int = 1, **settings: Any) -> gymnasium.vector.VectorEnv:
-    """Make a vector env of any Gymnasium id or MJCF file: a native batch, or Gymnasium's own vectorization."""
+def make_envs(
+    env: str, num_envs: int, threads: int = 1, pixels: int | Sequence[int] | None = None, **settings: Any
+) -> gymnasium.vector.VectorEnv:
+    """Make a vector env of any Gymnasium id or MJCF file: a native batch, or Gymnasium's own vectorization.
+
+    Args:
+        env: Gymnasium id or MJCF file.
+        num_envs: Number of sub-environments.
+        threads: CPU threads of a native batch.
+        pixels: Edge, or height and width, of image observations; None or 0 observes numbers. Passed on to the env,
+            whose constructor must have this argument.
+        settings: Further arguments of the env.
+    """
     if num_envs < 1:
         raise UsageError(f"expected num_envs of 1 or more, got {num_envs}")
     spec, settings = env_spec(env), settings | env_kwargs(env)
+    if pixels:
+        settings["pixels"] = (pixels, pixels) if isinstance(pixels, int) else tuple(pixels)
+        _check_pixels(env, spec)
     if is_native(spec):
         return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
     envs = importlib.import_module("robossl.envs.engine.gymnasium_envs").make_gymnasium_envs(

@@ -28,7 +28,7 @@ from robossl.world_model.device import resolve
 
 from . import files
 from .callbacks import Callback, MetricWriter, ProgressCallback, resolve_callbacks
-from .encoder_modes import EncoderSettings, resolve_encoder, return_steps
+from .encoder_modes import EncoderSettings, off_policy_arguments, resolve_encoder
 from .features import FeatureBuilder
 from .hindsight import HindsightRelabeler, goal_reward
 from .image_history import ImageHistory
@@ -125,7 +125,7 @@ class Sb3Agent(ABC):
         arguments: dict[str, Any] = {"seed": self.seed % 2**31, "device": torch_device}
         arguments |= copy.deepcopy(algorithm_arguments)  # SB3 changes policy_kwargs
         if self.off_policy:
-            n_steps = return_steps(arguments.pop("n_steps", None), space)
+            arguments, n_steps = off_policy_arguments(arguments, space)
             if (replay := self._replay_arguments(envs, hindsight, n_steps)) is not None:
                 arguments |= {"replay_buffer_class": StreamReplayBuffer, "replay_buffer_kwargs": replay}
         arguments = self._algorithm_arguments(arguments, updates_per_step, learning_starts)

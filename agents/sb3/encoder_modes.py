@@ -39,7 +39,6 @@ _PRETRAINED = EncoderSchedule(frozen_updates=1000, slow_updates=5000, slow=0.1, 
 _SCHEDULES = {"finetune": _PRETRAINED, "cotrain": _PRETRAINED, "scratch": EncoderSchedule()}
 _INTERVALS = {"finetune": 4, "cotrain": 2}  # [updates] from one self-supervised update to the next
 _SHIFT = 4 / 84  # largest random shift over the edge of the image, as in DrQ
-_IMAGE_STEPS = 3  # steps of a return from images, as in DrQ-v2
 
 
 @dataclass(frozen=True)
@@ -123,13 +122,17 @@ class EncoderSettings:
         return self.random_shift
 
 
-def return_steps(n_steps: int | None, space: gym.Space) -> int:
-    """Return the number of steps of a return: as given, or 3 from images and else 1."""
-    if n_steps is None:
-        return _IMAGE_STEPS if images_only(space) else 1
-    if n_steps < 1:
+def off_policy_arguments(arguments: Mapping[str, Any], space: gym.Space) -> tuple[dict[str, Any], int]:
+    """Return the arguments of an off-policy algorithm, and the number of steps of its returns.
+
+    From images, the default is 3 steps, as in DrQ-v2, and half of SB3's batch size.
+    """
+    defaults = {"n_steps": 3, "batch_size": 128} if images_only(space) else {"n_steps": 1}
+    arguments = {**defaults, **arguments}
+    n_steps = arguments.pop("n_steps")
+    if not isinstance(n_steps, int) or n_steps < 1:
         raise UsageError(f"n_steps: expected 1 or more, got {n_steps}")
-    return n_steps
+    return arguments, n_steps
 
 
 @dataclass(frozen=True)

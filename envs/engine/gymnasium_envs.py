@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import importlib
 import os
@@ -146,8 +147,18 @@ def make_gymnasium_envs(
         raise
     except Exception as error:
         raise UsageError(f"cannot make the env {env_id!r}: {_one_line(error)}") from error
-    envs.spec = spec
+    envs.spec = _spec_with(spec, arguments)
     return GymnasiumVectorEnv(envs, env_id)
+
+
+def _spec_with(spec: EnvSpec, arguments: dict[str, Any]) -> EnvSpec:
+    """Return a spec whose kwargs have the arguments that the envs were made with, without the render mode."""
+    given = {name: value for name, value in arguments.items() if name != "render_mode"}
+    if not given:
+        return spec
+    spec = copy.deepcopy(spec)
+    spec.kwargs.update(given)
+    return spec
 
 
 def _vectorize(make_env: _EnvMaker, num_envs: int, mode: AutoresetMode, vectorization: str) -> VectorEnv:

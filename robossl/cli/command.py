@@ -87,6 +87,11 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "updates": {"type": count(1), "metavar": "N", "help": "gradient steps"},
     "num-envs": {"type": count(1), "metavar": "N", "help": "number of sub-environments"},
     "threads": {"type": count(0), "metavar": "N", "help": "CPU threads; 0: all cores, at most 8"},
+    "pixels": {
+        "type": count(0),
+        "metavar": "N",
+        "help": "observe images of N x N pixels; 0: what the env returns (0)",
+    },
     "episodes": {"type": count(1), "metavar": "N", "help": "held-out episodes"},
     "device": {"choices": ["auto", "cpu", "cuda", "mps"], "help": "device of the networks (auto)"},
     "log": {

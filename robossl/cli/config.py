@@ -21,6 +21,7 @@ COMMON_FLAGS = {  # flags with the same meaning in several commands -> keys of L
     "seed": "seed",
     "steps": "steps",
     "threads": "threads",
+    "pixels": "pixels",
     "device": "device",
     "log": "log",
     "num_envs": "explore.num_envs",

@@ -9,7 +9,7 @@ from robossl.cli.command import Command, CommandResult, add_flags, trust_env
 from robossl.core.errors import UsageError
 
 _EXCLUSIVE = (
-    "env", "updates", "num_envs", "threads", "device", "seed", "log", "config", "out",
+    "env", "updates", "num_envs", "threads", "pixels", "device", "seed", "log", "config", "out",
 )  # fmt: skip
 
 
@@ -21,7 +21,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "unlimited: until the run is stopped",
     )  # fmt: skip
     add_flags(
-        parser, "updates", "num-envs", "threads", "device", "seed", "log", "config", "out", "json",
+        parser, "updates", "num-envs", "threads", "pixels", "device", "seed", "log", "config", "out", "json",
         "quiet", "trust-env",
     )  # fmt: skip
 
@@ -62,7 +62,7 @@ def _config(options: Namespace) -> Any:
         trust_env(config.env)
     elif options.config:
         registry.check_recorded_env(config.env, options.config)
-    with closing(registry.make_envs(config.env, 1)) as envs:
+    with closing(registry.make_envs(config.env, 1, pixels=config.pixels)) as envs:
         return parse(LearnConfig, world_model_defaults(envs.single_observation_space), *layers)
 
 

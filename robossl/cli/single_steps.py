@@ -17,6 +17,7 @@ _AGENT_KEYS = {  # config key -> field of TrainRequest
     "steps": "steps",
     "seed": "seed",
     "threads": "threads",
+    "pixels": "pixels",
     "device": "device",
     "log": "log",
 }
@@ -29,9 +30,9 @@ _AGENT_SETTINGS = ("agent.settings.", "agent.updates_per_step", "agent.learning_
 def _add_collect_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("env", help="a Gymnasium id or an MJCF file")
     parser.add_argument(
-        "--policy", metavar="POLICY", help="random, colored_noise, zero, or a run folder (colored_noise)"
+        "--policy", metavar="POLICY", help="random, colored_noise, curious, zero, or a run folder (colored_noise)"
     )
-    add_flags(parser, "steps", "num-envs", "threads", "seed", "out", "json", "quiet")
+    add_flags(parser, "steps", "num-envs", "threads", "pixels", "seed", "out", "json", "quiet")
 
 
 def _collect(options: Namespace) -> CommandResult:
@@ -42,7 +43,7 @@ def _collect(options: Namespace) -> CommandResult:
 
     trust_env(options.env)
     registry.env_spec(options.env)
-    values = specified(options, ("policy", "steps", "out", "seed", "num_envs", "threads"))
+    values = specified(options, ("policy", "steps", "out", "seed", "num_envs", "threads", "pixels"))
     stream = collect_stream(CollectRequest(options.env, **values), make_progress(options.quiet))
     episodes = len(stream.episodes())
     text = f"{stream.rows:,} time steps in {stream.lanes} lanes, {episodes:,} episodes\n{stream.path}"
@@ -106,7 +107,7 @@ def _add_train_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--encoder",
         metavar="MODE",
-        help="none, random, frozen, finetune, scratch (frozen with a representation, else none)",
+        help="none, random, frozen, finetune, cotrain, scratch (frozen with a representation, else none)",
     )
     parser.add_argument("--export-sb3", metavar="FILE", help="also write SB3's own zip file, for other tools")
     parser.add_argument(
@@ -123,7 +124,9 @@ def _add_train_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="environment steps of all sub-environments; 0 with --stream: learn from the stream alone",
     )
-    add_flags(parser, "num-envs", "threads", "device", "seed", "log", "config", "out", "json", "quiet")
+    add_flags(
+        parser, "num-envs", "threads", "pixels", "device", "seed", "log", "config", "out", "json", "quiet"
+    )
 
 
 def _train(options: Namespace) -> CommandResult:
@@ -147,7 +150,7 @@ def _agent_values(options: Namespace) -> dict[str, Any]:
 
     flag_names = (
         "agent", "representation", "encoder", "steps", "num_envs", "threads", "out", "seed", "device", "log",
-        "export_sb3", "stream", "offline_updates",
+        "export_sb3", "stream", "offline_updates", "pixels",
     )  # fmt: skip
     flags = specified(options, flag_names)
     rest = Namespace(overrides=options.overrides, config=options.config)

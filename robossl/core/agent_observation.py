@@ -31,6 +31,23 @@ def images_only(space: Space) -> bool:
     return all(is_image(leaf) for leaf in model_inputs(space).values())
 
 
+def row_encoder(row: str, space: Space) -> tuple[str, str | None]:
+    """Return the encoder mode of a row of ROWS and what its agent observes.
+
+    From images, the row `observation` trains its own encoder from scratch (end to end).
+
+    Raises:
+        UsageError: If the row does not apply to the space.
+    """
+    encoder, observed = ROWS[row]
+    if images_only(space):
+        if row == "latent_observation":
+            raise UsageError("observations are images only, which an agent observes through an encoder")
+        if row == "observation":
+            return "scratch", "latent"
+    return encoder, observed
+
+
 def resolve_observed(encoder: str, observed: str | None, space: Space) -> str | None:
     """Return one of OBSERVED; None without an encoder.
 
@@ -75,6 +92,6 @@ def observed_leaves(space: Space, observed: str | None) -> dict[str, Leaf]:
 def row_name(encoder: str, observation_space: Space, observed: str | None = None) -> str:
     """Return the name of an agent's row in the report: what the agent observes."""
     resolved = resolve_observed(encoder, observed, observation_space)
-    if resolved is None:
+    if resolved is None or (encoder == "scratch" and images_only(observation_space)):
         return "observation"
     return f"random_{resolved}" if encoder == "random" else resolved

@@ -33,6 +33,8 @@ class EvaluationContext:
     seed: int = 0  # seed of the run; use `evaluation_seed` to draw held-out episodes
     model: WorldModel | None = None
     stream: Stream | None = None  # of a run the steps of exploration, which no rewarded agent chose
+    # settings of the envs that change observations, if there is no stream
+    env_settings: Mapping[str, Any] = field(default_factory=dict)
     agents: Mapping[str, Policy] = field(default_factory=dict)  # row of the control table -> agent
     agent: str | None = None  # name of the agents
     agent_steps: int | None = None  # env steps that each agent was trained for
@@ -71,8 +73,12 @@ class EvaluationContext:
 
     def step_seconds(self) -> float | None:
         """Return the duration of one step of the recorded envs [s]; None if unknown."""
-        settings = {} if self.stream is None else recorded_settings(self.stream)
-        return step_seconds(self.env, **settings)
+        return step_seconds(self.env, **self.observation_settings)
+
+    @property
+    def observation_settings(self) -> dict[str, Any]:
+        """Settings of the envs that change observations: those of the recorded envs, if there is a stream."""
+        return dict(self.env_settings) if self.stream is None else recorded_settings(self.stream)
 
 
 def recorded_settings(stream: Stream) -> dict[str, Any]:

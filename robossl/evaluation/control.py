@@ -15,7 +15,7 @@ from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress, Policy, ProgressReporter
 from robossl.core.seeding import derive
 from robossl.core.statistics import Estimate, mean_ci, proportion_ci
-from robossl.evaluation.context import EvaluationContext, recorded_settings
+from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.policy_wrappers import FiniteObservationGuard, TimedPolicy
 from robossl.evaluation.reward_free import REWARD_FREE, reward_free_policies
 from robossl.rollout import steps as rollout_steps
@@ -43,7 +43,7 @@ def evaluate_control(
     """
     episodes = context.episodes if episodes is None else episodes
     num_envs, seed = min(episodes, _MAX_ENVS), context.evaluation_seed
-    settings = {} if context.stream is None else recorded_settings(context.stream)
+    settings = context.observation_settings
     policies: dict[str, Policy] = {}
     rows: dict[str, dict[str, Any]] = {}
     envs = context.envs(num_envs, **settings)

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 
 from robossl import registry
-from robossl.core.agent_observation import ROWS, images_only, row_name
+from robossl.core.agent_observation import row_encoder, row_name
 from robossl.core.errors import UsageError
 from robossl.training.agent_settings import check_settings
 from robossl.training.config import AgentConfig
@@ -66,14 +66,11 @@ def agent_rows(
     for row in config.rows:
         if row == main.row:
             continue
-        encoder, observed = ROWS[row]
-        if images_only(observation_space) and row in ("observation", "latent_observation"):
-            reasons[row] = "observations are images only, which an agent uses through an encoder"
-            continue
         settings = {key: value for key, value in config.settings.items() if key != "observe"}
-        if observed is not None:
-            settings["observe"] = observed
         try:
+            encoder, observed = row_encoder(row, observation_space)
+            if observed is not None:
+                settings["observe"] = observed
             check_settings(agent, settings, encoder)
         except UsageError as error:
             reasons[row] = str(error)

@@ -50,6 +50,7 @@ def train_agent(request: TrainRequest, progress: ProgressReporter) -> TrainResul
             env,
             request.num_envs,
             threads=thread_count(request.threads),
+            pixels=request.pixels,
             autoreset_mode=AutoresetMode.DISABLED,
         )
         stack.callback(envs.close)
@@ -121,6 +122,7 @@ def _settings(request: TrainRequest, env: str, agent: str) -> dict[str, object]:
         "steps": request.steps,
         "threads": request.threads,
         "device": request.device,
+        "pixels": request.pixels,
         "log": list(request.log),
         "representation": None if representation is None else text,
         **({} if stream is None else {"stream": str(stream), "offline_updates": request.offline_updates}),

@@ -54,12 +54,13 @@ def collect(
     progress: ProgressReporter | None = None,
     num_envs: int = CollectRequest.num_envs,
     threads: int = CollectRequest.threads,
+    pixels: int = CollectRequest.pixels,
 ) -> Stream:
     """Record the steps of a policy.
 
     Args:
         envs: A vector env, which stays open; or an id or MJCF file, of which `num_envs` sub-environments are made.
-        policy: A policy name (random, colored_noise, zero), the folder of a run or agent, or an object with
+        policy: A policy name (random, colored_noise, curious, zero), the folder of a run or agent, or an object with
             `act` and `reset`.
         steps: Environment steps of all sub-environments.
         out: Folder of the stream; must be empty or missing. Default: streams/NAME.
@@ -67,8 +68,9 @@ def collect(
         progress: Receives the steps.
         num_envs: Number of sub-environments if `envs` is an id or file.
         threads: CPU threads; 0: all cores, at most 8.
+        pixels: Edge of image observations, if `envs` is an id or file; 0: the env's own observations.
     """
-    request = CollectRequest(envs, policy, steps, out, seed, num_envs, threads)
+    request = CollectRequest(envs, policy, steps, out, seed, num_envs, threads, pixels)
     return collect_stream(request, progress or NullProgress())
 
 
@@ -151,6 +153,7 @@ def train(
     callbacks: Sequence[BaseCallback] = (),
     stream: Stream | str | Path | None = None,
     offline_updates: int | None = None,
+    pixels: int = TrainRequest.pixels,
 ) -> Agent:
     """Train an agent in an env, on a recorded stream, or first on the stream and then in the env.
 
@@ -172,10 +175,11 @@ def train(
         callbacks: SB3 callbacks, for SB3 agents.
         stream: A stream of the same robot, or its folder, for agents that learn from one.
         offline_updates: Updates on the stream before the first environment step; None: the default of the agent.
+        pixels: Edge of image observations; 0: the env's own observations.
     """
     request = TrainRequest(
         env, agent, representation, encoder, steps, num_envs, threads, out, seed, device, log, export_sb3,
-        settings or {}, callbacks, stream, offline_updates,
+        settings or {}, callbacks, stream, offline_updates, pixels,
     )  # fmt: skip
     return train_agent(request, progress or NullProgress()).agent
 

@@ -28,7 +28,9 @@ def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Strea
         if isinstance(request.envs, str):
             name = canonical_id(request.envs)
             registry.trust_env(request.envs)
-            envs = registry.make_envs(request.envs, request.num_envs, threads=thread_count(request.threads))
+            envs = registry.make_envs(
+                request.envs, request.num_envs, threads=thread_count(request.threads), pixels=request.pixels
+            )
             stack.callback(envs.close)
         else:
             name, envs = registry.env_name(request.envs), request.envs

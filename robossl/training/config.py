@@ -93,6 +93,7 @@ class LearnConfig:
     """
 
     env: str = "robossl/Reacher-v0"
+    pixels: int = 0  # [pixels] edge of image observations; 0: the env's own observations
     seed: int = 0
     # environment steps of all sub-environments: exploration and agent; unlimited: until the run is stopped
     steps: int | Literal["unlimited"] = _DEFAULT_STEPS
@@ -111,6 +112,7 @@ class LearnConfig:
         for name, value, minimum in (
             ("steps", self.planned_steps, 1),
             ("threads", self.threads, 0),
+            ("pixels", self.pixels, 0),
             ("explore.num_envs", self.explore.num_envs, 1),
             ("explore.steps", self.explore.steps, 0),
             ("pretrain.updates", self.pretrain.updates, 1),

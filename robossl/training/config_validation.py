@@ -37,7 +37,7 @@ def validate_config(config: LearnConfig) -> LearnConfig:
     make_policy = registry.policy(config.explore.policy)
     if config.agent.name != "auto":
         registry.agent(config.agent.name)
-    with closing(registry.make_envs(config.env, 1)) as envs:
+    with closing(registry.make_envs(config.env, 1, pixels=config.pixels)) as envs:
         make_policy(envs.single_action_space, 1, seed=0)
         agent = resolve_agent(config.agent.name, envs.single_action_space)
         check_settings(agent, config.agent.settings, config.agent.encoder)

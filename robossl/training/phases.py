@@ -11,7 +11,7 @@ import torch
 
 from robossl import registry
 from robossl.core.env_ids import is_mjcf_path
-from robossl.core.errors import UsageError
+from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.report import report_file
 from robossl.evaluation.report.page import write_report
@@ -71,7 +71,10 @@ def learn(
         return run_phases(run)
     except KeyboardInterrupt:
         if run.config.unlimited:
-            refresh_report(run.folder, run.state)
+            try:
+                refresh_report(run.folder, run.state)
+            except (UsageError, OperationError) as error:
+                progress.message(f"the report of the run is not brought up to date: {error}")
         raise KeyboardInterrupt(
             f"interrupted in phase {run.state.phase!r}; everything up to the last checkpoint is saved. "
             f"To continue: {resume_command(run.folder, run.config.env)}"
@@ -111,7 +114,9 @@ def explore(run: Experiment) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # from a start without a checkpoint: recorded again, bit by bit
     with run.timed("explore"):
         run.progress.start("explore", config.explore_steps, "steps")
-        envs = registry.make_envs(config.env, config.explore.num_envs, threads=run.threads)
+        envs = registry.make_envs(
+            config.env, config.explore.num_envs, threads=run.threads, pixels=config.pixels
+        )
         with closing(envs):
             recorder = Recorder.create(
                 envs,

@@ -43,9 +43,11 @@ class CollectRequest:
     seed: int = 0
     num_envs: int = 16  # sub-environments, if `envs` is an id or a file
     threads: int = 0
+    pixels: int = 0  # edge of image observations, if `envs` is an id or a file; 0: the env's own observations
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
+        check_count("pixels", self.pixels, 0)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class RelabelRequest:
     reward: RewardFunction | None = None
     seed: int = 0  # of new goals
     threads: int = 0
+    pixels: int = 0  # edge of image observations, if `envs` is an id or a file; 0: the env's own observations
 
     def __post_init__(self) -> None:
         if (self.task is None) == (self.reward is None):
@@ -110,6 +113,7 @@ class TrainRequest:
     stream: Stream | str | Path | None = None  # a recorded stream that the agent learns from as well
     # updates on the stream before the first environment step; None: as many as the agent's default
     offline_updates: int | None = None
+    pixels: int = 0  # edge of image observations; 0: the env's own observations
 
     def __post_init__(self) -> None:
         if self.steps == 0 and self.stream is None:
@@ -122,6 +126,7 @@ class TrainRequest:
             if self.stream is None:
                 raise UsageError("offline updates need a recorded stream, got none; give --stream STREAM")
         check_count("num_envs", self.num_envs)
+        check_count("pixels", self.pixels, 0)
         if self.encoder is not None and self.encoder not in ENCODERS:
             raise UsageError(f"encoder: expected one of {', '.join(ENCODERS)}, got {self.encoder!r}")
         needs_model = self.encoder in ("frozen", "finetune", "cotrain")

@@ -14,6 +14,7 @@ from robossl.core.agent_observation import (
     images_only,
     observed_leaves,
     resolve_observed,
+    row_encoder,
     row_name,
 )
 from robossl.core.errors import UsageError
@@ -71,3 +72,15 @@ def test_observations_are_images_only_also_with_goals_as_numbers():
     assert images_only(IMAGE_GOAL)
     assert not images_only(MIXED)
     assert not images_only(GOAL)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rows_of_images_have_a_latent_only_and_an_end_to_end_baseline(row):
+    assert row_encoder(row, GOAL) == ROWS[row]
+    if row == "latent_observation":
+        with pytest.raises(UsageError, match="images only"):
+            row_encoder(row, IMAGE_GOAL)
+        return
+    encoder, observed = row_encoder(row, IMAGE_GOAL)
+    assert row_name(encoder, IMAGE_GOAL, observed) == row
+    assert encoder == ("scratch" if row == "observation" else ROWS[row][0])

@@ -84,10 +84,11 @@ def test_images_are_observed_through_the_encoder_only(tmp_path, monkeypatch):
         tmp_path,
         world_model__image_size=44,
         world_model__batch_size=8,
+        agent__settings__batch_size=8,
         steps=880,
     )
-    assert set(report["control"]["rows"]) == {"latent", "random", "zero_action"}
-    assert "images only" in report["missing"]["control.observation"]
+    assert set(report["control"]["rows"]) == {"latent", "observation", "random", "zero_action"}
+    assert read_json(tmp_path / "run" / "observation-agent" / "sb3.json")["settings"]["encoder"] == "scratch"
 
 
 def test_gymnasium_mujoco_env_writes_no_log_file(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -19,8 +20,8 @@ from robossl.streams import Stream
 from robossl.world_model import WorldModel, data_validation
 
 
-def make_render_env(env: str, mode: str = "rgb_array") -> gym.vector.VectorEnv:
-    """Return one sub-environment of `env` that can be rendered.
+def make_render_env(env: str, mode: str = "rgb_array", **settings: Any) -> gym.vector.VectorEnv:
+    """Return one sub-environment of `env` with these settings that can be rendered.
 
     Raises:
         UsageError: The env does not support the render mode.
@@ -31,7 +32,7 @@ def make_render_env(env: str, mode: str = "rgb_array") -> gym.vector.VectorEnv:
         plain.close()
         if not {mode, "rgb_array"} & set(modes):  # Gymnasium shows rgb_array frames in a window
             raise UsageError(f"{env} cannot be rendered as {mode}; its metadata['render_modes'] is {modes}")
-    return registry.make_envs(env, 1, render_mode=mode)
+    return registry.make_envs(env, 1, render_mode=mode, **settings)
 
 
 def render_frame(envs: gym.vector.VectorEnv) -> np.ndarray | None:
@@ -98,13 +99,15 @@ def _make_pose(envs: object, example: np.ndarray) -> Pose | None:
     return pose
 
 
-def record_agent(path: Path, env: str, agent: Policy, seed: int, seconds: float = 8.0) -> Path:
-    """Write a video of about `seconds` of the first held-out episodes of an agent.
+def record_agent(
+    path: Path, env: str, agent: Policy, seed: int, seconds: float = 8.0, **settings: Any
+) -> Path:
+    """Write a video of about `seconds` of the first held-out episodes of an agent, in an env with these settings.
 
     Raises:
         UsageError: The env cannot be rendered.
     """
-    envs = make_render_env(env)
+    envs = make_render_env(env, **settings)
     try:
         fps = envs.metadata.get("render_fps", 30)
         frames = agent_frames(envs, agent, lambda: render_frame(envs), int(seconds * fps), seed)

@@ -48,7 +48,8 @@ def _record_agent(context: EvaluationContext, path: Path) -> dict[str, Any]:
     if not context.agents:
         raise Unavailable("no agent was trained")
     row = main_row(context.agents)
-    record_agent(path, context.env, context.agents[row], context.evaluation_seed)
+    agent, settings = context.agents[row], context.observation_settings
+    record_agent(path, context.env, agent, context.evaluation_seed, **settings)
     return {"row": row}
 
 

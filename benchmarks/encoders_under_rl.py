@@ -1,0 +1,210 @@
+"""Encoders under reinforcement learning: SAC with each encoder mode: `python -m benchmarks.encoders_under_rl`.
+
+From 64x64 images, the end-to-end baseline `scratch` trains the same convolutions by the critic loss (DrQ-v2's recipe,
+arXiv 2107.09645: random shift, returns over 3 steps, latents of 50 numbers), while `frozen` and `cotrain` start from a
+world model that was trained without reward on colored noise. With `--pixels 0`, agents observe numbers: `none` observes
+them as they are, `frozen` and `random` the latent, `frozen+observation` the latent and the numbers.
+
+    python -m benchmarks.encoders_under_rl --env robossl/Reacher-v0 --out runs/encoders
+    python -m benchmarks.encoders_under_rl --report runs/encoders --markdown
+
+All agents have the same settings, budget and held-out episodes. A result is written for each row, seed and number of
+steps, with the reward-free steps before it and the CPU time; finished rows are skipped, so that the benchmark can be
+stopped and continued.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from benchmarks.cli import run_main
+from robossl import registry
+from robossl.core.interfaces import NullProgress
+from robossl.core.io import read_json, write_json
+from robossl.core.statistics import mean_ci, probability_of_improvement
+from robossl.evaluation.context import EVALUATION_SEED
+from robossl.evaluation.control import evaluate_returns
+from robossl.evaluation.report.number_format import interval
+from robossl.rollout import collect_steps
+from robossl.streams import Recorder, Stream
+from robossl.world_model import WorldModel
+from robossl.world_model.config import default_config_for
+from robossl.world_model.trainer import WorldModelTrainer
+
+PIXEL_ROWS = ("frozen", "cotrain", "scratch")
+STATE_ROWS = ("none", "frozen", "frozen+observation", "random")
+_LATENT_DIM = 50  # from images, as in DrQ-v2
+_NUM_ENVS = 8
+Cell = dict[str, Any]  # the result of one env, row, seed and number of steps
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--env", default="robossl/Reacher-v0", metavar="ID")
+    add("--pixels", type=int, default=64, metavar="N", help="edge of the images; 0 observes numbers (64)")
+    add(
+        "--rows",
+        nargs="+",
+        metavar="ROW",
+        help="encoder modes, with +observation to observe the numbers as well",
+    )
+    add("--steps", type=int, nargs="+", default=[10_000], metavar="N", help="evaluated after N steps (10000)")
+    add("--seeds", type=int, nargs="+", default=[0], metavar="N")
+    add("--stream-steps", type=int, default=30_000, metavar="N", help="without reward (30000)")
+    add("--model-updates", type=int, default=1500, metavar="N", help="of the world model (1500)")
+    add("--batch-size", type=int, default=128, metavar="N", help="of the agent (128)")
+    add("--episodes", type=int, default=20, metavar="N", help="held-out episodes (20)")
+    add("--prepare", action="store_true", help="only train the world models")
+    add("--out", type=Path, default=Path("runs/encoders"), metavar="FOLDER")
+    add("--report", type=Path, nargs="+", metavar="PATH", help="print the results in folders or JSON files")
+    add("--markdown", action="store_true", help="print a table")
+    options = parser.parse_args()
+    if options.report is not None:
+        cells = [cell for path in options.report for cell in read_cells(path)]
+        print(table(cells) if options.markdown else json.dumps({"cells": cells}, indent=1))
+        return
+    torch.set_num_threads(1)
+    for seed in options.seeds:
+        prepare(options, seed)
+        for row in () if options.prepare else options.rows or (PIXEL_ROWS if options.pixels else STATE_ROWS):
+            run_row(options, row, seed)
+    print(json.dumps({"cells": read_cells(options.out)}, indent=1))
+
+
+def make_envs(options: argparse.Namespace, num_envs: int = _NUM_ENVS) -> VectorEnv:
+    """Return envs that are reset by their user."""
+    settings = {"pixels": (options.pixels, options.pixels)} if options.pixels else {}
+    return registry.make_envs(options.env, num_envs, autoreset_mode=AutoresetMode.DISABLED, **settings)
+
+
+def name_of(options: argparse.Namespace, kind: str, seed: int) -> str:
+    """Return the name of a file or folder of this env and seed."""
+    env = options.env.split("/")[-1].split("-")[0]
+    return f"{kind}-{env}-{options.pixels}-{seed}"
+
+
+def prepare(options: argparse.Namespace, seed: int) -> None:
+    """Record colored noise and train a world model on it, unless both exist."""
+    folder = options.out / name_of(options, "model", seed)
+    stream_folder = options.out / name_of(options, "stream", seed)
+    if (folder / "model.safetensors").is_file():
+        return
+    if not (stream_folder / "stream.json").is_file():
+        recorder = Recorder.create(make_envs(options, 16), stream_folder)
+        policy = registry.policy("colored_noise")(recorder.single_action_space, 16, seed)
+        collect_steps(recorder, policy, options.stream_steps, seed, NullProgress())
+        recorder.close()
+    stream = Stream.open(stream_folder)
+    config = default_config_for(stream.observation_space)
+    if options.pixels:
+        config = replace(config, latent_dim=_LATENT_DIM)
+    model = WorldModel(config, stream.observation_space, stream.action_space, seed)
+    trainer = WorldModelTrainer(model, stream, seed, device="cpu")
+    trainer.run(options.model_updates)
+    trainer.publish().save(folder)
+
+
+def run_row(options: argparse.Namespace, row: str, seed: int) -> None:
+    """Train an agent and evaluate it after each number of steps; write one file for each."""
+    files = {
+        steps: options.out / f"{name_of(options, row, seed)}-{steps}.json" for steps in sorted(options.steps)
+    }
+    if all(path.is_file() for path in files.values()):
+        return
+    mode, _, beside = row.partition("+")
+    observe = None if mode == "none" else {"observe": "latent_observation" if beside else "latent"}
+    model = WorldModel.load(options.out / name_of(options, "model", seed), "cpu").frozen_copy()
+    stream = Stream.open(options.out / name_of(options, "stream", seed))
+    reward_free = int(stream.transitions) if mode in ("frozen", "finetune", "cotrain") else 0
+    recorder = Recorder.create(
+        make_envs(options), unused_folder(options.out / name_of(options, f"{row}-steps", seed))
+    )
+    agent = registry.agent("sac")(
+        recorder,
+        None if mode == "none" else model,
+        seed=seed,
+        device="cpu",
+        encoder=mode,
+        batch_size=options.batch_size,
+        stream=stream if mode in ("finetune", "cotrain") else None,
+        **(observe or {}),
+    )
+    evaluation, done, seconds = make_envs(options, 10), 0, 0.0
+    for steps, path in files.items():
+        start = time.process_time()
+        agent.learn(recorder, steps - done)
+        seconds += time.process_time() - start
+        done = steps
+        returns = evaluate_returns(evaluation, agent, options.episodes, EVALUATION_SEED + seed).returns
+        cell: Cell = {
+            "env": options.env, "pixels": options.pixels, "row": row, "seed": seed, "steps": steps,
+            "reward_free_steps": reward_free, "cpu_seconds": round(seconds, 1), "returns": returns.tolist(),
+            "model_updates": options.model_updates, "batch_size": options.batch_size,
+        }  # fmt: skip
+        write_json(path, cell)
+    evaluation.close()
+    recorder.close()
+
+
+def unused_folder(path: Path) -> Path:
+    """Return `path`, or with a number behind it if an interrupted run left it."""
+    number = 0
+    while (folder := path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """Return the results in a folder or a JSON file."""
+    if path.is_file():
+        content = read_json(path)
+        return list(content["cells"]) if "cells" in content else [content]
+    return [cell for file in sorted(path.glob("*.json")) for cell in read_cells(file)]
+
+
+def table(cells: list[Cell]) -> str:
+    """Return Markdown: returns, and the probability that an episode is better than one of the baseline."""
+    lines = [
+        "| env | row | steps | without reward | seeds | return | P(better than the baseline) | CPU time [s] |",
+        "| --- " * 8 + "|",
+    ]
+    keys = list(dict.fromkeys((c["env"], c["pixels"], c["row"], c["steps"]) for c in cells))
+    for env, pixels, row, steps in sorted(keys, key=lambda key: (key[0], key[1], key[3])):
+        own = group(cells, env, pixels, row, steps)
+        baseline = "scratch" if pixels else "none"
+        other = group(cells, env, pixels, baseline, steps)
+        estimate, better = mean_ci(episodes(own)), "-"
+        if other and row != baseline:
+            gain = probability_of_improvement(episodes(own), episodes(other))
+            better = f"{gain['mean']:.2f} {interval(gain)}"
+        cpu = sum(cell["cpu_seconds"] for cell in own) / len(own)
+        lines.append(
+            f"| {env} | {row} | {steps:,} | {own[0]['reward_free_steps']:,} | {len(own)} | {estimate['mean']:.0f} "
+            f"{interval(estimate)} | {better} | {cpu:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def group(cells: list[Cell], env: str, pixels: int, row: str, steps: int) -> list[Cell]:
+    """Return the results of all seeds of a row."""
+    return [c for c in cells if (c["env"], c["pixels"], c["row"], c["steps"]) == (env, pixels, row, steps)]
+
+
+def episodes(cells: list[Cell]) -> np.ndarray:
+    """Return the returns (n,) of the held-out episodes of all seeds."""
+    return np.array([value for cell in cells for value in cell["returns"]])
+
+
+if __name__ == "__main__":
+    run_main(main)
