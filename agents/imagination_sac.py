@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
+from gymnasium import Space, spaces
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
@@ -126,10 +126,7 @@ class ImaginationSac:
         """
         self.check_settings(settings)
         self.config = self.config_class(**settings)
-        if not isinstance(envs.single_action_space, spaces.Box):
-            raise UsageError(
-                f"{self.name}: expected Box actions, got {format_space(envs.single_action_space)}; use dqn or planner"
-            )
+        self._check_actions(envs.single_action_space)
         if not isinstance(representation, WorldModel):
             got = "none" if representation is None else type(representation).__name__
             raise UsageError(
@@ -174,6 +171,14 @@ class ImaginationSac:
                 raise unknown_name_error(f"{cls.name} setting", name, fields)
         cls.config_class(**settings)
 
+    def _check_actions(self, space: Space) -> None:
+        """Raise UsageError for actions that the agent does not support."""
+        if not isinstance(space, spaces.Box):
+            raise UsageError(
+                f"{self.name}: expected Box actions, got {format_space(space)}; use dqn, or mpc with value false and "
+                "policy_samples 0"
+            )
+
     @property
     def model(self) -> WorldModel:
         """Return the world model."""
@@ -206,7 +211,7 @@ class ImaginationSac:
         while isinstance(values, (dict, tuple)):
             values = next(iter(values.values() if isinstance(values, dict) else values))
         uniform = self._random.uniform(-1, 1, (len(values), self.model.action_processor.dim))
-        return self._to_env(torch.as_tensor(uniform, dtype=torch.float32))
+        return self._to_env(torch.as_tensor(uniform, dtype=torch.float32))  # of a Discrete the largest one
 
     def _to_env(self, action: Tensor) -> np.ndarray:
         """Return env actions (n, *A) of encoded actions (n, A)."""
@@ -215,8 +220,8 @@ class ImaginationSac:
     def _clip(self, action: np.ndarray) -> np.ndarray:
         """Return env actions (n, *A) within the bounds, with the dtype of the space: sums round."""
         space = self.envs.single_action_space
-        assert isinstance(space, spaces.Box)
-        return np.clip(action.astype(space.dtype), space.low, space.high)
+        converted = action.astype(space.dtype)
+        return np.clip(converted, space.low, space.high) if isinstance(space, spaces.Box) else converted
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Start new episodes; the agent has no episode state."""
@@ -302,6 +307,8 @@ class ImaginationSac:
         self.learner.model = representation.frozen_copy().to(self.model.device)
         if self.learner.reward is not None:
             self.learner.fit(self.learner.sources)
+        elif self._state is not None:
+            self._state.model = self.model
 
     def reset_envs(self, envs: VectorEnv) -> None:
         """Reset `envs` before the next step of `learn`."""

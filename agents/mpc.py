@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from gymnasium import Space, spaces
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from .shared.planning_costs import Cost
 from .shared.reward_costs import PessimisticValue, PredictedReward
 
 _EXPLORATION_STD = 0.1  # of the noise added to explored actions, in units of half the action range
+_EXPLORATION_RATE = 0.1  # probability that an explored discrete action is uniform
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,26 @@ class MpcAgent(ImaginationSac):
         desired = state.scale(observation[DESIRED]) if state.goals is not None else z.new_zeros(len(z), 1)
         planner = self._planner(len(z))
         planner.costs = self._costs()
-        env_actions = planner.plan(z, desired, None, self._policy_plans(z, desired))
+        proposals = self._policy_plans(z, desired)
+        env_actions = planner.plan(
+            z.cpu(), desired.cpu(), None, None if proposals is None else proposals.cpu()
+        )
         if not explore:
             return self._clip(env_actions)
         action = self.model.action_processor(env_actions)
+        if self.model.action_processor.discrete:
+            chosen = torch.rand(len(z), generator=self._noise) < _EXPLORATION_RATE
+            uniform = torch.rand(action.shape, generator=self._noise)
+            return self._to_env(
+                torch.where(chosen[:, None].to(action.device), uniform.to(action.device), action)
+            )
         noise = torch.randn(action.shape, generator=self._noise).to(action.device)
         return self._to_env((action + _EXPLORATION_STD * noise).clamp(-1, 1))
+
+    def _check_actions(self, space: Space) -> None:
+        """Raise UsageError for actions that the agent does not support; the policy and the value need a Box."""
+        if not isinstance(space, spaces.Discrete) or self.config.value or self.config.policy_samples:
+            super()._check_actions(space)
 
     def _update(self, logger: MetricLogger | None, step: int) -> None:
         """Take a gradient step of the actor-critic, unless the search uses neither policy nor value."""

@@ -146,6 +146,27 @@ def test_search_without_value_needs_no_gradient_steps(tmp_path) -> None:
     assert agent.act(observations("continuous"), explore=False).shape == (5, 2)
 
 
+@pytest.mark.slow
+def test_search_without_value_passes_all_checks_also_with_discrete_actions() -> None:
+    settings = {**TINY_MPC, "value": False, "policy_samples": 0}
+    results = check_agent("mpc", 120, None, **settings)
+    assert [r.message for r in results if r.ok is False] == []
+    assert "discrete" in results[0].message
+
+
+def test_discrete_actions_are_searched_without_value(tmp_path) -> None:
+    stream, settings = (
+        recorded(tmp_path / "stream", "discrete"),
+        {**TINY_MPC, "value": False, "policy_samples": 0},
+    )
+    envs = make_envs(5, "discrete")
+    agent = MpcAgent(envs, make_world_model("discrete"), 0, "cpu", stream, **settings)
+    agent.learn_offline(1)
+    for explore in (False, True):
+        actions = agent.act(observations("discrete"), explore)
+        assert all(envs.single_action_space.contains(action) for action in actions)
+
+
 class Constant(Line):
     """`Line` with the same reward everywhere."""
 
