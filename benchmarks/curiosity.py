@@ -40,7 +40,6 @@ TASKS = {  # env of the stream -> tasks of the same robot that are learned from 
     "QuadrupedWalk": ("QuadrupedWalk",),
     "PointMaze": (),
 }
-QUANTITIES = {"PointMaze": ("position",)}  # of the coverage; other robots: the whole privileged state
 POLICIES = ("random", "colored_noise", "curious")
 BASELINE, CURIOUS = "colored_noise", "curious"
 _NUM_ENVS = 64
@@ -95,10 +94,7 @@ def record(options: argparse.Namespace, env: str, seed: int) -> None:
 def coverage(options: argparse.Namespace, env: str, seed: int) -> None:
     """Compare the states of the streams."""
     streams = {policy: Stream.open(stream_folder(options, env, seed, policy)) for policy in POLICIES}
-    states = {
-        policy: sample_states(stream, _STATES, seed, QUANTITIES.get(env))
-        for policy, stream in streams.items()
-    }
+    states = {policy: sample_states(stream, _STATES, seed) for policy, stream in streams.items()}
     rows = {policy: round(value, 4) for policy, value in state_coverage(states).items()}
     save(options, {"kind": "coverage", "env": env, "seed": seed, "steps": options.steps, "coverage": rows})
 
