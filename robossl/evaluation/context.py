@@ -44,7 +44,7 @@ class EvaluationContext:
     )
     episodes: int = 20  # held-out episodes of a row of the control table
     goal_horizons: Sequence[int] = (10, 25, 50, 100)  # [steps] between start and goal
-    goal_trials: int = 50  # start-goal pairs at each horizon; 0 skips goal reaching
+    goal_trials: int = 25  # start-goal pairs at each horizon; 0 skips goal reaching
     reward_free_control: bool = True  # whether policies without reward act in the env's own episodes
     ablation_updates: int | None = None  # gradient steps of an ablation variant; None skips the ablation
     videos: bool = True

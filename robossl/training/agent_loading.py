@@ -13,6 +13,8 @@ from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.interfaces import Agent, Representation
 from robossl.core.io import read_json
 from robossl.core.seeding import derive
+from robossl.evaluation.context import recorded_settings
+from robossl.streams import LaneView, Stream
 from robossl.training import output_dirs
 from robossl.training.agent_runner import AGENT_FORMAT
 from robossl.world_model import WorldModel, data_validation
@@ -105,6 +107,26 @@ def env_of(path: str | Path) -> str:
     if "env" not in manifest:
         raise UsageError(f"{path}: expected a manifest with the name of an env, got none")
     return registry.check_recorded_env(manifest["env"], Path(path) / output_dirs.MANIFEST)
+
+
+def env_settings(path: str | Path) -> dict[str, Any]:
+    """Return the settings of the envs that the agents of a run or agent folder were trained in: pixels, camera, ..."""
+    stream = Path(path) / "stream"
+    return recorded_settings(Stream.open(stream)) if stream.is_dir() else {}
+
+
+def training_stream(path: str | Path) -> Stream | None:
+    """Return the steps that the model of a model folder or a run was trained on, if they are still there.
+
+    Of the model of a run these are the lanes of exploration, without those of its agent.
+    """
+    path = Path(path)
+    folder = path if (path / "model.safetensors").is_file() else path / "model"
+    stream = output_dirs.training_stream_of(folder)
+    if stream is None:
+        return None
+    lanes = output_dirs.manifest_of(folder).get("exploration_lanes")
+    return Stream.open(stream) if lanes is None else LaneView(stream, 0, int(lanes))
 
 
 def load_model(path: str | Path, device: str = "auto") -> WorldModel:

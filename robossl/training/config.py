@@ -56,7 +56,7 @@ class GoalsConfig:
     """Goal reaching with the world model, without reward."""
 
     horizons: tuple[int, ...] = (10, 25, 50, 100)  # [steps] between start and goal in the held-out episode
-    trials: int = 50  # pairs of start and goal at each horizon; 0: none are measured
+    trials: int = 25  # pairs of start and goal at each horizon; 0: none are measured
     control: bool = True  # whether planner and inverse policy also act in the env's own episodes
     head_updates: int = 1500  # gradient steps of each goal head; 0: no heads, so no inverse policy
 

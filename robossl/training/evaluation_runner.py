@@ -13,11 +13,10 @@ from robossl.core.interfaces import Agent, ProgressReporter
 from robossl.evaluation.context import EvaluationContext, recorded_settings
 from robossl.evaluation.report import page, report_file
 from robossl.evaluation.reward_free import missing_goals_reason
-from robossl.streams import LaneView, Stream
+from robossl.streams import Stream
 from robossl.training import agent_loading, config_io, output_dirs
 from robossl.training.agent_rows import AGENT, STREAM, agent_rows
 from robossl.training.config import GoalsConfig, LearnConfig, thread_count
-from robossl.training.experiment import MODEL
 from robossl.training.requests import EvaluateRequest
 from robossl.training.world_model_phase import fit_heads
 from robossl.world_model import WorldModel, data_validation
@@ -67,6 +66,7 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
             seed=request.seed,
             model=model,
             stream=stream,
+            env_settings=agent_loading.env_settings(path) if path is not None and agents else {},
             agents=agents,
             **_agent_training(path, folder_kind),
             updates=updates,
@@ -133,10 +133,8 @@ def _stream(path: Path | None, folder_kind: str, stream: Stream | str | Path | N
         return Stream.open(stream)
     if folder_kind == "agent":
         return None
-    model_folder = path / MODEL if folder_kind == "run" and path is not None else path
-    if model_folder is not None and (trained_on := output_dirs.training_stream_of(model_folder)) is not None:
-        lanes = output_dirs.manifest_of(model_folder).get("exploration_lanes")
-        return Stream.open(trained_on) if lanes is None else LaneView(trained_on, 0, int(lanes))
+    if path is not None and (trained_on := agent_loading.training_stream(path)) is not None:
+        return trained_on
     raise UsageError("expected a stream: a model is evaluated on held-out episodes; give a stream")
 
 
@@ -188,9 +186,10 @@ def _agents(path: Path | None, folder_kind: str, env: str, stack: ExitStack) -> 
     """Return the agents of a folder by report row; `stack` closes their envs."""
     if path is None or folder_kind == "model":
         return {}
+    settings = agent_loading.env_settings(path)
 
     def load(folder: Path) -> Agent:
-        envs = registry.make_envs(env, 1)
+        envs = registry.make_envs(env, 1, **settings)
         stack.callback(envs.close)
         return agent_loading.load_from(folder, envs)
 

@@ -47,7 +47,8 @@ def play(path: str, policy: str, out: str | None, viewer: bool, episodes: int, s
     is_folder = Path(path).is_dir() and not path.startswith("robossl/")
     env = agent_loading.env_of(path) if is_folder else path
     target = _video_path(out) if out else None
-    envs = make_render_env(env, "human" if viewer else "rgb_array")
+    settings = agent_loading.env_settings(path) if is_folder else {}
+    envs = make_render_env(env, "human" if viewer else "rgb_array", **settings)
     try:
         agent: Policy = (
             agent_loading.load(path, envs)
@@ -112,14 +113,13 @@ def find_stream(path: str, stream: str | None) -> Stream:
     """Return the given stream, that of a run, or the one that a model was trained on."""
     if stream is not None:
         return Stream.open(stream)
-    is_model = (Path(path) / "model.safetensors").is_file()
-    if not is_model and output_dirs.read_manifest(path, "run", "model")["kind"] == "run":
-        return Stream.open(Path(path) / "stream")
-    if (trained_on := output_dirs.training_stream_of(path)) is None:
+    if not (Path(path) / "model.safetensors").is_file():
+        output_dirs.read_manifest(path, "run", "model")
+    if (trained_on := agent_loading.training_stream(path)) is None:
         raise UsageError(
             f"{path}: the stream that the model was trained on is unknown or does not exist any more; give --stream"
         )
-    return Stream.open(trained_on)
+    return trained_on
 
 
 def _video_path(out: str | Path) -> Path:

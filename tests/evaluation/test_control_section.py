@@ -60,6 +60,16 @@ def test_agent_is_compared_with_planning_by_intervals(planner, relation):
     assert "After 16,000 steps with reward, SAC on the latent and the observation" in text
 
 
+def test_success_is_compared_as_well():
+    section = control(planner=140.0, inverse_policy=140.0, latent_observation=140.0)
+    section["rows"]["latent_observation"]["success"] = {"mean": 0.5, "low": 0.3, "high": 0.7, "n": 20}
+    section["rows"]["planner"]["success"] = {"mean": 1.0, "low": 0.84, "high": 1.0, "n": 20}
+    section["rows"]["inverse_policy"]["success"] = {"mean": 0.5, "low": 0.3, "high": 0.7, "n": 20}
+    text = text_of(section)
+    assert "within the intervals equal to that of planning in the world model and the inverse policy" in text
+    assert "; its success is lower than that of planning in the world model." in text
+
+
 def test_rows_that_are_equal_are_named_as_expected():
     text = text_of(control(observation=140.0, latent_observation=141.0, latent=80.0, random_latent=200.0))
     assert "Compared with the same agent on the observation alone" in text

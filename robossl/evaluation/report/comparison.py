@@ -45,13 +45,15 @@ def _estimates(reports: Sequence[Report]) -> Iterator[tuple[str, tuple[str, ...]
         path = ("world_model", "prediction_skill", horizon)
         yield f"prediction skill, {steps_ahead(horizon)} ahead", path, False
     yield "inverse R²", ("world_model", "inverse_r2"), False
-    for name in ("planner", "random"):
+    for name in ("planner", "inverse_policy", "random"):
         for horizon in sorted(_keys(reports, ("goal_reaching", "rows", name)), key=int):
             for criterion in (CRITERIA[0], CRITERIA[2]):
                 text = f"goals {label(criterion)}, {label(name)}, {steps_ahead(horizon)}"
                 yield text, ("goal_reaching", "rows", name, horizon, criterion), True
     for name in _keys(reports, ("control", "rows")):
         yield f"return, {label(name)}", ("control", "rows", name, "return"), False
+    for name in _keys(reports, ("control", "rows")):
+        yield f"success, {label(name)}", ("control", "rows", name, "success"), True
 
 
 def _keys(reports: Sequence[Report], path: tuple[str, ...]) -> list[str]:

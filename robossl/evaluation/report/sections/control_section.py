@@ -137,11 +137,25 @@ def _agent_sentence(data: Data) -> list[str]:
     others = [(row, _SUBJECTS[row]) for row in REWARD_FREE if row in rows]
     if not others and "random" in rows:
         others = [("random", f"random actions ({_result(rows['random'])})")]
+    by_return = _grouped(main, rows, others, "return")
+    by_success = {} if "success" not in main else _grouped(main, rows, others, "success")
+    relations = [f"{_RELATIONS[relation]} of {_listed(subjects)}" for relation, subjects in by_return.items()]
+    text += f"{': ' if relations else ''}{_listed(relations)}"
+    for relation in ("higher", "lower"):
+        if relation in by_success:
+            text += f"; its success is {_RELATIONS[relation]} of {_listed(by_success[relation])}"
+    return [f"{text}."]
+
+
+def _grouped(
+    main: Mapping[str, Any], rows: Mapping[str, Any], others: list[tuple[str, str]], key: str
+) -> dict[str, list[str]]:
+    """Return the texts of the rows `others`, (row, text), by how an estimate of `main` compares with theirs."""
     groups: dict[str, list[str]] = {}
-    for row, subject in others:
-        groups.setdefault(_relation(main, rows[row]), []).append(subject)
-    relations = [f"{_RELATIONS[relation]} of {_listed(subjects)}" for relation, subjects in groups.items()]
-    return [f"{text}{': ' if relations else ''}{_listed(relations)}."]
+    for row, text in others:
+        if key in rows[row]:
+            groups.setdefault(_relation(main, rows[row], key), []).append(text)
+    return groups
 
 
 _RELATIONS = {
@@ -188,9 +202,9 @@ def _input_name(row: str) -> str:
     return names.get(row, f"the input “{label(row)}”")
 
 
-def _relation(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Compare two returns: they differ if their intervals do not overlap."""
-    main, reference = row["return"], other["return"]
+def _relation(row: Mapping[str, Any], other: Mapping[str, Any], key: str = "return") -> str:
+    """Compare an estimate of two rows: they differ if their intervals do not overlap."""
+    main, reference = row[key], other[key]
     if main["n"] < 2 or reference["n"] < 2:
         return "unknown"
     if main["low"] > reference["high"]:
