@@ -16,13 +16,17 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
+import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode
+from robossl.agents.offline_td3 import OfflineTd3Agent
+from robossl.agents.sb3.stacked_td3 import train_stacked
 
 import robossl
 from benchmarks.cli import run_main
@@ -32,7 +36,7 @@ from robossl.core.statistics import mean_ci, paired_difference
 from robossl.evaluation.context import EVALUATION_SEED
 from robossl.evaluation.control import evaluate_returns
 from robossl.evaluation.metrics.coverage import sample_states, state_coverage
-from robossl.streams import Stream
+from robossl.streams import Recorder, Stream
 
 TASKS = {  # env of the stream -> tasks of the same robot that are learned from it
     "CheetahRun": ("CheetahRun",),
@@ -52,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--envs", nargs="+", default=list(TASKS), choices=list(TASKS), metavar="NAME", help=", ".join(TASKS))
+    add("--tasks", nargs="+", metavar="NAME", help="of the stage returns (those of the envs)")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
     add("--steps", type=int, default=48_000, metavar="N", help="of a stream (48000)")
     add("--updates", type=int, default=20_000, metavar="N", help="of offline-td3 (20000)")
@@ -67,11 +72,12 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     (options.out / "results").mkdir(parents=True, exist_ok=True)
-    stages = {"record": record, "coverage": coverage, "returns": returns}
-    for stage in options.stages:
-        for seed in options.seeds:
+    for stage, function in (("record", record), ("coverage", coverage)):
+        for seed in options.seeds if stage in options.stages else ():
             for env in options.envs:
-                stages[stage](options, env, seed)
+                function(options, env, seed)
+    for env in options.envs if "returns" in options.stages else ():
+        returns(options, env)
 
 
 def record(options: argparse.Namespace, env: str, seed: int) -> None:
@@ -99,36 +105,46 @@ def coverage(options: argparse.Namespace, env: str, seed: int) -> None:
     save(options, {"kind": "coverage", "env": env, "seed": seed, "steps": options.steps, "coverage": rows})
 
 
-def returns(options: argparse.Namespace, env: str, seed: int) -> None:
-    """Train `offline-td3` on the streams of colored noise and of the curious policy, for each task."""
-    for task in TASKS[env]:
-        for policy in (BASELINE, CURIOUS):
-            if result_path(options, "return", env, seed, policy, task).is_file():
-                continue
-            if not result_path(options, "record", env, seed, policy).is_file():
-                print(f"{env} seed {seed}: no stream of {policy}; run the stage record", file=sys.stderr)
-                continue
-            stream = Stream.open(stream_folder(options, env, seed, policy))
-            if task != env:
-                folder = options.out / "streams" / f"{env}-{seed}-{policy}-{task}"
-                if not folder.is_dir():
-                    robossl.relabel(stream, env_id(task), out=folder)
-                stream = Stream.open(folder)
-            folder = options.out / "agents" / f"{env}-{seed}-{policy}-{task}"
-            shutil.rmtree(folder, ignore_errors=True)  # of an interrupted start
-            cpu = time.process_time()
-            agent = robossl.train(
-                env_id(task), "offline-td3", steps=0, stream=stream, offline_updates=options.updates, threads=1,
-                out=folder, seed=seed, device="cpu",
-            )  # fmt: skip
-            envs = registry.make_envs(env_id(task), min(options.episodes, 16), threads=1)
-            episodes = evaluate_returns(envs, agent, options.episodes, EVALUATION_SEED)
-            envs.close()
-            save(options, {
-                "kind": "return", "env": env, "seed": seed, "policy": policy, "task": task, "steps": options.steps,
-                "updates": options.updates, "cpu_seconds": round(time.process_time() - cpu, 1),
-                "returns": episodes.returns.round(3).tolist(),
-            })  # fmt: skip
+def returns(options: argparse.Namespace, env: str) -> None:
+    """Train `offline-td3` on the streams of colored noise and of the curious policy, all agents of a task at once."""
+    for task in (t for t in TASKS[env] if options.tasks is None or t in options.tasks):
+        cells = [
+            (seed, policy)
+            for seed in options.seeds
+            for policy in (BASELINE, CURIOUS)
+            if result_path(options, "record", env, seed, policy).is_file()
+            and not result_path(options, "return", env, seed, policy, task).is_file()
+        ]
+        if not cells:
+            continue
+        cpu = time.process_time()
+        with ExitStack() as stack:
+            agents = [make_agent(options, env, task, seed, policy, stack) for seed, policy in cells]
+            train_stacked(agents, options.updates)
+            seconds = (time.process_time() - cpu) / len(agents)
+            for (seed, policy), agent in zip(cells, agents):
+                envs = registry.make_envs(env_id(task), min(options.episodes, 16), threads=1)
+                episodes = evaluate_returns(envs, agent, options.episodes, EVALUATION_SEED)
+                envs.close()
+                save(options, {
+                    "kind": "return", "env": env, "seed": seed, "policy": policy, "task": task,
+                    "steps": options.steps, "updates": options.updates, "cpu_seconds": round(seconds, 1),
+                    "returns": episodes.returns.round(3).tolist(),
+                })  # fmt: skip
+
+
+def make_agent(
+    options: argparse.Namespace, env: str, task: str, seed: int, policy: str, stack: ExitStack
+) -> OfflineTd3Agent:
+    """Return an untrained agent on a stream, relabeled if the stream has the rewards of another task."""
+    stream = Stream.open(stream_folder(options, env, seed, policy))
+    if task != env:
+        folder = options.out / "streams" / f"{env}-{seed}-{policy}-{task}"
+        stream = Stream.open(folder) if folder.is_dir() else robossl.relabel(stream, env_id(task), out=folder)
+    envs = registry.make_envs(env_id(task), 1, threads=1, autoreset_mode=AutoresetMode.DISABLED)
+    own = Recorder.create(envs, Path(stack.enter_context(tempfile.TemporaryDirectory())) / "stream")
+    stack.callback(own.close)
+    return OfflineTd3Agent(own, None, seed, "cpu", stream=stream)
 
 
 def save(options: argparse.Namespace, cell: Cell) -> None:
