@@ -18,7 +18,7 @@ from robossl.streams import Stream
 from robossl.world_model import WorldModel
 from robossl.world_model.device import resolve
 from robossl.world_model.goal_heads import GoalHeads, fit_goal_heads
-from robossl.world_model.goal_heads.heads import ACT_STEPS, DEFAULT_UPDATES
+from robossl.world_model.goal_heads.heads import DEFAULT_UPDATES
 
 from .shared.goal_source import GoalSource
 from .shared.observation_encoder import ObservationEncoder, batch_size
@@ -103,9 +103,7 @@ class InversePolicy:
         z = encoder.encode(inputs, previous).to(self.heads.device)
         goal = self._goals.goals(observation, all_envs, encoder).to(self.heads.device)
         achieved = self.heads.normalize_goal(observation["achieved_goal"]) if self.heads.has_goals else z
-        steps = torch.full((num_envs,), float(ACT_STEPS), device=self.heads.device)
-        encoded = self.heads.inverse(z, achieved, goal, steps)
-        actions = self.model.action_processor.decode(encoded).cpu().numpy()
+        actions = self.model.action_processor.decode(self.heads.act(z, achieved, goal)).cpu().numpy()
         return actions.astype(self._action_space.dtype)
 
     def reset(self, mask: np.ndarray | None = None) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from gymnasium.vector import VectorEnv
+from torch import Tensor
 
 from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
 from robossl.core.interfaces import MetricLogger, Observation, ProgressReporter
@@ -94,11 +96,14 @@ class GoalPlanner:
         else:
             self._costs, heads = resolve_costs(cost_weights(self._cost), self.model)
         self._goals = GoalSource(self.envs, heads, self._goal_observation)
+        self._proposal = None if heads is None else self._policy_plans
 
     def _set_num_envs(self, num_envs: int) -> None:
         """Create the state of `num_envs` sub-environments."""
         self.num_envs = num_envs
-        self.planner = Planner(self.model, self._config, self._action_space, num_envs, self.seed, self._costs)
+        self.planner = Planner(
+            self.model, self._config, self._action_space, num_envs, self.seed, self._costs, self._proposal
+        )
         shape, dtype = self._action_space.shape or (), self._action_space.dtype
         self._action = np.zeros((num_envs, *shape), dtype)
         self._steps_left = np.zeros(num_envs, np.int64)  # (n,) steps that the current action is repeated
@@ -154,6 +159,18 @@ class GoalPlanner:
         self._steps_left -= 1
         return self._action.copy()
 
+    def _policy_plans(self, z: Tensor, goal: Tensor) -> Tensor:
+        """Return plans (m, H, A) of the inverse policy in imagination, from z (m, Z) to goals (m, G)."""
+        heads, config, model = self._goals.heads, self._config, self.model
+        assert heads is not None
+        assert isinstance(model, WorldModel)
+        z, goal, actions = z.to(heads.device), goal.to(heads.device), []
+        for _ in range(config.num_decisions):
+            actions.append(heads.act(z, heads.achieved(z), goal))
+            for _ in range(config.action_repeat):
+                z = model.step(z, actions[-1], "first")
+        return torch.stack(actions, 1)
+
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Start new episodes in the sub-environments of `mask` (n,) bool, or in all; discard their plans."""
         if mask is None:
@@ -185,7 +202,7 @@ class GoalPlanner:
         """Switch to a newer version of the model and discard the plans made with the old one."""
         self.model = self.planner.model = self._encoder.model = representation
         self._resolve_costs()
-        self.planner.costs = self._costs
+        self.planner.costs, self.planner.proposal = self._costs, self._proposal
         self.reset()
 
     def reset_envs(self, envs: VectorEnv) -> None:

@@ -29,6 +29,7 @@ from robossl.core.io import write_json
 from robossl.core.statistics import proportion_ci
 from robossl.evaluation.context import EVALUATION_SEED
 from robossl.evaluation.goal_reaching import reach_goals
+from robossl.streams import Stream
 from robossl.world_model import WorldModel
 from robossl.world_model.goal_heads import fit_goal_heads
 
@@ -71,6 +72,7 @@ def main() -> None:
         help="[steps] (10 25 50 100)",
     )
     add("--trials", type=int, default=200, metavar="N", help="pairs at each distance (200)")
+    add("--planner-trials", type=int, metavar="N", help="fewer pairs for the planners, which are slow (all)")
     add("--seeds", type=int, nargs="+", default=[0], metavar="N")
     add("--rows", nargs="+", default=list(_AGENTS), choices=list(_AGENTS), metavar="ROW")
     add("--threads", type=int, default=1, metavar="N")
@@ -120,16 +122,32 @@ def measure(options: argparse.Namespace, seed: int, folder: Path) -> Result:
     lap("world_model")
     heads = fit_goal_heads(model, stream, options.head_updates, seed, max_steps=options.max_steps)
     lap("goal_heads")
-    envs = make_envs(options.env, _EVALUATED)
-    try:
-        policies = make_policies(envs, model, options.rows, seed)
-        found, missing = reach_goals(
-            envs, stream, policies, options.horizons, options.trials, EVALUATION_SEED + seed
-        )
-    finally:
-        envs.close()
+    found, missing = reach(options, stream, model, seed)
     lap("reach_goals")
-    return {"seed": seed, "heads": heads.metrics, "cpu_seconds": seconds, "missing": missing, **found}
+    return {"seed": seed, "heads": heads.metrics, "cpu_seconds": seconds, "missing": missing, "rows": found}
+
+
+def reach(
+    options: argparse.Namespace, stream: Stream, model: WorldModel, seed: int
+) -> tuple[dict[str, Result], dict[str, str]]:
+    """Return the rows of `reach_goals`, and the distances that could not be measured with the reason."""
+    planners = [row for row in options.rows if _AGENTS[row][0] == "planner"]
+    others = [row for row in options.rows if row not in planners]
+    rows: dict[str, Result] = {}
+    missing: dict[str, str] = {}
+    for names, trials in ((planners, options.planner_trials or options.trials), (others, options.trials)):
+        if names or names is others:  # the last ones are random and zero actions
+            envs = make_envs(options.env, min(trials, _EVALUATED))
+            try:
+                policies = make_policies(envs, model, names, seed)
+                found, reasons = reach_goals(
+                    envs, stream, policies, options.horizons, trials, EVALUATION_SEED + seed
+                )
+            finally:
+                envs.close()
+            rows, missing = rows | found["rows"], missing | reasons
+    baselines = ("random", "zero_action")
+    return {name: rows[name] for name in sorted(rows, key=lambda name: name in baselines)}, missing
 
 
 def make_envs(env: str, num_envs: int) -> VectorEnv:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from robossl.core.seeding import generator, generator_state, restore_generator
 from .plan_distribution import make_plan_distribution
 from .planning_costs import Cost, GoalDistance, ImaginedTrajectories
 
+_POLICY_STD = 0.3  # standard deviation around the plan of a policy, in units of that of the first iteration
 _ROLLOUTS_PER_CALL = 256  # about; each call of the network gets equally many, see `Planner`
 
 
@@ -40,6 +41,7 @@ class PlannerConfig:
     noise_exponent: float = 1.0  # of the noise along a plan: 0 white, 1 pink, 2 red
     init_std: float = 0.6  # standard deviation of the first iteration, in units of half the action range
     momentum: float = 0.1  # weight of the old mean and standard deviation
+    policy_samples: int = 8  # of the first iteration, drawn around the plan of a policy if there is one
 
     def __post_init__(self) -> None:
         """Raise UsageError for values that define no search."""
@@ -51,6 +53,8 @@ class PlannerConfig:
                 f"planner setting horizon: expected a multiple of action_repeat {self.action_repeat}, "
                 f"got {self.horizon}"
             )
+        if self.policy_samples < 0:
+            raise UsageError(f"planner setting policy_samples: expected 0 or more, got {self.policy_samples}")
         if self.elites > self.samples:
             raise UsageError(
                 f"planner setting elites: expected at most samples ({self.samples}), got {self.elites}"
@@ -71,6 +75,11 @@ class PlannerConfig:
         """K: number of elites that are reused."""
         return int(self.elite_fraction_kept * self.elites)
 
+    @property
+    def num_policy_samples(self) -> int:
+        """P: number of samples around the plan of a policy; at least one sample is left for others."""
+        return max(min(self.policy_samples, self.samples - self.num_kept - 2), 0)
+
 
 PRESETS = {
     "cpu": PlannerConfig(),
@@ -84,6 +93,11 @@ PRESETS = {
         noise_exponent=0.0,
     ),
 }
+
+
+Proposal = Callable[
+    [Tensor, Tensor], Tensor
+]  # z (m, Z) and goals (m, G) to plans (m, H, A) of encoded actions
 
 
 class Planner:
@@ -101,6 +115,7 @@ class Planner:
         num_envs: int = 1,
         seed: int = 0,
         costs: Sequence[Cost] = (GoalDistance(),),
+        proposal: Proposal | None = None,
     ) -> None:
         """Create a planner.
 
@@ -111,11 +126,13 @@ class Planner:
             num_envs: Number n of sub-environments.
             seed: Seed of the random generators.
             costs: Cost functions, added up.
+            proposal: Plans of a policy, around which `policy_samples` of the first samples are drawn.
 
         Raises:
             UsageError: If the actions are neither a float Box nor Discrete.
         """
         self.model, self.config, self.num_envs, self.costs = model, config, num_envs, tuple(costs)
+        self.proposal = proposal
         decisions = config.num_decisions
         self._plans = make_plan_distribution(action_space, decisions, config.noise_exponent, config.init_std)
         self._generators = [generator(seed, "planner", env_index) for env_index in range(num_envs)]
@@ -171,8 +188,13 @@ class Planner:
         mean, std = self._plans.start(self._mean[index])  # (m, H, A)
         kept, cold = self._kept[index], ~self._warm[index]
         generators = [self._generators[env_index] for env_index in env_ids]
-        for _ in range(config.iterations):
+        for iteration in range(config.iterations):
             plans = self._plans.draw(mean, std, generators, config.samples)  # (m, S, H, A)
+            if iteration == 0 and self.proposal is not None and config.num_policy_samples:
+                first, count = 1 + config.num_kept, config.num_policy_samples
+                proposed = self.proposal(*self._padded(z, goal))[: len(z)].cpu()
+                around = self._plans.draw(proposed, _POLICY_STD * std, generators, count)
+                plans[:, first : first + count] = around
             reused = torch.where(cold[:, None, None, None], plans[:, 1 : 1 + config.num_kept], kept)
             plans[:, 1 : 1 + config.num_kept] = reused
             if proposals is not None:
@@ -190,10 +212,7 @@ class Planner:
     def _cost(self, z: Tensor, goal: Tensor, plans: Tensor) -> Tensor:
         """Return the costs (m, S) of plans (m, S, H, A); padding fills the call up to its size."""
         m, samples = plans.shape[:2]
-        padding = self._envs_per_call - m
-        z, goal, plans = (
-            torch.cat([part, part.new_zeros(padding, *part.shape[1:])]) for part in (z, goal, plans)
-        )
+        z, goal, plans = self._padded(z, goal, plans)
         steps = plans.repeat_interleave(self.config.action_repeat, 2).flatten(0, 1)  # (N, T, A)
         start = z.repeat_interleave(samples, 0)
         path = self.model.imagine(start, self._plans.to_env(steps), heads="first")[:, 1:]
@@ -201,6 +220,13 @@ class Planner:
         imagined = ImaginedTrajectories(path, steps.to(path.device), goals, start.to(path.device))
         total = sum((cost(imagined) for cost in self.costs), torch.zeros(steps.shape[:2], device=path.device))
         return total.sum(-1).reshape(-1, samples)[:m].cpu()
+
+    def _padded(self, *parts: Tensor) -> list[Tensor]:
+        """Return tensors (m, ...) filled up with zeros to the number of sub-environments in a call."""
+        return [
+            torch.cat([part, part.new_zeros(self._envs_per_call - len(part), *part.shape[1:])])
+            for part in parts
+        ]
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Return generator states and the last plans."""

@@ -36,6 +36,7 @@ def create_goal_heads(model: WorldModel, max_steps: int = MAX_STEPS, seed: int =
         model.action_processor.dim,
         goal_dim,
         goals is not None,
+        model.action_processor.discrete,
         model.version,
         max_steps,
         seed,

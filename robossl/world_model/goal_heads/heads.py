@@ -37,6 +37,7 @@ class GoalHeads:
 
     Attributes:
         version: Version of the world model that the heads were fitted to.
+        discrete: Whether the actions are Discrete.
         has_goals: Whether goals are those of the env (`achieved_goal`, `desired_goal`); else they are latents.
         max_steps: K [steps], longest distance in training.
         metrics: Quality of the heads on held-out time steps, by name.
@@ -49,6 +50,7 @@ class GoalHeads:
         action_dim: int,
         goal_dim: int,
         has_goals: bool,
+        discrete: bool,
         version: int,
         max_steps: int = MAX_STEPS,
         seed: int = 0,
@@ -56,7 +58,8 @@ class GoalHeads:
         """Create heads with random weights; UsageError if `max_steps` is below 1."""
         if max_steps < 1:
             raise UsageError(f"goal heads: expected max_steps of 1 or more, got {max_steps}")
-        self.version, self.has_goals, self.max_steps = int(version), bool(has_goals), int(max_steps)
+        self.version, self.max_steps = int(version), int(max_steps)
+        self.has_goals, self.discrete = bool(has_goals), bool(discrete)
         self.latent_dim, self.action_dim, self.goal_dim = int(latent_dim), int(action_dim), int(goal_dim)
         self.metrics: dict[str, float] = {}
         self._normalizer = _Normalizer(self.goal_dim)
@@ -114,6 +117,13 @@ class GoalHeads:
         times = torch.cat([1 / k, k.log() / math.log(self.max_steps + 1)], -1)
         return self.networks["inverse"](torch.cat([z, goal - achieved, times], -1))
 
+    def act(self, z: Tensor, achieved: Tensor, goal: Tensor) -> Tensor:
+        """Return the encoded actions (..., A) of the inverse policy: in [-1, 1], or one-hot."""
+        output = self.inverse(z, achieved, goal, torch.full(z.shape[:-1], float(ACT_STEPS), device=z.device))
+        if self.discrete:
+            return nn.functional.one_hot(output.argmax(-1), output.shape[-1]).float()
+        return output.clamp(-1, 1)
+
     def check_version(self, version: int) -> None:
         """Raise UsageError if the heads were fitted to another version of the world model."""
         if self.version != version:
@@ -139,7 +149,7 @@ class GoalHeads:
         save_tree(Path(folder) / FILE, tree)
 
     def _settings(self) -> dict[str, int]:
-        names = ("latent_dim", "action_dim", "goal_dim", "has_goals", "version", "max_steps")
+        names = ("latent_dim", "action_dim", "goal_dim", "has_goals", "discrete", "version", "max_steps")
         return {name: int(getattr(self, name)) for name in names}
 
     @classmethod
