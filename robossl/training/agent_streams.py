@@ -65,6 +65,7 @@ def check_stream_fits(stream: Stream, envs: VectorEnv) -> None:
             raise UsageError(
                 f"expected a stream with {kind}s {spaces.format_space(expected)}, as in {env_id(envs)}; got "
                 f"{spaces.format_space(recorded)} of {stream.header.get('env')} in {stream.path}"
+                f"{_relabel_hint(stream, envs) if robot and robot == recorded_robot else ''}"
             )
 
 
@@ -73,9 +74,13 @@ def check_rewards(stream: Stream, envs: VectorEnv) -> None:
     recorded, expected = stream.header.get("env"), env_id(envs)
     if recorded != expected:
         raise UsageError(
-            f"expected rewards of {expected}, got those of {recorded} in {stream.path}; compute them: "
-            f"robossl stream relabel {stream.path} --task {expected} --out DIR"
+            f"expected rewards of {expected}, got those of {recorded} in {stream.path}{_relabel_hint(stream, envs)}"
         )
+
+
+def _relabel_hint(stream: Stream, envs: VectorEnv) -> str:
+    """Return the command that gives a stream the rewards and goals of `envs`, for a message."""
+    return f"; relabel it: robossl stream relabel {stream.path} --task {env_id(envs)} --out DIR"
 
 
 def offline_updates(name: str, requested: int | None) -> int:

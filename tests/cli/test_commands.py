@@ -243,6 +243,23 @@ def test_exported_stream_is_imported_again(workspace, tmp_path, name):
     )
 
 
+def test_an_agent_learns_from_a_relabeled_stream_alone(workspace, tmp_path):
+    hard = "robossl/ReacherHard-v0"
+    relabeled = succeed(
+        workspace, "stream", "relabel", "stream", "--task", hard, "--out", tmp_path / "hard", "--quiet", "--json"
+    ).document  # fmt: skip
+    info = succeed(tmp_path, "stream", "info", "hard", "--json").document
+    assert (info["env"], info["transitions"]) == (hard, relabeled["transitions"])
+    train = ("train", hard, "--agent", "offline-td3", "--threads", 1, "--num-envs", 2, "--steps", 0)
+    small = ("--offline-updates", 3, "--agent.settings.batch_size", 16, "--quiet", "--out")
+    succeed(tmp_path, *train, "--stream", "hard", *small, "agent")
+    assert json.loads((tmp_path / "agent" / "manifest.json").read_text())["offline_updates"] == 3
+    assert "expected a stream with observations" in fail(
+        workspace, *train, "--stream", "stream", *small, tmp_path / "no"
+    )
+    assert "give --stream" in fail(workspace, *train, *small, tmp_path / "no")
+
+
 def test_stream_is_described_validated_and_repaired(workspace, tmp_path):
     shutil.copytree(workspace / "stream", tmp_path / "stream")
     assert re.search(r"rows +3,3\d\d", succeed(tmp_path, "stream", "info", "stream").stdout)
