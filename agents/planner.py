@@ -68,7 +68,7 @@ class GoalPlanner:
             goal_observation: Observation (D,) or (n, D) to reach. None: the goals of the env.
             cost: What plans minimize: `latent` (distance of latents), `goal` (distance of predicted achieved goals),
                 `temporal` (predicted steps to the goal), `auto` (the best that the model has heads for), or weights of
-                costs by name, which are added up: latent, goal, temporal, control.
+                costs by name, which are added up: latent, goal, temporal, control, disagreement.
             costs: Cost functions of latents in place of `cost`, added up. Goals are then latents.
             settings: Fields of `PlannerConfig`, in place of those of the preset.
 

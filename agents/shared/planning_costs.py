@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from robossl.core.errors import UsageError, unknown_name_error
+from robossl.world_model import WorldModel
 from robossl.world_model.goal_heads import GoalHeads
+from robossl.world_model.model import disagreement
 
 
 class ImaginedTrajectories(NamedTuple):
@@ -69,13 +71,26 @@ class ControlCost:
         return self.weight * imagined.action.square().mean(-1)
 
 
+@dataclass(frozen=True)
+class Disagreement:
+    """Disagreement of the ensemble at every step but the first, where the plan leaves the training data."""
+
+    model: WorldModel
+    weight: float = 0.1
+
+    def __call__(self, imagined: ImaginedTrajectories) -> Tensor:
+        """Return the cost [N, T]."""
+        predictions = self.model.ensemble_predictions(imagined.latent[:, :-1], imagined.action[:, 1:])
+        return self.weight * torch.nn.functional.pad(disagreement(predictions), (1, 0))
+
+
 # name of the setting `cost` -> weights of the cost functions; without goals, "goal" is the distance of latents
 MIXTURES: dict[str, dict[str, float]] = {
     "latent": {"latent": 1.0},
     "goal": {"goal": 1.0},
     "temporal": {"temporal": 1.0, "goal": 0.1},
 }
-COSTS = ("latent", "goal", "temporal", "control")
+COSTS = ("latent", "goal", "temporal", "control", "disagreement")
 _AUTO = "temporal"  # the best one measured; see docs/control.md
 
 
@@ -135,5 +150,6 @@ def resolve_costs(weights: dict[str, float] | None, model: Any) -> tuple[tuple[C
         "goal": lambda weight: GoalDistance(heads=heads, weight=weight),
         "temporal": lambda weight: TemporalDistance(heads, weight),  # type: ignore[arg-type]
         "control": ControlCost,
+        "disagreement": lambda weight: Disagreement(model, weight),
     }
     return tuple(make[name](weight) for name, weight in weights.items()), heads

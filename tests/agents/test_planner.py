@@ -12,7 +12,7 @@ from robossl.agents import GoalPlanner, Planner, PlannerConfig, noise
 from robossl.agents.shared.action_range import action_range
 from robossl.agents.shared.cem import PRESETS
 from robossl.agents.shared.plan_distribution import noise_factor
-from robossl.agents.shared.planning_costs import ControlCost, GoalDistance
+from robossl.agents.shared.planning_costs import ControlCost, Disagreement, GoalDistance, ImaginedTrajectories
 
 import robossl
 from robossl.core.errors import UsageError
@@ -301,6 +301,22 @@ def test_costs_are_added_up():
         policy = GoalPlanner(envs, PointModel(), costs=costs)
         efforts.append(np.mean(policy.act(observation) ** 2))
     assert efforts[0] > 2 * efforts[1] > efforts[2]
+
+
+def test_disagreement_is_a_cost_of_steps_outside_the_data():
+    envs = robossl.make("robossl/Reacher-v0", 2, 1)
+    model = model_of(envs)
+    random = torch.Generator().manual_seed(0)
+    z, actions = torch.randn(3, 5, model.latent_dim, generator=random), torch.zeros(3, 5, 2)
+    imagined = ImaginedTrajectories(z, actions, z[:, 0])
+    cost = Disagreement(model, 2.0)(imagined)
+    assert cost.shape == (3, 5)
+    assert (cost[:, 0] == 0).all()
+    expected = 2 * model.disagreement(z[:, 0], torch.zeros(3, 2))
+    np.testing.assert_allclose(cost[:, 1], expected, rtol=1e-5)
+    observation, _ = envs.reset(seed=0)
+    policy = GoalPlanner(envs, model, cost={"latent": 1.0, "disagreement": 0.1}, **QUICK)
+    assert envs.action_space.contains(policy.act(observation))
 
 
 def test_one_observation_can_be_the_goal_of_all_sub_environments():
