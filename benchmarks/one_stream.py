@@ -61,6 +61,8 @@ def main() -> None:
     add("--updates", type=int, default=20_000, metavar="N", help="of each agent (20000)")
     add("--evaluate-every", type=int, default=5000, metavar="N", help="updates between evaluations (5000)")
     add("--episodes", type=int, default=20, metavar="N", help="held-out episodes of an evaluation (20)")
+    add("--batch-size", type=int, default=256, metavar="N", help="of the agents (256)")
+    add("--hidden", type=int, default=256, metavar="N", help="width of the agents' networks (256)")
     add("--online-steps", type=int, default=0, metavar="N", help="env steps of each agent afterwards (0)")
     add("--threads", type=int, default=1, metavar="N", help="of torch (1)")
     add("--out", type=Path, default=Path("runs/one_stream"), metavar="FOLDER")
@@ -132,7 +134,8 @@ def go_online(options: argparse.Namespace, row: str, task: str, seed: int, agent
 
 def make_agent(options: argparse.Namespace, row: str, task: str, seed: int, folder: Path) -> OfflineTd3Agent:
     """Return an agent of a row on the stream with the rewards of a task."""
-    settings = ROWS[row]
+    sizes = {"batch_size": options.batch_size, "policy_kwargs": {"net_arch": [options.hidden] * 2}}
+    settings = {**sizes, **ROWS[row]}
     envs = registry.make_envs(env_id(task), _NUM_ENVS, threads=1, autoreset_mode=AutoresetMode.DISABLED)
     recorder = Recorder.create(envs, folder / f"{task}-{seed}")
     model = prepare_model(options) if "encoder" in settings else None

@@ -234,6 +234,21 @@ def test_a_termination_of_the_recorded_task_truncates(tmp_path) -> None:
         assert np.array_equal(old["terminated"], new["truncated"])
 
 
+def test_a_step_that_the_physics_undid_terminates_nothing(tmp_path) -> None:
+    """After a physics error the env keeps the state before the step and truncates; it does not terminate there."""
+    stream = record_line(tmp_path / "old", 50.0)
+    rows = all_rows(stream)[0]
+    count = int(np.flatnonzero(rows["is_last"])[0])
+    rows["physics"][count] = rows["physics"][count - 1]
+    for name in ("observation", "state.position"):
+        rows[name][count] = rows[name][count - 1]
+    rows["truncated"][count - 1] = True
+    labels = TaskLabels(stream, LineEnvs(64, float(rows["physics"][count - 2, 1])))
+    terminated = labels.label(rows, np.zeros(len(rows["valid"]), np.int64))["terminated"]
+    assert terminated[count - 2]
+    assert not terminated[count - 1]
+
+
 def test_a_running_episode_ends_with_its_last_complete_transition(tmp_path) -> None:
     recorder = Recorder.create(LineEnvs(2, 50.0), tmp_path / "old")
     recorder.reset()
