@@ -8,6 +8,7 @@ import torch
 from goal_toys import model_for, record
 
 from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.io import load_tree, save_tree
 from robossl.core.seeding import generator
 from robossl.world_model import WorldModel, WorldModelTrainer
 from robossl.world_model.goal_heads import GoalHeads, create_goal_heads, fit_goal_heads
@@ -93,6 +94,15 @@ def test_heads_belong_to_one_version(stream, tmp_path):
     trainer.ema_model.goal_heads = heads
     trainer.update(1)
     assert trainer.ema_model.goal_heads is None, "heads do not fit the weights after an update"
+
+
+def test_heads_of_another_format_have_to_be_fitted_again(stream, tmp_path):
+    model = model_for(stream)
+    model.goal_heads = create_goal_heads(model)
+    model.save(tmp_path)
+    path = tmp_path / "goal_heads.safetensors"
+    save_tree(path, {**load_tree(path), "format": 1})
+    assert WorldModel.load(tmp_path, "cpu").goal_heads is None
 
 
 def test_damaged_heads_are_reported(stream, tmp_path):

@@ -27,7 +27,7 @@ ACT_STEPS = 5  # k [steps] of the inverse policy when it acts
 DEFAULT_UPDATES = 1500  # gradient steps of the fit
 _HIDDEN = (256, 256, 256)  # layer widths of temporal distance and inverse policy
 _READOUT_HIDDEN = (256,)
-_FORMAT = 1
+_FORMAT = 2
 
 
 class GoalHeads:
@@ -154,10 +154,12 @@ class GoalHeads:
 
     @classmethod
     def load(cls, folder: str | Path) -> GoalHeads | None:
-        """Return the heads in `folder`, on the CPU; None if it holds none.
+        """Return the heads in `folder`, on the CPU.
+
+        Returns:
+            None if the folder holds no heads, or those of another format, which have to be fitted again.
 
         Raises:
-            UsageError: The file has another format.
             CorruptedFileError: The file is damaged.
         """
         path = Path(folder) / FILE
@@ -165,7 +167,7 @@ class GoalHeads:
             return None
         tree = load_tree(path)
         if not isinstance(tree, Mapping) or tree.get("format") != _FORMAT:
-            raise UsageError(f"{path}: expected goal heads of format {_FORMAT}; fit them again")
+            return None
         try:
             settings: dict[str, Any] = {name: int(value) for name, value in tree["settings"].items()}
             heads = cls(**settings)
