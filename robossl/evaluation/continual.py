@@ -7,6 +7,7 @@ physics that it was not trained on; backward transfer is how later training chan
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,15 +19,17 @@ from robossl.core.errors import UsageError
 from robossl.core.interfaces import Policy
 from robossl.core.statistics import Estimate, bootstrap_ratio, mean_ci, paired_difference, proportion_ci
 from robossl.evaluation.control import evaluate_returns
-from robossl.evaluation.heldout import load_heldout
+from robossl.evaluation.heldout import HeldOutData, load_heldout
+from robossl.evaluation.latents import encode
 from robossl.evaluation.metrics.prediction import MIN_WINDOWS, forecast_windows
-from robossl.evaluation.metrics.readout import fit_readout
+from robossl.evaluation.metrics.readout import Readout, fit_readout
 from robossl.evaluation.policy_wrappers import FiniteObservationGuard
 from robossl.evaluation.split_data import SplitData
 from robossl.streams import Stream
 from robossl.world_model import WorldModel
 
 HORIZONS = (25, 10, 5, 1)  # [steps] the first of these that the episodes are long enough for is evaluated
+_PROBE_STEPS = 2_000  # time steps that the readout of the observed values is fitted on; more take seconds
 PHYSICS = ("old", "new")
 EPISODES = ("exploration", "acting")  # whose episodes a model is measured on
 # Moments of a run -> (what is measured, on which physics) of each row
@@ -39,26 +42,39 @@ ROWS = {
 Measured = dict[str, Any]  # JSON values of one moment, see `measure_skill` and `measure_returns`
 
 
-def measure_skill(model: WorldModel, stream: Stream, seed: int, test: SplitData | None = None) -> Measured:
-    """Measure forecasts of a model on held-out episodes.
+def measure_skill(
+    model: WorldModel, stream: Stream, seed: int, others: Mapping[str, SplitData] | None = None
+) -> dict[str, Measured]:
+    """Measure forecasts of a model on several sets of held-out episodes, with the same scales and readout.
 
     Args:
         model: World model.
-        stream: The steps of the exploration policy, for scales, readout and linear dynamics.
+        stream: The steps of the exploration policy; its test episodes are the first set.
         seed: Seed of the forecasts.
-        test: Other held-out episodes; None: the test episodes of `stream`.
+        others: Name -> further held-out episodes.
 
     Returns:
-        {"horizon": steps, "forecasts": n, "error" | "no_change" | "linear": [summed squared error of each episode]}.
+        "exploration" and the names of the others -> {"horizon": steps, "forecasts": n,
+        "error" | "no_change" | "linear": [summed squared error of each episode]}.
 
     Raises:
         UsageError: The episodes are too short or too few.
     """
-    heldout = load_heldout(model, stream, seed, test)
+    heldout = load_heldout(model, stream, seed, _PROBE_STEPS)
+    readout = fit_readout(model, heldout)
+    found = {"exploration": _measure_forecasts(model, heldout, readout)}
+    for name, test in (others or {}).items():
+        other = dataclasses.replace(heldout, test=test, test_z=encode(model, test))
+        found[name] = _measure_forecasts(model, other, readout)
+    return found
+
+
+def _measure_forecasts(model: WorldModel, heldout: HeldOutData, readout: Readout) -> Measured:
+    """Measure forecasts on the test episodes of `heldout`."""
     possible = [h for h in HORIZONS if len(heldout.test.starts(h)) >= MIN_WINDOWS]
     if not possible:
         raise UsageError(f"the held-out episodes are too short or too few: expected {MIN_WINDOWS} forecasts")
-    windows = forecast_windows(model, heldout, fit_readout(model, heldout), possible[0])
+    windows = forecast_windows(model, heldout, readout, possible[0])
     _, episode = np.unique(windows.episode, return_inverse=True)
     errors = {
         "error": windows.errors("model"),

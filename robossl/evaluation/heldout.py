@@ -80,7 +80,7 @@ class HeldOutData:
 
 
 def load_heldout(
-    model: WorldModel, stream: Stream, seed: int = 0, test: SplitData | None = None
+    model: WorldModel, stream: Stream, seed: int = 0, probe_steps: int | None = None
 ) -> HeldOutData:
     """Load the splits of a stream and encode probe and test once, for all metrics.
 
@@ -88,14 +88,14 @@ def load_heldout(
         model: Encodes the observations.
         stream: Recorded steps.
         seed: Seed of the order in which episodes are drawn.
-        test: Test split of another stream; None: that of `stream`.
+        probe_steps: About how many time steps of `probe` to load; None: the default of `load_split`.
 
     Raises:
         UsageError: A split has no episode.
     """
     train = load_split(stream, "train", seed, inputs_only=True)
-    probe = load_split(stream, "probe", seed)
-    test = test or load_split(stream, "test", seed)
+    probe = load_split(stream, "probe", seed, probe_steps)
+    test = load_split(stream, "test", seed)
     std = train.values.std(0)
     std[std <= 1e-6 * (1 + np.abs(train.values).max(0))] = 0.0
     return HeldOutData(

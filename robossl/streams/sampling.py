@@ -47,10 +47,11 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LaneRange:
-    """Sample the rows of `count` lanes from `first` on with equal probability."""
+    """Sample the rows of `count` lanes from `first` on with equal probability, or the newest ones of each lane."""
 
     first: int
     count: int
+    newest: int | None = None  # rows of each lane; None: all
 
     def propose(
         self, rng: np.random.Generator, count: int, limits: np.ndarray
@@ -58,9 +59,35 @@ class LaneRange:
         """Return lane and position; none if these lanes have no candidate row."""
         chosen = np.zeros_like(limits)
         chosen[self.first : self.first + self.count] = limits[self.first : self.first + self.count]
+        if self.newest is not None:
+            chosen = np.minimum(chosen, self.newest)
         if not chosen.any():
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        return Uniform().propose(rng, count, chosen)
+        lane, position = Uniform().propose(rng, count, chosen)
+        return lane, position if self.newest is None else position + (limits - chosen)[lane]
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Sample a fraction of the rows from one sampler and the others from another."""
+
+    fraction: float
+    one: Sampler
+    other: Sampler
+
+    def propose(
+        self, rng: np.random.Generator, count: int, limits: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return lane and position (count or fewer,), in random order: the first ones of them are a fair sample."""
+        num_one = int(rng.binomial(count, self.fraction))
+        lane, position = (
+            np.concatenate(parts)
+            for parts in zip(
+                self.one.propose(rng, num_one, limits), self.other.propose(rng, count - num_one, limits)
+            )
+        )
+        order = rng.permutation(len(lane))
+        return lane[order], position[order]
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def act(run: Experiment, report: Callable[[Experiment], None] = lambda run: None
         append_curve_point(run)
         with run.timed("train world model"):
             updates = config.pretrain.updates + state.iteration * config.pretrain.updates_per_iteration
+            run.trainer.sampler = run.window_sampler
             train_world_model(run, updates, run.env_steps)
             run.trainer.publish()
             save_model(run, run.env_steps, LATEST_MODEL)

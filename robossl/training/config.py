@@ -33,6 +33,7 @@ class PretrainConfig:
 
     updates: int = 1200  # gradient steps after exploration
     updates_per_iteration: int = 100  # gradient steps after each iteration of the agent
+    recent_fraction: float = 0.0  # of their windows that begin in the steps of that iteration; the others: anywhere
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,10 @@ class LearnConfig:
         if not 0 < self.explore.fraction <= 1:
             raise UsageError(
                 f"explore.fraction: expected more than 0 and at most 1, got {self.explore.fraction}"
+            )
+        if not 0 <= self.pretrain.recent_fraction < 1:
+            raise UsageError(
+                f"pretrain.recent_fraction: expected 0 or more and less than 1, got {self.pretrain.recent_fraction}"
             )
         if self.agent.updates_per_step <= 0:
             raise UsageError(

@@ -21,6 +21,7 @@ from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.evaluation import continual
 from robossl.evaluation.context import recorded_settings
+from robossl.evaluation.metrics.prediction import MIN_WINDOWS
 from robossl.evaluation.split_data import load_split
 from robossl.logging.throughput import memory_metrics
 from robossl.rollout import collect_steps
@@ -43,7 +44,7 @@ def measure_iteration(run: Experiment) -> None:
     is_last_before = iteration == config.variation_iteration
     episodes = config.evaluate.episodes if is_last_before else config.evaluate.curve_episodes
     moment = "before" if is_last_before else "newest"
-    if not _store(run, moment, lambda: {name: _measure(run, name, episodes) for name in continual.PHYSICS}):
+    if not _store(run, moment, lambda: _measure(run, episodes)):
         return
     if is_last_before:
         _store(run, "random", lambda: {name: _random(run, name) for name in continual.PHYSICS})
@@ -64,8 +65,7 @@ def measure_final(run: Experiment) -> None:
         except UsageError as error:
             run.set_missing("continual", str(error))
         return
-    episodes = config.evaluate.episodes
-    _store(run, "final", lambda: {name: _measure(run, name, episodes) for name in continual.PHYSICS})
+    _store(run, "final", lambda: _measure(run, config.evaluate.episodes))
     moments = state.continual.get("moments", {})
     if "before" not in moments or "final" not in moments:
         return  # the reason is in `missing`
@@ -86,15 +86,15 @@ def _memory(run: Experiment) -> dict[str, float]:
 def _measure_models(run: Experiment) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure the reward-free and the newest model on held-out episodes of exploration and, if any, of the agent."""
     seed = run.evaluation_seed
-    models = ((run.config.explore_steps, run.model), (run.env_steps, run.trainer.ema_model))
+    others = {}
+    with contextlib.suppress(UsageError):  # few episodes
+        others["acting"] = load_split(run.acted, "test", seed)
+    if "acting" in others and len(others["acting"].starts(1)) < MIN_WINDOWS:
+        others = {}
     first, last = (
-        {"steps": steps, "exploration": continual.measure_skill(model, run.explored, seed)}
-        for steps, model in models
+        {"steps": steps, **continual.measure_skill(model, run.explored, seed, others)}
+        for steps, model in ((run.config.explore_steps, run.model), (run.env_steps, run.trainer.ema_model))
     )
-    with contextlib.suppress(UsageError):  # few episodes, or short ones
-        test = load_split(run.acted, "test", seed)
-        acting = [continual.measure_skill(model, run.explored, seed, test) for _, model in models]
-        first["acting"], last["acting"] = acting
     return first, last
 
 
@@ -110,11 +110,16 @@ def _store(run: Experiment, moment: str, measure: Callable[[], dict[str, Any]]) 
     return True
 
 
-def _measure(run: Experiment, physics: str, episodes: int) -> dict[str, Any]:
-    """Measure the model and the agent on one physics."""
-    with closing(_make_envs(run, physics, episodes)) as envs:
-        returns = continual.measure_returns(envs, run.runners[AGENT].agent, episodes, run.evaluation_seed)
-    return _skill(run, physics) | returns
+def _measure(run: Experiment, episodes: int) -> dict[str, Any]:
+    """Measure the newest model and the agent on both physics."""
+    seed = run.evaluation_seed
+    changed = {"new": load_split(changed_stream(run), None, seed)}
+    skills = continual.measure_skill(run.trainer.ema_model, run.explored, seed, changed)
+    found = {"old": skills["exploration"], "new": skills["new"]}
+    for name in continual.PHYSICS:
+        with closing(_make_envs(run, name, episodes)) as envs:
+            found[name] |= continual.measure_returns(envs, run.runners[AGENT].agent, episodes, seed)
+    return found
 
 
 def _random(run: Experiment, physics: str) -> dict[str, Any]:
@@ -122,13 +127,6 @@ def _random(run: Experiment, physics: str) -> dict[str, Any]:
     episodes = run.config.evaluate.episodes
     with closing(_make_envs(run, physics, episodes)) as envs:
         return continual.measure_random(envs, episodes, run.evaluation_seed)
-
-
-def _skill(run: Experiment, physics: str) -> dict[str, Any]:
-    """Measure the newest model on one physics, on episodes that are the same at all moments."""
-    seed = run.evaluation_seed
-    test = load_split(changed_stream(run), None, seed) if physics == "new" else None
-    return continual.measure_skill(run.trainer.ema_model, run.explored, seed, test)
 
 
 def _make_envs(run: Experiment, physics: str, episodes: int) -> VectorEnv:

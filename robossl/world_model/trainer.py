@@ -13,6 +13,7 @@ from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
 from robossl.streams import Stream, Window
+from robossl.streams.sampling import Sampler
 from robossl.world_model import data_validation, model_files
 from robossl.world_model.config import WorldModelConfig
 from robossl.world_model.cuda_graph import CudaGraphStep, make_train_step
@@ -87,6 +88,7 @@ class WorldModelTrainer:
         shared = [parameter for parameter in parameters if id(parameter) not in detached_ids]
         self.clip_groups = [shared, *detached]  # each is clipped by its own norm
         self.window_rng = generator(seed, "world", "windows")
+        self.sampler: Sampler | None = None  # of the windows; None: uniform
         self.random = torch.Generator().manual_seed(derive(seed, "world", "objectives"))
         # for matrix products only; norms, errors and weights are float32
         self.use_bf16 = model.device.type == "cuda"
@@ -127,7 +129,9 @@ class WorldModelTrainer:
     def _update_once(self) -> torch.Tensor:
         """Run one gradient step and return the losses (1 + objectives,), still on the device."""
         length = self.config.unroll_steps + bool(self.ema_model.observation_processor.images)
-        window = self.stream.windows(self.config.batch_size, length, self.window_rng, split="train")
+        window = self.stream.windows(
+            self.config.batch_size, length, self.window_rng, split="train", sampler=self.sampler
+        )
         data_validation.check_finite(window, self.stream.observation_space)
         losses = self._train_step(window)
         self.updates += 1

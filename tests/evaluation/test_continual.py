@@ -26,13 +26,10 @@ class BlurredModel(MixedModel):
 @pytest.fixture(scope="module")
 def measured() -> dict[str, dict[str, dict]]:
     """Model -> physics -> what was measured; the episodes with changed physics are other ones of the same system."""
-    stream = ToyStream()
-    tests = {"old": None, "new": load_split(ToyStream(episodes=8, seed=9), None)}
+    stream, others = ToyStream(), {"new": load_split(ToyStream(episodes=8, seed=9), None)}
     models = {"perfect": PerfectModel(), "blurred": BlurredModel(), "identity": IdentityModel()}
-    return {
-        name: {physics: continual.measure_skill(model, stream, 0, test) for physics, test in tests.items()}
-        for name, model in models.items()
-    }
+    found = {name: continual.measure_skill(model, stream, 0, others) for name, model in models.items()}
+    return {name: {"old": sets["exploration"], "new": sets["new"]} for name, sets in found.items()}
 
 
 def moments(measured, before="blurred", final="perfect"):
@@ -116,10 +113,9 @@ def test_models_are_compared_on_each_kind_of_episodes(measured):
 
 
 def test_short_episodes_are_refused():
+    others = {"short": load_split(ToyStream(episodes=1, steps=3), None)}
     with pytest.raises(UsageError, match="too short or too few"):
-        continual.measure_skill(
-            PerfectModel(), ToyStream(), 0, load_split(ToyStream(episodes=1, steps=3), None)
-        )
+        continual.measure_skill(PerfectModel(), ToyStream(), 0, others)
 
 
 def test_changed_physics_are_on_the_page(measured, tmp_path):
