@@ -20,6 +20,7 @@ from robossl.streams.stream_header import header_metadata
 
 _ACHIEVED, _DESIRED = "achieved_goal", "desired_goal"
 _PHYSICS = "physics"
+_KWARGS_OF_BATCH = ("num_envs", "nthread")  # of the envs that compute the labels
 
 
 class TaskLabels:
@@ -82,7 +83,8 @@ class TaskLabels:
     def _env_metadata(self, envs: VectorEnv) -> dict[str, Any]:
         """Return the header of an env of the task that observes what was recorded."""
         metadata, recorded = env_metadata(envs), self._stream.header
-        kwargs = {**(recorded.get("env_kwargs") or {}), **metadata["env_kwargs"]}
+        old, new = recorded.get("env_kwargs") or {}, metadata["env_kwargs"]
+        kwargs = {**old, **{name: value for name, value in new.items() if name not in _KWARGS_OF_BATCH}}
         unchanged = ("autoreset_mode", "backend")
         return {
             "env": env_id(envs), **metadata, "env_kwargs": kwargs, **{name: recorded.get(name) for name in unchanged},
