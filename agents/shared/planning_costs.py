@@ -48,15 +48,22 @@ class GoalDistance:
 
 @dataclass(frozen=True)
 class TemporalDistance:
-    """Predicted log(1 + steps) to the goal after the last action."""
+    """Predicted log(1 + steps) to the goal after the last action, and the squared distance of the achieved goal.
+
+    The second term is precise near the goal, where recorded behavior passes by and the first one is flat.
+    """
 
     heads: GoalHeads
     weight: float = 1.0
+    goal_weight: float = 1.0  # of the second term, in units of the first
 
     def __call__(self, imagined: ImaginedTrajectories) -> Tensor:
         """Return the cost [N, T]; 0 before the last step."""
+        z, goal = imagined.latent[:, -1], imagined.goal
+        achieved = self.heads.achieved(z)
+        squared = (achieved - goal).square().mean(-1)
         cost = torch.zeros_like(imagined.latent[..., 0])
-        cost[:, -1] = self.weight * self.heads.log_distance(imagined.latent[:, -1], imagined.goal)
+        cost[:, -1] = self.weight * (self.heads.log_distance(z, goal, achieved) + self.goal_weight * squared)
         return cost
 
 
@@ -88,7 +95,7 @@ class Disagreement:
 MIXTURES: dict[str, dict[str, float]] = {
     "latent": {"latent": 1.0},
     "goal": {"goal": 1.0},
-    "temporal": {"temporal": 1.0, "goal": 0.1},
+    "temporal": {"temporal": 1.0},
 }
 COSTS = ("latent", "goal", "temporal", "control", "disagreement")
 _AUTO = "temporal"  # the best one measured; see docs/control.md

@@ -58,11 +58,14 @@ def test_joint_plans_equal_single_plans(config):
             assert one.tobytes() == actions[[env_index]].tobytes()
 
 
-def test_actions_do_not_depend_on_num_envs():
+@pytest.mark.parametrize("cost", ["latent", "temporal"])
+def test_actions_do_not_depend_on_num_envs(cost):
     sequences = []
     for num_envs in (1, 3, 8):
         envs = robossl.make("robossl/Reacher-v0", num_envs, 1)
-        policy = GoalPlanner(envs, model_of(envs, config=WorldModelConfig()), seed=1, **QUICK)
+        model = model_of(envs, config=WorldModelConfig())
+        model.goal_heads = create_goal_heads(model).frozen_copy()
+        policy = GoalPlanner(envs, model, seed=1, cost=cost, **QUICK)
         observation, _ = envs.reset(seed=4)
         actions = []
         for _ in range(5):
@@ -262,9 +265,7 @@ def test_goal_heads_let_the_planner_act_in_a_third_party_goal_env(tmp_path, disc
 def test_costs_of_goal_heads_need_heads_of_the_version(tmp_path):
     stream, envs = record(tmp_path / "stream", steps=100), slides(12)
     model = model_for(stream)
-    with pytest.raises(
-        UsageError, match="cost temporal, goal: expected a world model with goal heads, got none"
-    ):
+    with pytest.raises(UsageError, match="cost temporal: expected a world model with goal heads, got none"):
         GoalPlanner(envs, model, cost="temporal")
     model.goal_heads = create_goal_heads(model)
     observation, _ = envs.reset(seed=0)

@@ -99,9 +99,16 @@ class GoalHeads:
         """Return the normalized goals (..., G) that latents (..., Z) achieve."""
         return self.networks["readout"](z) if self.has_goals else z
 
-    def log_distance(self, z: Tensor, goal: Tensor) -> Tensor:
-        """Return log(1 + steps) (...) of the recorded behavior, from latents (..., Z) to normalized goals (..., G)."""
-        inputs = torch.cat([z, goal, goal - self.achieved(z).detach()], -1)
+    def log_distance(self, z: Tensor, goal: Tensor, achieved: Tensor | None = None) -> Tensor:
+        """Return log(1 + steps) (...) of the recorded behavior.
+
+        Args:
+            z: Latents (..., Z).
+            goal: Normalized goals (..., G) to reach.
+            achieved: `achieved(z)`, if it is known.
+        """
+        achieved = self.achieved(z) if achieved is None else achieved
+        inputs = torch.cat([z, goal, goal - achieved.detach()], -1)
         return self.networks["distance"](inputs)[..., 0]
 
     def inverse(self, z: Tensor, achieved: Tensor, goal: Tensor, steps: Tensor) -> Tensor:
