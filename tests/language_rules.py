@@ -29,7 +29,7 @@ NOT_SCANNED = {  # they name the old words on purpose
 # Paths about the mazes, whose rooms are meant.
 ROOMS = (
     "(pointmaze|environments|test_planar_objects|references|gallery|negative-results|assets|README|world-model"
-    "|planner|goal|two_room)"
+    "|planner|goal|two_room|docs/control)"
 )
 
 
