@@ -84,8 +84,9 @@ def main() -> None:
 
 def make_envs(options: argparse.Namespace, num_envs: int = _NUM_ENVS) -> VectorEnv:
     """Return envs that are reset by their user."""
-    settings = {"pixels": (options.pixels, options.pixels)} if options.pixels else {}
-    return registry.make_envs(options.env, num_envs, autoreset_mode=AutoresetMode.DISABLED, **settings)
+    return registry.make_envs(
+        options.env, num_envs, pixels=options.pixels, autoreset_mode=AutoresetMode.DISABLED
+    )
 
 
 def name_of(options: argparse.Namespace, kind: str, seed: int) -> str:

@@ -54,7 +54,7 @@ def main() -> None:
         model = pretrain(folder)
         envs = robossl.make(ENV, num_envs=8, threads=1)
         print(f"{'encoder':<10} {'inputs':>6} {'distance from the world model':>30} {'return':>7}")
-        for mode in ("none", "random", "frozen", "finetune", "scratch"):
+        for mode in ("none", "random", "frozen", "finetune", "cotrain", "scratch"):
             agent = robossl.train(
                 ENV,
                 "sac",
@@ -65,7 +65,8 @@ def main() -> None:
                 threads=1,
                 out=folder / mode,
                 device="cpu",
-                settings=SETTINGS | (FINETUNE if mode == "finetune" else {}),
+                settings=SETTINGS | (FINETUNE if mode in ("finetune", "cotrain") else {}),
+                stream=folder / "stream" if mode == "cotrain" else None,
             )
             inputs = agent.algorithm.critic.features_extractor.features_dim
             score = evaluate_returns(envs, agent, episodes=8, seed=1).returns.mean()

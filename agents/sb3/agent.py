@@ -129,8 +129,7 @@ class Sb3Agent(ABC):
             if (replay := self._replay_arguments(envs, hindsight, n_steps)) is not None:
                 arguments |= {"replay_buffer_class": StreamReplayBuffer, "replay_buffer_kwargs": replay}
         arguments = self._algorithm_arguments(arguments, updates_per_step, learning_starts)
-        if self.encoder.initial is not None:
-            extractor = self.encoder.policy_arguments(self.features)
+        if extractor := self.encoder.policy_arguments(self.features):
             arguments["policy_kwargs"] = {**arguments.get("policy_kwargs", {}), **extractor}
         self._randomness = IsolatedGlobalRNG(self.seed, torch_device)
         with self._randomness.active():

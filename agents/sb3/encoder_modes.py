@@ -31,7 +31,8 @@ from robossl.world_model import WorldModel
 from robossl.world_model.config import default_config_for
 from robossl.world_model.data_validation import check_spaces_match
 
-from .features import FeatureBuilder, latent_scale
+from .features import FeatureBuilder
+from .parts import PartExtractor
 from .self_supervision import SelfSupervisionSettings
 from .trained_encoder import EncoderSchedule, TrainedEncoder
 
@@ -148,15 +149,21 @@ class ResolvedEncoder:
     random_shift: int = 0  # [pixels]
 
     def policy_arguments(self, features: FeatureBuilder) -> dict[str, Any]:
-        """Return the `policy_kwargs` of SB3 for a trained encoder."""
-        assert self.initial is not None
+        """Return the `policy_kwargs` of SB3: the features extractor."""
+        layers = self.observed == "latent_observation"
+        if self.initial is None:
+            extractor = {
+                "features_extractor_class": PartExtractor,
+                "features_extractor_kwargs": {"latent_dim": features.latent_dim},
+            }
+            return extractor if layers else {}
         return {
             "features_extractor_class": TrainedEncoder,
             "features_extractor_kwargs": {
                 "model": self.initial,
                 "inputs": features.encoder_inputs(),
-                "scale": latent_scale(features.space, self.initial.latent_dim, features.observed),
                 "schedule": self.schedule,
+                "layers": layers,
             },
             "normalize_images": False,  # the encoder does
         }

@@ -18,19 +18,20 @@ from robossl.core.encoding import decode, encoded_dim
 from robossl.core.errors import UsageError
 from robossl.world_model import WorldModel
 
-from .features import latent_scale
+from .parts import PartLayers
 
 
 class RepresentationExtractor(BaseFeaturesExtractor):
-    """Observations (B, ...) -> features (B, F): the scaled latent, then the numbers of the observation and the goals.
+    """Observations (B, ...) -> features (B, 64) of the latent and of the numbers of the observation and the goals.
 
         SAC("MultiInputPolicy", gymnasium.make("robossl/Reacher-v0"), policy_kwargs=dict(
             features_extractor_class=robossl.agents.RepresentationExtractor,
             features_extractor_kwargs=dict(model="models/reacher")))
 
-    The features are those of `FeatureBuilder`. Actor, critic and targets share one encoder, which is not a submodule of
-    theirs: it gets no gradient, is not reinitialized, and is not saved with them. A saved policy has the path of the
-    model's folder and a fingerprint of its weights; it does not load with other weights in that folder.
+    Latent and numbers pass `PartLayers`, which are trained with the policy. Actor, critic and targets share the
+    encoder, which is not a submodule of theirs: it gets no gradient, is not reinitialized, and is not saved with them.
+    A saved policy has the path of the model's folder and a fingerprint of its weights; it does not load with other
+    weights in that folder.
     """
 
     fingerprint: Tensor  # () int64 of the encoder's weights
@@ -53,18 +54,23 @@ class RepresentationExtractor(BaseFeaturesExtractor):
                 f"got one for {spaces.format_space(shared.model.observation_space)}"
             )
         dim = shared.model.latent_dim
-        super().__init__(observation_space, dim + sum(map(encoded_dim, self._leaves.values())))
-        self._shared, self._scale = shared, latent_scale(observation_space, dim, "latent_observation")
+        super().__init__(observation_space, PartLayers.features_dim)
+        self._shared = shared
+        self.layers = PartLayers(dim, sum(map(encoded_dim, self._leaves.values())))
         self.register_buffer("fingerprint", torch.tensor(shared.fingerprint))
 
     def forward(self, observations: Any) -> Tensor:
         """Return features (B, F) of observations as SB3 prepares them: tensors, categories one-hot."""
+        return self.layers(*self.inputs(observations))
+
+    def inputs(self, observations: Any) -> tuple[Tensor, Tensor]:
+        """Return the latent (B, Z) and the numbers (B, K) of such observations."""
         parts = {"": observations} if isinstance(observations, Tensor) else observations
         columns = {path: parts[path].flatten(1).float() for path in self._leaves}
         originals = {path: _env_value(leaf, parts[path]) for path, leaf in self._leaves.items()}
         with torch.no_grad():
             z = self._shared.to(self.fingerprint.device).encode(originals.get("", originals))
-        return torch.cat([z * self._scale, *columns.values()], 1)
+        return z, torch.cat(list(columns.values()), 1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Load the state; raise UsageError if it was trained with another encoder."""

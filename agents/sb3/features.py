@@ -16,17 +16,16 @@ from robossl.core.errors import UsageError
 from robossl.core.interfaces import Observation, Representation
 from robossl.world_model import WorldModel
 
-_LATENT_NORM = 0.25  # length of a latent beside the numbers it is computed from
 VECTOR = "vector"  # key of the numbers where SB3 also receives images
 
 
 class FeatureBuilder:
     """Converts observations (n, ...) of an env to the observations of an SB3 agent.
 
-    Without images: a flat vector (n, F) float32. It has the latent first (if there is a representation; scaled, see
-    `latent_scale`), then the vector leaves of `observed_leaves`, categories one-hot. Images reach this vector only as
-    part of the latent. With `keep_images`: a dict of the vector, with all that the encoder reads, and of the images
-    with those of the previous step (n, 2C, H, W) uint8, for an encoder that is part of the policy.
+    Without images: a flat vector (n, F) float32. It has the latent first (if there is a representation), then the
+    vector leaves of `observed_leaves`, categories one-hot. Images reach this vector only as part of the latent. With
+    `keep_images`: a dict of the vector, with all that the encoder reads, and of the images with those of the previous
+    step (n, 2C, H, W) uint8, for an encoder that is part of the policy.
 
     The representation is referenced, not copied: `set_representation` changes it for acting and replay at once.
     """
@@ -73,7 +72,6 @@ class FeatureBuilder:
         )
         self.latent_dim = representation.latent_dim if representation is not None else 0
         self.size = self.latent_dim + sum(encoded_dim(leaf) for leaf in self._vectors.values())  # F
-        self._scale = np.float32(latent_scale(space, self.latent_dim, self.observed))
         box = gym.spaces.Box(-np.inf, np.inf, (self.size,), np.float32)
         self.observation_space: gym.Space = box
         if self._images:
@@ -108,7 +106,7 @@ class FeatureBuilder:
             return vector | images
         if self.representation is not None:
             z = self._encode(observation, parts, previous) if latents is None else latents
-            columns.insert(0, z * self._scale)
+            columns.insert(0, z)
         return np.concatenate(columns, axis=1)
 
     def _encode(
@@ -166,16 +164,3 @@ class EncoderInputs:
 def image_key(path: str) -> str:
     """Return the key of an image leaf; names of torch modules must not contain dots."""
     return f"image/{path.replace('.', '/')}" if path else "image"
-
-
-def latent_scale(space: gym.Space, latent_dim: int, observed: str | None) -> float:
-    """Return the factor by which z [..., Z], of unit variance, is multiplied before an agent receives it.
-
-    Beside the numbers it is computed from, z is scaled to a length of about 0.25. With Adam, which moves each weight
-    by a similar amount per step, many inputs of unit variance dominate the few of the observation: on Reacher, SAC
-    learned at half the pace that it has on raw observations. Alone, or if the encoder reads images, z keeps its unit
-    variance, because nothing else carries its information.
-    """
-    has_images = any(spaces.is_image(leaf) for leaf in spaces.model_inputs(space).values())
-    alone = has_images or observed == "latent" or latent_dim == 0
-    return 1.0 if alone else _LATENT_NORM / float(np.sqrt(latent_dim))

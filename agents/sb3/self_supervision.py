@@ -12,6 +12,7 @@ from gymnasium import Space
 from robossl.core import spaces
 from robossl.core.errors import UsageError
 from robossl.streams import Stream, Window
+from robossl.streams.sampling import Sampler
 from robossl.world_model import WorldModel
 from robossl.world_model.trainer import WorldModelTrainer
 
@@ -55,9 +56,15 @@ class OldAndRecentStream:
         return _available(self._old, length)
 
     def windows(
-        self, batch: int, length: int, rng: np.random.Generator, split: str | None = "train"
+        self,
+        batch: int,
+        length: int,
+        rng: np.random.Generator,
+        split: str | None = "train",
+        sampler: Sampler | None = None,
     ) -> Window:
         """Sample windows of `length` actions; recent ones are of all splits."""
+        assert sampler is None, "this class chooses the time steps"
         sources = [(self._old, split)] if _available(self._old, length) else []
         if self._recent is not None and _available(self._recent, length):
             sources.append((self._recent, None))
@@ -65,8 +72,8 @@ class OldAndRecentStream:
             raise UsageError("no time steps for the self-supervised loss; give --stream STREAM")
         counts = [batch - batch // 2, batch // 2] if len(sources) == 2 else [batch]
         windows = [
-            stream.windows(count, length, rng, each_split, sampler=sampler)
-            for ((stream, sampler), each_split), count in zip(sources, counts)
+            stream.windows(count, length, rng, each_split, sampler=lanes)
+            for ((stream, lanes), each_split), count in zip(sources, counts)
         ]
         return windows[0] if len(windows) == 1 else _concatenate(self.observation_space, windows)
 

@@ -25,6 +25,7 @@ from robossl.core.errors import UsageError
 from robossl.world_model import WorldModel
 
 from .features import VECTOR, EncoderInputs
+from .parts import PartLayers
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,15 @@ class EncoderSchedule:
 
 
 class TrainedEncoder(BaseFeaturesExtractor):
-    """Observations (B, ...) -> features (B, F): the scaled latent of a trainable encoder, then what is beside it."""
+    """Observations (B, ...) -> features (B, F): the latent of a trainable encoder, and what is observed beside it."""
 
     def __init__(
         self,
         observation_space: gym.Space,
         model: WorldModel,
         inputs: EncoderInputs,
-        scale: float,
         schedule: EncoderSchedule,
+        layers: bool = False,
     ) -> None:
         """Copy the encoder of `model`.
 
@@ -65,13 +66,17 @@ class TrainedEncoder(BaseFeaturesExtractor):
             observation_space: Space of the observations that SB3 receives, see `FeatureBuilder`.
             model: World model with the initial weights and the normalizer.
             inputs: Where the inputs of the encoder are.
-            scale: Factor of the latent, see `latent_scale`.
             schedule: Learning rate of the encoder.
+            layers: Whether latent and numbers pass `PartLayers`; otherwise the numbers follow the latent.
         """
-        super().__init__(observation_space, model.latent_dim + len(inputs.beside))
+        beside_dim = len(inputs.beside)
+        super().__init__(
+            observation_space, PartLayers.features_dim if layers else model.latent_dim + beside_dim
+        )
         copied = model.trainable_copy()
         self.processor, self.encoder = copied.observation_processor, copied.encoder
-        self.inputs, self.scale, self.schedule = inputs, scale, schedule
+        self.inputs, self.schedule = inputs, schedule
+        self.layers = PartLayers(model.latent_dim, beside_dim) if layers else None
         self.register_buffer("columns", torch.tensor(inputs.columns, dtype=torch.long), persistent=False)
         self.register_buffer("beside", torch.tensor(inputs.beside, dtype=torch.long), persistent=False)
 
@@ -88,8 +93,11 @@ class TrainedEncoder(BaseFeaturesExtractor):
             normalized = self.processor.normalize_vector(vector[:, self.columns])
         images = {path: parts[key].movedim(1, -1) for path, key in self.inputs.images.items()}
         pairs = {path: image.chunk(2, -1) for path, image in images.items()}  # this step and the previous one
-        z = self.encoder(normalized, pairs) * self.scale
-        return z if vector is None else torch.cat([z, vector[:, self.beside]], 1)
+        z: Tensor = self.encoder(normalized, pairs)
+        if vector is None:
+            return z
+        beside = vector[:, self.beside]
+        return torch.cat([z, beside], 1) if self.layers is None else self.layers(z, beside)
 
     def share(self, model: WorldModel) -> None:
         """Use the encoder of `model` itself; the optimizer must be created afterwards."""
@@ -117,9 +125,9 @@ class EncoderAdam(torch.optim.Adam):
     """Adam with two parameter groups: the encoder, whose learning rate follows a schedule, and the rest."""
 
     def __init__(self, module: nn.Module, encoder: TrainedEncoder, lr: float, **settings: Any) -> None:
-        encoder_ids = {id(parameter) for parameter in encoder.parameters()}
+        encoder_ids = {id(parameter) for parameter in encoder.encoder.parameters()}
         rest = [parameter for parameter in module.parameters() if id(parameter) not in encoder_ids]
-        trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+        trained = [parameter for parameter in encoder.encoder.parameters() if parameter.requires_grad]
         super().__init__([{"params": trained}, {"params": rest}], lr=lr, **settings)
         self.schedule = encoder.schedule
         self.after_step: Callable[[], None] | None = None  # called after each step

@@ -64,7 +64,10 @@ def test_sac_with_hindsight_learns_on_a_model_folder(tmp_path, folder):
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
     assert (agent.actor.latent_pi[0].weight != first).any()
     names = agent.policy.state_dict().keys()
-    assert {name.rpartition(".")[2] for name in names if "extractor" in name} == {"fingerprint"}
+    own = {
+        name.partition("features_extractor.")[2].partition(".")[0] for name in names if "extractor" in name
+    }
+    assert own == {"fingerprint", "layers"}
     agent.save(tmp_path / "agent.zip")
     loaded = SAC.load(tmp_path / "agent.zip", env=envs, device="cpu")
     observation, _ = envs.reset(seed=1)
@@ -108,7 +111,7 @@ SPACES = {
 
 
 @pytest.mark.parametrize("kind", SPACES)
-def test_features_equal_those_of_the_feature_builder(kind):
+def test_inputs_equal_the_features_of_the_feature_builder(kind):
     space = SPACES[kind]
     model = model_for(space)
     extractor = RepresentationExtractor(space, model)
@@ -118,10 +121,11 @@ def test_features_equal_those_of_the_feature_builder(kind):
         raw: Any = {name: torch.as_tensor(values - start[name]) for name, values in observation.items()}
     else:
         raw = torch.as_tensor(observation - start[""])
-    features = extractor(preprocess_obs(raw, space))
-    assert features.shape == (6, extractor.features_dim)
-    assert not features.requires_grad
-    np.testing.assert_allclose(features, FeatureBuilder(space, model.frozen_copy())(observation), atol=1e-6)
+    prepared = preprocess_obs(raw, space)
+    assert extractor(prepared).shape == (6, extractor.features_dim)
+    inputs = torch.cat(extractor.inputs(prepared), 1)
+    assert not inputs.requires_grad
+    np.testing.assert_allclose(inputs, FeatureBuilder(space, model.frozen_copy())(observation), atol=1e-6)
 
 
 def test_copy_shares_the_encoder():
@@ -129,7 +133,7 @@ def test_copy_shares_the_encoder():
     other = copy.deepcopy(extractor)
     assert other is not extractor
     assert other._shared is extractor._shared
-    assert list(extractor.parameters()) == []
+    assert {name.partition(".")[0] for name, _ in extractor.named_parameters()} == {"layers"}
 
 
 def test_equal_models_are_shared(tmp_path):

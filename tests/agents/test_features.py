@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from agent_toys import SMALL
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector.utils import batch_space
-from robossl.agents.sb3.features import FeatureBuilder, latent_scale
+from robossl.agents.sb3.features import FeatureBuilder
+from robossl.agents.sb3.parts import PartExtractor
 
 from robossl.core.errors import UsageError
 from robossl.world_model import WorldModel
@@ -60,7 +62,7 @@ def test_latent_comes_first_and_all_numbers_remain(kind):
     batch = batch_space(space, 4).sample()
     inputs = FeatureBuilder(space, model)(batch)
     assert inputs.shape == (4, SMALL.latent_dim + size)
-    z = model.encode(batch) * np.float32(latent_scale(space, SMALL.latent_dim, None))
+    z = model.encode(batch)
     np.testing.assert_array_equal(inputs[:, : SMALL.latent_dim], z)
     np.testing.assert_array_equal(inputs[:, SMALL.latent_dim :], FeatureBuilder(space)(batch))
 
@@ -88,12 +90,12 @@ def test_goals_of_an_image_env_are_no_substitute_for_its_observation():
     np.testing.assert_array_equal(inputs, np.concatenate([model.encode(batch), batch["desired_goal"]], 1))
 
 
-def test_latent_is_scaled_down_unless_nothing_else_carries_its_information():
-    assert latent_scale(SPACES["box"][0], 64, None) * np.sqrt(64) == pytest.approx(0.25)
-    assert latent_scale(SPACES["goal"][0], 16, None) * np.sqrt(16) == pytest.approx(0.25)
-    assert latent_scale(SPACES["box"][0], 64, "latent") == 1
-    assert latent_scale(SPACES["image"][0], 64, None) == 1
-    assert latent_scale(IMAGE, 64, None) == 1
+def test_latent_and_numbers_have_an_equal_share_at_all_sizes():
+    extractor = PartExtractor(Box(-np.inf, np.inf, (64 + 3,), np.float32), 64)
+    vector = torch.cat([torch.randn(40, 64), 50 * torch.randn(40, 3)], 1)
+    parts = extractor(vector).reshape(40, 2, -1)
+    torch.testing.assert_close(parts.var(-1, correction=0), torch.ones(40, 2), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(extractor(vector)[:, :32], extractor.parts.latent(vector[:, :64]))
 
 
 def test_images_reach_the_features_through_the_latent_only():
