@@ -30,7 +30,8 @@ from robossl.training.config import LearnConfig
 
 _SETTINGS: dict[str, Any] = {
     "steps": 80_000, "explore.steps": 48_000, "agent.iteration_steps": 4_000, "variation.at_step": 64_000,
-    "agent.rows": (), "goals.trials": 0, "goals.head_updates": 0, "evaluate.videos": False,
+    "pretrain.updates_per_iteration": 250, "pretrain.recent_fraction": 0.5, "agent.rows": (),
+    "goals.trials": 0, "goals.control": False, "goals.head_updates": 0, "evaluate.videos": False,
 }  # fmt: skip
 _PHYSICS = {"variation.randomization.link_mass": 2.0, "variation.randomization.joint_damping": 4.0}
 _CHANGES = ("forward", "recovery", "backward")
@@ -113,8 +114,11 @@ def table(result: Mapping[str, Any]) -> str:
     """Return the means as a Markdown table."""
 
     def cell(estimate: Mapping[str, float]) -> str:
-        digits = 2 if abs(estimate["mean"]) < 10 else 0 if abs(estimate["mean"]) >= 100 else 1
-        return "{mean:.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(d=digits, **estimate)
+        digits = 3 if abs(estimate["mean"]) < 10 else 1
+        mean = f"{estimate['mean']:.{digits}f}"
+        if estimate["n"] == 1:  # of seeds
+            return mean
+        return f"{mean} [{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}]"
 
     lines = [f"| physics and moment | skill, {result['horizon']} steps | return |", "| --- | --- | --- |"]
     for row, name in _ROW_NAMES.items():
