@@ -32,6 +32,7 @@ import robossl
 from benchmarks.cli import run_main
 from robossl import registry
 from robossl.core.io import read_json, write_json
+from robossl.core.seeding import generator
 from robossl.core.statistics import mean_ci, paired_difference
 from robossl.evaluation.context import EVALUATION_SEED
 from robossl.evaluation.control import evaluate_returns
@@ -102,7 +103,16 @@ def coverage(options: argparse.Namespace, env: str, seed: int) -> None:
     streams = {policy: Stream.open(stream_folder(options, env, seed, policy)) for policy in POLICIES}
     states = {policy: sample_states(stream, _STATES, seed) for policy, stream in streams.items()}
     rows = {policy: round(value, 4) for policy, value in state_coverage(states).items()}
-    save(options, {"kind": "coverage", "env": env, "seed": seed, "steps": options.steps, "coverage": rows})
+    save(options, {
+        "kind": "coverage", "env": env, "seed": seed, "steps": options.steps, "coverage": rows,
+        "best_rewards": {policy: best_rewards(stream, seed) for policy, stream in streams.items()},
+    })  # fmt: skip
+
+
+def best_rewards(stream: Stream, seed: int) -> float:
+    """Return the mean of the highest 1 % of the rewards, which no policy has seen."""
+    rewards = stream.windows(_STATES, 1, generator(seed, "rewards"), split=None).reward[:, 0]
+    return round(float(np.sort(rewards)[-_STATES // 100 :].mean()), 4)
 
 
 def returns(options: argparse.Namespace, env: str) -> None:
@@ -172,13 +182,16 @@ def env_id(env: str) -> str:
 def tables(results: list[Cell]) -> str:
     """Return the tables of docs/control.md: coverage and CPU time, and returns."""
     lines = [
-        "| robot | coverage: random | colored_noise | curious | CPU seconds: colored_noise | curious | seeds |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| robot | coverage: random | colored_noise | curious | best rewards: random | colored_noise | curious "
+        "| CPU seconds: colored_noise | curious | seeds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for env in dict.fromkeys(cell["env"] for cell in results):
         cells = [cell for cell in results if cell["env"] == env]
         covered = [cell["coverage"] for cell in cells if cell["kind"] == "coverage"]
         values = [_range([rows[policy] for rows in covered], "{:.2f}") for policy in POLICIES]
+        best = [cell["best_rewards"] for cell in cells if cell["kind"] == "coverage"]
+        values += [_range([rows[policy] for rows in best], "{:.2f}") for policy in POLICIES]
         for policy in (BASELINE, CURIOUS):
             recorded = [c["cpu_seconds"] for c in cells if c["kind"] == "record" and c["policy"] == policy]
             values.append(_range(recorded, "{:.0f}"))
