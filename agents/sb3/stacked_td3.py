@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robossl.core.agent_observation import TRAINED_ENCODERS
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress, ProgressReporter
 
@@ -237,7 +238,7 @@ def _check_equal(agents: Sequence[Any]) -> None:
         raise UsageError("stacked training: expected agents, got none")
     first = agents[0].algorithm
     for agent in agents:
-        if agent.encoder.initial is not None:
+        if agent.encoder.mode in TRAINED_ENCODERS:
             raise UsageError(
                 f"stacked training: expected encoder none, random or frozen, got {agent.encoder.mode}"
             )
