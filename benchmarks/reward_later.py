@@ -251,7 +251,8 @@ def summary(cells: list[Cell]) -> dict[str, Any]:
             ours, baseline = (returns_of(cells, env, name, _COMPARED_LABELS) for name in (row, BASELINE))
             if row in TRAINED and ours and baseline:
                 means = [np.array([values.mean() for values in by_seed]) for by_seed in (ours, baseline)]
-                improvement[env][row] = probability_of_improvement(means[0], means[1])
+                probability = probability_of_improvement(means[0], means[1])
+                improvement[env][row] = {**probability, "baseline_n": len(baseline)}
     return {"rows": rows, "improvement_over_sac_at_10000": improvement, "cells": cells}
 
 
@@ -270,11 +271,18 @@ def tables(cells: list[Cell]) -> str:
             by_count = by_labels if row != RANDOM else dict.fromkeys(counts[:1], by_labels[0])
             texts = [number_cell(by_count[count]) if count in by_count else "-" for count in counts]
             better = results["improvement_over_sac_at_10000"][env].get(row)
-            probability = (
-                "-" if better is None else f"{better['mean']:.2f} [{better['low']:.2f}, {better['high']:.2f}]"
-            )
+            probability = "-" if better is None else probability_cell(better)
             lines.append(f"| {env} | {row} | {' | '.join(texts)} | {probability} |")
     return "\n".join(lines)
+
+
+def probability_cell(value: dict[str, Any]) -> str:
+    """Return a probability with the number of runs of both, and with its interval if both have at least three."""
+    runs = f"{value['n']} x {value['baseline_n']} runs"
+    interval = (
+        f" [{value['low']:.2f}, {value['high']:.2f}]" if min(value["n"], value["baseline_n"]) >= 3 else ""
+    )
+    return f"{value['mean']:.2f}{interval}, {runs}"
 
 
 def number_cell(value: dict[str, Any]) -> str:
