@@ -9,13 +9,17 @@ from __future__ import annotations
 import tomllib
 import typing
 from argparse import Namespace
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from robossl.core.errors import UsageError
 from robossl.training.config import LearnConfig
 from robossl.training.config_io import Layer, flatten_fields, free_prefix, from_toml, unknown_key_error
 
+_EXAMPLES = {  # keys with free keys below them -> one with a value
+    "agent.settings": "learning_rate 3e-4",
+    "variation.randomization": "gravity 1.3",
+}
 COMMON_FLAGS = {  # flags with the same meaning in several commands -> keys of LearnConfig
     "env": "env",
     "seed": "seed",
@@ -123,7 +127,9 @@ def layers_of(options: Namespace, allowed: Collection[str] | None = None) -> lis
 def settings_help(prefixes: Sequence[str]) -> str:
     """Return the settings below these prefixes with their defaults, one a line, for `--help`."""
     lines = [
-        f"  --{name} {_text(default)}"
+        f"  --{name}.{_EXAMPLES[name]} (one flag a key)"
+        if name in _EXAMPLES
+        else f"  --{name} {_text(default)}"
         for name, (_, default) in flatten_fields(LearnConfig).items()
         if any(name.startswith(prefix) for prefix in prefixes)
     ]
@@ -131,6 +137,4 @@ def settings_help(prefixes: Sequence[str]) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "(one flag a key, for example --agent.settings.learning_rate 3e-4)"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
