@@ -394,6 +394,7 @@ class Sb3Agent(ABC):
     def export_zip(self, path: str | Path) -> None:
         """Write SB3's own zip, for other tools; it acts on `features`. robossl does not read it.
 
-        The zip of an agent with a trained encoder can be loaded where robossl is installed.
+        If the agent trains its encoder, or observes latent and numbers, the zip can be loaded where robossl is
+        installed, because it names classes of robossl.
         """
         files.export_zip(self.algorithm, Path(path))

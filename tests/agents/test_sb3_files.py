@@ -26,7 +26,8 @@ SB3 = {"sac": SAC, "td3": TD3, "dqn": DQN, "ppo": PPO}
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_sb3_reads_the_exported_zip(tmp_path, name):
-    run = AgentRun(tmp_path / "s", name, make_line(name), representation=model_of(make_line(name)))
+    model = model_of(make_line(name))
+    run = AgentRun(tmp_path / "s", name, make_line(name), representation=model, observe="latent")
     run.learn(64)
     before = run.agent.get_checkpoint()
     run.agent.export_zip(tmp_path / "agent.zip")
