@@ -217,7 +217,7 @@ def tables(results: list[Cell]) -> str:
             np.array([np.mean(rows[s]) for s in seeds]) for rows in reversed(by_policy.values())
         )
         estimates.append(paired_difference(curious, baseline))
-        row = [f"{e['mean']:.0f} [{e['low']:.0f}, {e['high']:.0f}]" for e in estimates]
+        row = [f"{e['mean']:.1f} [{e['low']:.1f}, {e['high']:.1f}]" for e in estimates]
         lines.append(f"| {task} | {' | '.join(row)} | {len(seeds)} |")
     return "\n".join(lines)
 
