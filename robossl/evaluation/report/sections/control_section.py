@@ -61,8 +61,9 @@ def model_info(context: EvaluationContext) -> dict[str, int] | None:
     if context.model is None:
         return None
     metadata = context.model.metadata
-    counts = {key: int(metadata[key]) for key in ("updates", "transitions") if key in metadata}
-    return {"version": int(context.model.version), **counts}
+    info = {"version": int(context.model.version)}
+    info |= {str(key): int(metadata[key]) for key in ("updates", "transitions") if key in metadata}
+    return info
 
 
 # --- text
