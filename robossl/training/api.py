@@ -129,9 +129,7 @@ def pretrain(
             `WorldModel.load(folder, encoder=module)`.
         head_updates: Gradient steps of each goal head, if the env has goals; 0: none are fitted.
     """
-    request = PretrainRequest(
-        stream, updates, config, out, seed, device, threads, log, encoder, head_updates
-    )
+    request = PretrainRequest(stream, updates, config, out, seed, device, threads, log, encoder, head_updates)
     return pretrain_world_model(request, progress or NullProgress())
 
 

@@ -33,7 +33,8 @@ class PretrainConfig:
 
     updates: int = 1200  # gradient steps after exploration
     updates_per_iteration: int = 100  # gradient steps after each iteration of the agent
-    recent_fraction: float = 0.0  # of their windows that begin in the steps of that iteration; the others: anywhere
+    # fraction of the windows of an iteration that begin in its own steps; the others begin anywhere
+    recent_fraction: float = 0.0
 
 
 @dataclass(frozen=True)

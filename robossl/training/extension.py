@@ -93,7 +93,9 @@ def describe(config: LearnConfig, state: RunState) -> str:
     if config.unlimited:
         return f"{start}; it goes on with iterations of {length} until it is stopped"
     count = int(config.num_iterations) - state.iteration
-    return f"{start}; it goes on to {config.planned_steps:,}: {count} iteration{'s' * (count != 1)} of {length}"
+    return (
+        f"{start}; it goes on to {config.planned_steps:,}: {count} iteration{'s' * (count != 1)} of {length}"
+    )
 
 
 def keep_report(folder: Path, steps: int) -> None:
