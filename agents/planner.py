@@ -67,8 +67,9 @@ class GoalPlanner:
             preset: `cpu` or `paper`.
             goal_observation: Observation (D,) or (n, D) to reach. None: the goals of the env.
             cost: What plans minimize: `latent` (distance of latents), `goal` (distance of predicted achieved goals),
-                `temporal` (predicted steps to the goal), `auto` (the best that the model has heads for), or weights of
-                costs by name, which are added up: latent, goal, temporal, control, disagreement.
+                `temporal` (predicted steps to the goal), `auto` (`latent` if the env has `goal_observation`, else
+                `temporal`), or weights of costs by name, which are added up: latent, goal, temporal, control,
+                disagreement.
             costs: Cost functions of latents in place of `cost`, added up. Goals are then latents.
             settings: Fields of `PlannerConfig`, in place of those of the preset.
 
@@ -94,7 +95,10 @@ class GoalPlanner:
         if self._custom_costs is not None:
             self._costs, heads = self._custom_costs, None
         else:
-            self._costs, heads = resolve_costs(cost_weights(self._cost), self.model)
+            latent_goals = self._goal_observation is not None or hasattr(
+                self.envs.unwrapped, "goal_observation"
+            )
+            self._costs, heads = resolve_costs(cost_weights(self._cost), self.model, latent_goals)
         self._goals = GoalSource(self.envs, heads, self._goal_observation)
         self._proposal = None if heads is None else self._policy_plans
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -48,22 +49,20 @@ class GoalDistance:
 
 @dataclass(frozen=True)
 class TemporalDistance:
-    """Predicted log(1 + steps) to the goal after the last action, and the squared distance of the achieved goal.
+    """Predicted log(1 + steps) to the goal after the last action, as far as it is beyond the T steps of a plan.
 
-    The second term is precise near the goal, where recorded behavior passes by and the first one is flat.
+    Nearer goals are left to the distance of the goals: recorded behavior passes by a goal, so that the temporal
+    distance is flat and noisy there.
     """
 
     heads: GoalHeads
     weight: float = 1.0
-    goal_weight: float = 1.0  # of the second term, in units of the first
 
     def __call__(self, imagined: ImaginedTrajectories) -> Tensor:
         """Return the cost [N, T]; 0 before the last step."""
-        z, goal = imagined.latent[:, -1], imagined.goal
-        achieved = self.heads.achieved(z)
-        squared = (achieved - goal).square().mean(-1)
         cost = torch.zeros_like(imagined.latent[..., 0])
-        cost[:, -1] = self.weight * (self.heads.log_distance(z, goal, achieved) + self.goal_weight * squared)
+        predicted = self.heads.log_distance(imagined.latent[:, -1], imagined.goal)
+        cost[:, -1] = self.weight * (predicted - math.log1p(cost.shape[1])).clamp_min(0.0)
         return cost
 
 
@@ -95,10 +94,9 @@ class Disagreement:
 MIXTURES: dict[str, dict[str, float]] = {
     "latent": {"latent": 1.0},
     "goal": {"goal": 1.0},
-    "temporal": {"temporal": 1.0},
+    "temporal": {"temporal": 1.0, "goal": 0.3},
 }
 COSTS = ("latent", "goal", "temporal", "control", "disagreement")
-_AUTO = "temporal"  # the best one measured; see docs/control.md
 
 
 def cost_weights(cost: str | Mapping[str, float]) -> dict[str, float] | None:
@@ -129,19 +127,23 @@ def cost_weights(cost: str | Mapping[str, float]) -> dict[str, float] | None:
     return weights
 
 
-def resolve_costs(weights: dict[str, float] | None, model: Any) -> tuple[tuple[Cost, ...], GoalHeads | None]:
+def resolve_costs(
+    weights: dict[str, float] | None, model: Any, latent_goals: bool
+) -> tuple[tuple[Cost, ...], GoalHeads | None]:
     """Return the cost functions for a model, and the goal heads that they use, if any.
 
     Args:
-        weights: As `cost_weights` returns them; None: the best ones that the model has heads for.
+        weights: As `cost_weights` returns them; None: `latent` where there are observations of the goals, which was
+            better on robots (docs/control.md), else `temporal`.
         model: A world model.
+        latent_goals: Whether there are observations of the goals, so that latents can be compared.
 
     Raises:
         UsageError: A cost needs goal heads and the model has none, or those of another version.
     """
     heads: GoalHeads | None = getattr(model, "goal_heads", None)
     if weights is None:
-        weights = MIXTURES["latent" if heads is None else _AUTO]
+        weights = MIXTURES["latent" if latent_goals or heads is None else "temporal"]
     needs_heads = bool(weights.keys() & {"goal", "temporal"})
     if not needs_heads:
         heads = None
