@@ -231,34 +231,45 @@ def registry_names() -> set[str]:
 
 
 def summary(cells: list[Cell]) -> dict[str, Any]:
-    """Return return and normalized return by row and task over seeds, and the differences to the observation row."""
+    """Return the normalized return by row and task, and the differences to the observation row.
+
+    Intervals resample whole seeds; with one seed, its episodes.
+    """
     bounds, scores, report = references(), {}, {}
     for cell in cells:
         random, reference = bounds[cell["task"]]
-        value = (np.mean(cell["returns"]) - random) / (reference - random)
-        scores.setdefault(cell["row"], {}).setdefault(cell["task"], {})[cell["seed"]] = float(value)
+        values = (np.array(cell["returns"]) - random) / (reference - random)
+        scores.setdefault(cell["row"], {}).setdefault(cell["task"], {})[cell["seed"]] = values
     for row, by_task in scores.items():
-        tasks = {task: mean_ci(np.array(list(by_seed.values()))) for task, by_seed in by_task.items()}
-        both = [
-            (value, scores["observation"][task][seed])
+        baseline = scores.get("observation", {})
+        gains = [
+            (values.mean(), baseline[task][seed].mean())
             for task, by_seed in by_task.items()
-            for seed, value in by_seed.items()
-            if seed in scores.get("observation", {}).get(task, {})
+            for seed, values in by_seed.items()
+            if row != "observation" and seed in baseline.get(task, {})
         ]
-        gain = paired_difference(*np.array(both).T) if both and row != "observation" else None
-        values = [value for by_seed in by_task.values() for value in by_seed.values()]
-        report[row] = {"tasks": tasks, "mean": mean_ci(np.array(values)), "difference_to_observation": gain}
+        report[row] = {
+            "tasks": {task: estimate(by_seed) for task, by_seed in by_task.items()},
+            "difference_to_observation": paired_difference(*np.array(gains).T) if gains else None,
+        }
     return report
+
+
+def estimate(by_seed: dict[int, np.ndarray]) -> dict[str, Any]:
+    """Return the mean over the episodes of all seeds, with its interval and the number of seeds."""
+    values, seeds = np.concatenate(list(by_seed.values())), list(by_seed)
+    clusters = np.repeat(seeds, [len(each) for each in by_seed.values()]) if len(seeds) > 1 else None
+    return {**mean_ci(values, clusters), "seeds": len(seeds)}
 
 
 def table(cells: list[Cell]) -> str:
     """Return a Markdown table of normalized returns."""
     report = summary(cells)
     tasks = [task for task in TASKS if any(task in row["tasks"] for row in report.values())]
-    lines = [f"| row | {' | '.join(tasks)} | all |", "| --- |" + " --- |" * (len(tasks) + 1)]
+    lines = [f"| row | {' | '.join(tasks)} |", "| --- |" + " --- |" * len(tasks)]
     for name, row in report.items():
         texts = [estimate_text(row["tasks"][task]) if task in row["tasks"] else "-" for task in tasks]
-        lines.append(f"| {name} | {' | '.join([*texts, estimate_text(row['mean'])])} |")
+        lines.append(f"| {name} | {' | '.join(texts)} |")
     return "\n".join(lines)
 
 
