@@ -314,11 +314,9 @@ def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
 
 def env_kwargs(env: str) -> dict[str, Any]:
     """Return the constructor arguments that `env` implies: the model, where it is an MJCF file."""
-    if not is_mjcf_path(env):
-        return {}
-    if not os.path.isfile(env):
+    if is_mjcf_path(env) and not os.path.isfile(env):
         raise UsageError(f"expected an MJCF file that exists or a Gymnasium id, got {env}; check the path")
-    return {"model": os.path.abspath(env)}
+    return {"model": os.path.abspath(env)} if is_mjcf_path(env) else {}
 
 
 def env_name(envs: gymnasium.vector.VectorEnv) -> str:
@@ -334,8 +332,7 @@ def _import(package: str, env: str) -> None:
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
-        is_package = f"{package}.".startswith(f"{error.name}.")
-        importer = "" if is_package else f", which {package} imports,"
+        importer = "" if f"{package}.".startswith(f"{error.name}.") else f", which {package} imports,"
         raise UsageError(f"no package {error.name!r}{importer} to import for env {package}:{env}") from error
     except (Exception, SystemExit) as error:  # third-party code may raise anything
         message = " ".join(str(error).split())
@@ -359,14 +356,12 @@ def _unknown_env(env: str) -> UsageError:
 
 def _check_pixels(env: str, spec: gymnasium.envs.registration.EnvSpec) -> None:
     """Raise UsageError if the constructor of an env has no argument `pixels`."""
-    entry = spec.entry_point if spec.entry_point is not None else spec.vector_entry_point
+    entry = spec.entry_point or spec.vector_entry_point
     creator = load_env_creator(entry) if isinstance(entry, str) else entry
     parameters = inspect.signature(creator).parameters.values()  # type: ignore[arg-type]
     if not any(p.name == "pixels" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-        raise UsageError(
-            f"{env} has no image observations: its constructor has no argument pixels=(height, width); "
-            "leave pixels out, or register an env that returns images"
-        )
+        text = f"{env} has no image observations: its constructor has no argument pixels=(height, width)"
+        raise UsageError(f"{text}; leave pixels out, or register an env that returns images")
 
 
 def _task_name(env: str) -> str:
@@ -383,8 +378,7 @@ def make_envs(
         env: Gymnasium id or MJCF file.
         num_envs: Number of sub-environments.
         threads: CPU threads of a native batch.
-        pixels: Edge, or height and width, of image observations; None or 0 observes numbers. Passed on to the env,
-            whose constructor must have this argument.
+        pixels: Edge, or height and width, of image observations; None or 0 observes numbers.
         settings: Further arguments of the env.
     """
     if num_envs < 1:
@@ -395,9 +389,8 @@ def make_envs(
         _check_pixels(env, spec)
     if is_native(spec):
         return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
-    envs = importlib.import_module("robossl.envs.engine.gymnasium_envs").make_gymnasium_envs(
-        env, num_envs, **settings
-    )
+    module = importlib.import_module("robossl.envs.engine.gymnasium_envs")
+    envs = module.make_gymnasium_envs(env, num_envs, **settings)
     if 0 in (envs.single_action_space.shape or ()):
         envs.close()
         raise UsageError(

@@ -30,7 +30,9 @@ _AGENT_SETTINGS = ("agent.settings.", "agent.updates_per_step", "agent.learning_
 def _add_collect_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("env", help="a Gymnasium id or an MJCF file")
     parser.add_argument(
-        "--policy", metavar="POLICY", help="random, colored_noise, curious, zero, or a run folder (colored_noise)"
+        "--policy",
+        metavar="POLICY",
+        help="random, colored_noise, curious, zero, or a run folder (colored_noise)",
     )
     add_flags(parser, "steps", "num-envs", "threads", "pixels", "seed", "out", "json", "quiet")
 

@@ -265,7 +265,9 @@ def test_goal_heads_let_the_planner_act_in_a_third_party_goal_env(tmp_path, disc
 def test_costs_of_goal_heads_need_heads_of_the_version(tmp_path):
     stream, envs = record(tmp_path / "stream", steps=100), slides(12)
     model = model_for(stream)
-    with pytest.raises(UsageError, match="cost temporal, goal: expected a world model with goal heads, got none"):
+    with pytest.raises(
+        UsageError, match="cost temporal, goal: expected a world model with goal heads, got none"
+    ):
         GoalPlanner(envs, model, cost="temporal")
     model.goal_heads = create_goal_heads(model)
     observation, _ = envs.reset(seed=0)

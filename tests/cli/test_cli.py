@@ -35,7 +35,10 @@ def test_help_of_every_command_has_an_example(command, tmp_path):
         (["learn", "--wrold_model.latent_dim", "3"], "did you mean 'world_model.latent_dim'"),
         (["learn", "--resume", "nowhere"], "no folder nowhere"),
         (["learn", "--resume", "nowhere", "--steps", "unlimited"], "no folder nowhere"),
-        (["learn", "--resume", "nowhere", "--steps", "9", "--seed", "1"], "except for --steps; remove --seed"),
+        (
+            ["learn", "--resume", "nowhere", "--steps", "9", "--seed", "1"],
+            "except for --steps; remove --seed",
+        ),
         (["learn", "--steps", "-5"], "expected a whole number of 1 or more, +N or unlimited"),
         (["learn", "--steps", "+5"], "expected +N with --resume RUN"),
         (["learn", "--variation.at_step", "52000"], "expected variation.randomization with it"),

@@ -183,7 +183,7 @@ def test_invalid_evaluation_is_one_line_and_writes_nothing(settings, message, ru
     assert not (tmp_path / "e").exists()
 
 
-def test_goals_asked_for_in_an_env_without_goals_are_refused(tmp_path):
+def test_goal_horizons_for_an_env_without_goals_are_refused(tmp_path):
     stream = robossl.collect("CartPole-v1", steps=640, out=tmp_path / "s")
     model = robossl.pretrain(stream, 5, tiny().world_model, tmp_path / "m", threads=1)
     assert model.goal_heads is None
