@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from robossl import registry
 from robossl.core.interfaces import Agent, NullProgress, Policy, ProgressReporter, Representation
@@ -110,7 +110,7 @@ def pretrain(
     progress: ProgressReporter | None = None,
     log: Sequence[str] = PretrainRequest.log,
     encoder: Module | None = None,
-    head_updates: int = PretrainRequest.head_updates,
+    head_updates: int | Literal["auto"] = PretrainRequest.head_updates,
 ) -> WorldModel:
     """Train a world model on a stream, without reward.
 
@@ -127,7 +127,7 @@ def pretrain(
         encoder: A torch module in place of the built-in encoder, for example a frozen pretrained vision network. Its
             input and output are documented in docs/world-model.md; load the model again with
             `WorldModel.load(folder, encoder=module)`.
-        head_updates: Gradient steps of each goal head, if the env has goals; 0: none are fitted.
+        head_updates: Gradient steps of each goal head, if the env has goals; auto: `updates`, at most 1,500; 0: none.
     """
     request = PretrainRequest(stream, updates, config, out, seed, device, threads, log, encoder, head_updates)
     return pretrain_world_model(request, progress or NullProgress())
@@ -189,7 +189,7 @@ def evaluate(
     episodes: int = EvaluateRequest.episodes,
     goal_trials: int = EvaluateRequest.goal_trials,
     goal_horizons: Sequence[int] | None = EvaluateRequest.goal_horizons,
-    head_updates: int = EvaluateRequest.head_updates,
+    head_updates: int | Literal["auto"] = EvaluateRequest.head_updates,
     out: str | Path | None = None,
     seed: int = EvaluateRequest.seed,
     device: str = EvaluateRequest.device,
@@ -209,7 +209,8 @@ def evaluate(
         goal_trials: Pairs of start and goal at each horizon.
         goal_horizons: Steps between start and goal in the held-out episode; None: 10, 25, 50 and 100. Given ones need
             an env with goals.
-        head_updates: Gradient steps of the goal heads of a model that has none; 0: none are fitted.
+        head_updates: Gradient steps of the goal heads of a model that has none; auto: as many as the model had, at
+            most 1,500; 0: none are fitted.
         out: Folder of the report; must be empty or missing. Default: evaluations/NAME.
         seed: Seed of the evaluation.
         device: auto, cpu, cuda or mps.

@@ -13,6 +13,7 @@ from robossl.core.errors import UsageError, unknown_name_error
 from robossl.world_model.config import WorldModelConfig
 
 _MAX_DEFAULT_THREADS = 8
+_MAX_AUTO_HEAD_UPDATES = 1500  # [gradient steps]
 _DEFAULT_STEPS = 64_000
 UNLIMITED: Literal["unlimited"] = "unlimited"  # value of `steps`
 
@@ -60,7 +61,8 @@ class GoalsConfig:
     horizons: tuple[int, ...] = (10, 25, 50, 100)  # [steps] between start and goal in the held-out episode
     trials: int = 25  # pairs of start and goal at each horizon; 0: none are measured
     control: bool = True  # whether planner and inverse policy also act in the env's own episodes
-    head_updates: int = 1500  # gradient steps of each goal head; 0: no heads, so no inverse policy
+    # gradient steps of each goal head; auto: as many as the world model's, at most 1,500; 0: no heads, no inverse policy
+    head_updates: int | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         check_horizons("goals.horizons", self.horizons)
@@ -124,7 +126,7 @@ class LearnConfig:
             ("agent.iteration_steps", self.agent.iteration_steps, 0),
             ("agent.learning_starts", self.agent.learning_starts, 0),
             ("goals.trials", self.goals.trials, 0),
-            ("goals.head_updates", self.goals.head_updates, 0),
+            ("goals.head_updates", head_update_count(self.goals.head_updates, 0), 0),
             ("evaluate.episodes", self.evaluate.episodes, 1),
             ("evaluate.curve_episodes", self.evaluate.curve_episodes, 1),
             ("evaluate.every", self.evaluate.every, 1),
@@ -216,3 +218,8 @@ def check_horizons(name: str, horizons: Sequence[int]) -> None:
     """Raise UsageError if horizons are not positive numbers of steps that increase."""
     if not horizons or min(horizons) < 1 or list(horizons) != sorted(set(horizons)):
         raise UsageError(f"{name}: expected increasing numbers of steps of 1 or more, got {list(horizons)}")
+
+
+def head_update_count(head_updates: int | Literal["auto"], updates: int) -> int:
+    """Return the gradient steps of each goal head, for a world model with `updates` gradient steps."""
+    return min(_MAX_AUTO_HEAD_UPDATES, updates) if head_updates == "auto" else head_updates

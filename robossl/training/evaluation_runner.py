@@ -16,13 +16,13 @@ from robossl.evaluation.reward_free import missing_goals_reason
 from robossl.streams import Stream
 from robossl.training import agent_loading, config_io, output_dirs
 from robossl.training.agent_rows import AGENT, STREAM, agent_rows
-from robossl.training.config import GoalsConfig, LearnConfig, thread_count
+from robossl.training.config import GoalsConfig, LearnConfig, head_update_count, thread_count
 from robossl.training.requests import EvaluateRequest
 from robossl.training.world_model_phase import fit_heads
 from robossl.world_model import WorldModel, data_validation
 from robossl.world_model.device import resolve
 
-_DEFAULT_ABLATION_UPDATES = 2000  # gradient steps of a variant, if those of the model are unknown
+_UNKNOWN_UPDATES = 2000  # gradient steps to assume of a model whose number is unknown
 
 
 def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict[str, Any]:
@@ -44,10 +44,11 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
     if request.ablate and (model is None or stream is None):
         raise UsageError("an agent alone has no objectives to ablate; give --ablate a model or a run")
     updates = 0 if model is None else int(model.metadata.get("updates", 0))
+    head_updates = head_update_count(request.head_updates, updates or _UNKNOWN_UPDATES)
     settings = {
         "of": str(path or "a model in memory"), "env": env, "stream": str(stream.path) if stream else None,
         "episodes": request.episodes, "goal_trials": request.goal_trials,
-        "goal_horizons": list(request.goal_horizons or GoalsConfig.horizons), "head_updates": request.head_updates,
+        "goal_horizons": list(request.goal_horizons or GoalsConfig.horizons), "head_updates": head_updates,
         "seed": request.seed, "threads": thread_count(request.threads), "videos": request.videos,
         "ablate": request.ablate, "updates": request.updates,
     }  # fmt: skip
@@ -60,7 +61,7 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
         if model is not None and stream is not None:
             model = model.frozen_copy()
             if model.goal_heads is None:  # the folder of the model is not changed
-                fit_heads(model, stream, request.head_updates, request.seed, progress)
+                fit_heads(model, stream, head_updates, request.seed, progress)
         context = EvaluationContext(
             env=env,
             seed=request.seed,
@@ -73,9 +74,7 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
             episodes=request.episodes,
             goal_horizons=request.goal_horizons or GoalsConfig.horizons,
             goal_trials=request.goal_trials,
-            ablation_updates=(request.updates or updates or _DEFAULT_ABLATION_UPDATES)
-            if request.ablate
-            else None,
+            ablation_updates=(request.updates or updates or _UNKNOWN_UPDATES) if request.ablate else None,
             videos=request.videos,
             threads=thread_count(request.threads),
             device=str(model.device if model is not None else resolve(request.device)),

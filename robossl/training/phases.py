@@ -25,7 +25,7 @@ from robossl.streams.storage.lock import WriterLock
 from robossl.training.agent_phase import act
 from robossl.training.agent_rows import STREAM, main_row
 from robossl.training.collection import attach
-from robossl.training.config import LearnConfig
+from robossl.training.config import LearnConfig, head_update_count
 from robossl.training.config_validation import validate_config
 from robossl.training.episode_metrics import episode_metrics
 from robossl.training.experiment import MODEL, Experiment
@@ -154,7 +154,8 @@ def pretrain(run: Experiment) -> None:
 
 def heads(run: Experiment) -> None:
     """Fit the goal heads to the exploration data, without reward, if the env has goals."""
-    updates = run.config.goals.head_updates
+    config = run.config
+    updates = head_update_count(config.goals.head_updates, config.pretrain.updates)
     with run.timed("fit goal heads"):
         metrics = fit_heads(run.model, run.explored, updates, run.seed("goal heads"), run.progress)
     if metrics:

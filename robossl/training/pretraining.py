@@ -9,6 +9,7 @@ from robossl.logging.logger import Logger
 from robossl.logging.sinks.base import RunInfo
 from robossl.streams import Stream
 from robossl.training import output_dirs
+from robossl.training.config import head_update_count
 from robossl.training.config_io import to_dict
 from robossl.training.metric_sinks import load_sinks
 from robossl.training.requests import PretrainRequest
@@ -34,9 +35,10 @@ def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -
     env = output_dirs.recorded_env(stream.path) or stream.header["env"]
     if warning := few_episodes_warning(stream):
         progress.message(warning)
+    head_updates = head_update_count(request.head_updates, request.updates)
     settings = {
         "seed": request.seed, "device": request.device, "threads": request.threads, "log": list(request.log),
-        "pretrain": {"updates": request.updates}, "goals": {"head_updates": request.head_updates},
+        "pretrain": {"updates": request.updates}, "goals": {"head_updates": head_updates},
         "world_model": to_dict(config),
     }  # fmt: skip
     interruption: KeyboardInterrupt | None = None
@@ -59,7 +61,7 @@ def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -
         for text in diagnostics["messages"]:
             progress.message(text)
         if interruption is None:
-            fit_heads(trainer.ema_model, stream, request.head_updates, request.seed, progress)
+            fit_heads(trainer.ema_model, stream, head_updates, request.seed, progress)
         trainer.ema_model.save(folder)
         stream_path = os.path.realpath(stream.path)
         output_dirs.write_manifest(

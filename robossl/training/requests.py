@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from robossl.core.errors import UsageError
 from robossl.training.config import (
@@ -19,6 +19,7 @@ from robossl.training.config import (
     GoalsConfig,
     check_count,
     check_horizons,
+    head_update_count,
 )
 
 if TYPE_CHECKING:
@@ -82,13 +83,11 @@ class PretrainRequest:
     threads: int = 0
     log: Sequence[str] = ()  # metric sinks beside metrics.jsonl
     encoder: Module | None = None  # used in place of the built-in encoder
-    head_updates: int = (
-        GoalsConfig.head_updates
-    )  # of each goal head, if the env has goals; 0: none are fitted
+    head_updates: int | Literal["auto"] = GoalsConfig.head_updates  # of each goal head; 0: none are fitted
 
     def __post_init__(self) -> None:
         check_count("updates", self.updates)
-        check_count("head_updates", self.head_updates, 0)
+        check_count("head_updates", head_update_count(self.head_updates, 0), 0)
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,8 @@ class TrainRequest:
         needs_model = self.encoder in ("frozen", "finetune", "cotrain")
         if needs_model and self.representation is None:
             raise UsageError(f"encoder {self.encoder} needs a world model; give --representation MODEL")
+        if self.encoder == "cotrain" and self.stream is None:
+            raise UsageError("encoder cotrain needs steps recorded before the agent, got none; give --stream STREAM")
         if self.encoder == "none" and self.representation is not None:
             raise UsageError("encoder none uses no world model, got one; leave --representation out")
 
@@ -152,9 +153,8 @@ class EvaluateRequest:
     goal_trials: int = GoalsConfig.trials
     # [steps] between start and goal; None: those of GoalsConfig. Given ones need an env with goals
     goal_horizons: Sequence[int] | None = None
-    head_updates: int = (
-        GoalsConfig.head_updates
-    )  # of goal heads, for a model that has none; 0: none are fitted
+    # of each goal head, for a model that has none; 0: none are fitted
+    head_updates: int | Literal["auto"] = GoalsConfig.head_updates
     out: str | Path | None = None
     seed: int = 0
     device: str = "auto"
@@ -166,6 +166,6 @@ class EvaluateRequest:
     def __post_init__(self) -> None:
         check_count("episodes", self.episodes)
         check_count("goal_trials", self.goal_trials, 0)
-        check_count("head_updates", self.head_updates, 0)
+        check_count("head_updates", head_update_count(self.head_updates, 0), 0)
         if self.goal_horizons is not None:
             check_horizons("goal_horizons", self.goal_horizons)

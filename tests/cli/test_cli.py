@@ -55,7 +55,7 @@ def test_help_of_every_command_has_an_example(command, tmp_path):
         (["evaluate", "nowhere"], "nowhere"),
         (["play", "robossl/Reacher-v0"], "--video FILE.mp4 or --viewer"),
         (["imagine", "nowhere"], "nowhere"),
-        (["stream"], "info, validate, export, import"),
+        (["stream"], "info, validate, relabel, export, import"),
         (["stream", "inof", "x"], "did you mean 'info'"),
         (["stream", "info", "nowhere"], "nowhere"),
         (["stream", "validate", "nowhere"], "nowhere"),

@@ -15,7 +15,7 @@ import robossl
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.streams import Stream
-from robossl.training.config import GoalsConfig
+from robossl.training.config import head_update_count
 from robossl.world_model import WorldModel
 from robossl.world_model.goal_heads.fit import DEFAULT_UPDATES
 
@@ -197,8 +197,9 @@ def test_goal_horizons_for_an_env_without_goals_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_heads_are_fitted_with_their_default_number_of_updates():
-    assert GoalsConfig.head_updates == DEFAULT_UPDATES
+def test_heads_get_as_many_updates_as_the_model_and_at_most_their_default():
+    counts = [head_update_count(*values) for values in (("auto", 20), ("auto", 5000), (7, 5000), (0, 20))]
+    assert counts == [20, DEFAULT_UPDATES, 7, 0]
 
 
 @pytest.mark.parametrize("rows", [("latents",), ("planner",)])

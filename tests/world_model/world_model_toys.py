@@ -48,7 +48,14 @@ class ToyStream:
     def transitions(self) -> int:
         return int(np.prod(self.action.shape[:2]))
 
-    def windows(self, batch: int, length: int, rng: np.random.Generator, split: str | None = "train") -> Any:
+    def windows(
+        self,
+        batch: int,
+        length: int,
+        rng: np.random.Generator,
+        split: str | None = "train",
+        sampler: None = None,
+    ) -> Any:
         """Return windows that start anywhere in an episode; steps beyond its end continue in the next one, invalid."""
         count, steps = self.action.shape[:2]
         candidates = [e for e in range(count) if split is None or _SPLITS[e % 10] == split]
