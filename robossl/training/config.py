@@ -61,7 +61,7 @@ class GoalsConfig:
     horizons: tuple[int, ...] = (10, 25, 50, 100)  # [steps] between start and goal in the held-out episode
     trials: int = 25  # pairs of start and goal at each horizon; 0: none are measured
     control: bool = True  # whether planner and inverse policy also act in the env's own episodes
-    # gradient steps of each goal head; auto: as many as the world model's, at most 1,500; 0: no heads, no inverse policy
+    # gradient steps of each goal head; auto: as many as the world model's, at most 1,500; 0: no heads
     head_updates: int | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
