@@ -20,7 +20,7 @@ from robossl.evaluation.policy_wrappers import FiniteObservationGuard, TimedPoli
 from robossl.evaluation.reward_free import REWARD_FREE, reward_free_policies
 from robossl.rollout import steps as rollout_steps
 
-_MAX_ENVS = 16  # sub-environments that share the episodes of a row
+_MAX_ENVS = 32  # sub-environments that share the episodes of a row
 BASELINES = {"random": "random", "zero_action": "zero"}  # row -> policy
 _MAX_EPISODE_STEPS = 100_000  # [steps] of one sub-environment; a longer episode is an error
 

@@ -59,7 +59,7 @@ class GoalsConfig:
     """Goal reaching with the world model, without reward."""
 
     horizons: tuple[int, ...] = (10, 25, 50, 100)  # [steps] between start and goal in the held-out episode
-    trials: int = 25  # pairs of start and goal at each horizon; 0: none are measured
+    trials: int = 16  # pairs of start and goal at each horizon; 0: none are measured
     control: bool = True  # whether planner and inverse policy also act in the env's own episodes
     # gradient steps of each goal head; auto: as many as the world model's, at most 1,500; 0: no heads
     head_updates: int | Literal["auto"] = "auto"
