@@ -5,10 +5,10 @@ with uniform random actions as the baseline. `returns` is the metric that counts
 stream, relabeled with the reward of each task of the robot, and evaluated on the same held-out episodes.
 
 Results are written into `--out`, one JSON file each; finished ones are skipped, so the benchmark can be stopped and
-continued. `--report` prints all results as JSON, with `--markdown` as tables.
+continued. `--report PATH` prints all results as JSON, with `--markdown` as tables.
 
     python -m benchmarks.curiosity --stages record coverage returns
-    python -m benchmarks.curiosity --report --markdown
+    python -m benchmarks.curiosity --report runs/curiosity --markdown
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from robossl.agents.offline_td3 import OfflineTd3Agent
 from robossl.agents.sb3.stacked_td3 import train_stacked
 
 import robossl
+from benchmarks.cells import Cell, env_id, read_cells
 from benchmarks.cli import run_main
 from robossl import registry
-from robossl.core.io import read_json, write_json
+from robossl.core.io import write_json
 from robossl.core.seeding import generator
 from robossl.core.statistics import mean_ci, paired_difference
 from robossl.evaluation.context import EVALUATION_SEED
@@ -49,7 +50,6 @@ POLICIES = ("random", "colored_noise", "curious")
 BASELINE, CURIOUS = "colored_noise", "curious"
 _NUM_ENVS = 64
 _STATES = 20_000  # of each stream, for the coverage
-Cell = dict[str, Any]
 
 
 def main() -> None:
@@ -64,11 +64,11 @@ def main() -> None:
     add("--episodes", type=int, default=16, metavar="N", help="held-out episodes of a return (16)")
     add("--stages", nargs="*", default=["record", "coverage"], choices=["record", "coverage", "returns"])
     add("--out", type=Path, default=Path("runs/curiosity"), metavar="FOLDER")
-    add("--report", action="store_true", help="print the results instead of measuring")
+    add("--report", type=Path, metavar="PATH", help="print the results in a folder, or of a JSON file")
     add("--markdown", action="store_true", help="print the report as tables")
     options = parser.parse_args()
-    if options.report:
-        results = [read_json(path) for path in sorted((options.out / "results").glob("*.json"))]
+    if options.report is not None:
+        results = read_cells(options.report)
         print(tables(results) if options.markdown else json.dumps(results, indent=2))
         return
     torch.set_num_threads(1)
@@ -172,11 +172,6 @@ def result_path(options: argparse.Namespace, *keys: Any) -> Path:
 def stream_folder(options: argparse.Namespace, env: str, seed: int, policy: str) -> Path:
     """Return the folder of one stream."""
     return options.out / "streams" / f"{env}-{seed}-{policy}"
-
-
-def env_id(env: str) -> str:
-    """Return the id of an env of robossl."""
-    return f"robossl/{env}-v0"
 
 
 def tables(results: list[Cell]) -> str:

@@ -24,16 +24,15 @@ from robossl.agents.offline_td3 import OfflineTd3Agent
 from robossl.agents.sb3.stacked_td3 import StackedTD3
 
 import robossl
+from benchmarks.cells import Cell, env_id, read_cells
 from benchmarks.cli import run_main
 from robossl import registry
-from robossl.core.errors import UsageError
 from robossl.core.io import read_json, write_json
 from robossl.core.statistics import mean_ci, paired_difference
 from robossl.evaluation.control import evaluate_returns
 from robossl.streams import Recorder, Stream
 from robossl.world_model import WorldModel
 
-Cell = dict[str, Any]
 TASKS = ("WalkerStand", "WalkerWalk", "WalkerRun", "WalkerFlip")
 ROWS: dict[str, dict[str, Any]] = {  # settings of the agent
     "observation": {},
@@ -205,16 +204,6 @@ def read_cell(options: argparse.Namespace, row: str, task: str, seed: int) -> Ce
     return read_json(path) if path.exists() else {}
 
 
-def read_cells(path: Path) -> list[Cell]:
-    """Return the results in a folder, or in the JSON that this program prints."""
-    if path.is_file():
-        return read_json(path)["cells"]
-    cells = [read_json(file) for file in sorted((path / "results").glob("*.json"))]
-    if not cells:
-        raise UsageError(f"expected results in {path}, got none; measure first")
-    return cells
-
-
 def references() -> dict[str, tuple[float, float]]:
     """Return the returns of random actions and of the reference controller by task, from docs/environments.md."""
     found = {}
@@ -276,11 +265,6 @@ def table(cells: list[Cell]) -> str:
 def estimate_text(value: dict[str, Any]) -> str:
     """Return mean and interval."""
     return f"{value['mean']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
-
-
-def env_id(task: str) -> str:
-    """Return the id of a task."""
-    return f"robossl/{task}-v0"
 
 
 # --- speed

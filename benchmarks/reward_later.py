@@ -34,10 +34,11 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import robossl
+from benchmarks.cells import Cell, env_id, read_cells
 from benchmarks.cli import run_main
 from robossl import registry
 from robossl.core.interfaces import Observation, Policy
-from robossl.core.io import read_json, write_json
+from robossl.core.io import write_json
 from robossl.core.statistics import Estimate, mean_ci, probability_of_improvement
 from robossl.evaluation.context import EVALUATION_SEED
 from robossl.evaluation.control import evaluate_returns
@@ -53,7 +54,6 @@ ROWS = (*TRAINED, BASELINE, RANDOM)
 _COMPARED_LABELS = 10_000  # of the probability of improvement
 _NUM_ENVS = 8  # of SAC
 _NO_VALUE = {"value": False, "policy_samples": 0, "horizon": 12}
-Cell = dict[str, Any]  # the results of one env, seed, row and number of labels
 
 
 def main() -> None:
@@ -210,18 +210,6 @@ def save_cell(
 def cell_path(options: argparse.Namespace, env: str, seed: int, row: str, labels: int) -> Path:
     """Return the file of one result."""
     return options.out / "results" / f"{env}-{seed}-{row}-{labels}.json"
-
-
-def env_id(env: str) -> str:
-    """Return the id of an env of robossl."""
-    return f"robossl/{env}-v0"
-
-
-def read_cells(path: Path) -> list[Cell]:
-    """Return the results in a folder `--out`, or those of a printed JSON."""
-    if path.is_file():
-        return read_json(path)["cells"]
-    return [read_json(file) for file in sorted((path / "results").glob("*.json"))]
 
 
 def returns_of(cells: list[Cell], env: str, row: str, labels: int) -> list[np.ndarray]:
