@@ -19,7 +19,7 @@ from robossl.core.interfaces import MetricLogger, NullLogger, NullProgress, Obse
 from robossl.core.io import load_tree, read_json, save_tree, write_json
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
 from robossl.core.spaces import format_space
-from robossl.rollout import StepLoop
+from robossl.rollout import StepResult
 from robossl.streams import Recorder, Stream
 from robossl.streams.sampling import LaneRange
 from robossl.world_model import RewardModel, WorldModel
@@ -30,6 +30,7 @@ from robossl.world_model.labeled_steps import Reward
 
 from .shared.actor_critic import ActorCritic, ActorCriticConfig
 from .shared.latent_state import LatentState
+from .shared.loop_agent import LoopAgent
 from .shared.reward_learner import LearnerConfig, RewardLearner, Source
 
 _FORMAT = 1
@@ -81,7 +82,7 @@ class ImaginationConfig:
                 raise UsageError(f"{name}: expected more than 0, got {getattr(self, name)}")
 
 
-class ImaginationSac:
+class ImaginationSac(LoopAgent):
     """SAC on latents, trained on recorded transitions and on imagined ones.
 
     A frozen world model imagines; a reward model, fitted to labeled steps, predicts their reward. With a `stream` the
@@ -93,7 +94,8 @@ class ImaginationSac:
         learner: Reward model, imagined env and actor-critic.
     """
 
-    name: ClassVar[str] = "imagination-sac"
+    name = "imagination-sac"
+    replays_own_steps = True
     config_class: ClassVar[type[ImaginationConfig]] = ImaginationConfig
     needs_representation = True
     needs_reward = True
@@ -139,7 +141,8 @@ class ImaginationSac:
             raise UsageError(
                 f"{self.name}: expected a world model of vector observations, got one with images"
             )
-        self.seed, self.envs, self.stream, self.reward = int(seed), envs, stream, reward
+        super().__init__(envs, seed)
+        self.stream, self.reward = stream, reward
         model = representation.frozen_copy()
         if device != "auto":
             model = model.to(resolve(device))
@@ -155,7 +158,6 @@ class ImaginationSac:
         self.learner = RewardLearner(model, actor_critic, imagination, derive(self.seed, self.name))
         self._state: LatentState | None = None  # of a loaded agent; else that of the learner
         self._random = generator(self.seed, self.name, "first actions")
-        self._loop = StepLoop(envs, self.seed)
         self._num_updates, self._pending_updates = 0, 0.0
         self._next_fit = 0  # [env steps]
         self._offline = [] if stream is None else [Source(stream, None, self.config.labeled_steps, reward)]
@@ -223,9 +225,6 @@ class ImaginationSac:
         converted = action.astype(space.dtype)
         return np.clip(converted, space.low, space.high) if isinstance(space, spaces.Box) else converted
 
-    def reset(self, mask: np.ndarray | None = None) -> None:
-        """Start new episodes; the agent has no episode state."""
-
     # --- learning
 
     def learn_offline(
@@ -243,33 +242,20 @@ class ImaginationSac:
             self._update(logger, self._num_updates + 1)
             progress.update(1)
 
-    def learn(
-        self,
-        envs: VectorEnv,
-        steps: int,
-        progress: ProgressReporter | None = None,
-        logger: MetricLogger | None = None,
-    ) -> None:
-        """Act and learn for `steps` environment steps, summed over the sub-environments."""
-        if envs is not self.envs:
-            raise UsageError(f"{self.name} learns in the envs it was created with, got others")
-        if not isinstance(envs, Recorder) or envs.stream is None:
-            raise UsageError(
-                f"{self.name} replays a stream and needs a Recorder as envs, got {type(envs).__name__}; "
-                "use Recorder.create(envs, path)"
-            )
-        for step in self._loop.steps(self, steps, progress):
-            num_steps = self._loop.num_steps
-            starts = 0 if self._offline else self.config.learning_starts
-            if num_steps >= max(self._next_fit, starts):
-                wait = self.config.fit_interval if self._fit(envs) else _RETRY_INTERVAL
-                self._next_fit = num_steps + wait
-            if self.learner.reward is None:
-                continue
-            self._pending_updates += self.config.updates_per_step * int(step.real.sum())
-            while self._pending_updates >= 1:
-                self._pending_updates -= 1
-                self._update(logger, num_steps)
+    def _learn_from_step(self, step: StepResult, logger: MetricLogger | None) -> None:
+        """Fit the reward model if it is time, then take the gradient steps of this vector step."""
+        assert isinstance(self.envs, Recorder)
+        num_steps = self._loop.num_steps
+        starts = 0 if self._offline else self.config.learning_starts
+        if num_steps >= max(self._next_fit, starts):
+            wait = self.config.fit_interval if self._fit(self.envs) else _RETRY_INTERVAL
+            self._next_fit = num_steps + wait
+        if self.learner.reward is None:
+            return
+        self._pending_updates += self.config.updates_per_step * int(step.real.sum())
+        while self._pending_updates >= 1:
+            self._pending_updates -= 1
+            self._update(logger, num_steps)
 
     def _fit(self, envs: Recorder) -> bool:
         """Fit the reward model to all labels; return False if there are too few own ones, or they do not vary yet."""
@@ -309,10 +295,6 @@ class ImaginationSac:
             self.learner.fit(self.learner.sources)
         elif self._state is not None:
             self._state.model = self.model
-
-    def reset_envs(self, envs: VectorEnv) -> None:
-        """Reset `envs` before the next step of `learn`."""
-        self._loop.reset_envs()
 
     # --- checkpoints
 

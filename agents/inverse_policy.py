@@ -11,9 +11,8 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import CorruptedFileError, UsageError
-from robossl.core.interfaces import MetricLogger, Observation, ProgressReporter
+from robossl.core.interfaces import Observation
 from robossl.core.io import read_json, write_json
-from robossl.rollout import StepLoop
 from robossl.streams import Stream
 from robossl.world_model import WorldModel
 from robossl.world_model.device import resolve
@@ -21,18 +20,20 @@ from robossl.world_model.goal_heads import GoalHeads, fit_goal_heads
 from robossl.world_model.goal_heads.heads import DEFAULT_UPDATES
 
 from .shared.goal_source import GoalSource
+from .shared.loop_agent import LoopAgent
 from .shared.observation_encoder import ObservationEncoder, batch_size
 
 _FORMAT = 1
 
 
-class InversePolicy:
+class InversePolicy(LoopAgent):
     """Agent that acts by the inverse policy of the goal heads of a world model.
 
     The policy has learned which recorded action led from a latent to the goal achieved k steps later. It has nothing to
     train in the env: `learn` acts, so that its steps can be recorded.
     """
 
+    name = "inverse-policy"
     needs_representation = True
 
     def __init__(
@@ -63,10 +64,10 @@ class InversePolicy:
             raise UsageError("the inverse policy needs a world model with goal heads: expected one, got none")
         if device != "auto":
             representation = representation.to(resolve(device))
-        self.envs, self.seed, self.head_updates = envs, int(seed), int(head_updates)
+        super().__init__(envs, seed)
+        self.head_updates = int(head_updates)
         self._stream, self._goal_observation = stream, goal_observation
         self._action_space = envs.single_action_space
-        self._loop = StepLoop(envs, self.seed)
         self._encoders: dict[int, ObservationEncoder] = {}  # by number of sub-environments
         self._use(representation)
 
@@ -115,26 +116,9 @@ class InversePolicy:
 
     # --- the agent protocol
 
-    def learn(
-        self,
-        envs: VectorEnv,
-        steps: int,
-        progress: ProgressReporter | None = None,
-        logger: MetricLogger | None = None,
-    ) -> None:
-        """Act in `envs` for `steps` environment steps, summed over the sub-environments; nothing is trained."""
-        if envs is not self.envs:
-            raise UsageError("an inverse policy acts in the envs it was created with")
-        for _ in self._loop.steps(self, steps, progress):
-            pass
-
     def set_representation(self, representation: WorldModel) -> None:
         """Switch to a newer version of the model, which has goal heads; with a stream they are fitted if missing."""
         self._use(representation)
-
-    def reset_envs(self, envs: VectorEnv) -> None:
-        """Reset `envs` before the next step of `learn`."""
-        self._loop.reset_envs()
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Return the previous images and the state of `learn`."""

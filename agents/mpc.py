@@ -61,7 +61,7 @@ class MpcAgent(ImaginationSac):
     critics is used in the score and in their targets, because a search finds what a single critic overestimates.
     """
 
-    name: ClassVar[str] = "mpc"
+    name = "mpc"
     config_class: ClassVar[type[ImaginationConfig]] = MpcConfig
     config: MpcConfig
 

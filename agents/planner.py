@@ -14,14 +14,14 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
-from robossl.core.interfaces import MetricLogger, Observation, ProgressReporter
+from robossl.core.interfaces import Observation
 from robossl.core.io import read_json, write_json
-from robossl.rollout import StepLoop
 from robossl.world_model import WorldModel
 from robossl.world_model.device import resolve
 
 from .shared.cem import PRESETS, DynamicsModel, Planner, PlannerConfig
 from .shared.goal_source import GoalSource
+from .shared.loop_agent import LoopAgent
 from .shared.observation_encoder import ObservationEncoder, batch_size
 from .shared.planning_costs import Cost, cost_weights, resolve_costs
 
@@ -35,7 +35,7 @@ class PlanningModel(DynamicsModel, Protocol):
         """Return latents [..., Z] of observations; of images also given the previous images."""
 
 
-class GoalPlanner:
+class GoalPlanner(LoopAgent):
     """Agent that plans towards goals: `desired_goal` of each sub-environment, or one given observation.
 
     With goal heads (`robossl.world_model.goal_heads`) it acts in any goal env; without, it needs an env with a method
@@ -43,6 +43,7 @@ class GoalPlanner:
     can be recorded.
     """
 
+    name = "planner"
     needs_representation = True
 
     def __init__(
@@ -82,11 +83,11 @@ class GoalPlanner:
             raise UsageError("the planner needs a world model; expected representation, got None")
         if device != "auto" and isinstance(representation, WorldModel):
             representation = representation.to(resolve(device))
-        self.model, self.envs, self.seed = representation, envs, int(seed)
+        super().__init__(envs, seed)
+        self.model = representation
         self._cost, self._custom_costs = cost, None if costs is None else tuple(costs)
         self._goal_observation = goal_observation
         self._action_space, self._config = envs.single_action_space, config
-        self._loop = StepLoop(envs, self.seed)
         self._resolve_costs()
         self._set_num_envs(envs.num_envs)
 
@@ -189,29 +190,12 @@ class GoalPlanner:
 
     # --- the agent protocol
 
-    def learn(
-        self,
-        envs: VectorEnv,
-        steps: int,
-        progress: ProgressReporter | None = None,
-        logger: MetricLogger | None = None,
-    ) -> None:
-        """Act in `envs` for `steps` environment steps, summed over the sub-environments; nothing is trained."""
-        if envs is not self.envs:
-            raise UsageError("a planner acts in the envs it was created with")
-        for _ in self._loop.steps(self, steps, progress):
-            pass
-
     def set_representation(self, representation: PlanningModel) -> None:
         """Switch to a newer version of the model and discard the plans made with the old one."""
         self.model = self.planner.model = self._encoder.model = representation
         self._resolve_costs()
         self.planner.costs, self.planner.proposal = self._costs, self._proposal
         self.reset()
-
-    def reset_envs(self, envs: VectorEnv) -> None:
-        """Reset `envs` before the next step of `learn`."""
-        self._loop.reset_envs()
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Return the state of the search, of the repeated actions and of `learn`."""

@@ -16,7 +16,7 @@ from robossl.core.interfaces import MetricLogger, NullProgress, Observation, Pro
 from robossl.core.io import load_tree, read_json, save_tree, write_json
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
 from robossl.core.spaces import format_space, is_image, model_inputs
-from robossl.rollout import StepLoop
+from robossl.rollout import StepResult
 from robossl.streams import Recorder, Stream
 from robossl.streams.env_metadata import env_id
 from robossl.world_model import WorldModel
@@ -25,6 +25,7 @@ from robossl.world_model.device import resolve
 from ..sb3.features import FeatureBuilder
 from ..sb3.hindsight import HindsightRelabeler, goal_reward
 from ..shared.action_range import action_range
+from ..shared.loop_agent import LoopAgent
 from .learner import Learner
 from .presets import make_config
 from .prioritized_replay import Replay
@@ -36,13 +37,15 @@ _STARTS_WITH_STREAM = (
 )
 
 
-class SelfPredictiveAgent:
+class SelfPredictiveAgent(LoopAgent):
     """Actor-critic on an embedding that is trained to predict its own future, the reward and the termination.
 
     It replays the lanes of the stream that its envs, a `Recorder`, write; in other envs it only acts. With a recorded
     `stream` it also replays that: half of each batch, as soon as its own lanes hold a window.
     """
 
+    name = "self-predictive"
+    replays_own_steps = True
     offline_updates = 2000
 
     def __init__(
@@ -89,10 +92,10 @@ class SelfPredictiveAgent:
                 f"{format_space(envs.single_observation_space)}; use an SB3 agent with an encoder"
             )
         self.config = make_config(preset, given)
-        self.envs, self.seed, self._action_space = envs, int(seed), space
+        super().__init__(envs, seed)
+        self._action_space = space
         self.features = FeatureBuilder(envs.single_observation_space, representation)
         self._low, self._high = action_range(space)
-        self._loop = StepLoop(envs, self.seed)
         self._random = generator(self.seed, "exploration")
         learner = Learner(
             self.features.size, self._low.size, self.config, derive(self.seed, "weights"), resolve(device)
@@ -145,33 +148,19 @@ class SelfPredictiveAgent:
         space = self._action_space
         return action.astype(space.dtype).clip(space.low, space.high)  # sums round
 
-    def reset(self, mask: np.ndarray | None = None) -> None:
-        """Start new episodes; the agent has no episode state."""
-
     # --- learning
 
-    def learn(
-        self,
-        envs: VectorEnv,
-        steps: int,
-        progress: ProgressReporter | None = None,
-        logger: MetricLogger | None = None,
-    ) -> None:
-        """Act in `envs` for `steps` environment steps, summed over the sub-environments, and learn after each."""
-        if envs is not self.envs:
-            raise UsageError("a self-predictive agent learns in the envs it was created with, got others")
-        if self.training.own is None:
-            raise UsageError(
-                f"self-predictive replays a stream and needs a Recorder as envs, got {type(envs).__name__}; "
-                "use Recorder.create(envs, path)"
-            )
-        for step in self._loop.steps(self, steps, progress):
-            self.training.add_rewards(step.reward[step.real])
-            if self._loop.num_steps > self._starts and self.training.can_update:
-                self._due_updates += self.config.updates_per_step * int(step.real.sum())
-                while self._due_updates >= 1:
-                    self._due_updates -= 1
-                    self.training.update(self._loop.num_steps, logger)
+    def _learn_from_step(self, step: StepResult, logger: MetricLogger | None) -> None:
+        """Take the updates of this vector step, once the random steps are over."""
+        self.training.add_rewards(step.reward[step.real])
+        if self._loop.num_steps > self._starts and self.training.can_update:
+            self._due_updates += self.config.updates_per_step * int(step.real.sum())
+            while self._due_updates >= 1:
+                self._due_updates -= 1
+                self.training.update(self._loop.num_steps, logger)
+
+    def _finish_learning(self, logger: MetricLogger | None) -> None:
+        """Log the metrics since the last line."""
         self.training.log(self._loop.num_steps, logger)
 
     def learn_offline(
@@ -190,10 +179,6 @@ class SelfPredictiveAgent:
         """Switch to a newer version of the encoder; agents without one ignore the call."""
         if self.features.representation is not None:
             self.features.set_representation(representation)
-
-    def reset_envs(self, envs: VectorEnv) -> None:
-        """Reset `envs` before the next step of `learn`."""
-        self._loop.reset_envs()
 
     # --- checkpoints and files
 
