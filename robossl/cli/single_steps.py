@@ -177,7 +177,7 @@ def _add_evaluate_arguments(parser: ArgumentParser) -> None:
         "--env", metavar="ENV", help="the env (the one that the folder or stream was made for)"
     )
     parser.add_argument(
-        "--goal-trials", type=count(1), metavar="N", help="goal-reaching trials at each distance (25)"
+        "--goal-trials", type=count(1), metavar="N", help="goal-reaching trials at each distance (16)"
     )
     parser.add_argument(
         "--goal-horizons", type=_counts, metavar="N,N", help="steps between start and goal (10,25,50,100)"

@@ -6,6 +6,7 @@ import pytest
 from cli_runner import fail, robossl
 
 from robossl.cli.main import COMMANDS
+from robossl.training.requests import EvaluateRequest
 
 
 def test_help_lists_every_command(run_cli):
@@ -25,6 +26,11 @@ def test_help_of_every_command_has_an_example(command, tmp_path):
     finished = robossl(tmp_path, *command.split(), "--help")
     assert finished.code == 0, finished.stderr
     assert f"robossl {command}" in finished.stdout.split("example:")[1]
+
+
+def test_help_of_evaluate_states_the_default_number_of_trials(tmp_path):
+    finished = robossl(tmp_path, "evaluate", "--help")
+    assert f"trials at each distance ({EvaluateRequest.goal_trials})" in " ".join(finished.stdout.split())
 
 
 @pytest.mark.parametrize(
