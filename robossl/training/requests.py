@@ -62,7 +62,6 @@ class RelabelRequest:
     reward: RewardFunction | None = None
     seed: int = 0  # of new goals
     threads: int = 0
-    pixels: int = 0  # edge of image observations, if `envs` is an id or a file; 0: the env's own observations
 
     def __post_init__(self) -> None:
         if (self.task is None) == (self.reward is None):
