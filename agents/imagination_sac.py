@@ -14,9 +14,9 @@ from gymnasium import Space, spaces
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
+from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.interfaces import MetricLogger, NullLogger, NullProgress, Observation, ProgressReporter
-from robossl.core.io import load_tree, read_json, save_tree, write_json
+from robossl.core.io import load_tree, save_tree
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
 from robossl.core.spaces import format_space
 from robossl.rollout import StepResult
@@ -32,8 +32,9 @@ from .shared.actor_critic import ActorCritic, ActorCriticConfig
 from .shared.latent_state import LatentState
 from .shared.loop_agent import LoopAgent
 from .shared.reward_learner import LearnerConfig, RewardLearner, Source
+from .shared.settings_file import read_settings, write_settings
 
-_FORMAT = 1
+_FORMAT = 1  # of settings.json
 _LOG_INTERVAL = 500  # updates between two lines of metrics
 _RETRY_INTERVAL = 100  # [env steps] between attempts to fit a reward model to the first own steps
 _MAX_UPDATES_PER_STEP = 4.0  # more overfit the model
@@ -326,25 +327,17 @@ class ImaginationSac(LoopAgent):
         folder = Path(folder)
         self.model.save(folder / "representation")
         settings = dataclasses.asdict(self.config) | {"hidden": list(self.config.hidden)}
-        write_json(
-            folder / "settings.json",
-            {"format": _FORMAT, "agent": self.name, "seed": self.seed, "settings": settings},
-        )
+        write_settings(folder / "settings.json", {"format": _FORMAT, "agent": self.name}, self.seed, settings)
         save_tree(folder / "weights.safetensors", self.learner.get_files())
 
     @classmethod
     def load(cls, folder: str | Path, envs: VectorEnv, device: str = "auto") -> ImaginationSac:
         """Return the agent that `save` wrote, ready to act in `envs`; in a `Recorder` it can continue to learn."""
         folder = Path(folder)
-        saved = read_json(folder / "settings.json")
-        if not isinstance(saved, dict) or saved.get("format") != _FORMAT or saved.get("agent") != cls.name:
-            raise UsageError(f"{folder}: expected {cls.name} of format {_FORMAT}; train it again")
-        if not isinstance(saved.get("seed"), int) or not isinstance(saved.get("settings"), dict):
-            raise CorruptedFileError(
-                f"{folder / 'settings.json'} is damaged: expected an integer seed and an object of settings"
-            )
+        header = {"format": _FORMAT, "agent": cls.name}
+        seed, settings = read_settings(folder / "settings.json", header, cls.name)
         model = WorldModel.load(folder / "representation", device)
-        agent = cls(envs, model, saved["seed"], device, None, **saved["settings"])
+        agent = cls(envs, model, seed, device, None, **settings)
         tree = load_tree(folder / "weights.safetensors")
         agent.learner.actor_critic.set_weights(tree["actor_critic"])
         if tree["reward"] is not None:

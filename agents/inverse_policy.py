@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.errors import UsageError
 from robossl.core.interfaces import Observation
-from robossl.core.io import read_json, write_json
 from robossl.streams import Stream
 from robossl.world_model import WorldModel
 from robossl.world_model.device import resolve
@@ -22,8 +21,9 @@ from robossl.world_model.goal_heads.heads import DEFAULT_UPDATES
 from .shared.goal_source import GoalSource
 from .shared.loop_agent import LoopAgent
 from .shared.observation_encoder import ObservationEncoder, batch_size
+from .shared.settings_file import read_settings, write_settings
 
-_FORMAT = 1
+_HEADER = {"format": 1}  # of inverse_policy.json
 
 
 class InversePolicy(LoopAgent):
@@ -139,21 +139,15 @@ class InversePolicy(LoopAgent):
             "goal_observation": self._goals.saved(),
             "head_updates": self.head_updates,
         }
-        write_json(
-            Path(folder) / "inverse_policy.json", {"format": _FORMAT, "seed": self.seed, "settings": settings}
-        )
+        write_settings(Path(folder) / "inverse_policy.json", _HEADER, self.seed, settings)
 
     @classmethod
     def load(cls, folder: str | Path, envs: VectorEnv, device: str = "auto") -> InversePolicy:
         """Return the policy that `save` wrote, ready to act in `envs`."""
         path = Path(folder) / "inverse_policy.json"
-        saved = read_json(path)
-        if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
-            raise UsageError(f"{path}: expected an inverse policy of format {_FORMAT}")
-        if not isinstance(saved.get("seed"), int) or not isinstance(saved.get("settings"), dict):
-            raise CorruptedFileError(f"{path} is damaged: expected an integer seed and an object of settings")
+        seed, settings = read_settings(path, _HEADER, "an inverse policy")
         model = WorldModel.load(Path(folder) / "representation", device).frozen_copy()
-        return cls(envs, model, saved["seed"], **saved["settings"])
+        return cls(envs, model, seed, **settings)
 
 
 AGENTS = {"inverse-policy": InversePolicy}

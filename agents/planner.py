@@ -13,9 +13,8 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
+from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.interfaces import Observation
-from robossl.core.io import read_json, write_json
 from robossl.world_model import WorldModel
 from robossl.world_model.device import resolve
 
@@ -24,8 +23,9 @@ from .shared.goal_source import GoalSource
 from .shared.loop_agent import LoopAgent
 from .shared.observation_encoder import ObservationEncoder, batch_size
 from .shared.planning_costs import Cost, cost_weights, resolve_costs
+from .shared.settings_file import read_settings, write_settings
 
-_FORMAT = 2
+_HEADER = {"format": 2}  # of planner.json
 
 
 class PlanningModel(DynamicsModel, Protocol):
@@ -228,21 +228,14 @@ class GoalPlanner(LoopAgent):
             "goal_observation": self._goals.saved(),
             "cost": self._cost if isinstance(self._cost, str) else dict(self._cost),
         }
-        write_json(
-            Path(folder) / "planner.json", {"format": _FORMAT, "seed": self.seed, "settings": settings}
-        )
+        write_settings(Path(folder) / "planner.json", _HEADER, self.seed, settings)
 
     @classmethod
     def load(cls, folder: str | Path, envs: VectorEnv, device: str = "auto") -> GoalPlanner:
         """Return the planner that `save` wrote, ready to act in `envs`."""
-        path = Path(folder) / "planner.json"
-        saved = read_json(path)
-        if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
-            raise UsageError(f"{path}: expected a planner of format {_FORMAT}")
-        if not isinstance(saved.get("seed"), int) or not isinstance(saved.get("settings"), dict):
-            raise CorruptedFileError(f"{path} is damaged: expected an integer seed and an object of settings")
+        seed, settings = read_settings(Path(folder) / "planner.json", _HEADER, "a planner")
         model = WorldModel.load(Path(folder) / "representation", device).frozen_copy()
-        return cls(envs, model, saved["seed"], **saved["settings"])
+        return cls(envs, model, seed, **settings)
 
 
 AGENTS = {"planner": GoalPlanner}

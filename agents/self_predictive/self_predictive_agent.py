@@ -11,9 +11,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.errors import UsageError
 from robossl.core.interfaces import MetricLogger, NullProgress, Observation, ProgressReporter, Representation
-from robossl.core.io import load_tree, read_json, save_tree, write_json
+from robossl.core.io import load_tree, save_tree
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
 from robossl.core.spaces import format_space, is_image, model_inputs
 from robossl.rollout import StepResult
@@ -26,12 +26,13 @@ from ..sb3.features import FeatureBuilder
 from ..sb3.hindsight import HindsightRelabeler, goal_reward
 from ..shared.action_range import action_range
 from ..shared.loop_agent import LoopAgent
+from ..shared.settings_file import read_settings, write_settings
 from .learner import Learner
 from .presets import make_config
 from .prioritized_replay import Replay
 from .training import Training
 
-_FORMAT = 1
+_HEADER = {"format": 1}  # of self_predictive.json
 _STARTS_WITH_STREAM = (
     1000  # [env steps] with random actions where a stream without rewards replaces the others
 )
@@ -207,22 +208,18 @@ class SelfPredictiveAgent(LoopAgent):
                 raise UsageError(f"expected a WorldModel to save the agent with, got {name}")
             representation.save(folder / "representation")
         save_tree(folder / "self_predictive.safetensors", self.training.learner.get_state())
-        content = {"format": _FORMAT, "seed": self.seed, "settings": dataclasses.asdict(self.config)}
-        write_json(folder / "self_predictive.json", content)
+        settings = dataclasses.asdict(self.config)
+        write_settings(folder / "self_predictive.json", _HEADER, self.seed, settings)
 
     @classmethod
     def load(cls, folder: str | Path, envs: VectorEnv, device: str = "auto") -> SelfPredictiveAgent:
         """Return the agent that `save` wrote, ready to act in `envs`; in a `Recorder` it can continue to learn."""
         folder = Path(folder)
         path = folder / "self_predictive.json"
-        saved = read_json(path)
-        if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
-            raise UsageError(f"{path}: expected a self-predictive agent of format {_FORMAT}")
-        if not isinstance(saved.get("seed"), int) or not isinstance(saved.get("settings"), dict):
-            raise CorruptedFileError(f"{path} is damaged: expected an integer seed and an object of settings")
+        seed, settings = read_settings(path, _HEADER, "a self-predictive agent")
         encoder = folder / "representation"
         representation = WorldModel.load(encoder, device).frozen_copy() if encoder.is_dir() else None
-        agent = cls(envs, representation, saved["seed"], device, **saved["settings"])
+        agent = cls(envs, representation, seed, device, **settings)
         agent._starts = 0  # the random steps are over
         agent.training.learner.set_state(load_tree(folder / "self_predictive.safetensors"))
         return agent
