@@ -18,9 +18,9 @@ from robossl.core.io import load_tree, save_tree
 from robossl.core.seeding import derive
 from robossl.core.spaces import format_space, is_goal_space, is_image
 from robossl.world_model.array_types import to_tensor
+from robossl.world_model.goal_predictor import ACHIEVED
 from robossl.world_model.networks import MLP
 
-ACHIEVED = "achieved_goal"
 FILE = "goal_heads.safetensors"
 MAX_STEPS = 100  # K [steps] longest distance in training
 ACT_STEPS = 5  # k [steps] of the inverse policy when it acts
