@@ -12,14 +12,15 @@ from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 
 from robossl.core import spaces
+from robossl.core.errors import UsageError
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
 from robossl.streams import Stream, Window
+from robossl.streams.sampling import LaneRange
 from robossl.world_model import WorldModel
 from robossl.world_model.encoded_batch import random_shift
 
 from .features import FeatureBuilder
 from .hindsight import HindsightRelabeler
-from .lane_sampler import LaneSampler
 from .latent_cache import LatentCache, images_before
 
 
@@ -75,8 +76,8 @@ class StreamReplayBuffer(ReplayBuffer):
         BaseBuffer.__init__(self, n_envs, observation_space, action_space, device, n_envs)
         self.optimize_memory_usage = False
         self.stream, self.features, self._hindsight = stream, features, hindsight
-        lanes = first_lane + np.arange(n_envs)
-        self._lanes, self._latents = LaneSampler(lanes), LatentCache(stream, features.image_paths, lanes)
+        self._lanes = LaneRange(first_lane, n_envs)
+        self._latents = LatentCache(stream, features.image_paths, first_lane + np.arange(n_envs))
         self._rng = generator(seed, "replay")
         self._added = 0
         self.n_steps, self.gamma, self._shift = n_steps, 0.99, random_shift
@@ -89,7 +90,7 @@ class StreamReplayBuffer(ReplayBuffer):
     @property
     def empty(self) -> bool:
         """Whether the agent's lanes hold no complete transition (the newest time step has no successor yet)."""
-        return not self._lanes.available(self.stream.lengths - self.n_steps).any()
+        return not self._lanes.has_rows(self.stream.lengths - self.n_steps)
 
     def size(self) -> int:
         """Return the number of transitions added."""
@@ -103,9 +104,16 @@ class StreamReplayBuffer(ReplayBuffer):
 
         Observations and next observations are (B, F) or dicts, actions (B, A) in [-1, 1] as SB3 stores them, dones and
         rewards (B, 1).
+
+        Raises:
+            UsageError: The agent's lanes hold no complete transition.
         """
+        if self.empty:
+            raise UsageError(
+                "the agent's lanes of the stream hold no transition yet; record some steps first"
+            )
         window = self.stream.windows(batch_size, self.n_steps, self._rng, split=None, sampler=self._lanes)
-        assert self._lanes.contain(window.lane), "a lane of another agent was sampled"
+        assert self._lanes.contains(window.lane), "a lane of another agent was sampled"
         observation, reward = window.observation, window.reward
         if self._hindsight is not None:
             observation, reward = self._hindsight.relabel(window, self._rng)

@@ -12,11 +12,10 @@ from gymnasium import Space
 from robossl.core import spaces
 from robossl.core.errors import UsageError
 from robossl.streams import Stream, Window
-from robossl.streams.sampling import Sampler
+from robossl.streams.sampling import LaneRange, Sampler
 from robossl.world_model import WorldModel
 from robossl.world_model.trainer import WorldModelTrainer
 
-from .lane_sampler import LaneSampler
 from .trained_encoder import TrainedEncoder
 
 
@@ -38,8 +37,8 @@ class OldAndRecentStream:
 
     def __init__(self, own: Stream, first_lane: int, num_envs: int, old: Stream | None, recent: bool) -> None:
         """Sample from `own`, where lanes from `first_lane` on are those of the agent, and from `old`."""
-        self._recent = (own, LaneSampler(first_lane + np.arange(num_envs))) if recent else None
-        self._old = (old, None) if old is not None else (own, LaneSampler(np.arange(first_lane)))
+        self._recent = (own, LaneRange(first_lane, num_envs)) if recent else None
+        self._old = (old, None) if old is not None else (own, LaneRange(0, first_lane))
 
     @property
     def observation_space(self) -> Space:
@@ -127,10 +126,10 @@ class SelfSupervision:
         self._updates = int(tree["updates"])
 
 
-def _available(source: tuple[Stream, LaneSampler | None], length: int) -> bool:
-    stream, sampler = source
+def _available(source: tuple[Stream, LaneRange | None], length: int) -> bool:
+    stream, lanes = source
     limits = stream.lengths - length
-    return bool((limits if sampler is None else sampler.available(limits)).max(initial=0) > 0)
+    return bool((limits > 0).any()) if lanes is None else lanes.has_rows(limits)
 
 
 def _concatenate(space: Space, windows: list[Window]) -> Window:

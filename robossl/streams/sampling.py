@@ -66,6 +66,14 @@ class LaneRange:
         lane, position = Uniform().propose(rng, count, chosen)
         return lane, position if self.newest is None else position + (limits - chosen)[lane]
 
+    def has_rows(self, limits: np.ndarray) -> bool:
+        """Return whether these lanes have a candidate row, given the numbers (L,) of all lanes."""
+        return bool((limits[self.first : self.first + self.count] > 0).any())
+
+    def contains(self, lane: np.ndarray) -> bool:
+        """Return whether all of `lane` (B,) are among these."""
+        return bool(self.first <= lane.min() and lane.max() < self.first + self.count)
+
 
 @dataclass(frozen=True)
 class Mixed:
