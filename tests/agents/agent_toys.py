@@ -22,6 +22,7 @@ SMALL = WorldModelConfig(
     decoder_hidden=(16,),
     ensemble_size=2,
 )
+QUICK_PLANNER = {"samples": 16, "iterations": 2, "elites": 4, "horizon": 6, "action_repeat": 2}
 EPISODE_STEPS = 13  # of the line
 
 
