@@ -1,4 +1,4 @@
-"""Search of the planner: it reaches goals with an exact model; plans do not depend on num_envs, actions keep to bounds."""
+"""Search of the planner: it reaches goals with an exact model; plans depend on no other env and keep to the bounds."""
 
 from __future__ import annotations
 
