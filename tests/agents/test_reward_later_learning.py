@@ -7,24 +7,15 @@ import pytest
 from robossl.agents.imagination_sac import ImaginationSac
 from robossl.agents.mpc import MpcAgent
 from robossl.agents.noise import RandomPolicy
+from world_model_toys import SMALL_CONFIG
 
 from robossl.core.interfaces import NullProgress
 from robossl.env_checker.agent_under_test import make_envs
 from robossl.evaluation.control import evaluate_returns
 from robossl.rollout import collect_steps
 from robossl.streams import Recorder, Stream
-from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
+from robossl.world_model import WorldModel, WorldModelTrainer
 
-CONFIG = WorldModelConfig(
-    latent_dim=16,
-    encoder_hidden=(64,),
-    dynamics_hidden=(64,),
-    inverse_hidden=(64,),
-    decoder_hidden=(64,),
-    ensemble_size=3,
-    batch_size=96,
-    unroll_steps=3,
-)
 SETTINGS = {
     "labeled_steps": 200,
     "reward_updates": 300,
@@ -43,7 +34,7 @@ def test_few_labels_are_enough(env_kind, tmp_path) -> None:
     recorder.finish()
     stream = Stream.open(tmp_path / "stream")
     spaces = recorder.single_observation_space, recorder.single_action_space
-    trainer = WorldModelTrainer(WorldModel(CONFIG, *spaces), stream, device="cpu")
+    trainer = WorldModelTrainer(WorldModel(SMALL_CONFIG, *spaces), stream, device="cpu")
     trainer.update(300)
     model, envs = trainer.publish(), make_envs(8, env_kind)
     agents = {
