@@ -24,11 +24,11 @@ from robossl.agents.offline_td3 import OfflineTd3Agent
 from robossl.agents.sb3.stacked_td3 import StackedTD3
 
 import robossl
-from benchmarks.cells import Cell, env_id, read_cells
+from benchmarks.cells import Cell, env_id, estimate_over_seeds, read_cells
 from benchmarks.cli import run_main
 from robossl import registry
 from robossl.core.io import read_json, write_json
-from robossl.core.statistics import mean_ci, paired_difference
+from robossl.core.statistics import paired_difference
 from robossl.evaluation.control import evaluate_returns
 from robossl.streams import Recorder, Stream
 from robossl.world_model import WorldModel
@@ -238,17 +238,10 @@ def summary(cells: list[Cell]) -> dict[str, Any]:
             if row != "observation" and seed in baseline.get(task, {})
         ]
         report[row] = {
-            "tasks": {task: estimate(by_seed) for task, by_seed in by_task.items()},
+            "tasks": {task: estimate_over_seeds(list(by_seed.values())) for task, by_seed in by_task.items()},
             "difference_to_observation": paired_difference(*np.array(gains).T) if gains else None,
         }
     return report
-
-
-def estimate(by_seed: dict[int, np.ndarray]) -> dict[str, Any]:
-    """Return the mean over the episodes of all seeds, with its interval and the number of seeds."""
-    values, seeds = np.concatenate(list(by_seed.values())), list(by_seed)
-    clusters = np.repeat(seeds, [len(each) for each in by_seed.values()]) if len(seeds) > 1 else None
-    return {**mean_ci(values, clusters), "seeds": len(seeds)}
 
 
 def table(cells: list[Cell]) -> str:

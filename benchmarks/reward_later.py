@@ -34,12 +34,12 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import robossl
-from benchmarks.cells import Cell, env_id, read_cells
+from benchmarks.cells import Cell, env_id, estimate_over_seeds, read_cells
 from benchmarks.cli import run_main
 from robossl import registry
 from robossl.core.interfaces import Observation, Policy
 from robossl.core.io import write_json
-from robossl.core.statistics import Estimate, mean_ci, probability_of_improvement
+from robossl.core.statistics import probability_of_improvement
 from robossl.evaluation.context import EVALUATION_SEED
 from robossl.evaluation.control import evaluate_returns
 from robossl.streams import Recorder, Stream
@@ -218,12 +218,6 @@ def returns_of(cells: list[Cell], env: str, row: str, labels: int) -> list[np.nd
     return [np.array(cell["returns"]) for cell in sorted(chosen, key=lambda cell: cell["seed"])]
 
 
-def estimate(returns: list[np.ndarray]) -> Estimate:
-    """Return the mean return; with several seeds the interval resamples whole seeds."""
-    clusters = np.repeat(np.arange(len(returns)), [len(values) for values in returns])
-    return mean_ci(np.concatenate(returns), clusters if len(returns) > 1 else None)
-
-
 def summary(cells: list[Cell]) -> dict[str, Any]:
     """Return the rows of each env, the probability of improvement over SAC, and all results."""
     rows: dict[str, Any] = {}
@@ -233,9 +227,7 @@ def summary(cells: list[Cell]) -> dict[str, Any]:
         for row in ROWS:
             labels = sorted({c["labels"] for c in cells if (c["env"], c["row"]) == (env, row)})
             by_labels = {count: returns_of(cells, env, row, count) for count in labels}
-            rows[env][row] = {
-                count: {**estimate(by_seed), "seeds": len(by_seed)} for count, by_seed in by_labels.items()
-            }
+            rows[env][row] = {count: estimate_over_seeds(by_seed) for count, by_seed in by_labels.items()}
             ours, baseline = (returns_of(cells, env, name, _COMPARED_LABELS) for name in (row, BASELINE))
             if row in TRAINED and ours and baseline:
                 means = [np.array([values.mean() for values in by_seed]) for by_seed in (ours, baseline)]
