@@ -13,7 +13,7 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy, ContinuousCritic
+from stable_baselines3.common.policies import ActorCriticPolicy, ContinuousCritic
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.dqn.policies import DQNPolicy
@@ -242,11 +242,3 @@ class EncoderDQNPolicy(DQNPolicy):
         assert isinstance(encoder, TrainedEncoder)
         self.optimizer = EncoderAdam(self.q_net, encoder, lr_schedule(1), **self.optimizer_kwargs)
         return self.optimizer
-
-
-ENCODER_POLICIES: dict[str, type[BasePolicy]] = {
-    "sac": EncoderSACPolicy,
-    "td3": EncoderTD3Policy,
-    "ppo": EncoderPPOPolicy,
-    "dqn": EncoderDQNPolicy,
-}
