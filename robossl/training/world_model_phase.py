@@ -15,6 +15,7 @@ from robossl.training import output_dirs
 from robossl.training.agent_rows import STREAM
 from robossl.training.experiment import MODEL, Experiment
 from robossl.world_model import WorldModel, WorldModelTrainer
+from robossl.world_model.diagnostics import NO_PROBLEMS
 from robossl.world_model.goal_heads import fit_goal_heads
 
 _MIN_EPISODES = 10  # with fewer, a split (validation, probe, test) may be empty
@@ -107,7 +108,7 @@ def save_model(run: Experiment, step: int, name: str) -> dict[str, Any]:
     diagnostics = run.trainer.diagnose()
     log_diagnostics(run.logger, step, diagnostics)
     for text in diagnostics["messages"]:
-        if not text.startswith("well"):
+        if text != NO_PROBLEMS:
             run.progress.message(f"world model: {text}")
     folder = run.folder / name
     run.trainer.ema_model.save(folder)

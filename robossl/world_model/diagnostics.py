@@ -16,6 +16,7 @@ from robossl.world_model.encoded_batch import EncodedBatch, encode_windows
 from robossl.world_model.model import WorldModel
 
 HORIZONS = (1, 2, 5, 10, 25)  # [steps]
+NO_PROBLEMS = "no problems found: predictions, inferred actions and latents are above their baselines"
 _WINDOWS = 256
 _REFERENCE = 2048  # transitions of the train split to fit the linear baseline of inverse dynamics
 _DEAD_STD = 1e-2  # a latent dimension with a smaller standard deviation is dead; normal is about 1
@@ -173,6 +174,4 @@ def _messages(metrics: dict[str, float], latent_dim: int, min_rank: float) -> li
         messages.append("the model cannot infer the action between two consecutive observations")
     elif metrics.get("inverse_excess_r2", 1.0) < 0.05:
         messages.append("the model infers actions from the state alone, not from its change")
-    return messages or [
-        "no problems found: predictions, inferred actions and latents are above their baselines"
-    ]
+    return messages or [NO_PROBLEMS]
