@@ -112,7 +112,9 @@ def new_folder(out: str | Path) -> Iterator[Path]:
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is not empty; choose a new folder")
+        raise UsageError(f"{out} exists and is not empty; choose a new folder, or remove it first")
+    if os.path.ismount(out):
+        raise UsageError(f"{out} is a mount point, which cannot be replaced; choose a new folder in it")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         parent = out.parent.absolute()  # Minari computes the dataset size correctly only for absolute paths
