@@ -189,6 +189,18 @@ def _format_type(value_type: Any) -> str:
     return str(value_type) if origin is not None else getattr(value_type, "__name__", str(value_type))
 
 
+def _list_parts(text: str) -> list[str]:
+    """Return the parts of a list, with or without the brackets and quotes of TOML.
+
+    >>> _list_parts("5, 10"), _list_parts('["latent", "observation"]')
+    (['5', '10'], ['latent', 'observation'])
+    """
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    return [part.strip("\"'") for part in text.replace(",", " ").split()]
+
+
 def _convert(config: type, values: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]]) -> Any:
     """Return a config from values of any type; tyro raises SystemExit for a wrong one."""
     import tyro
@@ -196,7 +208,7 @@ def _convert(config: type, values: Mapping[str, Any], known: Mapping[str, tuple[
     args: list[str] = []
     for name, value in values.items():
         if typing.get_origin(known[name][0]) is tuple and isinstance(value, str):
-            value = [part for part in value.replace(",", " ").split() if part]
+            value = _list_parts(value)
         args += [f"--{name}", *(map(str, value) if isinstance(value, (list, tuple)) else [str(value)])]
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         return tyro.cli(

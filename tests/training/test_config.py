@@ -38,10 +38,12 @@ def test_flags_override_the_file():
     assert (config.world_model.latent_dim, config.steps) == (48, 5000)
 
 
-def test_lists_are_separated_by_commas_or_spaces():
+def test_lists_are_separated_by_commas_or_spaces_with_or_without_brackets():
     for args in (
         ["--world_model.objectives", "forward,inverse"],
         ["--world_model.objectives", "forward", "inverse"],
+        ["--world_model.objectives", '["forward", "inverse"]'],
+        ["--world_model.objectives", "[forward,", "inverse]"],
     ):
         assert parse(LearnConfig, ("flags", parse_overrides(args, LearnConfig))).world_model.objectives == (
             "forward",
