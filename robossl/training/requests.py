@@ -121,6 +121,8 @@ class TrainRequest:
         check_count("steps", self.steps, 0)
         if self.offline_updates is not None:
             check_count("offline_updates", self.offline_updates, 0)
+            if self.steps == self.offline_updates == 0:
+                raise UsageError("steps 0 and offline_updates 0 train nothing; expected more of one of them")
             if self.stream is None:
                 raise UsageError("offline updates need a recorded stream, got none; give --stream STREAM")
         check_count("num_envs", self.num_envs)

@@ -107,6 +107,7 @@ def test_a_stream_of_another_task_serves_an_agent_that_ignores_its_rewards(train
         ("offline-toy", {"stream": None, "steps": 0}, "steps 0"),
         ("offline-toy", {"stream": None, "offline_updates": 1}, "give --stream"),
         ("offline-toy", {"offline_updates": -1}, "offline_updates: expected 0 or more"),
+        ("offline-toy", {"offline_updates": 0, "steps": 0}, "train nothing"),
     ],
 )
 def test_misfits_are_refused_in_one_line(train, stream, tmp_path, agent, arguments, match) -> None:
