@@ -46,7 +46,8 @@ def validate_config(config: LearnConfig) -> LearnConfig:
             config = dataclasses.replace(
                 config, world_model=default_config_for(envs.single_observation_space)
             )
-        WorldModel(config.world_model, envs.single_observation_space, envs.single_action_space)
+        model = WorldModel(config.world_model, envs.single_observation_space, envs.single_action_space)
+    check_exploration(config, model.training_window)
     check_iterations(config)
     return config
 
@@ -57,6 +58,17 @@ def check_goals(agent: str, config: LearnConfig, observation_space: gym.Space) -
     goal_agents = {name for name, _ in REWARD_FREE.values()}
     if agent in goal_agents and reason is not None and "goal_observation" not in config.agent.settings:
         raise UsageError(f"agent.name: {agent} acts on goals: {reason}")
+
+
+def check_exploration(config: LearnConfig, window: int) -> None:
+    """Raise UsageError if the exploration of a sub-environment is shorter than a training window of `window` steps."""
+    num_envs = config.explore.num_envs
+    each = config.explore_steps // num_envs
+    if each < window:
+        raise UsageError(
+            f"steps: expected {window} or more exploration steps in each of the {num_envs} sub-environments, as in a "
+            f"training window of the world model, got {each}; give more steps, or fewer explore.num_envs"
+        )
 
 
 def check_iterations(config: LearnConfig) -> None:

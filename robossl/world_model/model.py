@@ -107,6 +107,11 @@ class WorldModel(nn.Module):
         """The device of the weights."""
         return self.observation_processor.mean.device
 
+    @property
+    def training_window(self) -> int:
+        """Actions of a training window: the open-loop predictions, and with images one step before them."""
+        return self.config.unroll_steps + bool(self.observation_processor.images)
+
     def _apply(self, fn: Any, recurse: bool = True) -> WorldModel:
         """Apply a function, as of `to(device)`, to the tensors of the model and of its goal heads."""
         if self.goal_heads is not None:

@@ -128,7 +128,7 @@ class WorldModelTrainer:
 
     def _update_once(self) -> torch.Tensor:
         """Run one gradient step and return the losses (1 + objectives,), still on the device."""
-        length = self.config.unroll_steps + bool(self.ema_model.observation_processor.images)
+        length = self.ema_model.training_window
         window = self.stream.windows(
             self.config.batch_size, length, self.window_rng, split="train", sampler=self.sampler
         )

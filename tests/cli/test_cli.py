@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 from cli_runner import fail, robossl
+from filesystem import read_only
 
 from robossl.cli.main import COMMANDS
+from robossl.core.errors import UsageError
+from robossl.core.io import new_folder
 from robossl.training.requests import EvaluateRequest
 
 
@@ -47,6 +50,8 @@ def test_help_of_evaluate_states_the_default_number_of_trials(tmp_path):
         ),
         (["learn", "--steps", "-5"], "expected a whole number of 1 or more, +N or unlimited"),
         (["learn", "--steps", "+5"], "expected +N with --resume RUN"),
+        (["learn", "--steps", "400"], "5 or more exploration steps in each of the 64 sub-environments"),
+        (["learn", "--agent.rows", '["latent", "nope"]'], "no 'nope' among the agent rows"),
         (["learn", "--variation.at_step", "52000"], "expected variation.randomization with it"),
         (["collect", "robossl/Reacher-v0", "--policy", "colored_noize"], "did you mean 'colored_noise'"),
         (["collect", "no_package:Env-v0"], "no_package"),
@@ -82,3 +87,11 @@ def test_help_of_evaluate_states_the_default_number_of_trials(tmp_path):
 def test_mistake_is_one_line_and_exit_code_2(args, message, tmp_path):
     assert message in fail(tmp_path, *args)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_mounted_folder_that_cannot_hold_the_output_is_refused_before_any_work(tmp_path):
+    with read_only(tmp_path / "mounted") as folder:
+        message = fail(tmp_path, "collect", "robossl/Reacher-v0", "--out", folder)
+        assert message.startswith(f"robossl: cannot write in the folder {folder}")
+        with pytest.raises(UsageError, match="mount point"), new_folder(folder):
+            raise AssertionError("the work began")
