@@ -31,6 +31,7 @@ from robossl.world_model.labeled_steps import Reward
 from .shared.actor_critic import ActorCritic, ActorCriticConfig
 from .shared.latent_state import LatentState
 from .shared.loop_agent import LoopAgent
+from .shared.observation_encoder import batch_size
 from .shared.reward_learner import LearnerConfig, RewardLearner, Source
 from .shared.settings_file import read_settings, write_settings
 
@@ -157,7 +158,7 @@ class ImaginationSac(LoopAgent):
             config.num_imagined_envs, config.hindsight, config.reward_updates,
         )  # fmt: skip
         self.learner = RewardLearner(model, actor_critic, imagination, derive(self.seed, self.name))
-        self._state: LatentState | None = None  # of a loaded agent; else that of the learner
+        self._loaded_state: LatentState | None = None
         self._random = generator(self.seed, self.name, "first actions")
         self._num_updates, self._pending_updates = 0, 0.0
         self._next_fit = 0  # [env steps]
@@ -190,7 +191,7 @@ class ImaginationSac(LoopAgent):
     @property
     def state(self) -> LatentState | None:
         """Return the conversion of latents to states; None before the reward model is fitted."""
-        return self.learner.state if self.learner.reward is not None else self._state
+        return self.learner.state if self.learner.reward is not None else self._loaded_state
 
     # --- acting
 
@@ -210,10 +211,8 @@ class ImaginationSac(LoopAgent):
         return torch.as_tensor(self.model.encode(observation), device=self.model.device)
 
     def _first_actions(self, observation: Observation) -> np.ndarray:
-        values = observation
-        while isinstance(values, (dict, tuple)):
-            values = next(iter(values.values() if isinstance(values, dict) else values))
-        uniform = self._random.uniform(-1, 1, (len(values), self.model.action_processor.dim))
+        shape = (batch_size(observation), self.model.action_processor.dim)
+        uniform = self._random.uniform(-1, 1, shape)
         return self._to_env(torch.as_tensor(uniform, dtype=torch.float32))  # of a Discrete the largest one
 
     def _to_env(self, action: Tensor) -> np.ndarray:
@@ -294,8 +293,8 @@ class ImaginationSac(LoopAgent):
         self.learner.model = representation.frozen_copy().to(self.model.device)
         if self.learner.reward is not None:
             self.learner.fit(self.learner.sources)
-        elif self._state is not None:
-            self._state.model = self.model
+        elif self._loaded_state is not None:
+            self._loaded_state.model = self.model
 
     # --- checkpoints
 
@@ -346,7 +345,7 @@ class ImaginationSac(LoopAgent):
                 assert isinstance(space, spaces.Dict)
                 goals = GoalPredictor.from_checkpoint(space, tree["goals"])
             reward = RewardModel.from_checkpoint(agent.model, tree["reward"])
-            agent._state = LatentState(agent.model, reward, goals)
+            agent._loaded_state = LatentState(agent.model, reward, goals)
         return agent
 
 
