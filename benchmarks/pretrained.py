@@ -1,0 +1,196 @@
+"""Pretrained models of the robots: `python -m benchmarks.pretrained --robots reacher cartpole --out assets/pretrained`.
+
+For each robot, colored noise is recorded without reward, and a world model with goal heads is trained on it. On goal
+envs the agent is a planner, which uses no reward. Elsewhere it is `mpc`, trained on the rewards of `--labels` of the
+recorded steps, without env steps. Both are evaluated on held-out episodes beside random actions. The folder of a robot
+is an agent folder: `robossl play FOLDER/reacher --video reacher.mp4` shows it, and `robossl.from_pretrained("reacher")`
+returns its world model. Robots that are in `--out` are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import robossl
+from benchmarks.cli import run_main
+from robossl.core.io import read_json, write_bytes_atomic, write_json
+from robossl.core.spaces import is_goal_space
+from robossl.logging.progress import make_progress
+from robossl.training import output_dirs
+from robossl.world_model import WorldModel, WorldModelConfig
+
+_COLLECTORS = 64  # sub-environments that record
+_WIDTH = 128  # of every hidden layer of the world model, so that the set stays small
+_KEPT = ("kind", "format", "versions", "env", "agent", "seed", "encoder", "row")  # entries of the manifest
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the model of a robot is trained."""
+
+    env: str
+    steps: int = 150_000  # of colored noise, without reward
+    updates: int = 2000  # of the world model
+    agent: str = "mpc"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+RECIPES = {
+    "reacher": Recipe("robossl/Reacher-v0", 48_000, 1500, "planner"),
+    "cartpole": Recipe("robossl/CartPoleSwingUp-v0"),
+    "pointmaze": Recipe("robossl/PointMaze-v0", agent="planner", settings={"cost": "temporal"}),
+    "arm": Recipe("robossl/ArmReach-v0", agent="planner"),
+    "cheetah": Recipe("robossl/CheetahRun-v0"),
+    "walker": Recipe("robossl/WalkerStand-v0"),
+    "hopper": Recipe("robossl/HopperStand-v0"),
+    "quadruped": Recipe("robossl/QuadrupedStand-v0"),
+    "humanoid": Recipe("robossl/HumanoidStand-v0"),
+    "pusht": Recipe("robossl/PushT-v0", agent="planner", settings={"cost": "goal"}),
+    "hand": Recipe("robossl/HandTurn-v0"),
+}
+
+
+def main() -> None:
+    """Train, evaluate and write the models that are not there yet."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--robots", nargs="+", choices=list(RECIPES), default=list(RECIPES), metavar="NAME")
+    add("--out", type=Path, default=Path("assets/pretrained"), metavar="DIR")
+    add("--seed", type=int, default=0, metavar="N")
+    add("--labels", type=int, default=10_000, metavar="N", help="steps whose reward mpc is given (10000)")
+    add("--agent-updates", type=int, default=2000, metavar="N", help="gradient steps of mpc (2000)")
+    add("--scale", type=float, default=1.0, help="multiplies steps and updates, for a short trial (1)")
+    add("--episodes", type=int, default=8, metavar="N", help="held-out episodes of each row (8)")
+    add("--threads", type=int, default=1, metavar="N")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for name in options.robots:
+        if (options.out / name / "results.json").is_file():
+            print(f"{name}: {json.dumps(read_json(options.out / name / 'results.json'))}")
+            continue
+        results = train(name, RECIPES[name], options)
+        print(f"{name}: {json.dumps(results)}", flush=True)
+
+
+def train(name: str, recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
+    """Train, evaluate and write the model of one robot; return its results."""
+    steps, updates = int(recipe.steps * options.scale), int(recipe.updates * options.scale)
+    shared: dict[str, Any] = {"seed": options.seed, "threads": options.threads}
+    progress = make_progress()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        stream = robossl.collect(
+            recipe.env, "colored_noise", steps, work / "stream", num_envs=_COLLECTORS, **shared
+        )
+        widths = (_WIDTH, _WIDTH)
+        config = WorldModelConfig(
+            encoder_hidden=widths, dynamics_hidden=widths, inverse_hidden=widths, decoder_hidden=(_WIDTH,)
+        )
+        head_updates = "auto" if is_goal_space(stream.observation_space) else 0
+        robossl.pretrain(
+            stream, updates, config, work / "model", progress=progress, head_updates=head_updates, **shared
+        )
+        model = WorldModel.load(work / "model")  # without the path of this folder
+        if recipe.agent == "mpc":
+            learn: dict[str, Any] = {
+                "steps": 0,
+                "stream": stream,
+                "offline_updates": int(options.agent_updates * options.scale),
+                "settings": {"labeled_steps": options.labels, **recipe.settings},
+            }
+        else:
+            learn = {"steps": 1, "num_envs": 1, "settings": recipe.settings}
+        robossl.train(
+            recipe.env, recipe.agent, model, out=work / "agent", progress=progress, **learn, **shared
+        )
+        results = {
+            "env": recipe.env,
+            "agent": recipe.agent,
+            "seed": options.seed,
+            "steps": stream.transitions,
+            "updates": updates,
+            "labeled_steps": options.labels if recipe.agent == "mpc" else 0,
+            **evaluate(work, options),
+        }
+        write(name, work, options, results)
+    return results
+
+
+def evaluate(work: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the model and the agent in `work` achieve on held-out episodes."""
+    shared: dict[str, Any] = {"seed": options.seed, "threads": options.threads, "videos": False}
+    model = robossl.evaluate(
+        work / "model", work / "stream", episodes=1, goal_trials=0, out=work / "e1", **shared
+    )
+    control = robossl.evaluate(work / "agent", episodes=options.episodes, out=work / "e2", **shared)
+    world, rows = model["world_model"], control["control"]["rows"]
+    row = output_dirs.read_manifest(work / "agent", "agent")["row"]
+    return {
+        "prediction_skill_10": world["prediction_skill"]["10"]["mean"],
+        "linear_skill_10": world["forward_linear"]["10"],
+        "episodes": options.episodes,
+        "return": rows[row]["return"],
+        "random_return": rows["random"]["return"],
+        "success": rows[row].get("success", {}).get("mean"),
+        "random_success": rows["random"].get("success", {}).get("mean"),
+    }
+
+
+def write(name: str, work: Path, options: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Write the agent in `work` and its card into the folder of the robot, without what only this machine has."""
+    folder = options.out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = output_dirs.read_manifest(work / "agent", "agent")
+    command = f"python -m benchmarks.pretrained --robots {name} --seed {options.seed}"
+    write_json(folder / output_dirs.MANIFEST, {"command": command, **{key: manifest[key] for key in _KEPT}})
+    shutil.copytree(work / "agent" / "agent", folder / "agent", dirs_exist_ok=True)
+    write_bytes_atomic(folder / "card.md", card(name, results, command).encode())
+    write_json(folder / "results.json", results)  # last: it marks a finished robot
+
+
+def card(name: str, results: dict[str, Any], command: str) -> str:
+    """Return the model card of a robot."""
+    labels = results["labeled_steps"]
+    rewards = (
+        f"The agent `mpc` also used the reward of {labels:,} of these steps, and no further env steps."
+        if labels
+        else "Neither the model nor the agent used any reward."
+    )
+
+    def estimate(key: str) -> str:
+        value = results[key]
+        return f"{value['mean']:.3g} [{value['low']:.3g}, {value['high']:.3g}]"
+
+    def percent(key: str) -> str:
+        return "-" if results[key] is None else f"{results[key]:.0%}"
+
+    lines = [
+        f"# {name}: world model and agent of {results['env']}",
+        "",
+        f"The world model was trained on {results['steps']:,} steps of colored noise, without reward, with "
+        f"{results['updates']:,} gradient steps, seed {results['seed']}. {rewards}",
+        "",
+        f"| held-out, {results['episodes']} episodes | {results['agent']} | random |",
+        "| --- | --- | --- |",
+        f"| return [95 % interval] | {estimate('return')} | {estimate('random_return')} |",
+        f"| success at the end | {percent('success')} | {percent('random_success')} |",
+        "",
+        f"Prediction skill 10 steps ahead (1 perfect, 0 no change): {results['prediction_skill_10']:.3f}; linear "
+        f"dynamics {results['linear_skill_10']:.3f}.",
+        "",
+        "One seed: for examples, tests and a first look, not for comparisons. License: MIT, as the code.",
+        f"Made by `{command}`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    run_main(main)
