@@ -12,6 +12,7 @@ import gymnasium as gym
 
 from robossl import registry
 from robossl.core.interfaces import NullProgress, Policy, ProgressReporter
+from robossl.core.step_duration import step_duration
 
 if TYPE_CHECKING:
     from robossl.streams import Stream
@@ -88,12 +89,9 @@ def recorded_settings(stream: Stream) -> dict[str, Any]:
 
 
 def step_seconds(env: str, **settings: Any) -> float | None:
-    """Return the duration of one step [s]: `metadata["step_seconds"]` or `dt` of the env; None if unknown."""
+    """Return the duration of one step of an env [s]; None if unknown."""
     envs = registry.make_envs(env, 1, **settings)
     try:
-        inner = getattr(envs.unwrapped, "envs", [None])[0]
-        default = getattr(inner.unwrapped, "dt", None) if isinstance(inner, gym.Env) else None
-        seconds = envs.metadata.get("step_seconds", default)
-        return float(seconds) if isinstance(seconds, (int, float)) else None
+        return step_duration(envs).seconds
     finally:
         envs.close()

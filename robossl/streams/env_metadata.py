@@ -10,6 +10,7 @@ from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import PhysicsStateEnv
+from robossl.core.step_duration import step_duration
 from robossl.rollout import autoreset_mode
 from robossl.streams.schema import Schema
 from robossl.streams.storage.store import Store
@@ -21,7 +22,7 @@ def env_id(envs: VectorEnv) -> str:
 
 
 def env_metadata(envs: VectorEnv) -> dict[str, Any]:
-    """Return the header metadata of envs: robot, keyword arguments, time limit, autoreset mode, render backend.
+    """Return the header metadata of envs: robot, arguments, time limit, duration of a step, autoreset mode, backend.
 
     `robot` is the metadata "robot" of envs whose tasks share a robot: streams of one robot serve all of its tasks.
     `backend` is the metadata "render_backend" of envs with image observations; images of two backends differ.
@@ -30,10 +31,14 @@ def env_metadata(envs: VectorEnv) -> dict[str, Any]:
     kwargs = {} if spec is None else {k: _as_json(v) for k, v in (spec.kwargs or {}).items()}
     limit = None if spec is None else spec.max_episode_steps
     mode = autoreset_mode(envs, required=True).name
+    duration = step_duration(envs)
     return {
         "robot": envs.metadata.get("robot"),
         "env_kwargs": kwargs,
         "max_episode_steps": limit,
+        "step_seconds": duration.seconds,  # [s]
+        "step_source": duration.source,
+        "fps": duration.fps,  # steps per second
         "autoreset_mode": mode,
         "backend": envs.metadata.get("render_backend"),
     }

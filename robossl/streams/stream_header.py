@@ -30,6 +30,7 @@ _OPTIONAL = {
     "backend": str,
     "env_kwargs": dict,
     "versions": dict,
+    "step_source": str,
 }
 _PACKAGES = ("robossl", "numpy", "gymnasium", "mujoco", "torch")
 

@@ -72,7 +72,7 @@ class CountingEnvs(VectorEnv):
 
     def __init__(self, lanes: int, mode: AutoresetMode, kind: str = "vector", discrete: bool = False) -> None:
         self.num_envs, self.mode, self.kind, self.discrete = lanes, mode, kind, discrete
-        self.metadata = {"autoreset_mode": mode}
+        self.metadata = {"autoreset_mode": mode, "step_seconds": 0.04}
         vector = CountingEnv.observation_space
         self.single_observation_space = {
             "vector": vector,

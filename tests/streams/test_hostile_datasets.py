@@ -130,6 +130,8 @@ LEROBOT = {
     "missing": {"data_path": None},
     "no features": {"features": []},
     "no fps": {"fps": None},
+    "fps of zero": {"fps": 0},
+    "fps of text": {"fps": "30"},
     "version": {"codebase_version": 3},
 }
 

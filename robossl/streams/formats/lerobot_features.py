@@ -49,7 +49,7 @@ def features_of(schema: Schema, images: str) -> list[Feature]:
     return features
 
 
-def feature_spec(features: list[Feature], fps: int) -> dict[str, Any]:
+def feature_spec(features: list[Feature], fps: float) -> dict[str, Any]:
     """Return the `features` entry of meta/info.json."""
     spec: dict[str, Any] = {}
     for field, name, kind in features:

@@ -14,6 +14,7 @@ from robossl.core.interfaces import ProgressReporter
 from robossl.core.io import read_json, resolve_within
 from robossl.streams.formats.episode_data import Rows, build_episode, create_stream_like
 from robossl.streams.formats.hostile import check_folder
+from robossl.streams.formats.labels import frames_per_second
 from robossl.streams.formats.lerobot_features import Feature, features_of
 from robossl.streams.formats.lerobot_thirdparty import (
     feature_list,
@@ -41,7 +42,9 @@ def read(source: str | Path, folder: Path, progress: ProgressReporter) -> dict[s
     else:
         features = feature_list(files.info["features"])
         metadata = {"env": files.info.get("robot_type"), "policy": "lerobot", "seed": None}
-        stream = Stream.create(folder, thirdparty_schema(features), 1, **metadata, fps=files.info["fps"])
+        fps = files.info["fps"]
+        rates = {"step_seconds": 1 / fps, "step_source": "fps of the dataset", "fps": fps}
+        stream = Stream.create(folder, thirdparty_schema(features), 1, **metadata, **rates)
     requested = {f.name: (f.kind, f.field.shape) for f in features}
     progress.start("import", len(files.episodes), "episodes")
     num_omitted = 0
@@ -105,7 +108,7 @@ class _Files:
             raise UsageError(
                 f"expected LeRobot format v3, got {version} in {root}; convert it with LeRobot's script"
             )
-        if not isinstance(self.info.get("features"), dict) or not self.info.get("fps"):
+        if not isinstance(self.info.get("features"), dict) or frames_per_second(self.info) is None:
             raise CorruptedFileError(f"{root / 'meta/info.json'} has no features or no fps")
         tables = [read_table(path) for path in sorted((root / "meta/episodes").glob("*/*.parquet"))]
         columns = [t.select([n for n in t.column_names if not n.startswith("stats/")]) for t in tables]

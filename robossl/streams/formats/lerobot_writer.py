@@ -10,6 +10,7 @@ import numpy as np
 from robossl.core.interfaces import ProgressReporter
 from robossl.core.io import write_json
 from robossl.streams.formats.episode_data import EpisodeData, EpisodeReader
+from robossl.streams.formats.labels import frames_per_second, robot_name, task_name
 from robossl.streams.formats.lerobot_features import (
     INDEX,
     Feature,
@@ -24,7 +25,7 @@ from robossl.streams.stream import Stream
 
 VERSION = "v3.0"
 HEADER_FILE = "meta/robossl.json"  # header of the exported stream
-FPS = 30  # [1/s] if the header has none
+_DEFAULT_FPS = 30  # [1/s] if the header has none; the format needs one
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -36,8 +37,8 @@ def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter)
     """Write the episodes of `stream` into `folder`."""
     episodes = EpisodeReader(stream)
     features = features_of(stream.schema, images)
-    fps = stream.header.get("fps")
-    writer = _Writer(folder, features, round(fps) if fps else FPS)
+    fps = frames_per_second(stream.header)
+    writer = _Writer(folder, features, fps or _DEFAULT_FPS)
     progress.start("export", len(episodes.episodes), "episodes")
     try:
         for episode in episodes:
@@ -46,9 +47,11 @@ def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter)
     finally:
         writer.close()
     progress.stop()
-    task = str(stream.header.get("env") or "unknown")
-    writer.finish(task, {**stream.header, "lost_chunks": []})
+    header = {**stream.header, "lost_chunks": []}
+    writer.finish(task_name(header), robot_name(header), header)
     losses = episodes.losses()
+    if fps is None:
+        losses.append(f"the duration of a step is unknown: {_DEFAULT_FPS} frames per second are assumed")
     if any(feature.kind == "video" for feature in features):
         losses.append(
             "images are stored as mp4, which changes colors, most at edges; --images png is lossless"
@@ -59,7 +62,7 @@ def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter)
 class _Writer:
     """Files of a dataset; a new file begins when the current one is large."""
 
-    def __init__(self, folder: Path, features: list[Feature], fps: int) -> None:
+    def __init__(self, folder: Path, features: list[Feature], fps: float) -> None:
         self._folder, self._features, self._fps = folder, features, fps
         self._table: tuple[int, TableWriter] | None = None  # number of the data file, and its writer
         self._videos: dict[str, tuple[int, VideoWriter]] = {}
@@ -151,7 +154,7 @@ class _Writer:
         for _, video in self._videos.values():
             video.close()
 
-    def finish(self, task: str, header: dict[str, Any]) -> None:
+    def finish(self, task: str, robot: str, header: dict[str, Any]) -> None:
         """Write the metadata of the dataset."""
         for entry, statistics_by_name in zip(self._episodes, self._episode_statistics):
             entry["tasks"] = [task]
@@ -175,7 +178,7 @@ class _Writer:
             self._folder / "meta/info.json",
             {
                 "codebase_version": VERSION,
-                "robot_type": task,
+                "robot_type": robot,
                 "total_episodes": len(self._episodes),
                 "total_frames": self._rows,
                 "total_tasks": 1,

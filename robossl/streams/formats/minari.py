@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from robossl.streams.formats.episode_data import (
     create_stream_like,
 )
 from robossl.streams.formats.hostile import check_folder, check_hdf5
+from robossl.streams.formats.labels import frames_per_second, robot_name, task_name
 from robossl.streams.schema import Schema, observation_name
 from robossl.streams.stream import Stream
 
@@ -38,11 +40,12 @@ def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter)
     from minari.dataset.minari_storage import MinariStorage
 
     episodes = EpisodeReader(stream)
+    spec, reason = _spec(stream.header)
     storage = MinariStorage.new(
         folder / "data",
         stream.observation_space,
         stream.action_space,
-        _spec(stream.header),
+        spec,
         data_format="hdf5",
         jpeg_encoding=False,
     )
@@ -63,11 +66,16 @@ def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter)
             "dataset_id": dataset_id(folder.name),
             "minari_version": minari.__version__,
             "algorithm_name": str(stream.header.get("policy") or "unknown"),
-            "description": f"Exported from a robossl stream of {stream.header.get('env')}.",
+            "description": f"Exported from a robossl stream of {task_name(stream.header)}.",
+            "task": task_name(stream.header),
+            "robot": robot_name(stream.header),
+            "fps": frames_per_second(stream.header),  # steps per second; None if unknown
+            "step_seconds": stream.header.get("step_seconds"),
             _HEADER_KEY: {**stream.header, "lost_chunks": []},
         }
     )
-    return {"episodes": len(episode_metadata), "rows": episodes.rows, "losses": episodes.losses()}
+    losses = [*episodes.losses(), *filter(None, [reason])]
+    return {"episodes": len(episode_metadata), "rows": episodes.rows, "losses": losses}
 
 
 def dataset_id(name: str) -> str:
@@ -76,12 +84,21 @@ def dataset_id(name: str) -> str:
     return valid_name if re.fullmatch(r"[-\w]+-v\d+", valid_name) else f"{valid_name}-v0"
 
 
-def _spec(header: Mapping[str, Any]) -> gym.envs.registration.EnvSpec | None:
-    """Return the spec of the recorded env if it is registered."""
+def _spec(header: Mapping[str, Any]) -> tuple[gym.envs.registration.EnvSpec | None, str]:
+    """Return the spec of the recorded env, with its arguments, and why there is none."""
     try:
-        return gym.spec(str(header.get("env")))
+        spec = copy.deepcopy(gym.spec(str(header.get("env"))))
+        kwargs = header.get("env_kwargs")
+        spec.kwargs.update(kwargs if isinstance(kwargs, dict) else {})
+        spec.to_json()
     except gym.error.Error:
-        return None
+        return None, ""  # not registered in this process
+    except Exception as error:  # noqa: BLE001 - specs of third parties hold anything
+        return (
+            None,
+            f"the spec of the env cannot be serialized ({type(error).__name__}): the dataset has none",
+        )
+    return spec, ""
 
 
 def _buffer(schema: Schema, episode: EpisodeData) -> Any:

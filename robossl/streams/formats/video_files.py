@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -18,11 +19,13 @@ _PIXEL_FORMAT = "yuv444p"  # full color resolution: small images are mostly edge
 class VideoWriter:
     """One mp4 file, written frame by frame."""
 
-    def __init__(self, path: Path, fps: int, height: int, width: int) -> None:
+    def __init__(self, path: Path, fps: float, height: int, width: int) -> None:
         """Create a file for frames of that size."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = av.open(str(path), "w")
-        self._stream = self._file.add_stream("libx264", rate=fps, options=_QUALITY)
+        self._stream = self._file.add_stream(
+            "libx264", rate=Fraction(fps).limit_denominator(1000), options=_QUALITY
+        )
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = _PIXEL_FORMAT
         self._path, self.frames = path, 0
