@@ -9,11 +9,14 @@ from robossl.core.seeding import generator
 from robossl.core.statistics import (
     RESAMPLES,
     bootstrap_ratio,
+    estimates_difference,
     iqm,
     mean_ci,
+    median_over_seeds,
     paired_difference,
     probability_of_improvement,
     proportion_ci,
+    seeds_difference,
     spearman,
     wilson,
 )
@@ -147,3 +150,36 @@ def test_probability_of_improvement_counts_pairs_of_runs():
     assert mixed["mean"] == pytest.approx(2 / 6)
     assert mixed["low"] <= mixed["mean"] <= mixed["high"]
     assert mixed["low"] < mixed["high"]
+
+
+def test_difference_of_rates_is_newcombes_interval():
+    # Newcombe (1998), method 10: 56 of 70 minus 48 of 80
+    difference = estimates_difference(proportion_ci(56, 70), proportion_ci(48, 80))
+    assert (difference["mean"], difference["low"], difference["high"]) == pytest.approx(
+        (0.2, 0.0524, 0.3339), abs=5e-5
+    )
+
+
+def test_difference_of_seeds_is_students_interval():
+    values, baseline = np.array([3.0, 5.0, 7.0]), np.array([1.0, 2.0, 6.0])
+    paired = seeds_difference(values, baseline, paired=True)  # 2, 3, 1
+    half = scipy.stats.t.ppf(0.975, 2) / np.sqrt(3)
+    assert (paired["low"], paired["high"]) == pytest.approx((2 - half, 2 + half))
+    assert seeds_difference(values, baseline, paired=False)["low"] < paired["low"]
+    assert seeds_difference(values + 1, values, paired=True) == {"mean": 1, "low": 1, "high": 1, "n": 3}
+    with pytest.raises(UsageError, match="expected two or more seeds"):
+        seeds_difference(values[:1], baseline[:1], paired=True)
+
+
+@pytest.mark.parametrize(
+    ("n", "low", "high", "coverage"), [(1, 0, 0, 0.0), (3, 0, 2, 0.75), (6, 0, 5, 0.96875), (10, 1, 8, 0.978515625)]
+)  # fmt: skip
+def test_interval_of_a_median_over_seeds_has_its_coverage(n, low, high, coverage):
+    found = median_over_seeds(np.random.default_rng(0).permutation(n))
+    assert found == {
+        "median": (n - 1) / 2,
+        "low": low,
+        "high": high,
+        "n": n,
+        "coverage": pytest.approx(coverage),
+    }
