@@ -16,7 +16,7 @@ there are any; in `cotrain` half of them are new. Images are observed through th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import gymnasium as gym
@@ -217,10 +217,15 @@ def resolve_encoder(
             raise UsageError(
                 f"encoder {mode} needs a WorldModel, got {type(representation).__name__}; pass a model or its folder"
             )
+        if not any(True for _ in representation.encoder.parameters()):
+            raise UsageError(
+                f"encoder {mode} needs an encoder with weights, got {type(representation.encoder).__name__}"
+            )
         initial = representation
     else:
         world_model = representation if isinstance(representation, WorldModel) else None
         config = default_config_for(space) if world_model is None else world_model.config
+        config = replace(config, encoder="network")  # a fixed encoder has no fresh weights
         initial = WorldModel(config, space, action_space, derive(seed, "random representation"))
         if mode == "random":
             return ResolvedEncoder(mode, initial.frozen_copy(), observed=observed)

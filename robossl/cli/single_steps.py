@@ -58,6 +58,11 @@ def _collect(options: Namespace) -> CommandResult:
 def _add_pretrain_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("stream", help="a stream folder")
     parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="instead of a world model: random, pca, autoencoder, time_shuffled, scrambled or noise",
+    )
+    parser.add_argument(
         "--push-to-hub", metavar="USER/NAME", help="also upload the model to the Hugging Face Hub"
     )
     add_flags(parser, "updates", "threads", "device", "seed", "log", "config", "out", "json", "quiet")
@@ -85,6 +90,7 @@ def _pretrain(options: Namespace) -> CommandResult:
         values["updates"] = config.pretrain.updates
     if "goals.head_updates" in names:
         values["head_updates"] = config.goals.head_updates
+    values |= specified(options, ("baseline",))
     request = PretrainRequest(options.stream, config=config.world_model, out=options.out, **values)
     if options.push_to_hub:
         hub.check_login(options.push_to_hub)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def resolve_representation(
     if encoder == "random":
         space, action = envs.single_observation_space, envs.single_action_space
         config = model.config if isinstance(model, WorldModel) else default_config_for(space)
+        config = dataclasses.replace(config, encoder="network")  # a fixed encoder has no fresh weights
         return WorldModel(config, space, action, derive(seed, "random representation")).frozen_copy()
     if not isinstance(model, WorldModel):
         return model

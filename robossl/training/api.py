@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from robossl import registry
-from robossl.core.interfaces import Agent, NullProgress, Policy, ProgressReporter, Representation
+from robossl.core.interfaces import Agent, Policy, ProgressReporter, Representation
+from robossl.evaluation.results import EvaluationReport
+from robossl.logging.notebook_progress import default_progress
 from robossl.training.agent_training import train_agent
 from robossl.training.collection import collect_stream
 from robossl.training.config import thread_count
@@ -36,11 +38,20 @@ if TYPE_CHECKING:
 def make(env: str, num_envs: int = 1, threads: int = 0, **settings: Any) -> VectorEnv:
     """Make a vector env.
 
+    Example:
+        envs = robossl.make("robossl/Reacher-v0", num_envs=64)
+
     Args:
         env: A Gymnasium id or an MJCF file; envs of robossl run as one MuJoCo batch.
         num_envs: Number of sub-environments.
         threads: CPU threads; 0: all cores, at most 8.
         settings: Passed to the constructor of the env.
+
+    Returns:
+        A Gymnasium vector env.
+
+    Raises:
+        UsageError: The env is unknown; the message has similar names.
     """
     return registry.make_envs(registry.trust_env(env), num_envs, threads=thread_count(threads), **settings)
 
@@ -58,6 +69,9 @@ def collect(
 ) -> Stream:
     """Record the steps of a policy.
 
+    Example:
+        stream = robossl.collect("robossl/Reacher-v0", "colored_noise", steps=20_000, out="streams/reacher")
+
     Args:
         envs: A vector env, which stays open; or an id or MJCF file, of which `num_envs` sub-environments are made.
         policy: A policy name (random, colored_noise, curious, zero), the folder of a run or agent, or an object with
@@ -69,9 +83,15 @@ def collect(
         num_envs: Number of sub-environments if `envs` is an id or file.
         threads: CPU threads; 0: all cores, at most 8.
         pixels: Edge of image observations, if `envs` is an id or file; 0: the env's own observations.
+
+    Returns:
+        The finished stream.
+
+    Raises:
+        UsageError: An env, policy or setting is unknown, or `out` is not empty.
     """
     request = CollectRequest(envs, policy, steps, out, seed, num_envs, threads, pixels)
-    return collect_stream(request, progress or NullProgress())
+    return collect_stream(request, progress or default_progress())
 
 
 def relabel(
@@ -85,6 +105,9 @@ def relabel(
 ) -> Stream:
     """Write a stream again with the reward of another task of its robot, or of a function.
 
+    Example:
+        run = robossl.relabel("streams/walker", "robossl/WalkerRun-v0", out="streams/walker-run")
+
     Args:
         stream: A stream or its folder; it is not changed.
         task: Env id of the task: reward, termination, success and goals are computed from the recorded physics.
@@ -94,9 +117,15 @@ def relabel(
         seed: Seed of the goals, where a task has goals and the stream is of another task.
         threads: CPU threads; 0: all cores, at most 8.
         progress: Receives the rows.
+
+    Returns:
+        The new stream.
+
+    Raises:
+        UsageError: The task is of another robot, or neither or both of `task` and `reward` are given.
     """
     request = RelabelRequest(stream, task, out, reward, seed, threads)
-    return relabel_recorded(request, progress or NullProgress())[0]
+    return relabel_recorded(request, progress or default_progress())[0]
 
 
 def pretrain(
@@ -111,8 +140,13 @@ def pretrain(
     log: Sequence[str] = PretrainRequest.log,
     encoder: Module | None = None,
     head_updates: int | Literal["auto"] = PretrainRequest.head_updates,
+    baseline: str | None = None,
 ) -> WorldModel:
-    """Train a world model on a stream, without reward.
+    """Train a world model, or a baseline of one, on a stream, without reward.
+
+    Example:
+        model = robossl.pretrain("streams/reacher", updates=1200, out="models/reacher")
+        z = model.encode(observation)  # (n, Z)
 
     Args:
         stream: A stream or its folder.
@@ -128,9 +162,13 @@ def pretrain(
             input and output are documented in docs/world-model.md; load the model again with
             `WorldModel.load(folder, encoder=module)`.
         head_updates: Gradient steps of each goal head, if the env has goals; auto: `updates`, at most 1,500; 0: none.
+        baseline: random, pca, autoencoder, time_shuffled, scrambled or noise: a baseline representation with the sizes
+            of `config`, in the form of a world model; see docs/world-model.md.
     """
-    request = PretrainRequest(stream, updates, config, out, seed, device, threads, log, encoder, head_updates)
-    return pretrain_world_model(request, progress or NullProgress())
+    request = PretrainRequest(
+        stream, updates, config, out, seed, device, threads, log, encoder, head_updates, baseline
+    )
+    return pretrain_world_model(request, progress or default_progress())
 
 
 def train(
@@ -155,6 +193,10 @@ def train(
 ) -> Agent:
     """Train an agent in an env, on a recorded stream, or first on the stream and then in the env.
 
+    Example:
+        agent = robossl.train("robossl/Reacher-v0", "sac", representation="models/reacher", steps=20_000)
+        action = agent.act(observation, explore=False)
+
     Args:
         env: A Gymnasium id or an MJCF file.
         agent: Name of the agent; auto: sac for continuous actions, dqn for discrete actions.
@@ -174,12 +216,18 @@ def train(
         stream: A stream of the same robot, or its folder, for agents that learn from one.
         offline_updates: Updates on the stream before the first environment step; None: the default of the agent.
         pixels: Edge of image observations; 0: the env's own observations.
+
+    Returns:
+        The trained agent, ready to act; `robossl.load(out)` returns it again.
+
+    Raises:
+        UsageError: A name or setting is unknown, or agent, representation, stream and env do not fit.
     """
     request = TrainRequest(
         env, agent, representation, encoder, steps, num_envs, threads, out, seed, device, log, export_sb3,
         settings or {}, callbacks, stream, offline_updates, pixels,
     )  # fmt: skip
-    return train_agent(request, progress or NullProgress()).agent
+    return train_agent(request, progress or default_progress()).agent
 
 
 def evaluate(
@@ -198,8 +246,12 @@ def evaluate(
     videos: bool = EvaluateRequest.videos,
     ablate: bool = EvaluateRequest.ablate,
     updates: int | None = None,
-) -> dict[str, Any]:
+) -> EvaluationReport:
     """Evaluate a world model, a run or an agent, and write report.json and report.html.
+
+    Example:
+        report = robossl.evaluate("models/reacher", stream="streams/reacher")
+        report["control"]["rows"]["planner"]["return"]["mean"]
 
     Args:
         model: A world model, or the folder of a model, run or agent.
@@ -221,7 +273,10 @@ def evaluate(
         updates: Gradient steps of each of these; None: as many as the model had.
 
     Returns:
-        The report, with the output folder under "folder".
+        The report: a dict as report.json, which a notebook shows as tables; `folder` and `page` are where it was written.
+
+    Raises:
+        UsageError: The model, stream and env do not fit, or a stream or env is missing.
     """
     request = EvaluateRequest(
         model,
@@ -240,4 +295,5 @@ def evaluate(
         updates,
     )
     with torch_threads(threads):
-        return run_evaluation(request, progress or NullProgress())
+        report = run_evaluation(request, progress or default_progress())
+    return EvaluationReport(report, report["folder"])

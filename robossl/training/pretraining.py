@@ -16,6 +16,7 @@ from robossl.training.requests import PretrainRequest
 from robossl.training.work_context import torch_threads
 from robossl.training.world_model_phase import few_episodes_warning, fit_heads, log_diagnostics, run_trainer
 from robossl.world_model import WorldModel, WorldModelTrainer
+from robossl.world_model.baselines import baseline_config
 from robossl.world_model.config import default_config_for
 
 
@@ -30,6 +31,8 @@ def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -
     sinks = load_sinks(request.log)
     stream = request.stream if isinstance(request.stream, Stream) else Stream.open(request.stream)
     config = request.config or default_config_for(stream.observation_space)
+    if request.baseline is not None:
+        config = baseline_config(request.baseline, config, stream.observation_space)
     model = WorldModel(config, stream.observation_space, stream.action_space, request.seed, request.encoder)
     trainer = WorldModelTrainer(model, stream, request.seed, device=request.device)
     env = output_dirs.recorded_env(stream.path) or stream.header["env"]
@@ -67,7 +70,7 @@ def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -
         output_dirs.write_manifest(
             folder, "model", settings, env=env, seed=request.seed, updates=trainer.updates,
             stream=os.path.relpath(stream_path, os.path.realpath(folder)), stream_path=stream_path,
-            failed_sinks=logger.failures,
+            baseline=request.baseline, failed_sinks=logger.failures,
         )  # fmt: skip
     if interruption is not None:
         raise interruption

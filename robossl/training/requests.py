@@ -83,6 +83,7 @@ class PretrainRequest:
     log: Sequence[str] = ()  # metric sinks beside metrics.jsonl
     encoder: Module | None = None  # used in place of the built-in encoder
     head_updates: int | Literal["auto"] = GoalsConfig.head_updates  # of each goal head; 0: none are fitted
+    baseline: str | None = None  # a baseline representation in place of the world model; of `BASELINES`
 
     def __post_init__(self) -> None:
         check_count("updates", self.updates)

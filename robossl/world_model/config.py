@@ -11,6 +11,8 @@ from gymnasium import spaces
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.spaces import is_image, model_inputs
 
+ENCODER_KINDS = ("network", "pca", "scrambled", "noise")
+ALL = "all"  # value of `encoder_objectives`
 MIN_IMAGE_SIZE = 44  # [pixels] the smallest image whose output is not empty after three convolutions
 
 
@@ -36,6 +38,12 @@ class WorldModelConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
     max_grad_norm: float = 1.0  # gradient clipping; each detached head is clipped by its own norm
+    # network; or a fixed one: pca, scrambled (the observation in a random basis), noise
+    encoder: str = "network"
+    encoder_objectives: tuple[str, ...] = (ALL,)  # whose gradients train the encoder; none: it is not trained
+    shuffle_time: bool = (
+        False  # train on windows whose time steps are of different windows; a negative control
+    )
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -57,8 +65,11 @@ class WorldModelConfig:
             )
         for name in ("learning_rate", "max_grad_norm"):
             _check_positive(name, getattr(self, name), float)
-        if not isinstance(self.linear_skip, bool):
-            raise UsageError(f"world_model.linear_skip: expected True or False, got {self.linear_skip!r}")
+        for name in ("linear_skip", "shuffle_time"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"world_model.{name}: expected True or False, got {getattr(self, name)!r}")
+        if self.encoder not in ENCODER_KINDS:
+            raise unknown_name_error("world_model.encoder", self.encoder, ENCODER_KINDS)
         if self.weight_decay < 0:
             raise UsageError(f"world_model.weight_decay: expected 0 or more, got {self.weight_decay}")
         for name in ("encoder_hidden", "dynamics_hidden", "inverse_hidden", "decoder_hidden"):
@@ -74,7 +85,14 @@ class WorldModelConfig:
             )
         if not self.objectives:
             raise UsageError("world_model.objectives: expected at least one objective, got none")
-        self.weights()
+        weights = self.weights()
+        for name in self.encoder_objectives:
+            if name not in (ALL, *weights):
+                raise unknown_name_error("entry of world_model.encoder_objectives", name, (ALL, *weights))
+
+    def trains_encoder(self, objective: str) -> bool:
+        """Return whether the gradients of an objective train the encoder."""
+        return self.encoder == "network" and bool({ALL, objective} & set(self.encoder_objectives))
 
     def weights(self) -> dict[str, float | None]:
         """Return the objectives by name with their weights; None means the objective's default weight."""

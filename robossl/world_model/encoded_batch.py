@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -76,7 +77,7 @@ class EncodedBatch:
 
 
 def encode_windows(
-    model: ModelNetworks, window: Window, random: torch.Generator, shift: int = 0
+    model: ModelNetworks, window: Window, random: torch.Generator, shift: int = 0, shuffle: bool = False
 ) -> EncodedBatch:
     """Encode windows of a stream.
 
@@ -89,6 +90,8 @@ def encode_windows(
         random: Generator for the random shift and for the objectives.
         shift: Largest random shift [pixels of `image_size`]. The same shift is applied to all images of a window,
             for the encoder only: the batch keeps unshifted images for targets and image objectives.
+        shuffle: Exchange the observations of each time step between windows, and the actions as well, so that nothing
+            about time can be learned. An image keeps its previous image.
     """
     processor = model.observation_processor
     leaves = processor.select(window.observation)
@@ -100,11 +103,29 @@ def encode_windows(
         leaves = {path: leaves[path][:, 1:] for path in processor.vectors}
         mask, action = mask[:, 1:], action[:, 1:]
     vector = processor.normalize(leaves) if processor.vectors else None
+    encoded = model.action_processor(action)  # (B, T, A)
+    if shuffle:
+        observed = torch.cat([torch.ones_like(mask[:, :1]), mask], 1)
+        order = _exchange(observed, random)
+        images = {path: (order(now), order(before)) for path, (now, before) in images.items()}
+        vector = None if vector is None else order(vector)
+        encoded = _exchange(mask, random)(encoded)
     shifted = random_shift(images, shift / model.config.image_size, random) if shift and images else images
     z = model.encoder(vector, shifted)
     if vector is None:
         vector = z.new_zeros(*z.shape[:2], 0)
-    return EncodedBatch(model, z, vector, model.action_processor(action), mask, random, images)
+    return EncodedBatch(model, z, vector, encoded, mask, random, images)
+
+
+def _exchange(mask: Tensor, random: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """Return a function that permutes the valid entries of each time step of values (B, T, ...) between windows."""
+    order = torch.arange(len(mask))[:, None].repeat(1, mask.shape[1])  # (B, T)
+    for column, valid in zip(order.unbind(1), mask.cpu().unbind(1)):
+        entries = valid.nonzero()[:, 0]
+        column[entries] = entries[torch.randperm(len(entries), generator=random)]
+    order = order.to(mask.device)
+    steps = torch.arange(mask.shape[1], device=mask.device)
+    return lambda values: values[order, steps]
 
 
 def random_shift(

@@ -19,7 +19,9 @@ from robossl.world_model.array_types import match_array_type, to_tensor
 from robossl.world_model.config import WorldModelConfig
 from robossl.world_model.custom_encoder import CustomEncoder
 from robossl.world_model.device import resolve
+from robossl.world_model.fixed_encoders import make_fixed_encoder
 from robossl.world_model.goal_heads.heads import GoalHeads
+from robossl.world_model.model_display import model_html, model_text
 from robossl.world_model.networks import MLP, DynamicsEnsemble, Encoder
 from robossl.world_model.objectives import objective
 from robossl.world_model.observation_processor import ObservationProcessor
@@ -70,26 +72,14 @@ class WorldModel(nn.Module):
             self.action_processor = ActionProcessor(action_space)
             vector_dim, action_dim = self.observation_processor.vector_dim, self.action_processor.dim
             channels = {path: shape[-1] for path, shape in self.observation_processor.images.items()}
-            self.encoder: nn.Module = (
-                Encoder(
-                    vector_dim,
-                    channels,
-                    config.image_size,
-                    config.encoder_hidden,
-                    config.latent_dim,
-                    config.linear_skip,
-                )
-                if encoder is None
-                else CustomEncoder(
-                    encoder, self.observation_processor.dims, channels, config.image_size, config.latent_dim
-                )
-            )
+            self.encoder = _make_encoder(config, self.observation_processor.dims, channels, encoder)
             self.dynamics = DynamicsEnsemble(
                 config.latent_dim,
                 action_dim,
                 config.dynamics_hidden,
                 config.ensemble_size,
                 config.linear_skip,
+                normalize=config.encoder == "network",
             )
             self.inverse = MLP(2 * config.latent_dim, config.inverse_hidden, action_dim, config.linear_skip)
             if self.observation_processor.vectors:
@@ -111,6 +101,13 @@ class WorldModel(nn.Module):
     def training_window(self) -> int:
         """Actions of a training window: the open-loop predictions, and with images one step before them."""
         return self.config.unroll_steps + bool(self.observation_processor.images)
+
+    def __repr__(self) -> str:
+        return model_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return inputs, size, training and diagnostics as HTML, for a notebook."""
+        return model_html(self)
 
     def _apply(self, fn: Any, recurse: bool = True) -> WorldModel:
         """Apply a function, as of `to(device)`, to the tensors of the model and of its goal heads."""
@@ -320,6 +317,24 @@ class WorldModel(nn.Module):
         model.version, model.metadata = header.version, header.metadata
         model.goal_heads = model_files.load_goal_heads(folder, header.version)
         return model.to(resolve(device))
+
+
+def _make_encoder(
+    config: WorldModelConfig, dims: dict[str, int], channels: dict[str, int], module: nn.Module | None
+) -> nn.Module:
+    """Return the built-in encoder of `config`, or an adapter of the user's module."""
+    if module is not None:
+        if config.encoder != "network":
+            raise UsageError(
+                f"world_model.encoder: expected network with a custom encoder, got {config.encoder}"
+            )
+        return CustomEncoder(module, dims, channels, config.image_size, config.latent_dim)
+    vector_dim = sum(dims.values())
+    if config.encoder != "network":
+        return make_fixed_encoder(config.encoder, vector_dim, channels, config.latent_dim)
+    return Encoder(
+        vector_dim, channels, config.image_size, config.encoder_hidden, config.latent_dim, config.linear_skip
+    )
 
 
 def disagreement(predictions: Tensor) -> Tensor:

@@ -108,13 +108,21 @@ class Encoder(nn.Module):
 class DynamicsEnsemble(nn.Module):
     """E residual MLPs as one batched product a layer: z (E, N, Z), actions (E, N, A) -> next z (E, N, Z).
 
-    The linear skip connection is initialized with zeros.
+    The linear skip connection is initialized with zeros. With `normalize`, z has zero mean and unit variance, as that
+    of `Encoder`.
     """
 
     def __init__(
-        self, latent_dim: int, action_dim: int, hidden: Sequence[int], num_heads: int, linear_skip: bool
+        self,
+        latent_dim: int,
+        action_dim: int,
+        hidden: Sequence[int],
+        num_heads: int,
+        linear_skip: bool,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
+        self.normalize = normalize
         widths = [latent_dim + action_dim, *hidden, latent_dim]
         self.num_heads = num_heads
         self.weights = nn.ParameterList(
@@ -141,4 +149,5 @@ class DynamicsEnsemble(nn.Module):
         delta = torch.baddbmm(last_bias[heads], x, last_weight[heads])
         if self.skip is not None:
             delta = torch.baddbmm(delta, inputs, self.skip[heads])
-        return F.layer_norm(z + _STEP * delta, z.shape[-1:])
+        later = z + _STEP * delta
+        return F.layer_norm(later, z.shape[-1:]) if self.normalize else later

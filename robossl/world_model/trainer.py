@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from robossl.world_model.loss_balancer import LossBalancer
 from robossl.world_model.model import WorldModel
 from robossl.world_model.objectives import objective
 from robossl.world_model.observation_processor import fit_normalizer
+from robossl.world_model.pca import fit_pca
 
 _REPORT_EVERY = 10  # [updates]
 _EMA_UPDATES = 100  # [updates] length of the moving average of the weights
@@ -114,6 +116,9 @@ class WorldModelTrainer:
             fit_normalizer(self.ema_model.observation_processor, self.stream, self.seed)
             statistics = self.ema_model.observation_processor.state_dict()
             self.model.observation_processor.load_state_dict(statistics)
+            if self.ema_model.config.encoder == "pca":
+                fit_pca(self.ema_model, self.stream, self.seed)
+                self.model.encoder.load_state_dict(self.ema_model.encoder.state_dict())
             self.normalizer_fitted = True
         if count:
             self.ema_model.goal_heads = None  # they belong to the weights before these updates
@@ -143,8 +148,14 @@ class WorldModelTrainer:
         with torch.autocast(
             self.ema_model.device.type, torch.bfloat16, enabled=self.use_bf16, cache_enabled=False
         ):
-            batch = encode_windows(self.model, window, self.random, self.config.random_shift)
-            losses = {name: entry.loss(batch).float() for name, entry in self.objectives.items()}
+            batch = encode_windows(
+                self.model, window, self.random, self.config.random_shift, self.config.shuffle_time
+            )
+            detached = dataclasses.replace(batch, z=batch.z.detach())
+            losses = {
+                name: entry.loss(batch if self.config.trains_encoder(name) else detached).float()
+                for name, entry in self.objectives.items()
+            }
         total = self.loss_balancer.total(losses)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()

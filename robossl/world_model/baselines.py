@@ -1,0 +1,51 @@
+"""Baseline representations: what a learned encoder is compared with, on the same data with the same sizes.
+
+Every baseline is a `WorldModel` with another encoder or other objectives. So it is pretrained, saved, loaded and
+evaluated as a world model, and every agent accepts it as a representation. Dynamics, inverse dynamics and decoder are
+trained on its latents with the same updates, so that it also has a row where they are needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gymnasium import spaces
+
+from robossl.core.errors import unknown_name_error
+from robossl.core.spaces import is_image, model_inputs
+from robossl.world_model.config import WorldModelConfig
+
+BASELINES = {
+    "random": "the untrained encoder of the world model",
+    "pca": "principal components of the observations",
+    "autoencoder": "the encoder of the world model, trained to reconstruct what it reads",
+    "time_shuffled": "the world model, trained on time steps in random order (negative control)",
+    "scrambled": "the observation in a random basis (positive control)",
+    "noise": "random numbers that each observation determines (negative control)",
+}
+
+
+def baseline_config(name: str, config: WorldModelConfig, observation_space: spaces.Space) -> WorldModelConfig:
+    """Return the config of a baseline with the sizes of a world model.
+
+    Args:
+        name: One of BASELINES.
+        config: Config of the world model that it is compared with.
+        observation_space: Observation space of a single env.
+
+    Raises:
+        UsageError: The name is unknown.
+    """
+    if name not in BASELINES:
+        raise unknown_name_error("baseline", name, BASELINES)
+    if name == "random":
+        return replace(config, encoder_objectives=())
+    if name == "time_shuffled":
+        return replace(config, shuffle_time=True)
+    if name == "autoencoder":
+        leaves = model_inputs(observation_space).values()
+        own = ["autoencoding"] if any(not is_image(leaf) for leaf in leaves) else []
+        own += ["image_autoencoding"] if any(is_image(leaf) for leaf in leaves) else []
+        kept = [entry for entry in config.objectives if entry.partition(":")[0] not in own]
+        return replace(config, objectives=(*kept, *own), encoder_objectives=tuple(own))
+    return replace(config, encoder=name)
