@@ -17,6 +17,7 @@ from robossl.core.small_files import has_correct_checksum, read_limited
 from robossl.streams.schema import Schema
 from robossl.streams.storage.chunk_file import (
     HEAD_FILE,
+    TAIL_FILE,
     Chunk,
     chunk_name,
     chunk_numbers,
@@ -25,6 +26,7 @@ from robossl.streams.storage.chunk_file import (
     write_head,
 )
 from robossl.streams.storage.lock import WriterLock
+from robossl.streams.storage.tail import read_tail
 from robossl.streams.stream_header import HEADER, read_header, save_header
 
 _MAX_MISSING = 100_000  # chunks
@@ -76,8 +78,13 @@ def validate_stream(path: str | Path, repair: bool = False, undo: bool = False) 
         except CorruptedFileError as error:
             head_damage = str(error)
         intact, damaged, gaps = _inspect(folder, header, committed, head)
+        tail, tail_damage = _inspect_tail(folder, header, intact, damaged)
         if repair and damaged:
             _set_aside(folder, header, damaged)
+        if repair and tail_damage is not None:
+            aside = _free_path(folder / f"damaged-{TAIL_FILE}")
+            (folder / TAIL_FILE).rename(aside)
+            repairs.append(f"{TAIL_FILE} is set aside as {aside.name}")
         if repair and head_damage is not None:
             repairs.append(_write_new_head(folder, header, intact))
     lost = np.sum([gap for gap in gaps if gap is not None], axis=0, dtype=np.int64) * np.ones(
@@ -85,16 +92,31 @@ def validate_stream(path: str | Path, repair: bool = False, undo: bool = False) 
     )
     report: dict[str, Any] = {
         "path": str(folder),
-        "ok": repair or not (damaged or head_damage),
+        "ok": repair or not (damaged or head_damage or tail_damage),
         "repaired": bool(repair and (damaged or repairs)),
         "chunks": len(intact),
-        "rows": sum(int(chunk.rows.sum()) for chunk in intact),
-        "bytes": sum((folder / chunk_name(chunk.number)).stat().st_size for chunk in intact),
+        "rows": sum(int(chunk.rows.sum()) for chunk in [*intact, *tail]),
+        "bytes": sum((folder / chunk.file_name).stat().st_size for chunk in [*intact, *tail]),
         "damaged": [_damage_json(damage) for damage in damaged],
         "lost_rows": None if any(gap is None for gap in gaps) else int(lost.sum()),
         "lost_lanes": {str(lane): int(lost[lane]) for lane in np.flatnonzero(lost)},
     }
-    return report | {"messages": _messages(report, head_damage, repairs)}
+    return report | {"messages": _messages(report, head_damage, tail_damage, repairs)}
+
+
+def _inspect_tail(
+    folder: Path, header: dict[str, Any], intact: list[Chunk], damaged: list[DamagedChunk]
+) -> tuple[list[Chunk], str | None]:
+    """Return the tail, if its rows are not in a chunk yet, and why it cannot be used."""
+    numbers = [c.number for c in intact] + [d.chunk for d in damaged]
+    number = max([*numbers, *(entry["chunk"] for entry in header["lost_chunks"])], default=-1) + 1
+    try:
+        tail = read_tail(folder, header["id"], Schema.from_json(header), header["lanes"], number)
+        if os.path.lexists(folder / TAIL_FILE):
+            check_tensors(resolve_within(folder, TAIL_FILE))
+    except (CorruptedFileError, UsageError) as error:
+        return [], str(error)
+    return [] if tail is None else [tail[0]], None
 
 
 def _inspect(
@@ -183,6 +205,9 @@ def undo_repair(folder: Path) -> None:
                     f"cannot undo the repair of {folder}: {target.name} exists; move it away first"
                 )
             (folder / name).rename(target)
+    aside = folder / f"damaged-{TAIL_FILE}"
+    if os.path.lexists(aside) and not os.path.lexists(folder / TAIL_FILE):
+        aside.rename(folder / TAIL_FILE)
     if header["lost_chunks"]:
         save_header(folder, {**header, "lost_chunks": []})
     sync_folder(folder)
@@ -260,12 +285,18 @@ def _damage_json(damage: DamagedChunk) -> dict[str, Any]:
     return {"chunk": damage.chunk, "file": chunk_name(damage.chunk), "reason": damage.reason, "rows": rows}
 
 
-def _messages(report: dict[str, Any], head_damage: str | None, repairs: list[str]) -> list[str]:
+def _messages(
+    report: dict[str, Any], head_damage: str | None, tail_damage: str | None, repairs: list[str]
+) -> list[str]:
     """Return the report as lines of text."""
     lines = [f"{report['chunks']} intact chunks with {report['rows']:,} rows in {report['path']}"]
     if head_damage is not None:
         lines.append(
             f"damaged: {printable(head_damage)}: the number of rows is unknown, the last ones may be missing"
+        )
+    if tail_damage is not None:
+        lines.append(
+            f"damaged: {printable(tail_damage)}: the newest rows, of the last seconds before a crash"
         )
     for damage in report["damaged"]:
         lines.append(f"damaged: {damage['file']}: {damage['reason']}")

@@ -1,4 +1,9 @@
-"""Chunk file of a stream: a safetensors file with the rows of every lane, sorted by lane."""
+"""Chunk file of a stream: a safetensors file with the rows of every lane, sorted by lane.
+
+The tail is a chunk file under another name, with the rows that do not fill a chunk yet. It is written again every few
+seconds, so that a crash loses little, and removed when its rows are committed as a chunk. Where chunks begin and end
+therefore does not depend on time.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +26,7 @@ LANE_ARRAYS = ("lanes.start", "lanes.rows", "lanes.episodes")
 MAX_CHUNKS = 10**9
 _MAX_ROWS = 1 << 48  # of a lane
 _NAME = re.compile(r"chunk-(\d{6,9})\.safetensors")
+TAIL_FILE = "tail.safetensors"
 HEAD_FILE = "head.json"  # number of committed chunks and rows: detects a missing last chunk
 
 
@@ -36,6 +42,12 @@ class Chunk:
     start: np.ndarray  # (L,) number of the first row in each lane
     rows: np.ndarray  # (L,) number of rows of each lane
     episodes: np.ndarray  # (L,) episodes begun in each lane before this chunk
+    is_tail: bool = False  # its file is `TAIL_FILE`
+
+    @property
+    def file_name(self) -> str:
+        """Name of its file."""
+        return TAIL_FILE if self.is_tail else chunk_name(self.number)
 
     @cached_property
     def offset(self) -> np.ndarray:
@@ -54,15 +66,16 @@ def chunk_numbers(folder: Path) -> list[int]:
 
 
 def write_chunk(folder: Path, stream: str, chunk: Chunk, arrays: Mapping[str, np.ndarray]) -> None:
-    """Commit a chunk: write its file atomically, then update `head.json`."""
+    """Commit a chunk: write its file atomically, then update `head.json`; of a tail, write its file only."""
     lanes = {"lanes.start": chunk.start, "lanes.rows": chunk.rows, "lanes.episodes": chunk.episodes}
     metadata = {
         "stream": stream,
         "chunk": str(chunk.number),
         "index_crc32": _index_checksum({**arrays, **lanes}),
     }
-    write_tensors(folder / chunk_name(chunk.number), {**arrays, **lanes}, metadata)
-    write_head(folder, chunk.number + 1, chunk.start + chunk.rows)
+    write_tensors(folder / chunk.file_name, {**arrays, **lanes}, metadata)
+    if not chunk.is_tail:
+        write_head(folder, chunk.number + 1, chunk.start + chunk.rows)
 
 
 def write_head(folder: Path, chunks: int, rows: np.ndarray) -> None:
@@ -90,14 +103,14 @@ def read_head(folder: Path, lanes: int) -> tuple[int, np.ndarray]:
 
 
 def read_chunk(
-    folder: Path, stream: str, schema: Schema, lanes: int, number: int
+    folder: Path, stream: str, schema: Schema, lanes: int, number: int, tail: bool = False
 ) -> tuple[Chunk, dict[str, np.ndarray]]:
-    """Return a chunk and its arrays as read-only views of the memory-mapped file.
+    """Return a chunk, or the tail, and its arrays as read-only views of the memory-mapped file.
 
     Raises:
         CorruptedFileError: If the chunk is missing or malformed, with the reason.
     """
-    path = resolve_within(folder, chunk_name(number))  # no symbolic link out of the folder
+    path = resolve_within(folder, TAIL_FILE if tail else chunk_name(number))  # no link out of the folder
     try:
         arrays, metadata = map_tensors(path)
     except UsageError as error:
@@ -127,7 +140,8 @@ def read_chunk(
         ):
             raise CorruptedFileError(f"{path.name} has no valid {name} for {lanes} lanes")
         counts.append(np.array(array))
-    chunk = Chunk(number, *counts)
+    start, rows, episodes = counts
+    chunk = Chunk(number, start, rows, episodes, tail)
     total = len(arrays["is_first"]) if arrays["is_first"].ndim else 0  # bounded by the size of the file
     if (chunk.rows > total).any() or int(chunk.rows.sum()) != total:
         raise CorruptedFileError(f"{path.name} is damaged: lanes.rows does not add up to its {total} rows")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from robossl.streams.schema import Schema
-from robossl.streams.storage.chunk_file import Chunk, chunk_name
+from robossl.streams.storage.chunk_file import Chunk
 from robossl.streams.storage.memory_map import map_fields
 
 
@@ -26,19 +26,21 @@ class ChunkReader:
         """Return the number of committed rows of each lane, (L,)."""
         return self._first[len(self.chunks)]
 
-    def add(self, chunk: Chunk) -> None:
-        """Append a chunk that is already on disk."""
+    def add(self, chunk: Chunk, arrays: dict[str, np.ndarray] | None = None) -> None:
+        """Append a chunk that is already on disk; `arrays` of a tail, whose file may be replaced at any time."""
         count = len(self.chunks)
         if count + 2 > len(self._first):
             self._first = np.concatenate([self._first, np.zeros_like(self._first)])
         self._first[count + 1] = self._first[count] + chunk.rows
         self.chunks.append(chunk)
+        if arrays is not None:
+            self._maps[count] = arrays
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
         """Return the memory-mapped arrays of the chunk at `index`."""
         if index not in self._maps:
             chunk = self.chunks[index]
-            path = self._folder / chunk_name(chunk.number)
+            path = self._folder / chunk.file_name
             self._maps[index] = map_fields(path, self._schema.fields, int(chunk.rows.sum()))
         return self._maps[index]
 

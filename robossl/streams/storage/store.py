@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.errors import CorruptedFileError, OperationError, UsageError
 from robossl.core.io import sync_folder
 from robossl.streams.schema import FLAGS, Schema
 from robossl.streams.splits import Splits
 from robossl.streams.storage.chunk_file import (
+    TAIL_FILE,
     Chunk,
     CorruptedStreamError,
     chunk_name,
@@ -27,10 +31,13 @@ from robossl.streams.storage.field_cache import FieldCache
 from robossl.streams.storage.lock import WriterLock
 from robossl.streams.storage.row_buffer import list_rows
 from robossl.streams.storage.row_index import RowIndex
+from robossl.streams.storage.tail import commit_tail, read_first_rows, read_tail, remove_tail, tail_number
 from robossl.streams.stream_header import read_header, save_header
 
 COMMIT_ROWS = 32768  # a chunk is written after this many rows
 COMMIT_BYTES = 64 << 20  # [bytes] or after this many bytes
+TAIL_INTERVAL = 5.0  # [s] after which uncommitted rows are written to the tail
+_TAIL_SHARE = 0.05  # of the time may be spent on writing tails
 
 
 class Store:
@@ -39,7 +46,8 @@ class Store:
     def __init__(self, path: str | Path, cache_bytes: int) -> None:
         """Open the folder `path`, with at most `cache_bytes` of cached small fields."""
         self.path = Path(path)
-        self.commit_rows, self.commit_bytes = COMMIT_ROWS, COMMIT_BYTES
+        self.commit_rows, self.commit_bytes, self.tail_interval = COMMIT_ROWS, COMMIT_BYTES, TAIL_INTERVAL
+        self._tail_due = float("inf")  # [s] when the uncommitted rows are to be written to the tail
         self._cache_bytes = cache_bytes
         self._lock: WriterLock | None = None
         self._load()
@@ -54,6 +62,7 @@ class Store:
         self.chunk_reader = ChunkReader(self.path, self.schema, self.lanes)
         self._cache = FieldCache(self.schema, self.lanes, self._cache_bytes, self.chunk_reader)
         self._next = 0  # number of the next chunk
+        self._has_tail = False  # the last chunk of the reader is the tail
         self._load_chunks()
 
     def _load_chunks(self) -> None:
@@ -64,12 +73,16 @@ class Store:
         except CorruptedFileError as error:
             raise self._damaged(error) from error
         last = max([num_committed - 1, *chunk_numbers(self.path), *lost], default=-1)
+        if last >= self._next and self._has_tail:
+            self._load()  # the rows of the tail are in a chunk now
+            return
         for number in range(self._next, last + 1):
             if number in lost:
                 self._index.mark_lost(None if lost[number] is None else np.array(lost[number], np.int64))
             else:
                 self._load_chunk(number)
             self._next = number + 1
+        self._load_tail()
         self._cache.load_new_chunks()
         self._store_committed_state()
 
@@ -82,6 +95,19 @@ class Store:
             raise self._damaged(error) from error
         self._index.load(chunk, arrays)
         self.chunk_reader.add(chunk)
+
+    def _load_tail(self) -> None:
+        """Read the tail like a chunk; the writer has its rows in memory, or commits them when it acquires the lock."""
+        if self._lock is not None:
+            return
+        try:
+            tail = read_tail(self.path, self.id, self.schema, self.lanes, self._next)
+        except CorruptedFileError as error:
+            raise self._damaged(error) from error
+        if tail is not None and not self._has_tail and self._index.is_next(tail[0]):
+            self._index.load(*tail)
+            self.chunk_reader.add(*tail)
+            self._has_tail = True
 
     def _damaged(self, error: CorruptedFileError) -> CorruptedStreamError:
         return CorruptedStreamError(
@@ -99,7 +125,7 @@ class Store:
         if not self.chunk_reader.chunks:
             return ()
         try:
-            status = (self.path / chunk_name(self.chunk_reader.chunks[-1].number)).stat()
+            status = (self.path / self.chunk_reader.chunks[-1].file_name).stat()
         except FileNotFoundError:
             return (-1,)
         return status.st_ino, status.st_size, status.st_mtime_ns
@@ -110,9 +136,31 @@ class Store:
         """Become the writer; raise UsageError if there is another one."""
         if self._lock is None:
             self._lock = WriterLock(self.path)
-            for leftover in self.path.glob(".chunk-*.tmp"):  # from a writer that died
+            for leftover in self.path.glob(".*.tmp"):  # from a writer that died
                 leftover.unlink()
-            self.refresh()
+            try:
+                self._commit_old_tail()
+                self.refresh()
+            except BaseException:
+                self._lock.release()
+                self._lock = None
+                raise
+
+    def _commit_old_tail(self) -> None:
+        """Commit the tail of a writer that died."""
+        if not os.path.lexists(self.path / TAIL_FILE):
+            return
+        self._load()  # without the tail
+        try:
+            tail = read_tail(self.path, self.id, self.schema, self.lanes, self._next)
+            if tail is None and (tail_number(self.path) or 0) > self._next:
+                raise CorruptedFileError(f"{TAIL_FILE} does not begin where the previous rows end")
+        except CorruptedFileError as error:
+            raise self._damaged(error) from error
+        if tail is None:
+            remove_tail(self.path)  # its rows are in a chunk
+        else:
+            commit_tail(self.path, tail[0])
 
     def append(self, rows: Mapping[str, np.ndarray], lanes: np.ndarray | None = None) -> None:
         """Append one row of every field to each of `lanes`.
@@ -156,23 +204,42 @@ class Store:
             or num_uncommitted * self.schema.row_bytes >= self.commit_bytes
         ):
             self.commit()
+            return
+        now = time.monotonic()
+        if self._tail_due == float("inf"):
+            self._tail_due = now + self.tail_interval
+        elif now >= self._tail_due:
+            with contextlib.suppress(OperationError):  # a full disk: the next commit reports it
+                self._write_rows(is_tail=True)
+            duration = time.monotonic() - now
+            self._tail_due = now + duration + max(self.tail_interval, duration / _TAIL_SHARE)
 
     def commit(self) -> None:
         """Write the uncommitted rows as one chunk. After this call only a disk failure can lose them."""
-        start = self.chunk_reader.rows
-        count = self._index.lengths - start
-        if not count.any():
+        chunk = self._write_rows()
+        if chunk is None:
             return
-        lane, position = list_rows(count, start)
-        arrays = {n: self._cache.uncommitted(n, lane, position) for n in self.schema.names if n not in FLAGS}
-        flag_bytes = self._index.flag_bytes(lane, position)
-        arrays |= {name: self._index.flag(name, flag_bytes) for name in FLAGS}
-        chunk = Chunk(self._next, self._index.written - count, count, self._episodes_started)
-        write_chunk(self.path, self.id, chunk, arrays)
+        if self._tail_due < float("inf"):
+            remove_tail(self.path)
+            self._tail_due = float("inf")
         self.chunk_reader.add(chunk)
         self._next += 1
         self._cache.on_commit()
         self._store_committed_state()
+
+    def _write_rows(self, is_tail: bool = False) -> Chunk | None:
+        """Write the uncommitted rows as the next chunk or as the tail; None if there are none."""
+        start = self.chunk_reader.rows
+        count = self._index.lengths - start
+        if not count.any():
+            return None
+        lane, position = list_rows(count, start)
+        arrays = {n: self._cache.uncommitted(n, lane, position) for n in self.schema.names if n not in FLAGS}
+        flag_bytes = self._index.flag_bytes(lane, position)
+        arrays |= {name: self._index.flag(name, flag_bytes) for name in FLAGS}
+        chunk = Chunk(self._next, self._index.written - count, count, self._episodes_started, is_tail)
+        write_chunk(self.path, self.id, chunk, arrays)
+        return chunk
 
     def close(self) -> None:
         """Commit and release the writer lock. The stream can still be read, and appended to again."""
@@ -181,26 +248,52 @@ class Store:
             self._lock.release()
             self._lock = None
 
-    def offset(self) -> dict[str, Any]:
-        """Commit, and return the offset of the end of the stream; `truncate` returns to it, also in a later process."""
-        self.commit()
+    def offset(self, end_chunk: bool = True) -> dict[str, Any]:
+        """Write all rows to disk, and return the offset of the end of the stream for `truncate` in any process.
+
+        Args:
+            end_chunk: Commit the rows as a chunk; False: write them to the tail, so that chunks begin and end where
+                they would without this call.
+        """
+        if end_chunk:
+            self.commit()
+        elif self._write_rows(is_tail=True) is not None and self._tail_due == float("inf"):
+            self._tail_due = time.monotonic() + self.tail_interval
         return {"stream": self.id, "chunks": self._next, "rows": self._index.written.tolist()}
 
     def truncate(self, offset: Mapping[str, Any]) -> None:
         """Remove everything after `offset`, uncommitted rows included."""
         self.acquire()
-        chunks, rows = self._check_offset(offset)
-        write_head(self.path, chunks, rows)
+        chunks, start, rest = self._check_offset(offset)
+        kept = (
+            read_first_rows(self.path, self.id, self.schema, self.lanes, chunks, rest) if rest.any() else None
+        )
+        if kept is not None:
+            write_chunk(self.path, self.id, *kept)  # the tail, before the chunk with these rows is removed
+        write_head(self.path, chunks, start)
         lost = [entry for entry in self.header["lost_chunks"] if entry["chunk"] < chunks]
         if lost != self.header["lost_chunks"]:
             save_header(self.path, {**self.header, "lost_chunks": lost})
         for number in reversed([n for n in chunk_numbers(self.path) if n >= chunks]):
             (self.path / chunk_name(number)).unlink()
+        if kept is None:
+            remove_tail(self.path)
         sync_folder(self.path)
+        self._tail_due = float("inf")
         self._load()
+        if kept is not None:
+            chunk, arrays = kept
+            lane, position = list_rows(chunk.rows, self._index.lengths)
+            self._cache.append(lane, position, arrays)
+            self._index.load(chunk, arrays)
+            self._tail_due = time.monotonic() + self.tail_interval
 
-    def _check_offset(self, offset: Mapping[str, Any]) -> tuple[int, np.ndarray]:
-        """Return the number of chunks and rows (L,) of an offset; raise UsageError if it is not of this stream."""
+    def _check_offset(self, offset: Mapping[str, Any]) -> tuple[int, np.ndarray, np.ndarray]:
+        """Return the number of chunks of an offset, their rows (L,), and the rows (L,) after them.
+
+        Raises:
+            UsageError: If it is not an offset of this stream.
+        """
         if offset.get("stream") != self.id:
             raise UsageError(
                 f"expected an offset of stream {self.id} in {self.path}, got one of stream {offset.get('stream')}"
@@ -210,18 +303,21 @@ class Store:
             raise UsageError(
                 f"expected an offset after at most {self._next} chunks of {self.path}, got one after {chunks}"
             )
-        rows_before = np.zeros(self.lanes, np.int64)
+        rows_before, next_rows = np.zeros(self.lanes, np.int64), np.zeros(self.lanes, np.int64)
         for chunk in self.chunk_reader.chunks:
             if chunk.number < chunks:
                 rows_before = np.where(chunk.rows > 0, chunk.start + chunk.rows, rows_before)
+            elif chunk.number == chunks:
+                next_rows = chunk.rows
         for entry in self.header["lost_chunks"]:
             if entry["chunk"] < chunks:
                 rows_before = np.maximum(
                     rows_before, rows if entry["rows"] is None else np.array(entry["rows"], np.int64)
                 )
-        if not np.array_equal(rows, rows_before):
+        rest = rows - rows_before
+        if (rest < 0).any() or (rest > next_rows).any():
             raise UsageError(f"expected an offset in {self.path}, got one with other rows before it")
-        return chunks, rows
+        return chunks, rows_before, rest
 
     # --- reading
 
