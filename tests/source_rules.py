@@ -19,26 +19,31 @@ FOLDERS = {
 
 # Package -> the packages that its modules may import; "" is robossl/__init__.py.
 CORE_PACKAGES = {
-    "core", "logging", "registry", "rollout", "streams", "world_model", "evaluation", "training", "env_checker", "cli",
+    "core", "logging", "env_registry", "registry", "rollout", "streams", "world_model", "evaluation", "training", "study", "env_checker",
+    "cli",
 }  # fmt: skip
 ALLOWED = {
-    "": CORE_PACKAGES,
+    "": CORE_PACKAGES | {"plot"},
     "core": {"core"},
     "logging": {"core", "logging"},
-    "registry": {"core", "registry"},
+    "env_registry": {"core", "env_registry"},
+    "registry": {"core", "env_registry", "registry"},
     "rollout": {"core", "rollout"},
     "streams": {"core", "rollout", "streams"},
     "world_model": {"core", "registry", "streams", "world_model"},
     "evaluation": {"core", "registry", "rollout", "streams", "world_model", "evaluation"},
-    "training": CORE_PACKAGES - {"cli", "env_checker"} | {""},
+    "training": CORE_PACKAGES - {"cli", "env_checker", "study"} | {""},
+    "study": CORE_PACKAGES - {"cli", "env_checker"} | {""},
+    "plot": {"core", "logging", "streams", "world_model", "evaluation"},
+    "watch": {"core", "logging", "streams", "world_model", "evaluation", "training"},
     "env_checker": CORE_PACKAGES - {"cli"} | {""},
-    "cli": CORE_PACKAGES | {""},
+    "cli": CORE_PACKAGES | {"", "watch"},
     "envs": {"core", "envs"},
     "agents": {"core", "rollout", "streams", "world_model", "agents"},
     "assets": set(),
 }
 PLUGIN_PACKAGES = ("envs", "agents", "assets")
-REGISTRY = "robossl.registry"  # the only module that names plug-in packages
+REGISTRY = "robossl.registry"  # this module and that of the envs are the only ones that name plug-in packages
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 LONGEST = 400  # [lines]
 
@@ -113,7 +118,7 @@ def keeps_direction(module: Module, known: set[str]) -> Iterator[tuple[int, str]
 
 def names_no_plugin(module: Module, known: set[str]) -> Iterator[tuple[int, str]]:
     """Core packages never name a robot or an agent module, not even in a string."""
-    if module.subpackage in PLUGIN_PACKAGES or module.name == REGISTRY:
+    if module.subpackage in PLUGIN_PACKAGES or module.name in (REGISTRY, "robossl.env_registry"):
         return
     for node in module.literals():
         if re.fullmatch(r"robossl\.(envs|agents)[\w.]*", node.value):

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from robossl.cli import checking, learn, single_steps, stream_commands, viewing
+from robossl.cli import checking, learn, single_steps, stream_commands, transfer, viewing
 from robossl.cli.command import Command, Parser
 from robossl.core.errors import OperationError, UsageError, unknown_name_error
 
 COMMANDS = [
     *learn.COMMANDS,
     *single_steps.COMMANDS,
+    *transfer.COMMANDS,
     *viewing.COMMANDS,
     *stream_commands.COMMANDS,
     *checking.COMMANDS,

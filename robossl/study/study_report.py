@@ -1,0 +1,84 @@
+"""The report of a study: its cells, aggregated over tasks and seeds, as report.json, page and tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from robossl.core.small_files import read_json
+from robossl.core.statistics import Estimate, mean_ci
+from robossl.evaluation.context import EvaluationContext
+from robossl.evaluation.report import page, report_file
+from robossl.evaluation.transfer_summary import StudyInfo, summarize
+from robossl.study.jobs import Plan
+from robossl.study.protocol import load_protocol, reference_returns
+from robossl.study.study_folder import Cell, Study
+
+_CRITERION = "reached_any"  # of success against goal distance
+
+
+def load_cells(study: Study, cells: tuple[Cell, ...]) -> list[dict[str, Any]]:
+    """Return the results of the cells that have one."""
+    return [result for cell in cells if (result := study.result(cell)) is not None]
+
+
+def write_report(study: Study, plan: Plan) -> dict[str, Any]:
+    """Write report.json, report.html and the tables of a study, and return the report."""
+    spec, selection, protocol = study.spec, study.selection, load_protocol()
+    cells = load_cells(study, plan.cells)
+    references = reference_returns()
+    goals = {
+        seed: found for seed in selection.stream_seeds if (found := _read_goals(study, seed)) is not None
+    }
+    info = StudyInfo(
+        robot=spec.robot,
+        protocol=spec.protocol,
+        budget=spec.budget,
+        tasks=selection.tasks,
+        rows=tuple(
+            row for row in selection.rows if row not in plan.missing and protocol.row(row).kind != "reference"
+        ),
+        baseline_of={row: protocol.row(row).baseline for row in selection.rows if row in protocol.rows},
+        random={task: references[task]["random"] for task in selection.tasks if task in references},
+        reference={task: references[task]["reference"] for task in selection.tasks if task in references},
+        steps=dataclasses.asdict(spec.sizes),
+        goals=_goal_rows(goals),
+    )
+    context = EvaluationContext(env=spec.stream_task, seed=selection.stream_seeds[0], folder=study.folder)
+    context.results["transfer"] = summarize(cells, info)
+    if goals:
+        first = next(iter(goals.values()))
+        context.results["goal_reaching"] = {name: first[name] for name in ("horizons", "rows")}
+    context.missing = {f"transfer.rows.{row}": reason for row, reason in plan.missing.items()}
+    context.seconds = {"cells": float(sum(cell.get("seconds", 0.0) for cell in cells))}
+    report = report_file.build(context)
+    report_file.write(study.folder, report)
+    page.write(study.folder, [report])
+    from robossl.evaluation.report.study_tables import write_tables
+
+    write_tables(study.folder / "tables", report["transfer"])
+    return report
+
+
+def _read_goals(study: Study, seed: int) -> dict[str, Any] | None:
+    """Return goal reaching of a stream seed, None if it was not measured."""
+    path = study.folder / "goals" / f"{seed}.json"
+    found = read_json(path, checksum=True) if path.is_file() else None
+    return found if found is not None and found.get("protocol") == study.spec.protocol else None
+
+
+def _goal_rows(goals: dict[int, dict[str, Any]]) -> dict[str, dict[str, Estimate]]:
+    """Return the success of each row at each distance over stream seeds; with one seed, over its trials."""
+    rows: dict[str, dict[str, Estimate]] = {}
+    found = list(goals.values())
+    for row in dict.fromkeys(row for each in found for row in each["rows"]):
+        for horizon in dict.fromkeys(horizon for each in found for horizon in each["rows"].get(row, {})):
+            values = [
+                each["rows"][row][horizon][_CRITERION]
+                for each in found
+                if horizon in each["rows"].get(row, {})
+            ]
+            means = [value["mean"] for value in values]
+            estimate = values[0] if len(values) == 1 else mean_ci(means)  # type: ignore[arg-type]
+            rows.setdefault(row, {})[horizon] = estimate
+    return rows

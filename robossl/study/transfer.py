@@ -1,0 +1,210 @@
+"""`robossl.transfer`: run a study of a robot, resume it, and write its report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robossl import registry
+from robossl.core.errors import UsageError
+from robossl.core.interfaces import NullProgress, ProgressReporter
+from robossl.study.execution import run_jobs
+from robossl.study.jobs import Job, Plan, Planner, check_rows
+from robossl.study.protocol import load_protocol, override
+from robossl.study.study_folder import Selection, Study, StudySpec, locked, open_study, read_spec
+from robossl.study.study_report import write_report
+from robossl.study.tasks import resolve_tasks
+from robossl.training import output_dirs
+from robossl.training.config import thread_count
+from robossl.training.work_context import interrupt_message
+
+BUDGET = "quick"
+
+
+@dataclass(frozen=True)
+class TransferRequest:
+    """Run a study, or resume one."""
+
+    robot: str | None = None  # a robot or one of its tasks; None: `tasks` has env ids
+    budget: str = BUDGET
+    rows: Sequence[str] | None = None  # None: those of the budget
+    tasks: Sequence[str] | None = None  # None: those of the budget
+    seeds: Sequence[int] | None = None  # stream seeds; None: as many as the budget has, from 0
+    agent_seeds: int | None = None  # for each stream seed; None: that of the budget
+    out: str | Path | None = None  # None: studies/ROBOT-BUDGET
+    workers: int = 1  # processes
+    threads: int = 1  # CPU threads of each
+    pixels: int = 0  # edge of image observations; 0: the observations of the envs
+    retry_failed: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict)  # in place of those of the budget
+    resume: str | Path | None = None  # a study folder, whose settings are used
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a wrong value."""
+        if self.workers < 1:
+            raise UsageError(f"workers: expected 1 or more, got {self.workers}")
+        if self.threads < 0:
+            raise UsageError(f"threads: expected 0 or more, got {self.threads}")
+        if (cores := self.workers * thread_count(self.threads)) > max(
+            os.cpu_count() or 1, 1
+        ) and self.workers > 1:
+            raise UsageError(
+                f"workers: expected at most {os.cpu_count()} threads of all workers, the number of cores, got {cores}"
+            )
+        for name, low, high in (("pixels", 0, None), ("agent_seeds", 1, 1000)):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= (high or value):
+                raise UsageError(f"{name}: expected {low} or more, got {value}")
+        for seed in self.seeds or ():
+            if type(seed) is not int or not 0 <= seed < 2**31:
+                raise UsageError(f"seeds: expected whole numbers from 0, got {seed!r}")
+        if self.seeds is not None and not self.seeds:
+            raise UsageError("seeds: expected one or more, got none")
+        settings = {
+            "a robot": self.robot, "rows": self.rows, "tasks": self.tasks, "seeds": self.seeds, "out": self.out,
+            "agent_seeds": self.agent_seeds, "pixels": self.pixels or None, **self.sizes,
+        }  # fmt: skip
+        given = [name for name, value in settings.items() if value is not None]
+        if self.resume is not None and given:
+            raise UsageError(f"resume uses the settings of the study, got {', '.join(given)} as well")
+
+
+def run_transfer(request: TransferRequest, progress: ProgressReporter) -> dict[str, Any]:
+    """Run the cells of a study that have no result yet, and write its report.
+
+    Returns:
+        The report, with the folder of the study under "folder".
+
+    Raises:
+        UsageError: The request cannot be fulfilled.
+        OperationError: The disk is full; all finished cells are kept.
+    """
+    folder, spec, selection = _resolve(request)
+    with locked(folder):
+        study = open_study(folder, spec, selection)
+        study.clean()
+        plan = Planner(study, load_protocol()).plan(selection, request.retry_failed)
+        with interrupt_message(
+            f"the finished cells are kept; go on with: robossl transfer --resume {folder}"
+        ):
+            _run(study, plan, request, progress)
+        report = write_report(study, plan)
+    return {**report, "folder": str(folder)}
+
+
+def _resolve(request: TransferRequest) -> tuple[Path, StudySpec, Selection]:
+    """Return folder, spec and cells of a request; all that it names is checked."""
+    protocol = load_protocol()
+    if request.resume is not None:
+        folder = Path(request.resume)
+        spec, selection = read_spec(folder)
+        for task in (spec.stream_task, *selection.tasks):
+            registry.env_spec(registry.check_recorded_env(task, folder / "protocol.json"))
+        check_rows(protocol, selection.rows)
+        if (expected := protocol.hash(spec.sizes, spec.stream_task, spec.pixels)) != spec.protocol:
+            raise UsageError(
+                f"{folder}: expected a study of protocol {expected}, got protocol {spec.protocol} of another version "
+                "of robossl; start a new study"
+            )
+        return folder, spec, selection
+    budget = protocol.budget(request.budget)
+    rows = check_rows(protocol, budget.rows if request.rows is None else request.rows)
+    sizes = override(budget.sizes, request.sizes)
+    tasks = resolve_tasks(protocol, request.robot, request.tasks, budget.tasks, request.pixels)
+    seeds = range(budget.stream_seeds) if request.seeds is None else dict.fromkeys(request.seeds)
+    agents = range(request.agent_seeds or budget.agent_seeds)
+    selection = Selection(rows, tasks.tasks, tuple(sorted(seeds)), tuple(agents))
+    spec = StudySpec.make(protocol, tasks.robot, request.budget, tasks.stream_task, request.pixels, sizes)
+    name = "-".join(output_dirs.slug(part) for part in (tasks.robot,) if part) or "study"
+    folder = Path(request.out) if request.out is not None else Path(f"studies/{name}-{request.budget}")
+    return folder, spec, selection
+
+
+def _run(study: Study, plan: Plan, request: TransferRequest, progress: ProgressReporter) -> None:
+    """Run the jobs, and report each."""
+    total = sum(max(len(job.cells), 1) for job in plan.jobs)
+    if not total:
+        return
+    left, all_cells = sum(len(job.cells) for job in plan.jobs), len(plan.cells)
+    progress.message(
+        f"study {study.folder}, protocol {study.spec.protocol}: {left} of {all_cells} cells to run"
+    )
+
+    def finished(job: Job, error: str | None) -> None:
+        if error is not None:
+            progress.message(f"{job.name} failed: {error}")
+            for cell in job.cells:
+                study.write_result(cell, {"error": error})
+        for cell in job.cells if error is None else ():
+            result = study.result(cell) or {}
+            if "error" in result:
+                progress.message(f"{cell.id} failed: {result['error']}")
+        progress.update(max(len(job.cells), 1))
+
+    trusted = [task for task in (study.spec.stream_task, *study.selection.tasks) if ":" in task]
+    progress.start("run the study", total, "parts")
+    try:
+        run_jobs(study, plan.jobs, request.workers, thread_count(request.threads), finished, trusted)
+    finally:
+        progress.stop()
+
+
+def transfer(
+    robot: str | None = None,
+    budget: str = BUDGET,
+    rows: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    agent_seeds: int | None = None,
+    out: str | Path | None = None,
+    workers: int = 1,
+    threads: int = 1,
+    pixels: int = 0,
+    retry_failed: bool = False,
+    resume: str | Path | None = None,
+    progress: ProgressReporter | None = None,
+    **sizes: int,
+) -> dict[str, Any]:
+    """Evaluate how far representations of a reward-free stream carry to the tasks of a robot.
+
+    Finished cells of a study are never run again: the same call, or `resume`, goes on after any end.
+
+    Args:
+        robot: A robot (walker), or one of its tasks; None with env ids as `tasks`.
+        budget: quick, standard or full.
+        rows: Rows of the table; None: those of the budget.
+        tasks: Tasks of the robot, or env ids that share observations and actions; None: those of the budget.
+        seeds: Stream seeds: everything is made for each of them; None: those of the budget.
+        agent_seeds: Number of agent seeds for each stream seed; None: that of the budget.
+        out: Folder of the study; None: studies/ROBOT-BUDGET. A study of the same protocol in it goes on.
+        workers: Processes.
+        threads: CPU threads of each process; with several processes at most as many in all as there are cores.
+        pixels: Edge of image observations; 0: the observations of the envs.
+        retry_failed: Run failed cells again.
+        resume: Folder of a study, whose settings are used.
+        progress: Receives the finished parts.
+        sizes: Sizes in place of those of the budget: stream_steps, model_updates, offline_updates, online_steps,
+            episodes, hidden, batch_size, goal_trials. They change the protocol hash.
+
+    Returns:
+        The report, with the folder of the study under "folder"; the results are in its section "transfer".
+    """
+    request = TransferRequest(
+        robot,
+        budget,
+        rows,
+        tasks,
+        seeds,
+        agent_seeds,
+        out,
+        workers,
+        threads,
+        pixels,
+        retry_failed,
+        sizes,
+        resume,
+    )
+    return run_transfer(request, progress or NullProgress())
