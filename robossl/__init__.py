@@ -14,32 +14,47 @@ from robossl.core.threads import set_openmp_passive_wait
 from robossl.registry import register, register_envs
 
 if TYPE_CHECKING:
+    from robossl import plot
+    from robossl.evaluation.results import EvaluationReport
     from robossl.streams import Stream
+    from robossl.study.transfer import transfer
     from robossl.training.api import collect, evaluate, make, pretrain, relabel, train
     from robossl.training.config import LearnConfig
+    from robossl.training.loading import Run, load
     from robossl.training.phases import learn
     from robossl.world_model import WorldModel, WorldModelConfig
+    from robossl.world_model.wrappers import RepresentationVectorWrapper, RepresentationWrapper
 
 __version__ = "0.1.0"
 
 _EXPORTS = {  # name -> module that defines it, imported at first use
+    "EvaluationReport": "robossl.evaluation.results",
     "LearnConfig": "robossl.training.config",
+    "RepresentationVectorWrapper": "robossl.world_model.wrappers",
+    "RepresentationWrapper": "robossl.world_model.wrappers",
+    "Run": "robossl.training.loading",
     "Stream": "robossl.streams",
     "WorldModel": "robossl.world_model",
     "WorldModelConfig": "robossl.world_model",
     "collect": "robossl.training.api",
     "evaluate": "robossl.training.api",
     "learn": "robossl.training.phases",
+    "load": "robossl.training.loading",
     "make": "robossl.training.api",
     "pretrain": "robossl.training.api",
     "relabel": "robossl.training.api",
     "train": "robossl.training.api",
+    "transfer": "robossl.study.transfer",
 }
-_SUBPACKAGES = ("agents", "assets", "envs")
+_SUBMODULES = ("agents", "assets", "envs", "plot")
 
 __all__ = [
+    "EvaluationReport",
     "LearnConfig",
     "OperationError",
+    "RepresentationVectorWrapper",
+    "RepresentationWrapper",
+    "Run",
     "Stream",
     "UsageError",
     "WorldModel",
@@ -47,18 +62,21 @@ __all__ = [
     "collect",
     "evaluate",
     "learn",
+    "load",
     "make",
+    "plot",
     "pretrain",
     "register",
     "relabel",
     "train",
+    "transfer",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
         return getattr(importlib.import_module(_EXPORTS[name]), name)
-    if name in _SUBPACKAGES:
+    if name in _SUBMODULES:
         return importlib.import_module(f"robossl.{name}")
     raise AttributeError(f"module 'robossl' has no attribute {name!r}")
 

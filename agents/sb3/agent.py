@@ -23,9 +23,11 @@ from robossl.core.agent_observation import TRAINED_ENCODERS
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import MetricLogger, NullProgress, Observation, ProgressReporter, Representation
 from robossl.core.seeding import derive, generator_state, restore_generator
+from robossl.core.threads import is_small, one_thread
 from robossl.streams import Recorder, Stream
 from robossl.world_model.device import resolve
 
+from ..shared.agent_display import DisplayedAgent
 from . import files
 from .callbacks import Callback, MetricWriter, ProgressCallback, resolve_callbacks
 from .encoder_modes import EncoderSettings, off_policy_arguments, resolve_encoder
@@ -43,7 +45,7 @@ _OWN_SETTINGS = ("encoder", "updates_per_step", "learning_starts", "hindsight")
 _LOG_INTERVAL = 4  # [episodes] between two lines of metrics, at least
 
 
-class Sb3Agent(ABC):
+class Sb3Agent(DisplayedAgent, ABC):
     """An SB3 algorithm as an agent; a subclass names the algorithm.
 
     Off-policy algorithms replay the stream that `envs`, a `Recorder`, writes; in other envs they only act.
@@ -215,8 +217,8 @@ class Sb3Agent(ABC):
     def _after_update(self) -> None:
         assert self._self_supervision is not None
         self._self_supervision.after_update()
-        if self._self_supervision.loss is not None:
-            self.algorithm.logger.record("train/self_supervised_loss", self._self_supervision.loss)
+        if (loss := self._self_supervision.loss) is not None:
+            self.algorithm.logger.record("train/self_supervised_loss", loss)
 
     # --- acting and learning
 
@@ -226,9 +228,8 @@ class Sb3Agent(ABC):
 
     def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
         """Return actions (n, *A) or (n,) for observations as the vector env returned them."""
-        inputs = self.features(
-            observation, self._history.step(self.features.images(observation), self._begins)
-        )
+        previous = self._history.step(self.features.images(observation), self._begins)
+        inputs = self.features(observation, previous)
         self._begins = None
         if not explore:  # nothing is drawn
             return self._envs.to_env_actions(self.algorithm.predict(inputs, deterministic=True)[0])
@@ -286,7 +287,7 @@ class Sb3Agent(ABC):
             return
         user_callbacks = resolve_callbacks((*self._callbacks, *callbacks), self)
         algorithm.set_logger(Logger(None, [] if logger is None else [MetricWriter(logger)]))
-        with self._randomness.active():
+        with self._randomness.active(), one_thread(is_small(algorithm.policy.parameters())):
             algorithm.learn(
                 remaining,
                 callback=CallbackList([ProgressCallback(progress or NullProgress()), *user_callbacks]),
@@ -320,7 +321,8 @@ class Sb3Agent(ABC):
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Return everything that determines the future, except envs and stream; of ppo only between two `learn`."""
-        algorithm, started = self.algorithm, self.algorithm._last_obs is not None
+        algorithm, loss = self.algorithm, self._self_supervision
+        started = algorithm._last_obs is not None
         return {
             "training": get_training_state(algorithm),
             "target_steps": self._target_steps,
@@ -330,9 +332,7 @@ class Sb3Agent(ABC):
             "envs": self._envs.get_checkpoint() if started else None,
             "episode_starts": np.array(algorithm._last_episode_starts) if started else None,
             "episodes": get_episodes(algorithm),
-            "self_supervision": None
-            if self._self_supervision is None
-            else self._self_supervision.get_checkpoint(),
+            "self_supervision": None if loss is None else loss.get_checkpoint(),
             "history": self._history.get_checkpoint(),
             "begins": None if self._begins is None else self._begins.copy(),
         }

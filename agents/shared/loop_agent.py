@@ -12,8 +12,10 @@ from robossl.core.interfaces import MetricLogger, Observation, ProgressReporter
 from robossl.rollout import StepLoop, StepResult
 from robossl.streams import Recorder
 
+from .agent_display import DisplayedAgent
 
-class LoopAgent:
+
+class LoopAgent(DisplayedAgent):
     """Agent whose `learn` is a `StepLoop`; a subclass acts, and may learn after each step.
 
     Attributes:

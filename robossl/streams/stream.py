@@ -19,6 +19,7 @@ from robossl.streams.sampling import Sampler, Uniform, sample_starts
 from robossl.streams.schema import Schema
 from robossl.streams.splits import SPLITS, split_index
 from robossl.streams.storage.store import Store
+from robossl.streams.stream_display import stream_dataframe, stream_html, stream_text
 from robossl.streams.stream_header import header_metadata, write_header
 from robossl.streams.window import Window
 
@@ -84,6 +85,13 @@ class Stream(Store):
     def __exit__(self, *exc_info: object) -> None:
         """Close the stream."""
         self.close()
+
+    def __repr__(self) -> str:
+        return stream_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the content and the fields as HTML, for a notebook."""
+        return stream_html(self)
 
     # --- size and spaces
 
@@ -174,6 +182,22 @@ class Stream(Store):
         is_end = ~exists | (np.cumsum(self._index.flag("is_last", flags), axis=1) > 0)  # last row reached
         stop = np.where(is_end.any(1), is_end.argmax(1), limit)
         return stop - ~exists[np.arange(len(stop)), stop]  # a row beyond the end of the lane does not count
+
+    def to_dataframe(self, fields: Iterable[str] | None = None, limit: int = 100_000) -> Any:
+        """Return time steps as a pandas DataFrame, one row each, sorted by lane and step.
+
+        Args:
+            fields: Names of fields; None: all without images and physics.
+            limit: Largest number of rows, from the beginning of the first lane.
+
+        Returns:
+            Columns lane, episode (its number in the stream), step (in the episode), then one column for each element of
+            each field: `action_0`, `action_1`, ...
+
+        Raises:
+            UsageError: pandas is not installed, or a field is unknown.
+        """
+        return stream_dataframe(self, fields, limit)
 
     # --- restoring
 

@@ -273,7 +273,7 @@ def evaluate(
         updates: Gradient steps of each of these; None: as many as the model had.
 
     Returns:
-        The report: a dict as report.json, which a notebook shows as tables; `folder` and `page` are where it was written.
+        The report: a dict as report.json, which a notebook shows as tables; `folder` is where it was written.
 
     Raises:
         UsageError: The model, stream and env do not fit, or a stream or env is missing.

@@ -1,4 +1,9 @@
-"""Output folders: existing files are never overwritten, and a manifest records how to reproduce the folder."""
+"""Output folders: existing files are never overwritten, and a manifest records how to reproduce the folder.
+
+A folder is made in this order: `run.lock`, `config.toml`, the first checkpoint, `manifest.json`. With the manifest the
+work has begun, and can be resumed. A folder with a lock file but no manifest is of a process that died before; the same
+command starts again in it. The lock is held as long as a process works in the folder.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +17,22 @@ from typing import Any
 
 from robossl.core.env_ids import is_mjcf_path
 from robossl.core.errors import UsageError
-from robossl.core.io import read_json, write_bytes_atomic, write_json
+from robossl.core.io import read_json, remove_leftovers, write_bytes_atomic, write_json
+from robossl.core.lock import FolderLock
 from robossl.core.system_info import system_info
 from robossl.training.config_io import to_toml
 
 MANIFEST = "manifest.json"  # kind of the folder, and how to reproduce it
+LOCK = "run.lock"
 _FORMAT = 2
+_REFUSAL = "{folder} is in use by {owner}; wait until it ends, or stop it first"
+_START = {"config.toml", "checkpoints", "metrics.jsonl", "stream.json", "head.json", "writer.lock"}  # before a manifest
 
 
 def create_output_dir(out: str | Path | None, default: str) -> Path:
     """Create a folder: `out`, which must be empty or missing, or the first free one of default, default-2, ..."""
     path = free_path(default) if out is None else Path(out)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or any(path.iterdir())) and not died_before_start(path):
         raise UsageError(f"{path} exists and is not empty; give another --out, or remove it first")
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -32,6 +41,41 @@ def create_output_dir(out: str | Path | None, default: str) -> Path:
     if not os.access(path, os.W_OK):
         raise UsageError(f"cannot write in the folder {path}; choose another --out")
     return path
+
+
+def died_before_start(path: Path) -> bool:
+    """Return whether a folder has only files of a process that died before it wrote the manifest."""
+    if not (path / LOCK).is_file():
+        return False
+    names = {entry.name for entry in path.iterdir() if not entry.name.endswith(".tmp")}
+    return names <= _START | {LOCK}
+
+
+def lock(path: str | Path) -> FolderLock:
+    """Acquire the lock of an output folder, and remove temporary files of dead processes.
+
+    Raises:
+        UsageError: Another process works in the folder.
+    """
+    folder_lock = FolderLock(path, LOCK, _REFUSAL)
+    remove_leftovers(path)
+    return folder_lock
+
+
+def lock_new(path: Path) -> FolderLock:
+    """Acquire the lock of a folder from `create_output_dir`, and remove what a dead process left in it."""
+    folder_lock = lock(path)
+    if not (path / MANIFEST).exists():
+        for name in _START:
+            _remove(path / name)
+    return folder_lock
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def free_path(default: str) -> Path:
@@ -49,15 +93,16 @@ def output_dir(out: str | Path | None, default: str) -> Iterator[Path]:
     path = free_path(default) if out is None else Path(out)
     missing = [p for p in (path, *path.parents) if not p.exists()]
     path = create_output_dir(path, default)
-    try:
-        yield path
-    except UsageError:
-        if not (path / MANIFEST).is_file():
-            for entry in path.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            for folder in missing:
-                folder.rmdir()
-        raise
+    with lock_new(path):
+        try:
+            yield path
+        except UsageError:
+            if not (path / MANIFEST).is_file():
+                for entry in path.iterdir():
+                    _remove(entry)
+                for folder in missing:
+                    folder.rmdir()
+            raise
 
 
 def write_manifest(folder: Path, kind: str, config: Any = None, **more: Any) -> None:
@@ -86,7 +131,7 @@ def read_manifest(folder: str | Path, *kinds: str) -> dict[str, Any]:
         UsageError: The folder has no manifest, or is not one of `kinds`.
     """
     folder = Path(folder)
-    expected = " or ".join(kinds)
+    expected = " or ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 2 else kinds)
     if not folder.exists():
         raise UsageError(f"no folder {folder}; expected a {expected} folder{_known_folders(folder)}")
     if not (folder / MANIFEST).is_file():

@@ -5,23 +5,23 @@ from __future__ import annotations
 import shutil
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from robossl import registry
+from robossl.core.display import in_notebook
 from robossl.core.env_ids import is_mjcf_path
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import ProgressReporter
-from robossl.evaluation.report import report_file
 from robossl.evaluation.report.page import write_report
 from robossl.evaluation.report.section import compute_sections
 from robossl.evaluation.report.sections.control_section import evaluate_rows
+from robossl.evaluation.results import EvaluationReport
+from robossl.logging.notebook_progress import NotebookProgress
 from robossl.logging.progress import make_progress
 from robossl.logging.throughput import ThroughputProgress
 from robossl.rollout import collect_steps
 from robossl.streams import Recorder
-from robossl.streams.storage.lock import WriterLock
 from robossl.training.agent_phase import act
 from robossl.training.agent_rows import STREAM, main_row
 from robossl.training.collection import attach
@@ -30,6 +30,7 @@ from robossl.training.config_validation import validate_config
 from robossl.training.episode_metrics import episode_metrics
 from robossl.training.experiment import MODEL, Experiment
 from robossl.training.extension import Steps, parse_steps, refresh_report
+from robossl.training.opening import create_run, resume_run
 from robossl.training.world_model_phase import few_episodes_warning, fit_heads, save_model, train_world_model
 
 
@@ -39,8 +40,13 @@ def learn(
     resume: str | Path | None = None,
     progress: ProgressReporter | None = None,
     steps: Steps | None = None,
-) -> dict[str, Any]:
+    accept_changes: bool = False,
+) -> EvaluationReport:
     """Explore, train a world model, train an agent on it, and evaluate; or resume or extend such a run.
+
+    Example:
+        report = robossl.learn(robossl.LearnConfig(env="robossl/Reacher-v0", steps=64_000), out="runs/reacher")
+        report["control"]["rows"]["planner"]["success"]["mean"]
 
     Args:
         config: The configuration. If `world_model` is the default, the default for the observations of the env
@@ -49,22 +55,30 @@ def learn(
         resume: Folder of a run to continue; then `config` and `out` are not used.
         progress: Receives the progress; None: a progress bar or lines on stderr.
         steps: Of a resumed run: new total of environment steps, "+N" for N more than planned, or "unlimited".
+        accept_changes: Resume although versions, robot, config or device differ from those of the start, which decide
+            the result.
 
     Returns:
-        The report, with the folder of the run under "folder".
+        The report: a dict as report.json, which a notebook shows as tables; `folder` is the folder of the run.
 
     Raises:
         KeyboardInterrupt: The run was interrupted; its state is saved and the message has the command to continue.
     """
-    progress = progress or make_progress()
+    progress = progress or (NotebookProgress() if in_notebook() else make_progress())
     if resume:
-        run = Experiment.resume(resume, progress, None if steps is None else parse_steps(str(steps)))
+        run = resume_run(
+            resume,
+            progress,
+            None if steps is None else parse_steps(str(steps)),
+            accept_changes,
+            lambda env: resume_command(Path(resume), env),
+        )
     elif steps is not None:
         raise UsageError("steps: expected a run to resume with it, got none; set it in the config")
     else:
         config = config or LearnConfig()
         registry.trust_env(config.env)
-        run = Experiment.create(validate_config(config), out, progress)
+        run = create_run(validate_config(config), out, progress)
     threads = torch.get_num_threads()
     torch.set_num_threads(run.threads)  # results depend on it, bit by bit
     try:
@@ -91,7 +105,7 @@ def resume_command(folder: Path, env: str) -> str:
     return f"robossl learn --resume {folder}{trust}"
 
 
-def run_phases(run: Experiment) -> dict[str, Any]:
+def run_phases(run: Experiment) -> EvaluationReport:
     """Run the remaining phases and return the report."""
     functions = {
         "explore": explore, "pretrain": pretrain, "heads": heads, "goals": goals,
@@ -102,15 +116,13 @@ def run_phases(run: Experiment) -> dict[str, Any]:
         run.state.phase = run.state.next_phase
         run.save()
     run.checkpoints.keep_newest()
-    return {**report_file.read(run.folder), "folder": str(run.folder)}
+    return EvaluationReport.load(run.folder)
 
 
 def explore(run: Experiment) -> None:
     """Record the exploration policy in many sub-environments; the stream also has lanes for the agent."""
     config = run.config
     folder = run.folder / STREAM
-    if folder.is_dir():
-        WriterLock(folder).release()  # refuses while another process writes
     shutil.rmtree(folder, ignore_errors=True)  # from a start without a checkpoint: recorded again, bit by bit
     with run.timed("explore"):
         run.progress.start("explore", config.explore_steps, "steps")

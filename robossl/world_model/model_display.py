@@ -1,19 +1,16 @@
-"""Text and HTML of a world model for people."""
+"""Text and HTML of a world model (untyped here: the model imports this module)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from robossl.core.display import html_table, one_line, plural
 from robossl.core.spaces import format_space
 
-if TYPE_CHECKING:
-    from robossl.world_model.model import WorldModel
-
 _HIDDEN = ("messages", "path")  # entries of the metadata that are not numbers of the training
 
 
-def model_text(model: WorldModel) -> str:
+def model_text(model: Any) -> str:
     """Return one line: spaces, size, version and training of a model."""
     processor = model.observation_processor
     images = ", ".join("x".join(map(str, shape)) for shape in processor.images.values())
@@ -30,7 +27,7 @@ def model_text(model: WorldModel) -> str:
     )
 
 
-def model_html(model: WorldModel) -> str:
+def model_html(model: Any) -> str:
     """Return a table of what a model reads, its size, and what it was trained on, as HTML."""
     rows: list[tuple[str, object]] = [
         ("observations", format_space(model.observation_space)),

@@ -29,8 +29,8 @@ class _Features:
     ) -> None:
         if not isinstance(model, Representation):
             raise UsageError(
-                f"expected a world model, or an object with latent_dim, version and encode, got {type(model).__name__}; "
-                "load a folder with robossl.load(folder)"
+                f"expected a world model, or an object with latent_dim, version and encode, got "
+                f"{type(model).__name__}; load a folder with robossl.load(folder)"
             )
         self._check_space(space, model)
         self.model = model.frozen_copy() if isinstance(model, WorldModel) else model
@@ -166,8 +166,10 @@ class RepresentationVectorWrapper(VectorWrapper):
         self, *, seed: Any = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Reset the sub-environments; see `gymnasium.vector.VectorEnv.reset`."""
+        mask = (
+            None if options is None else options.get("reset_mask")
+        )  # before the env takes it out of the options
         observation, infos = self.env.reset(seed=seed, options=options)
-        mask = None if options is None else options.get("reset_mask")
         self._ended[:] = False
         if mask is not None:
             return self._features.after_reset_of(np.asarray(mask, bool), observation), infos

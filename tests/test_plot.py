@@ -1,0 +1,83 @@
+"""robossl.plot: each figure draws the numbers of its report, and refuses what it cannot draw in one line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from small_report import small_report
+
+import robossl
+from robossl import UsageError, plot
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    pyplot.close("all")
+
+
+def labels(ax):
+    return ax.get_legend_handles_labels()[1]
+
+
+def test_skill_draws_the_curve_of_the_report_beside_linear_dynamics():
+    report = small_report()
+    ax = plot.skill(report)
+    assert labels(ax) == ["model", "encoder bound", "linear dynamics"]
+    assert np.allclose(ax.lines[0].get_ydata(), report["world_model"]["forward_curve"]["model"])
+
+
+def test_several_reports_have_one_labeled_line_each():
+    ax = plot.skill({"a": small_report(), "b": small_report()})
+    assert labels(ax) == ["a", "b"]
+
+
+def test_goals_have_one_labeled_line_for_each_row_and_its_intervals():
+    report = small_report()
+    ax = plot.goals(report)
+    assert len(labels(ax)) == len(report["goal_reaching"]["rows"])
+    assert [t.get_text() for t in ax.get_xticklabels()] == list(report["goal_reaching"]["horizons"])
+
+
+def test_returns_name_every_row():
+    ax = plot.returns(small_report())
+    assert "random actions" in [t.get_text() for t in ax.get_yticklabels()]
+
+
+def test_curves_of_runs_are_smoothed_means(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        lines = [f'{{"step": {step}, "world_model/loss": {step % 2}}}\n' for step in range(10)]
+        (tmp_path / name / "metrics.jsonl").write_text("".join(lines))
+    ax = plot.curves([tmp_path / "a", str(tmp_path / "b")], smooth=2)
+    assert np.allclose(ax.lines[0].get_ydata(), 0.5)
+    assert len(ax.lines) == 2
+    with pytest.raises(UsageError, match="available: world_model/loss"):
+        plot.curves(tmp_path / "a", "world_model/los")
+    with pytest.raises(UsageError, match=r"metrics\.jsonl"):
+        plot.curves(tmp_path)
+
+
+def test_latents_are_colored_by_a_field_and_drawn_in_the_given_axes(tmp_path):
+    stream = robossl.collect(
+        "robossl/CartPoleSwingUp-v0", "random", 2000, tmp_path / "s", num_envs=4, threads=1
+    )
+    model = robossl.WorldModel(robossl.WorldModelConfig(), stream.observation_space, stream.action_space)
+    _, ax = pyplot.subplots()
+    assert plot.latents(model, tmp_path / "s", "state.cart_position", points=100, ax=ax) is ax
+    assert len(ax.collections[0].get_offsets()) == 100
+    with pytest.raises(UsageError, match="did you mean 'reward'"):
+        plot.latents(model, stream, "rewards")
+
+
+@pytest.mark.parametrize("draw", [plot.skill, plot.goals, plot.returns])
+def test_report_without_the_section_is_refused_in_one_line(draw):
+    with pytest.raises(UsageError, match="expected a report with") as caught:
+        draw({"format": 2})
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_criterion_lists_the_known_ones():
+    with pytest.raises(UsageError, match="available: reached_any"):
+        plot.goals(small_report(), "reached")
