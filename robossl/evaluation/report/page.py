@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from robossl.core.env_ids import display_name
 from robossl.core.errors import UsageError
 from robossl.core.io import write_bytes_atomic
 from robossl.evaluation.context import EvaluationContext
-from robossl.evaluation.report import number_format, report_file
+from robossl.evaluation.report import number_format, report_file, table_formats
 from robossl.evaluation.report.comparison import comparison_lines
 from robossl.evaluation.report.section import (
     RESERVED_KEYS,
@@ -104,11 +105,13 @@ def _render_one(report: Report, folder: Path | None) -> str:
         data_json = json.dumps(report[name], indent=2, ensure_ascii=False)
         body = Markup(_environment().get_template("unknown_section.html.j2").render(data_json=data_json))
         rendered.append(_RenderedSection(name, number_format.label(name), body))
+    headings = [s.heading(report[s.name]) for s in sections if s.heading is not None and s.name in report]
+    heading = headings[0] if headings else display_name(report["env"])
     return _render(
         "report.html.j2",
         report["versions"],
-        title=f"{display_name(report['env'])} · robossl report",
-        heading=display_name(report["env"]),
+        title=f"{heading} · robossl report",
+        heading=heading,
         total_seconds=sum(report["seconds"].values()),
         report=report,
         sentences=sentences,
@@ -131,6 +134,11 @@ def _render(template: str, versions: dict[str, str], **variables: Any) -> str:
     return _environment().get_template(template).render(css=css, version=version, **variables)
 
 
+def _slug(text: str) -> str:
+    """Return text as a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -142,4 +150,9 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {name: getattr(number_format, name) for name in _FILTERS}
+    environment.filters |= {
+        "cell_text": table_formats.text_of,
+        "csv_link": table_formats.csv_link,
+        "slug": _slug,
+    }
     return environment

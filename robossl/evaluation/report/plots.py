@@ -22,7 +22,8 @@ SERIES = ("#010201", "#010301", "#010401", "#010501", "#010601", "#010701")
 _VARIABLES = {INK: "--ink", FAINT: "--faint", LINE: "--line"} | {
     c: f"--series-{i}" for i, c in enumerate(SERIES)
 }
-_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), "-", (0, (3, 2)))
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), "-", (0, (3, 2)))
+_HOVER = "hover: "  # start of the id of an element with a text
 _WIDTH = 3.6  # [in] of 72 units each: about the width of a phone, so that text keeps its size there
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -72,7 +73,7 @@ def prediction_curve(curve: dict[str, Any], step_seconds: float | None) -> Marku
         for i, (row, text) in enumerate(rows.items()):
             if row in curve:
                 clipped = [max(v, low - 0.05) for v in curve[row]]
-                axes.plot(ahead, clipped, color=SERIES[i], ls=_DASHES[i], label=text, zorder=5 - i)
+                axes.plot(ahead, clipped, color=SERIES[i], ls=DASHES[i], label=text, zorder=5 - i)
         axes.axhline(0, color=FAINT, lw=0.9)
         axes.annotate(
             "no change", (ahead[-1], 0), (0, 3), textcoords="offset points", ha="right", color=FAINT
@@ -81,7 +82,7 @@ def prediction_curve(curve: dict[str, Any], step_seconds: float | None) -> Marku
         axes.set_xlim(0, ahead[-1] * 1.01)
         axes.set_ylabel("skill")
         axes.set_xlabel("time ahead [s]" if step_seconds else "steps ahead")
-        _add_legend(figure, axes)
+        add_legend(figure, axes)
         return svg(figure)
 
 
@@ -94,7 +95,7 @@ def learning_curves(rows: dict[str, Any], without_reward: tuple[str, ...] = ()) 
     """
     with canvas(2.6) as (figure, axes):
         for i, (name, row) in enumerate(rows.items()):
-            color, dash = SERIES[i % len(SERIES)], _DASHES[i % len(_DASHES)]
+            color, dash = SERIES[i % len(SERIES)], DASHES[i % len(DASHES)]
             if row.get("curve"):
                 steps, mean, low, high = zip(*row["curve"])
                 axes.fill_between(steps, low, high, color=color, alpha=0.14, lw=0)
@@ -108,9 +109,9 @@ def learning_curves(rows: dict[str, Any], without_reward: tuple[str, ...] = ()) 
         axes.set_xlabel("environment steps with reward")
         axes.set_ylabel("return")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
-        axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(_thousands))
+        axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(thousands))
         axes.set_xlim(left=0)
-        _add_legend(figure, axes)
+        add_legend(figure, axes)
         return svg(figure)
 
 
@@ -123,7 +124,7 @@ def success_by_distance(rows: dict[str, dict[str, Any]], horizons: list[str]) ->
     """
     with canvas(2.6) as (figure, axes):
         for i, (name, row) in enumerate(rows.items()):
-            color, dash = SERIES[i % len(SERIES)], _DASHES[i % len(_DASHES)]
+            color, dash = SERIES[i % len(SERIES)], DASHES[i % len(DASHES)]
             shift = 0.05 * (i - (len(rows) - 1) / 2)  # intervals of several rows stay visible
             shown = [(j + shift, row[h]["reached_any"]) for j, h in enumerate(horizons) if h in row]
             for x, estimate in shown:
@@ -139,7 +140,7 @@ def success_by_distance(rows: dict[str, dict[str, Any]], horizons: list[str]) ->
         axes.set_ylim(0, 100)
         axes.set_xlabel("steps between start and goal")
         axes.set_ylabel("goals reached [%]")
-        _add_legend(figure, axes)
+        add_legend(figure, axes)
         return svg(figure)
 
 
@@ -155,13 +156,13 @@ def estimates_over_steps(curves: dict[str, list[list[float]]], name: str, change
         for i, (text, curve) in enumerate(curves.items()):
             steps, mean, low, high = zip(*curve)
             axes.fill_between(steps, low, high, color=SERIES[i], alpha=0.14, lw=0)
-            axes.plot(steps, mean, color=SERIES[i], ls=_DASHES[i], marker="o", ms=3.5, label=text)
+            axes.plot(steps, mean, color=SERIES[i], ls=DASHES[i], marker="o", ms=3.5, label=text)
         axes.axvline(change, color=FAINT, lw=1.1, ls=":")
         axes.set_xlabel("environment steps")
         axes.set_ylabel(name)
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
-        axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(_thousands))
-        _add_legend(figure, axes)
+        axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(thousands))
+        add_legend(figure, axes)
         return svg(figure)
 
 
@@ -175,10 +176,10 @@ def probe_scores(probes: dict[str, dict[str, Any]]) -> Markup:
             axes.plot([0, 1], [j, j], color=LINE, lw=0.6, zorder=1)
             axes.plot(observation, j, "D", color=SERIES[2], ms=5, mfc="none", label=texts[0])
             axes.plot(latent, j, "o", color=SERIES[0], ms=6, label=texts[1], clip_on=False)
-        _name_rows(axes, [label(name) for name in names])
+        name_rows(axes, [label(name) for name in names])
         axes.set_xlim(0, 1.01)
         axes.set_xlabel("R² of a linear probe")
-        _add_legend(figure, axes)
+        add_legend(figure, axes)
         return svg(figure)
 
 
@@ -190,7 +191,7 @@ def phase_times(seconds: dict[str, float]) -> Markup:
             axes.annotate(
                 f"{value:.1f}", (value, j), (4, 0), textcoords="offset points", va="center", color=INK
             )
-        _name_rows(axes, [label(name) for name in seconds])
+        name_rows(axes, [label(name) for name in seconds])
         axes.set_xlim(0, max([*seconds.values(), 1e-3]) * 1.14)
         axes.set_xlabel("wall time [s]")
         return svg(figure)
@@ -217,6 +218,7 @@ def svg(figure: Figure) -> Markup:
     text = re.sub(r'\s(width|height)="[\d.]+pt"', "", text, count=2)
     text = re.sub(r'\s(xmlns(:\w+)?|version)="[^"]*"', "", text)
     text = re.sub(r"\s?font-family: [^;\"]*;", "", text)
+    text = re.sub(rf'<g id="{_HOVER}([^"]*)">', r"<g><title>\1</title>", text)
     text = _unique_ids(text.replace("xlink:href", "href"))
     for color, variable in _VARIABLES.items():
         text = text.replace(color, f"var({variable})")
@@ -231,7 +233,12 @@ def _unique_ids(text: str) -> str:
     return re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", text)
 
 
-def _name_rows(axes: Axes, names: list[str]) -> None:
+def hover(axes: Axes, x: float, y: float, text: str) -> None:
+    """Add a text that a browser shows while the pointer is at a point of the plot."""
+    axes.plot(x, y, "o", ms=11, alpha=0, zorder=9, gid=_HOVER + text, clip_on=False)
+
+
+def name_rows(axes: Axes, names: list[str]) -> None:
     """Write the row names on the left, the first on top."""
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", labelcolor=INK, pad=7)
@@ -241,7 +248,7 @@ def _name_rows(axes: Axes, names: list[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _add_legend(figure: Figure, axes: Axes) -> None:
+def add_legend(figure: Figure, axes: Axes) -> None:
     """Draw the legend above the axes, with two or three columns."""
     handles, labels = axes.get_legend_handles_labels()
     if labels:
@@ -251,5 +258,5 @@ def _add_legend(figure: Figure, axes: Axes) -> None:
         )
 
 
-def _thousands(value: float, _: int) -> str:
+def thousands(value: float, _: int) -> str:
     return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"

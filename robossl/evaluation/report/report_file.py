@@ -14,6 +14,10 @@ from robossl.evaluation.report.section import RESERVED_KEYS, Report, load_sectio
 FORMAT = 2
 NAME = "report.json"
 EXPECTED_SECTIONS = ("world_model", "goal_reaching", "control")  # present, or in "missing" with a reason
+STUDY_SECTIONS = (
+    "transfer",
+    "comparison",
+)  # a report with one of them is about several runs and needs no other
 NOT_MEASURED = "not measured in this run"
 
 
@@ -31,11 +35,16 @@ def build(context: EvaluationContext) -> Report:
     names = sorted(context.results, key=lambda name: order.index(name) if name in order else len(order))
     report |= {name: context.results[name] for name in names if context.results[name]}
     missing = dict(context.missing)
-    for name in EXPECTED_SECTIONS:
+    for name in expected_sections(report):
         if name not in report:
             missing.setdefault(name, NOT_MEASURED)
     report["missing"] = dict(sorted(missing.items()))
     return report
+
+
+def expected_sections(report: Report) -> tuple[str, ...]:
+    """Return the sections that a report has, or a reason for their absence."""
+    return () if any(name in report for name in STUDY_SECTIONS) else EXPECTED_SECTIONS
 
 
 def write(folder: str | Path, report: Report) -> Path:
@@ -72,7 +81,9 @@ def check(report: Any, source: str = "report") -> Report:
     missing_keys = [key for key in RESERVED_KEYS if key not in report]
     missing = report.get("missing")
     if isinstance(missing, dict):
-        missing_keys += [name for name in EXPECTED_SECTIONS if name not in report and name not in missing]
+        missing_keys += [
+            name for name in expected_sections(report) if name not in report and name not in missing
+        ]
     if missing_keys:
         raise UsageError(
             f"{source}: expected the keys of format {FORMAT}, got none of {', '.join(missing_keys)}"

@@ -65,6 +65,8 @@ class Section:
     view: Callable[[Data, Report, Path | None], Mapping[str, Any]] = _no_variables
     # position on the page; built-in sections: 100 videos ... 600 diagnostics, 700 provenance
     order: int = 650
+    measured: bool = True  # by an evaluation; False: another command writes its data
+    heading: Callable[[Data], str] | None = None  # of the page, in place of the env
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name != self.name.lower() or self.name in RESERVED_KEYS:
@@ -108,7 +110,7 @@ def compute_sections(context: EvaluationContext, names: Sequence[str] | None = N
     sections, broken = load_sections()
     for section in sections:
         known = section.name in context.results or section.name in context.missing
-        if not known and (names is None or section.name in names):
+        if section.measured and not known and (names is None or section.name in names):
             _compute(section, context)
     for name, reason in broken.items() if names is None else ():
         context.missing.setdefault(name, reason)

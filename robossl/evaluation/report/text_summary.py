@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robossl.evaluation.report.report_file import EXPECTED_SECTIONS, missing_reason
+from robossl.evaluation.report.report_file import expected_sections, missing_reason
 from robossl.evaluation.report.section import (
     Card,
     Report,
@@ -11,7 +11,7 @@ from robossl.evaluation.report.section import (
     rendering,
 )
 
-_OPENING = ("control", "goal_reaching", "world_model")
+_OPENING = ("transfer", "comparison", "control", "goal_reaching", "world_model")
 
 
 def text_summary(report: Report) -> list[str]:
@@ -30,7 +30,7 @@ def opening(report: Report, sections: list[Section]) -> tuple[list[str], list[Ca
     failed: dict[str, str] = {}
     for section in sorted(sections, key=_opening_order):
         if section.name not in report:
-            if section.name in EXPECTED_SECTIONS:
+            if section.name in expected_sections(report):
                 sentences.append(f"{section.title}: not available ({missing_reason(report, section.name)}).")
             continue
         with rendering(section, failed):
