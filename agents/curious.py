@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import gymnasium as gym
@@ -13,6 +11,7 @@ import torch
 from robossl.core.interfaces import NullProgress, Observation, ProgressReporter
 from robossl.core.seeding import derive, generator
 from robossl.core.spaces import is_image, model_inputs
+from robossl.core.threads import one_thread
 from robossl.streams import Stream
 from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer
 from robossl.world_model.config import PIXEL_CONFIG
@@ -126,7 +125,7 @@ class CuriousPolicy:
         action = self._noise.act(observation, explore)
         if self._stream is None:
             return action
-        with _one_thread(not self._trainer.ema_model.observation_processor.images):
+        with one_thread(not self._trainer.ema_model.observation_processor.images):
             if self._stream.transitions >= self._next_round and self._stream.counts["train"]:
                 self._train(self._stream)
             if self._encoder is None:
@@ -156,17 +155,6 @@ class CuriousPolicy:
         steps = int(stream.transitions)
         self._next_round = steps + max(config.round_steps, int(config.growth * steps))
         self._progress.update(0, rounds=self.rounds, novelty=metrics.get("novelty", 0.0))
-
-
-@contextmanager
-def _one_thread(used: bool) -> Iterator[None]:
-    """Let torch use one CPU thread inside the block, if `used`."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if used else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 POLICIES = {"curious": CuriousPolicy}

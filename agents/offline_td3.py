@@ -22,6 +22,7 @@ from robossl.core.agent_observation import TRAINED_ENCODERS
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import MetricLogger, NullProgress, ProgressReporter, Representation
 from robossl.core.seeding import derive
+from robossl.core.threads import is_small, one_thread
 from robossl.streams import Stream
 
 from .sb3.algorithms import Td3Agent
@@ -203,7 +204,7 @@ class OfflineTd3Agent(Td3Agent):
         self.pretrain_critic()
         buffer.offline = True
         try:
-            with self._randomness.active():
+            with self._randomness.active(), one_thread(is_small(algorithm.policy.parameters())):
                 while updates > 0:
                     count = min(updates, _UPDATES_PER_CALL - algorithm._n_updates % _UPDATES_PER_CALL)
                     algorithm.train(count, algorithm.batch_size)

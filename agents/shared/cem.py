@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator, generator_state, restore_generator
+from robossl.core.threads import is_small, one_thread
 
 from .plan_distribution import make_plan_distribution
 from .planning_costs import Cost, GoalDistance, ImaginedTrajectories
@@ -34,6 +35,7 @@ class PlannerConfig:
 
     samples: int = 64  # action sequences of one iteration
     iterations: int = 4
+    warm_iterations: int = 0  # where the last plan is continued; 0: as `iterations`
     elites: int = 10  # best sequences; the next iteration is drawn around them
     elite_fraction_kept: float = 0.3  # of the elites, reused in the next iteration and the next plan
     horizon: int = 12  # [steps] planned ahead
@@ -53,8 +55,9 @@ class PlannerConfig:
                 f"planner setting horizon: expected a multiple of action_repeat {self.action_repeat}, "
                 f"got {self.horizon}"
             )
-        if self.policy_samples < 0:
-            raise UsageError(f"planner setting policy_samples: expected 0 or more, got {self.policy_samples}")
+        for name in ("policy_samples", "warm_iterations"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"planner setting {name}: expected 0 or more, got {getattr(self, name)}")
         if self.elites > self.samples:
             raise UsageError(
                 f"planner setting elites: expected at most samples ({self.samples}), got {self.elites}"
@@ -82,7 +85,7 @@ class PlannerConfig:
 
 
 PRESETS = {
-    "cpu": PlannerConfig(),
+    "cpu": PlannerConfig(warm_iterations=2),  # half the time, the same returns (docs/control.md)
     "paper": PlannerConfig(
         samples=300,
         iterations=30,
@@ -168,27 +171,31 @@ class Planner:
             Env actions (m, *A).
         """
         chosen = np.arange(self.num_envs) if env_ids is None else np.asarray(env_ids)
-        first_actions = torch.cat(
-            [
-                self._search(
-                    z[part], goal[part], chosen[part], None if proposals is None else proposals[part]
-                )
-                for part in slices(len(chosen), self._envs_per_call)
-            ]
-        )
+        first_actions = torch.empty(len(chosen), self._plans.action_dim)
+        warm, config = self._warm[torch.from_numpy(chosen)], self.config
+        groups = (~warm, config.iterations), (warm, config.warm_iterations or config.iterations)
+        with one_thread(not isinstance(self.model, torch.nn.Module) or is_small(self.model.parameters())):
+            for group, iterations in groups:
+                rows = group.nonzero()[:, 0]
+                for part in rows.split(self._envs_per_call) if len(rows) else ():
+                    given = None if proposals is None else proposals[part]
+                    env_part = chosen[part.numpy()]
+                    first_actions[part] = self._search(z[part], goal[part], env_part, given, iterations)
         return self._plans.to_env(first_actions).numpy()
 
     @property
     def _envs_per_call(self) -> int:
         return max(_ROLLOUTS_PER_CALL // self.config.samples, 1)
 
-    def _search(self, z: Tensor, goal: Tensor, env_ids: np.ndarray, proposals: Tensor | None) -> Tensor:
+    def _search(
+        self, z: Tensor, goal: Tensor, env_ids: np.ndarray, proposals: Tensor | None, iterations: int
+    ) -> Tensor:
         """Return the first encoded action (m, A) of the best plan of each sub-environment."""
         config, index = self.config, torch.from_numpy(env_ids)
         mean, std = self._plans.start(self._mean[index])  # (m, H, A)
         kept, cold = self._kept[index], ~self._warm[index]
         generators = [self._generators[env_index] for env_index in env_ids]
-        for iteration in range(config.iterations):
+        for iteration in range(iterations):
             plans = self._plans.draw(mean, std, generators, config.samples)  # (m, S, H, A)
             if iteration == 0 and self.proposal is not None and config.num_policy_samples:
                 first, count = 1 + config.num_kept, config.num_policy_samples
@@ -248,8 +255,3 @@ class Planner:
         self._mean, self._kept, self._warm = (
             torch.from_numpy(np.array(tree[name])) for name in ("mean", "kept", "warm")
         )
-
-
-def slices(count: int, size: int) -> list[slice]:
-    """Return slices of at most `size` that cover `count`."""
-    return [slice(first, min(first + size, count)) for first in range(0, count, size)]

@@ -90,6 +90,27 @@ def test_network_calls_have_a_constant_size():
     assert len(calls) == 2
 
 
+def test_a_continued_plan_takes_fewer_iterations_independent_of_the_other_envs():
+    config = PlannerConfig(**QUICK_PLANNER, warm_iterations=1)
+    envs = robossl.make("robossl/Reacher-v0", 3, 1)
+    model, calls = model_of(envs, config=WorldModelConfig()), []
+    imagine = model.imagine
+    model.imagine = lambda *args, **kwargs: (calls.append(1), imagine(*args, **kwargs))[1]
+    joint, single = (Planner(model, config, envs.single_action_space, 3, seed=3) for _ in range(2))
+    random = np.random.default_rng(0)
+    reset = np.array([False, True, False])
+    for expected in (config.iterations, 1, config.iterations + 1):
+        z, goal = (torch.from_numpy(random.normal(size=(3, 64)).astype(np.float32)) for _ in range(2))
+        calls.clear()
+        actions = joint.plan(z, goal)
+        assert len(calls) == expected
+        for i in range(3):
+            assert single.plan(z[[i]], goal[[i]], np.array([i])).tobytes() == actions[[i]].tobytes()
+        if expected == 1:  # the next plan of one sub-environment is a first one
+            joint.reset(reset)
+            single.reset(reset)
+
+
 @pytest.mark.parametrize(
     "space",
     [

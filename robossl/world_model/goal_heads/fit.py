@@ -10,6 +10,7 @@ from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.core.seeding import generator
 from robossl.core.spaces import format_space
+from robossl.core.threads import is_small, one_thread
 from robossl.streams import Stream
 from robossl.world_model.data_validation import check_spaces_match
 from robossl.world_model.goal_heads.goal_pairs import GoalPairs
@@ -89,9 +90,10 @@ def fit_goal_heads(
         random = generator(seed, "goal heads", "batches")
         losses = HeadLosses(model.frozen_copy(), heads, table, random, batch_size)
         training = _Training(heads, losses, updates)
-        for done in range(0, updates, _REPORT_EVERY):
-            count = min(_REPORT_EVERY, updates - done)
-            progress.update(count, **training.run(count))
+        with one_thread(is_small(heads.networks.parameters())):
+            for done in range(0, updates, _REPORT_EVERY):
+                count = min(_REPORT_EVERY, updates - done)
+                progress.update(count, **training.run(count))
     finally:
         progress.stop()
     heads = heads.frozen_copy()
