@@ -32,9 +32,17 @@ class DomainRandomization:
         model: Its model.
         batch: The batch whose model fields are randomized.
         spec: One spec for all sub-environments, or a list of n.
+        action_dim: Numbers A of an action.
     """
 
-    def __init__(self, robot: type[Robot], model: MjModel, batch: Batch, spec: RandomizationArgument) -> None:
+    def __init__(
+        self,
+        robot: type[Robot],
+        model: MjModel,
+        batch: Batch,
+        spec: RandomizationArgument,
+        action_dim: int,
+    ) -> None:
         self.parameters = randomized_parameters(robot, model)
         self.specs: list[RandomizationSpec] = [{} for _ in range(batch.nsim)]
         self._nominal = np.array([p.nominal for p in self.parameters.values()], np.float64)  # (F,)
@@ -42,7 +50,7 @@ class DomainRandomization:
         self._model, self._batch = model, batch
         self._generators: list[np.random.Generator | None] = [None] * batch.nsim
         max_delay = int(self.parameters["action_delay"].bounds[1])
-        self._sent_actions = np.zeros((batch.nsim, max_delay + 1, model.nu))  # (n, K, A) newest first
+        self._sent_actions = np.zeros((batch.nsim, max_delay + 1, action_dim))  # (n, K, A) newest first
         self._noise = np.zeros((batch.nsim, len(robot.observation_limit)))  # (n, D) added to the observation
         self._fields: dict[str, np.ndarray] = {}  # (n, ...) model fields that were ever randomized
         self.active = False  # some sub-environment may differ from the nominal model

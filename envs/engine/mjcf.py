@@ -1,4 +1,8 @@
-"""Env of any robot from its MJCF file: observes the joints, drives the actuators, has no reward and no success."""
+"""Env of any robot from its MJCF, URDF or MJB file: observes the joints and drives the actuators.
+
+Ranges of controls, keyframes, sensors and mocap bodies are read from the file. There is no success, and no reward but
+that of a line of named terms.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,14 @@ import numpy as np
 
 from robossl.core.errors import UsageError
 
-from .mujoco_setup import load_model, load_mujoco
+from .camera_choice import default_camera
+from .control_ranges import control_ranges
+from .joint_layout import JointLayout, chosen_sensors
+from .mocap_action import mocap_home, mocap_mode
+from .robot_files import load_model, scene_file
+from .robot_reward import RobotReward
 from .single_env import MujocoEnv
+from .start_states import StartStates, find_keyframe
 from .task import Pose, Robot, Task
 from .vector_env import MujocoVectorEnv
 
@@ -20,79 +30,27 @@ if TYPE_CHECKING:
 
 MAX_EPISODE_STEPS = 500
 _CONTROL_STEP = 0.02  # [s] unless the physics step is longer
-_UNLIMITED = 1000.0  # [m, m/s or rad/s] observation limit of quantities that the model does not limit
-_JITTER = 0.05  # [rad or m] of hinges and slides around the initial pose
-_QPOS_WIDTH = {"free": 7, "ball": 4, "slide": 1, "hinge": 1}  # columns of qpos
-
-
-class JointLayout:
-    """Columns of qpos by kind (limited joints, unlimited hinges, others) and the observation computed from them.
-
-    Args:
-        model: The compiled model.
-    """
-
-    def __init__(self, model: MjModel) -> None:
-        mujoco = load_mujoco()
-        kinds = {int(getattr(mujoco.mjtJoint, f"mjJNT_{name.upper()}")): name for name in _QPOS_WIDTH}
-        limited: list[int] = []
-        ranges: list[np.ndarray] = []
-        hinges: list[int] = []
-        others: list[int] = []
-        quaternions: list[int] = []
-        for joint in range(model.njnt):
-            kind, first = kinds[int(model.jnt_type[joint])], int(model.jnt_qposadr[joint])
-            if kind in ("hinge", "slide") and model.jnt_limited[joint]:
-                limited.append(first)
-                ranges.append(model.jnt_range[joint])
-            elif kind == "hinge":
-                hinges.append(first)
-            else:
-                others += range(first, first + _QPOS_WIDTH[kind])
-                quaternions += {"ball": [first], "free": [first + 3]}.get(kind, [])
-        self.limited, self.hinges, self.others = (_as_index(c) for c in (limited, hinges, others))
-        self.quaternions = np.array(quaternions, np.int64)  # first column of each
-        low, high = np.array(ranges).reshape(-1, 2).T
-        self.center, self.half_range = (low + high) / 2, np.maximum((high - low) / 2, 1e-6)
-        self.neutral = np.array(model.qpos0)  # (nq,)
-        self.nv = int(model.nv)
-        sizes = [len(limited), len(hinges), len(hinges), len(others), self.nv]
-        ends = np.cumsum(sizes).tolist()
-        self.parts = [slice(end - size, end) for size, end in zip(sizes, ends)]  # of the observation
-        order = [*limited, *hinges, *hinges, *others, *range(model.nq, model.nq + self.nv)]
-        # (D,) columns of the physics state, whose first column is the time
-        self.columns = 1 + np.array(order, np.int64)
-        unscaled = np.zeros(len(order) - len(limited))
-        self.offset = np.append(self.center, unscaled)  # (D,) subtracted from the columns
-        self.scale = np.append(self.half_range, unscaled + 1.0)  # (D,) divides the difference
-        self.limit = np.repeat([2.0, 1.0, 1.0, _UNLIMITED, _UNLIMITED], sizes)  # (D,)
-
-
-def _as_index(columns: list[int]) -> Any:
-    """Return an index of array columns: a slice where they are contiguous, which copies nothing."""
-    first = columns[0] if columns else 0
-    contiguous = range(first, first + len(columns))
-    return (
-        slice(contiguous.start, contiguous.stop)
-        if columns == list(contiguous)
-        else np.array(columns, np.int64)
-    )
+_STAGES = ("none", "position", "velocity", "acceleration")
 
 
 class MjcfRobot(Robot):
     """The joints of any model.
 
     Observation: limited joints in units of half their range from its center, cosines and sines of unlimited hinges,
-    other positions [m] and quaternions, then all joint velocities [rad/s, m/s].
+    other positions [m] and quaternions, all joint velocities [rad/s, m/s], activations of actuators; if they are
+    chosen, mocap bodies and sensors.
     """
 
     layout: JointLayout
+    reward_line: RobotReward | None
 
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
         self._state = batch.state  # (n, P) view of the batch
         repeats = len(self.qpos), 1
         self._offset, self._scale = np.tile(self.layout.offset, repeats), np.tile(self.layout.scale, repeats)
+        self._sensors = batch.bind("sensordata") if self.layout.sensors.names else None  # (n, nsensordata)
+        self.reward = None if self.reward_line is None else self.reward_line.bind(batch)
 
     def observation(self) -> np.ndarray:
         """Return the observation (n, D)."""
@@ -103,7 +61,10 @@ class MjcfRobot(Robot):
         if cosine.stop > cosine.start:
             np.cos(numbers[:, cosine], out=numbers[:, cosine])
             np.sin(numbers[:, sine], out=numbers[:, sine])
-        return numbers
+        if self._sensors is None:
+            return numbers
+        sensors = self._sensors.take(self.layout.sensors.columns, axis=1) / self.layout.sensors.scale
+        return np.concatenate([numbers, sensors], axis=1)
 
     @classmethod
     def pose_from_observation(cls, observation: np.ndarray) -> np.ndarray:
@@ -122,83 +83,136 @@ class MjcfRobot(Robot):
         return pose
 
     def privileged_state(self) -> dict[str, np.ndarray]:
-        """Return joint positions [rad or m] and velocities; unlimited hinges as cosine and sine."""
+        """Return joint positions [rad or m] and velocities, unlimited hinges as cosine and sine; and activations."""
         layout = self.layout
         angles = self.qpos[:, layout.hinges]
+        first = 1 + self.qpos.shape[1] + layout.nv
         quantities = {
             "joint_position": self.qpos[:, layout.limited].copy(),
             "joint_angle_cos": np.cos(angles),
             "joint_angle_sin": np.sin(angles),
             "body_pose": self.qpos[:, layout.others].copy(),
             "joint_velocity": self.qvel.copy(),
+            "activation": self._state[:, first : first + layout.na].copy(),
         }
         return {name: value for name, value in quantities.items() if value.shape[1]}
 
 
 class MjcfTask(Task[MjcfRobot]):
-    """A robot from its MJCF file, without reward and success.
+    """A robot from its file, without success.
 
     Args:
-        model: Path of the MJCF file.
+        model: Path of the MJCF, URDF or MJB file.
         substeps: Physics steps per control step; None gives control steps of about 0.02 s.
+        keyframe: Name or number of the keyframe at which episodes start; "none" for the pose of the file. By default
+            "home", else the first.
+        sensors: Observed sensors: "all", or names in a list or separated by commas.
+        mocap: True or "position" moves the mocap bodies by actions, "pose" also turns them.
+        reward: Line of named terms, such as "forward=1 + 0.2*upright"; see `robot_reward`.
     """
 
     max_episode_steps = MAX_EPISODE_STEPS
 
-    def __init__(self, model: str | os.PathLike[str], substeps: int | None = None) -> None:
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        substeps: int | None = None,
+        keyframe: str | int | None = None,
+        sensors: Any = None,
+        mocap: str | bool | None = None,
+        reward: str | None = None,
+    ) -> None:
         path = os.path.abspath(model)
         compiled = load_model(path)
-        for count, what in ((compiled.nu, "actuator"), (compiled.njnt, "joint")):
-            if not count:
-                raise UsageError(
-                    f"expected a robot with {what}s, got {model}, which has no {what}s; add one <{what}>"
-                )
         if substeps is not None and substeps < 1:
             raise UsageError(f"expected substeps >= 1 (physics steps per control step), got {substeps}")
-        layout = JointLayout(compiled)
+        mode = mocap_mode(compiled, mocap)
+        _check_robot(compiled, path, mode)
+        self.mocap = mode
+        self.keyframe = find_keyframe(compiled, keyframe)
+        self._start = StartStates(compiled, self.keyframe)
+        layout = JointLayout(
+            compiled,
+            control_ranges(compiled, self._start.qpos),
+            chosen_sensors(compiled, sensors),
+            self.mocap,
+            mocap_home(compiled, self.keyframe),
+        )
+        line = None if reward is None else RobotReward(reward, compiled, self._start.data())
+        stages = ("none" if line is None else line.stage, layout.sensors.stage)
         attributes = {
             "model": path,
             "substeps": substeps or max(1, round(_CONTROL_STEP / compiled.opt.timestep)),
             "observation_limit": layout.limit,
+            "forward_stage": max(stages, key=_STAGES.index),
             "layout": layout,
+            "reward_line": line,
             "__doc__": MjcfRobot.__doc__,
         }
         self.robot = type("MjcfRobot", (MjcfRobot,), attributes)
-        self._initial_pose = np.array(compiled.key_qpos[0] if compiled.nkey else compiled.qpos0)
-        self._arguments = (path, substeps)
+        self._arguments = (path, substeps, keyframe, sensors, mocap, reward)
 
-    def __reduce__(self) -> tuple[type[MjcfTask], tuple[str, int | None]]:
+    def __reduce__(self) -> tuple[type[MjcfTask], tuple[Any, ...]]:
         return MjcfTask, self._arguments
 
+    @property
+    def lift(self) -> float:
+        """Height [m] by which the robot is raised at the start, because its file puts it inside the floor."""
+        return self._start.lift
+
+    def default_camera(self) -> str:
+        """Return the name of the first camera that sees the robot, else that of a view of the whole scene."""
+        return default_camera(load_model(self.robot.model), self._start.qpos)
+
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
-        """Return a pose near the first keyframe, or near the pose of the file; at rest."""
-        layout = self.robot.layout
-        pose = self._initial_pose.copy()
-        jitter = random.uniform(-_JITTER, _JITTER, len(pose))
-        low, high = layout.center - layout.half_range, layout.center + layout.half_range
-        pose[layout.hinges] += jitter[layout.hinges]
-        pose[layout.limited] = np.clip(pose[layout.limited] + jitter[layout.limited], low, high)
-        return pose, np.zeros(layout.nv)
+        """Return a pose near that of the keyframe, with its velocities."""
+        return self._start.sample(random)
 
     def reward(self, robot: MjcfRobot, action: np.ndarray) -> np.ndarray:
-        """Return zeros (n,)."""
-        return np.zeros(len(robot.qpos))
+        """Return the rewards (n,) of the terms; zeros without."""
+        return np.zeros(len(robot.qpos)) if robot.reward is None else robot.reward(action)
 
     def success(self, robot: MjcfRobot) -> None:
         """Return None: there is no success."""
 
 
-def make(model: str | None = None, substeps: int | None = None, **settings: Any) -> MujocoEnv:
-    """Make a single env of an MJCF file; `settings` are those of MujocoEnv."""
-    return MujocoEnv(MjcfTask(_require_model(model), substeps), **settings)
+def _check_robot(model: MjModel, path: str, mocap: str | None) -> None:
+    """Raise UsageError for a model without joints, or without anything that an action drives."""
+    scene = scene_file(path)
+    hint = f"; {scene} includes this file" if scene else ""
+    for count, what in ((model.nu or (mocap is not None), "actuator"), (model.njnt, "joint")):
+        if count:
+            continue
+        other = ""
+        if what == "actuator" and model.nmocap:
+            other = ", or move its mocap bodies: mocap=True"
+        raise UsageError(
+            f"expected a robot with {what}s, got {path}, which has no {what}s; add one <{what}>{other}{hint}"
+        )
 
 
-def make_vector(model: str | None = None, substeps: int | None = None, **settings: Any) -> MujocoVectorEnv:
-    """Make a vector env of an MJCF file; `settings` are those of MujocoVectorEnv."""
-    return MujocoVectorEnv(MjcfTask(_require_model(model), substeps), **settings)
+_OPTIONS = ("substeps", "keyframe", "sensors", "mocap", "reward")
 
 
-def _require_model(model: str | None) -> str:
+def make(model: str | None = None, **settings: Any) -> MujocoEnv:
+    """Make a single env of a robot file; `settings` are those of MjcfTask and MujocoEnv."""
+    task, rest = _task(model, settings)
+    return MujocoEnv(task, **rest)
+
+
+def make_vector(model: str | None = None, **settings: Any) -> MujocoVectorEnv:
+    """Make a vector env of a robot file; `settings` are those of MjcfTask and MujocoVectorEnv."""
+    task, rest = _task(model, settings)
+    return MujocoVectorEnv(task, **rest)
+
+
+def _task(model: str | None, settings: dict[str, Any]) -> tuple[MjcfTask, dict[str, Any]]:
+    """Return the task, and the settings of the env with a camera that sees the robot."""
     if model is None:
         raise UsageError("expected the path of an MJCF file, got none; give model='my_robot.xml'")
-    return model
+    options = {name: settings[name] for name in _OPTIONS if name in settings}
+    rest = {name: value for name, value in settings.items() if name not in _OPTIONS}
+    task = MjcfTask(model, **options)
+    if rest.get("camera") is None and (rest.get("render_mode") or rest.get("pixels")):
+        rest["camera"] = task.default_camera()
+    return task, rest

@@ -1,4 +1,4 @@
-"""Import of MuJoCo with a GL backend chosen and no log file, and compilation of MJCF files."""
+"""Import of MuJoCo with a GL backend chosen and no log file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
 from types import ModuleType
-from typing import TYPE_CHECKING
 
-from robossl.core.errors import OperationError, UsageError
-
-if TYPE_CHECKING:
-    from mujoco import MjModel
+from robossl.core.errors import OperationError
 
 _BACKENDS = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}  # in the order in which they are tried
 
@@ -85,21 +80,3 @@ def quiet_console() -> Iterator[None]:
     finally:
         config.logto_console = before
         mujoco.MjLogConfig.set(config)
-
-
-def load_model(path: str) -> MjModel:
-    """Return the compiled model of an MJCF file.
-
-    Args:
-        path: A path inside robossl.assets, or an absolute path.
-    """
-    mujoco = load_mujoco()
-    file = os.path.join(str(resources.files("robossl.assets")), path)
-    if not os.path.isfile(file):
-        raise UsageError(f"no MJCF file {path!r}; expected a path inside robossl.assets, or an absolute path")
-    with quiet_console():
-        try:
-            return mujoco.MjModel.from_xml_path(file)
-        except (ValueError, mujoco.FatalError) as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(f"{path} does not compile: {reason}") from error

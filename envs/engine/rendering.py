@@ -24,6 +24,8 @@ _SMALL = 128  # [pixels] image size up to which the facets of round geoms are in
 _PLANE = 1000.0  # [m] half size of the plane that replaces an infinite one
 _MAX_GEOMS = 2000  # in one image
 _OFFSCREEN = 1  # mjFB_OFFSCREEN
+_AMBIENT, _DIFFUSE = 0.1, 0.4  # MuJoCo's headlight
+FREE_CAMERA = "free"  # a view of the whole scene
 _ALL = 7  # mjCAT_ALL: moving geoms, static geoms and decoration
 
 
@@ -97,6 +99,7 @@ class Renderer:
         model.vis.global_.offwidth, model.vis.global_.offheight = self._width, self._height
         if not (self._high_quality if self._high_quality is not None else not opengl.software):
             simplify_scene(model, small=max(self.size) <= _SMALL)
+        light_if_dark(model)
         self._visual_randomizer = VisualRandomizer(model)
         self._data = mujoco.MjData(model)
         self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
@@ -163,17 +166,33 @@ def check_image_size(size: Any) -> tuple[int, int]:
     return int(values[0]), int(values[1])
 
 
+def camera_names(model: MjModel) -> list[str]:
+    """Return the names of the cameras of a model; the number where the file gives none."""
+    return [model.camera(number).name or str(number) for number in range(model.ncam)]
+
+
 def camera_id(model: MjModel, camera: str | None) -> int:
     """Return the index of a named camera.
 
-    None means the first camera, or -1, a camera that shows the whole scene, in a model without cameras.
+    None means the first camera. FREE_CAMERA, and None in a model without cameras, is -1: a view of the whole scene.
     """
-    names = [model.camera(number).name for number in range(model.ncam)]
+    names = camera_names(model)
     if camera is None:
         return 0 if names else -1
-    if camera not in names:
-        raise unknown_name_error("camera", camera, names)
-    return names.index(camera)
+    if str(camera) in names:
+        return names.index(str(camera))
+    if camera == FREE_CAMERA:
+        return -1
+    raise unknown_name_error("camera", camera, [*names, FREE_CAMERA])
+
+
+def light_if_dark(model: MjModel) -> None:
+    """Switch the headlight of a renderer's model on if the model has no light at all."""
+    headlight = model.vis.headlight
+    is_lit = headlight.active and (headlight.ambient.any() or headlight.diffuse.any())
+    if not is_lit and not (model.nlight and model.light_active.any()):
+        headlight.active = 1
+        headlight.ambient[:], headlight.diffuse[:] = _AMBIENT, _DIFFUSE
 
 
 def add_marker(scene: MjvScene, marker: Marker) -> None:

@@ -48,9 +48,10 @@ class RestStates:
         return robot.observation(), batch.state.copy()
 
     def _batch(self, pose: np.ndarray) -> Batch:
-        """Return a batch of simulations at rest in poses (m, nq)."""
+        """Return a batch of simulations in poses (m, nq), without controls where the task has no keyframe."""
         from mujoco.batch import Batch
 
         batch = Batch(self._model, len(pose), 1)
-        batch.bind("qpos")[:] = pose
+        batch.reset(keyframe=self._task.keyframe, stage=0)
+        batch.bind("qpos")[:], batch.bind("qvel")[:] = pose, 0.0
         return batch

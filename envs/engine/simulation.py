@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from itertools import repeat
@@ -14,18 +15,26 @@ from gymnasium.utils import seeding
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator_state, restore_generator
 
+from .control_ranges import control_ranges
 from .domain_randomization import DomainRandomization
 from .input_checks import check_env_ids, check_finite_rows
-from .mujoco_setup import load_model, load_mujoco
+from .mocap_action import MocapAction
+from .mujoco_setup import load_mujoco
 from .observation_builder import Observation, ObservationBuilder, box, clip_to_float32
 from .physics_errors import PhysicsStepper
 from .randomization_spec import RandomizationArgument
 from .rest_states import RestStates
+from .robot_files import load_model
 from .task import GoalTask, Task, cached_per_step
 from .task_validation import check_declared, dry_run
 
 _ACTION_LOW, _ACTION_HIGH = np.array(-1.0), np.array(1.0)
-_STAGES = {"none": "mjSTAGE_NONE", "position": "mjSTAGE_POS", "velocity": "mjSTAGE_VEL"}
+_STAGES = {
+    "none": "mjSTAGE_NONE",
+    "position": "mjSTAGE_POS",
+    "velocity": "mjSTAGE_VEL",
+    "acceleration": "mjSTAGE_ACC",
+}
 
 
 class StepResult(NamedTuple):
@@ -74,17 +83,27 @@ class Simulation:
         self.task = task
         self.num_envs = num_envs
         self.model = load_model(task.robot.model)
-        if self.model.nu == 0:
+        if self.model.nu == 0 and task.mocap is None:
             raise UsageError(
                 f"expected a robot with actuators, got {task.robot.model}, which has no actuators; add one <actuator>"
             )
+        try:
+            self.batch = Batch(self.model, num_envs, nthread)
+        except (ValueError, mujoco.FatalError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"MuJoCo cannot simulate {task.robot.model} as a batch: {reason}") from error
         dry_run(task, self.model)
-        self.batch = Batch(self.model, num_envs, nthread)
         self.robot = task.robot(self.batch)
         self.step_cache: dict[Any, Any] | None = None  # set together with that of the robot
-        self.randomization = DomainRandomization(task.robot, self.model, self.batch, randomization)
         self.substeps = substeps or task.robot.substeps
         self.control_step = self.substeps * self.model.opt.timestep  # [s]
+        self._mocap: MocapAction | None = None
+        if task.mocap is not None:
+            self._mocap = MocapAction(self.model, self.batch, task.keyframe, task.mocap, self.control_step)
+        self._action_dim = self.model.nu + (0 if self._mocap is None else self._mocap.size)
+        self.randomization = DomainRandomization(
+            task.robot, self.model, self.batch, randomization, self._action_dim
+        )
         self.generators: list[np.random.Generator | None] = [None] * num_envs
 
         self._stage = int(getattr(mujoco.mjtStage, _STAGES[task.robot.forward_stage]))
@@ -92,11 +111,12 @@ class Simulation:
         self._rest_states = RestStates(task, self.model, self._stage)
         self._state = self.batch.state  # (n, P) view of the batch
         self._control = self.batch.bind("ctrl")  # (n, nu) view of the batch
-        limited = self.model.actuator_ctrllimited.astype(bool)
-        low, high = np.where(limited, self.model.actuator_ctrlrange.T, [[-1.0], [1.0]])
-        self._control_center, self._control_half_range = (low + high) / 2, (high - low) / 2  # (nu,)
+        home = self.model.key_qpos[task.keyframe] if task.keyframe >= 0 else self.model.qpos0
+        ranges = control_ranges(self.model, home)
+        self._control_center = (ranges.low + ranges.high) / 2  # (nu,)
+        self._control_half_range = (ranges.high - ranges.low) / 2  # (nu,)
         self._scale_actions = bool(np.any(self._control_center) or np.any(self._control_half_range != 1.0))
-        self._action = np.zeros((num_envs, self.model.nu))
+        self._action = np.zeros((num_envs, self._action_dim))
         self.observation_builder = ObservationBuilder(task, self.model, pixels, proprioception, camera)
         self._goal: np.ndarray | None = None  # (n, G) float32
         self._achieved_slice: slice | None = None
@@ -112,8 +132,11 @@ class Simulation:
         return self.observation_builder.space()
 
     def action_space(self) -> spaces.Box:
-        """Return the action space of one sub-environment: [-1, 1] for each actuator, scaled to its control range."""
-        return box(np.ones(self.model.nu))
+        """Return the action space of one sub-environment.
+
+        It is [-1, 1] for each control, scaled to its range, and for each velocity of mocap bodies that actions move.
+        """
+        return box(np.ones(self._action_dim))
 
     def metadata(self) -> dict[str, Any]:
         """Return the metadata that single and vector envs share: robot, rates, backend of image observations."""
@@ -139,7 +162,7 @@ class Simulation:
 
     def reset(self, env_ids: np.ndarray) -> None:
         """Start a new episode in sub-environments `env_ids` (sorted)."""
-        self.batch.reset(env_ids, stage=0)
+        self.batch.reset(env_ids, self.task.keyframe, stage=0)
         for env_index in env_ids:
             random = self.generator(env_index)
             if self.randomization.active:
@@ -162,7 +185,7 @@ class Simulation:
         """Advance sub-environments by one control step.
 
         Args:
-            action: Actions (n, nu), finite; clipped to [-1, 1].
+            action: Actions (n, A), finite; clipped to [-1, 1].
             env_ids: The sub-environments to advance; None advances all.
         """
         self._action[...] = action
@@ -171,7 +194,11 @@ class Simulation:
         )
         if self.randomization.active:
             action = self.randomization.delay_action(action, env_ids)
-        control = self.control(action)
+        if self._mocap is None:
+            control = self.control(action)
+        else:
+            self._mocap.apply(action[:, self.model.nu :], env_ids)
+            control = self.control(action[:, : self.model.nu])
         if env_ids is None:
             self._control[...] = control
         else:
@@ -295,7 +322,7 @@ class Simulation:
 
         Args:
             physics: Physics states (m, P) after the steps.
-            action: Actions (m, nu) of the steps.
+            action: Actions (m, A) of the steps.
             goal: Goals (m, G); None keeps the goals.
 
         Returns:
@@ -303,7 +330,7 @@ class Simulation:
         """
         ids = self.set_physics_state(physics, np.arange(len(physics)), goal)
         self._action[:] = 0.0
-        self._action[ids] = check_finite_rows("actions", action, (len(ids), self.model.nu), np.float64)
+        self._action[ids] = check_finite_rows("actions", action, (len(ids), self._action_dim), np.float64)
         np.minimum(np.maximum(self._action, _ACTION_LOW, out=self._action), _ACTION_HIGH, out=self._action)
         return self._reward_and_success(self._action, np.zeros(self.num_envs, bool))
 
@@ -319,6 +346,13 @@ class Simulation:
         return self._rest_states.from_observation(observation)
 
     # --- checkpoints
+
+    def model_digest(self) -> str:
+        """Return a digest of the compiled model."""
+        mujoco = load_mujoco()
+        data = np.zeros(mujoco.mj_sizeModel(self.model), np.uint8)
+        mujoco.mj_saveModel(self.model, None, data)
+        return hashlib.blake2b(data.tobytes(), digest_size=16).hexdigest()
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Return everything that determines the future of physics, goals, randomization and generators."""

@@ -83,7 +83,7 @@ class Robot(ABC):
 
     model: ClassVar[str]  # MJCF file: a path inside robossl.assets, or an absolute path
     substeps: ClassVar[int]  # physics steps per control step
-    # derived fields that are computed after a step: "none", "position" or "velocity"
+    # derived fields that are computed after a step: "none", "position", "velocity" or "acceleration"
     forward_stage: ClassVar[str] = "none"
     # names of the MuJoCo bodies of each group whose mass can be randomized
     mass_groups: ClassVar[dict[str, tuple[str, ...]]] = {}
@@ -124,6 +124,9 @@ class Task(ABC, Generic[RobotT]):
 
     robot: type[RobotT]
     max_episode_steps: ClassVar[int]  # [control steps]
+    # keyframe of the model that gives activations, controls and mocap poses of a new episode; -1: none
+    keyframe: int = -1
+    mocap: str | None = None  # further actions move mocap bodies: "position", "pose" or None
 
     @abstractmethod
     def sample_initial_state(self, random: np.random.Generator) -> Pose:

@@ -51,6 +51,7 @@ def dry_run(task: Task, model: MjModel) -> None:
 
     _check_mass_groups(task.robot, model)
     batch = Batch(model, _NUM_ENVS, 1)
+    batch.reset(keyframe=task.keyframe, stage=0)
     robot = task.robot(batch)
     random = np.random.default_rng(0)
     for env_index in range(_NUM_ENVS):

@@ -1,0 +1,120 @@
+"""Compilation of robot files: MJCF, URDF (with a motor for each joint) and MuJoCo's binary MJB."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import resources
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from robossl.core.errors import UsageError
+
+from .mujoco_setup import load_mujoco, quiet_console
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
+
+_ROOT = re.compile(rb"<\s*(mujoco|mujocoinclude|robot)[\s>/]")
+_ROOT_BYTES = 1 << 16  # in which the first element of a file is looked for
+
+
+def load_model(path: str) -> MjModel:
+    """Return the compiled model of a robot file.
+
+    A flag that a batch cannot simulate (sleep) is taken out. A URDF file gets a motor for each joint, with the joint's
+    effort limit.
+
+    Args:
+        path: A path inside robossl.assets, or an absolute path.
+    """
+    mujoco = load_mujoco()
+    file = os.path.join(str(resources.files("robossl.assets")), path)
+    if not os.path.isfile(file):
+        raise UsageError(f"no MJCF file {path!r}; expected a path inside robossl.assets, or an absolute path")
+    with quiet_console():
+        try:
+            model = _compile(mujoco, file)
+        except (ValueError, TypeError, mujoco.FatalError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UsageError(f"{path} does not compile: {reason}{_compile_hint(file)}") from error
+    model.opt.enableflags &= ~_unsupported_flags(mujoco)
+    return model
+
+
+def file_kind(file: str | os.PathLike[str]) -> str:
+    """Return "MJB", "URDF" or "MJCF": by the suffix, and for text by its first element."""
+    if str(file).lower().endswith(".mjb"):
+        return "MJB"
+    with open(file, "rb") as stream:
+        root = _ROOT.search(stream.read(_ROOT_BYTES))
+    is_urdf = root[1] == b"robot" if root else str(file).lower().endswith(".urdf")
+    return "URDF" if is_urdf else "MJCF"
+
+
+def removed_flags(file: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the flags of a file that `load_model` takes out."""
+    mujoco = load_mujoco()
+    with quiet_console():
+        flags = int(_compile(mujoco, str(file)).opt.enableflags)
+    return [name for name, flag in _flags(mujoco).items() if flags & flag]
+
+
+def scene_file(file: str | os.PathLike[str]) -> str | None:
+    """Return the scene beside a robot file, such as scene.xml; None if there is none."""
+    path = Path(file)
+    name = rf"include\s+file\s*=\s*[\"'](\./)?{re.escape(path.name)}[\"']"
+    for other in sorted(path.parent.glob("*scene*.xml"), key=lambda p: (p.name != "scene.xml", p.name)):
+        is_small_file = other != path and other.is_file() and other.stat().st_size < _ROOT_BYTES
+        if is_small_file and re.search(name, other.read_text(encoding="utf-8", errors="replace")):
+            return str(other)
+    return None
+
+
+def _compile(mujoco: ModuleType, file: str) -> MjModel:
+    kind = file_kind(file)
+    if kind == "MJB":
+        return mujoco.MjModel.from_binary_path(file)
+    if kind == "MJCF":
+        return mujoco.MjModel.from_xml_path(file)
+    spec = mujoco.MjSpec.from_string(
+        Path(file).read_text(encoding="utf-8", errors="replace")
+    )  # of any suffix
+    spec.modelfiledir = os.path.dirname(file)
+    _add_motors(mujoco, spec)
+    return spec.compile()
+
+
+def _add_motors(mujoco: ModuleType, spec: Any) -> None:
+    """Add a motor [N m or N] to each hinge and slide of a file without actuators; URDF has none."""
+    if len(spec.actuators):
+        return
+    for joint in spec.joints:
+        if joint.type not in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE):
+            continue
+        motor = spec.add_actuator(name=joint.name, target=joint.name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+        low, high = (float(end) for end in joint.actfrcrange)
+        if low < high:
+            motor.ctrlrange, motor.ctrllimited = (low, high), mujoco.mjtLimited.mjLIMITED_TRUE
+
+
+def _flags(mujoco: ModuleType) -> dict[str, int]:
+    """Return the flags that a batch cannot simulate, by name."""
+    bits = mujoco.mjtEnableBit
+    names = {"sleep": "mjENBL_SLEEP", "ipc": "mjENBL_IPC"}
+    return {name: int(getattr(bits, bit)) for name, bit in names.items() if hasattr(bits, bit)}
+
+
+def _unsupported_flags(mujoco: ModuleType) -> int:
+    return sum(_flags(mujoco).values())
+
+
+def _compile_hint(file: str) -> str:
+    """Return what may help with a file that does not compile; empty for MJCF."""
+    kind = file_kind(file)
+    if kind == "URDF":
+        return "; MuJoCo reads URDF with STL and OBJ meshes beside the file: see the strippath and meshdir of <mujoco>"
+    if kind == "MJB":
+        return "; an MJB file is read only by the MuJoCo version that wrote it: save it again, or use the MJCF file"
+    return ""
