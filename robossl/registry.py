@@ -21,29 +21,52 @@ import difflib
 import importlib
 import importlib.util
 import inspect
-import os
 import re
-import sys
-import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-from gymnasium.envs.registration import load_env_creator
+from robossl.core.errors import UsageError, unknown_name_error
+from robossl.env_registry import (
+    check_recorded_env,
+    env_ids,
+    env_kwargs,
+    env_name,
+    env_spec,
+    is_native,
+    is_native_batch,
+    make_env,
+    make_envs,
+    trust_env,
+)
 
-from robossl.core.env_ids import canonical_id, is_mjcf_path
-from robossl.core.errors import CorruptedFileError, UsageError, unknown_name_error
-from robossl.core.spaces import format_space
-from robossl.core.traceback_utils import format_location
+__all__ = [
+    "GROUPS",
+    "agent",
+    "check_recorded_env",
+    "check_settings",
+    "env_ids",
+    "env_kwargs",
+    "env_name",
+    "env_spec",
+    "is_native",
+    "is_native_batch",
+    "load",
+    "load_all",
+    "make_env",
+    "make_envs",
+    "names",
+    "policy",
+    "register",
+    "register_envs",
+    "trust_env",
+]
 
 _NAMESPACE = "robossl"
-_MAX_NAME = 4096  # [characters] of an env name in a file
-_MJCF = f"{_NAMESPACE}/Mjcf-v0"  # the env of a robot read from an MJCF file
 
 
 @dataclass(frozen=True)
@@ -242,158 +265,3 @@ def register_envs() -> None:
             point.load()()
         except Exception as error:  # noqa: BLE001 - third-party code may raise anything
             warnings.warn(_load_failure("envs", point, error), stacklevel=2)
-
-
-# --- envs
-
-
-def env_ids(everything: bool = False) -> list[str]:
-    """Return the ids of native envs, built-in ones first, or with `everything` all ids that Gymnasium has."""
-    specs = (spec for spec in gymnasium.registry.values() if everything or is_native(spec))
-    return [spec.id for spec in sorted(specs, key=lambda spec: (spec.namespace != _NAMESPACE, spec.id))]
-
-
-def is_native(spec: gymnasium.envs.registration.EnvSpec) -> bool:
-    """Return whether robossl simulates this env as one MuJoCo batch, whichever package its robot comes from."""
-    return importlib.import_module("robossl.envs").is_native(spec)
-
-
-def trust_env(env: str) -> str:
-    """Import the package of an env name `package:id` that the user typed; return the name.
-
-    Only this function imports a package for an env. It must not be called with a name that was read from a file.
-
-    Raises:
-        UsageError: If the package cannot be imported.
-    """
-    if ":" in env and not is_mjcf_path(env):
-        _import(*env.split(":", 1))
-    return env
-
-
-def check_recorded_env(env: Any, source: str | Path) -> str:
-    """Return an env name that was read from the file or folder `source`; it imports nothing.
-
-    Raises:
-        UsageError: If the package of `package:id` is not imported yet; the message has the flag that imports it.
-        CorruptedFileError: If it is not a name.
-    """
-    if not isinstance(env, str) or not 0 < len(env) <= _MAX_NAME or not env.isprintable():
-        raise CorruptedFileError(f"{source}: expected the name of an env, got {env!r:.100}")
-    if not is_mjcf_path(env) and ":" in env and env.split(":", 1)[0] not in sys.modules:
-        raise _not_imported(env, f"{source} names")
-    return env
-
-
-def _not_imported(env: str, start: str) -> UsageError:
-    package = env.split(":", 1)[0]
-    return UsageError(
-        f"{start} env {env}, which is not registered, and a name in a file imports nothing; if you trust package "
-        f"{package}, pass --trust-env {env} to import it, or import it in Python first"
-    )
-
-
-def env_spec(env: str) -> gymnasium.envs.registration.EnvSpec:
-    """Return the spec of an env id or of an MJCF file; of `package:id` if the package is imported (`trust_env`).
-
-    Raises:
-        UsageError: If the id is unknown (the message has near ids), or if the package is not imported.
-    """
-    if is_mjcf_path(env):
-        env_kwargs(env)
-        return gymnasium.registry[_MJCF]
-    if ":" in env:
-        package, name = env.split(":", 1)
-        if package not in sys.modules:
-            raise _not_imported(env, "got")
-        env = name
-    if env not in gymnasium.registry:
-        raise _unknown_env(env)
-    return gymnasium.registry[env]
-
-
-def env_kwargs(env: str) -> dict[str, Any]:
-    """Return the constructor arguments that `env` implies: the model, where it is an MJCF file."""
-    if is_mjcf_path(env) and not os.path.isfile(env):
-        raise UsageError(f"expected an MJCF file that exists or a Gymnasium id, got {env}; check the path")
-    return {"model": os.path.abspath(env)} if is_mjcf_path(env) else {}
-
-
-def env_name(envs: gymnasium.vector.VectorEnv) -> str:
-    """Return the name `make_envs` makes these envs from: an MJCF file or an id; without a spec, their class."""
-    if envs.spec is None:
-        return type(envs).__name__
-    model = (envs.spec.kwargs or {}).get("model") if envs.spec.id == _MJCF else None
-    return envs.spec.id if model is None else canonical_id(str(model))
-
-
-def _import(package: str, env: str) -> None:
-    """Import the package of `package:id`."""
-    try:
-        importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        importer = "" if f"{package}.".startswith(f"{error.name}.") else f", which {package} imports,"
-        raise UsageError(f"no package {error.name!r}{importer} to import for env {package}:{env}") from error
-    except (Exception, SystemExit) as error:  # third-party code may raise anything
-        message = " ".join(str(error).split())
-        location = format_location(traceback.extract_tb(error.__traceback__))
-        raise UsageError(
-            f"package {package!r} of env {package}:{env} cannot be imported: {type(error).__name__}: {message}"
-            f"{f' at {location}' if location else ''}"
-        ) from error
-
-
-def _unknown_env(env: str) -> UsageError:
-    """Return the error for an unknown id: near names among all ids, but a list of the native ones only."""
-    same_task = [i for i in env_ids() if _task_name(i) == _task_name(env)]
-    near = [repr(i) for i in same_task[:1] or difflib.get_close_matches(env, gymnasium.registry, 3, 0.5)]
-    hint = f" did you mean {' or '.join(near)}?" if near else ""
-    return UsageError(
-        f"no env {env!r};{hint} available: {', '.join(env_ids())}, "
-        f"and {len(gymnasium.registry)} ids in all (robossl envs --all)"
-    )
-
-
-def _check_pixels(env: str, spec: gymnasium.envs.registration.EnvSpec) -> None:
-    """Raise UsageError if the constructor of an env has no argument `pixels`."""
-    entry = spec.entry_point or spec.vector_entry_point
-    creator = load_env_creator(entry) if isinstance(entry, str) else entry
-    parameters = inspect.signature(creator).parameters.values()  # type: ignore[arg-type]
-    if not any(p.name == "pixels" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-        text = f"{env} has no image observations: its constructor has no argument pixels=(height, width)"
-        raise UsageError(f"{text}; leave pixels out, or register an env that returns images")
-
-
-def _task_name(env: str) -> str:
-    """Return `reacher` for robossl/Reacher-v0, Reacher-v3 or Reacher."""
-    return re.sub(r"-v\d+$", "", env.rpartition("/")[2]).lower()
-
-
-def make_envs(
-    env: str, num_envs: int, threads: int = 1, pixels: int | Sequence[int] | None = None, **settings: Any
-) -> gymnasium.vector.VectorEnv:
-    """Make a vector env of any Gymnasium id or MJCF file: a native batch, or Gymnasium's own vectorization.
-
-    Args:
-        env: Gymnasium id or MJCF file.
-        num_envs: Number of sub-environments.
-        threads: CPU threads of a native batch.
-        pixels: Edge, or height and width, of image observations; None or 0 observes numbers.
-        settings: Further arguments of the env.
-    """
-    if num_envs < 1:
-        raise UsageError(f"expected num_envs of 1 or more, got {num_envs}")
-    spec, settings = env_spec(env), settings | env_kwargs(env)
-    if pixels:
-        settings["pixels"] = (pixels, pixels) if isinstance(pixels, int) else tuple(pixels)
-        _check_pixels(env, spec)
-    if is_native(spec):
-        return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
-    module = importlib.import_module("robossl.envs.engine.gymnasium_envs")
-    envs = module.make_gymnasium_envs(env, num_envs, **settings)
-    if 0 in (envs.single_action_space.shape or ()):
-        envs.close()
-        raise UsageError(
-            f"expected an env with actions, got {env}, whose action space is {format_space(envs.single_action_space)}"
-        )
-    return envs

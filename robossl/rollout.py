@@ -20,7 +20,7 @@ from robossl.core.interfaces import NullProgress, Observation, Policy, ProgressR
 from robossl.core.seeding import derive
 from robossl.core.spaces import flatten_by_path, unflatten_by_path
 
-_SUCCESS = "is_success"
+_SUCCESS = ("is_success", "success")  # keys of infos; the first one that is there counts
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class StepResult:
     terminated: np.ndarray  # (n,) bool
     truncated: np.ndarray  # (n,) bool
     done: np.ndarray  # (n,) bool: terminated or truncated
-    success: np.ndarray | None  # (n,) bool, `is_success` after this step; None if the env does not report it
+    success: (
+        np.ndarray | None
+    )  # (n,) bool, after this step; None if the env does not report it
     next_observation: Observation  # after this step; where an episode ended, its last observation
     observation: Observation  # input of the next action; where an episode begins, its first observation
     begins: np.ndarray  # (n,) bool: a new episode begins with `observation`
@@ -102,18 +104,10 @@ def collect_steps(
     Returns:
         The number of real steps.
     """
-    observation, _ = recorder.reset(seed=seed)
-    policy.reset()
-    collected = 0
-    for step in steps(recorder, policy, observation, explore=True, reset_policy=False):
-        if step.done.any():  # before the ignored action of NEXT_STEP, so that the policy draws for it as well
-            policy.reset(step.done)
-        count = int(step.real.sum())
-        collected += count
-        progress.update(count)
-        if collected >= num_steps:
-            break
-    return collected
+    loop = StepLoop(recorder, seed, reset_at_end=True)
+    for _ in loop.steps(policy, num_steps, progress):
+        pass
+    return loop.num_steps
 
 
 class StepLoop:
@@ -122,9 +116,16 @@ class StepLoop:
     `agent.learn(envs, N)` and then `agent.learn(envs, M)` step the envs as `agent.learn(envs, N + M)` does.
     """
 
-    def __init__(self, envs: VectorEnv, seed: int) -> None:
-        """Step `envs`; the first reset has this seed."""
-        self.envs, self.seed = envs, int(seed)
+    def __init__(self, envs: VectorEnv, seed: int, reset_at_end: bool = False) -> None:
+        """Step `envs`; the first reset has this seed.
+
+        Args:
+            envs: Vector env in any autoreset mode.
+            seed: Of the first reset.
+            reset_at_end: Reset the policy where an episode ends, before the ignored action of NEXT_STEP, so that it
+                draws for that action as well; else where an episode begins.
+        """
+        self.envs, self.seed, self._reset_at_end = envs, int(seed), reset_at_end
         self.num_steps = 0  # env steps taken, summed over the sub-environments
         self._requested_steps = 0
         self._observation: Observation | None = None  # None: reset before the next step
@@ -146,8 +147,12 @@ class StepLoop:
             self._observation, _ = self.envs.reset(seed=seed % 2**31)
             self._ended = np.zeros(self.envs.num_envs, bool)
             agent.reset()
-        for step in steps(self.envs, agent, self._observation, explore=True, ended=self._ended):
+        reset_policy = not self._reset_at_end
+        envs, ended = self.envs, self._ended
+        for step in steps(envs, agent, self._observation, explore=True, ended=ended, reset_policy=reset_policy):
             self._observation, self._ended = step.observation, step.done
+            if self._reset_at_end and step.done.any():
+                agent.reset(step.done)
             count = int(step.real.sum())
             self.num_steps += count
             progress.update(count)
@@ -236,11 +241,12 @@ def _of_index(batch: Any, index: int) -> Any:
 
 
 def successes(infos: Mapping[str, Any], replaced: np.ndarray) -> np.ndarray | None:
-    """Return `is_success` (n,) after a step; in `replaced` sub-environments, of the episode that just ended."""
+    """Return the success (n,) after a step; in `replaced` sub-environments, of the episode that just ended."""
     final = infos.get("final_info", {})
-    if _SUCCESS not in infos and _SUCCESS not in final:
+    key = next((key for key in _SUCCESS if key in infos or key in final), None)
+    if key is None:
         return None
     missing = np.zeros(len(replaced), bool)
-    now = np.asarray(infos.get(_SUCCESS, missing)).astype(bool)
-    last = np.asarray(final.get(_SUCCESS, now)).astype(bool)
+    now = np.asarray(infos.get(key, missing)).astype(bool)
+    last = np.asarray(final.get(key, now)).astype(bool)
     return np.where(replaced, last, now)

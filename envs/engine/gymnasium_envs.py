@@ -11,21 +11,31 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
+from robossl.core.env_ids import EnvName, parse_wrapper
 from robossl.core.errors import OperationError, UsageError
+from robossl.core.seeding import env_seed
 from robossl.core.traceback_utils import innermost_env_frame
 
+from .batched_envs import AsyncEnvs, SyncEnvs
 from .mujoco_setup import choose_backend, load_mujoco, quiet_console
+from .standard_env import StandardEnv
+from .vector_entry import SingleOfVector, make_vector_entry
 
 _CHEAP_STEP = 1e-3  # [s] an env with a faster step never gains from separate processes
 _PROBE_STEPS = 32  # of one env, to measure its step
 _TRIAL_TIME = 0.3  # [s] of each vectorization
+_ADAPTERS = tuple(  # files that are no code of an env
+    str(Path(__file__).with_name(f"{name}.py"))
+    for name in ("gymnasium_envs", "standard_env", "batched_envs", "vector_entry", "action_conversion")
+)
 
 
 class GymnasiumVectorEnv(VectorWrapper):
@@ -40,16 +50,20 @@ class GymnasiumVectorEnv(VectorWrapper):
 
     def __init__(self, env: VectorEnv, env_name: str) -> None:
         super().__init__(env)
-        self._env_name = env_name
+        self.env_name = env_name
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset all sub-environments, or those of `options["reset_mask"]`."""
-        with _translate_errors(self._env_name, "reset"):
+        """Reset all sub-environments, or those of `options["reset_mask"]`.
+
+        A seed is reduced to 31 bits (`env_seed`): many envs seed generators that take no more.
+        """
+        seed = env_seed(seed, self.num_envs) if isinstance(seed, (int, np.integer)) else seed
+        with _translate_errors(self.env_name, "reset"):
             return self.env.reset(seed=seed, options=options)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Advance all sub-environments by one step."""
-        with _translate_errors(self._env_name, "step"):
+        with _translate_errors(self.env_name, "step"):
             return self.env.step(actions)
 
     def render_frame(self, env_index: int) -> np.ndarray | None:
@@ -60,7 +74,7 @@ class GymnasiumVectorEnv(VectorWrapper):
         """
         if self.render_mode != "rgb_array" or not isinstance(self.env, SyncVectorEnv):
             return None
-        with _translate_render_errors(self._env_name):
+        with _translate_render_errors(self.env_name):
             return self.env.envs[env_index].render()  # type: ignore[return-value]
 
     def render(self) -> tuple[Any, ...] | None:
@@ -69,19 +83,58 @@ class GymnasiumVectorEnv(VectorWrapper):
         Raises:
             UsageError: A package that the env needs for rendering is not installed.
         """
-        with _translate_render_errors(self._env_name):
+        with _translate_render_errors(self.env_name):
             return self.env.render()
 
 
-class _EnvMaker:
-    """Makes one env, here or in another process, without MuJoCo's messages about old models."""
+class EnvMaker:
+    """Makes one env, here or in another process, without MuJoCo's messages about old models.
 
-    def __init__(self, spec: EnvSpec, arguments: dict[str, Any], env_name: str) -> None:
-        self.spec, self.arguments, self.env_name = spec, arguments, env_name
+    Args:
+        env_name: The env as the user named it, with wrappers and options.
+        spec: Its spec, with the arguments of the name.
+        arguments: Further arguments of `gymnasium.make`.
+    """
+
+    def __init__(self, env_name: str, spec: EnvSpec, arguments: dict[str, Any]) -> None:
+        self.env_name, self.spec, self.arguments = env_name, spec, arguments
+
+    def make(self) -> gymnasium.Env:
+        """Return the env with its wrappers, as it comes."""
+        with _quiet_mujoco(self.spec):
+            if self.spec.entry_point is None:
+                env: gymnasium.Env = SingleOfVector(self.spec, self.arguments)
+            else:
+                # without Gymnasium's passive checker, which takes longer than a step of a small env
+                arguments = self._without_render_mode()
+                env = gymnasium.make(copy.copy(self.spec), disable_env_checker=True, **arguments)
+            for wrapper in EnvName.parse(self.env_name).wrap:
+                entry_point, wrapper_arguments = parse_wrapper(wrapper)
+                env = load_env_creator(entry_point)(env, **wrapper_arguments)
+        return env
+
+    def _without_render_mode(self) -> dict[str, Any]:
+        """Return the arguments; without a render mode of None, which not every constructor knows."""
+        return {k: v for k, v in self.arguments.items() if k != "render_mode" or v is not None}
 
     def __call__(self) -> gymnasium.Env:
-        with _quiet_mujoco(self.spec):
-            return gymnasium.make(self.spec, **self.arguments)
+        """Return the env as agents and streams expect it."""
+        name = EnvName.parse(self.env_name)
+        return StandardEnv(self.make(), name.observe, name.success)
+
+
+def make_single_env(env_name: str, spec: EnvSpec, arguments: dict[str, Any]) -> gymnasium.Env:
+    """Make one env as it comes, with its wrappers, but without conversions."""
+    return EnvMaker(env_name, spec, _without_kwargs_of(spec, arguments)).make()
+
+
+def _without_kwargs_of(spec: EnvSpec, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that the spec does not have already."""
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name != "max_episode_steps" and not (name in spec.kwargs and spec.kwargs[name] is value)
+    }
 
 
 @contextmanager
@@ -99,16 +152,24 @@ def _translate_errors(env_name: str, call: str) -> Iterator[None]:
     """Raise errors of a third-party env as one line: env, call, error, and the line in its code."""
     try:
         yield
-    except (UsageError, OperationError):
+    except UsageError:
         raise
+    except OperationError as error:
+        raise OperationError(f"{env_name}: {error}; run robossl check {env_name}") from error
     except Exception as error:
-        message = f"{env_name} raised {type(error).__name__} in {call}: {_one_line(error)}"
-        raise OperationError(f"{message}{_location(error)}; run robossl check {env_name}") from error
+        message = f"{env_name} raised {describe_error(error, f' in {call}')}"
+        raise OperationError(f"{message}; run robossl check {env_name}") from error
+
+
+def describe_error(error: Exception, where: str = "") -> str:
+    """Return type, message and line in the env's code of an exception, also if it has no message."""
+    message = _one_line(error)
+    return f"{type(error).__name__}{where}{f': {message}' if message else ''}{_location(error)}"
 
 
 def _location(error: Exception) -> str:
     """Return the innermost line of the env's own code, such as ` (my_env.py:31)`; empty if there is none."""
-    frame = innermost_env_frame(traceback.extract_tb(error.__traceback__), excluded=(__file__,))
+    frame = innermost_env_frame(traceback.extract_tb(error.__traceback__), excluded=_ADAPTERS)
     return "" if frame is None else f" ({os.path.basename(frame.filename)}:{frame.lineno})"
 
 
@@ -117,17 +178,19 @@ def make_gymnasium_envs(
     num_envs: int = 1,
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     vectorization: str = "auto",
+    spec: EnvSpec | None = None,
     **arguments: Any,
 ) -> GymnasiumVectorEnv:
     """Make a vector env of any Gymnasium id, with the time limit of its spec.
 
     Args:
-        env_id: "id" or "module:id".
+        env_id: "id" or "module:id", with arguments and options as in `robossl.core.env_ids`.
         num_envs: Number of sub-environments.
         autoreset_mode: Gymnasium's autoreset mode.
         vectorization: "sync", "async" (a process for each sub-environment), or "auto": async if the env is slow and
             async was faster in a short trial of both. With a render_mode it is sync, because a GL context does not
             survive a fork.
+        spec: Spec of the env; None: that of Gymnasium, after the import of the module.
         **arguments: Arguments of `gymnasium.make`.
     """
     if vectorization not in ("auto", "sync", "async"):
@@ -138,15 +201,16 @@ def make_gymnasium_envs(
         if vectorization == "async":
             raise UsageError("expected vectorization='sync' with a render_mode, got 'async'")
         vectorization = "sync"
-    spec = _find_spec(env_id)
-    make_env = _EnvMaker(spec, arguments, env_id)
+    spec = spec or _find_spec(env_id)
+    arguments = _without_kwargs_of(spec, arguments)
+    make_env = EnvMaker(env_id, spec, arguments)
     mode = AutoresetMode(autoreset_mode)
     try:
         envs = _vectorize(make_env, num_envs, mode, vectorization)
-    except OperationError:
+    except (OperationError, UsageError):
         raise
     except Exception as error:
-        raise UsageError(f"cannot make the env {env_id!r}: {_one_line(error)}") from error
+        raise UsageError(f"cannot make the env {env_id!r}: {describe_error(error)}") from error
     envs.spec = _spec_with(spec, arguments)
     return GymnasiumVectorEnv(envs, env_id)
 
@@ -156,24 +220,27 @@ def _spec_with(spec: EnvSpec, arguments: dict[str, Any]) -> EnvSpec:
     given = {name: value for name, value in arguments.items() if name != "render_mode"}
     if not given:
         return spec
-    spec = copy.deepcopy(spec)
-    spec.kwargs.update(given)
+    spec = copy.copy(spec)
+    spec.kwargs = {**spec.kwargs, **given}
     return spec
 
 
-def _vectorize(make_env: _EnvMaker, num_envs: int, mode: AutoresetMode, vectorization: str) -> VectorEnv:
+def _vectorize(make_env: EnvMaker, num_envs: int, mode: AutoresetMode, vectorization: str) -> VectorEnv:
+    if make_env.spec.entry_point is None and not EnvName.parse(make_env.env_name).changes_parts:
+        with _quiet_mujoco(make_env.spec):
+            if (envs := make_vector_entry(make_env.spec, num_envs, mode, make_env.arguments)) is not None:
+                return envs
     if vectorization == "async":
-        return AsyncVectorEnv([make_env] * num_envs, autoreset_mode=mode)
+        return AsyncEnvs([make_env] * num_envs, autoreset_mode=mode)
     if vectorization == "sync" or num_envs == 1 or _step_time(make_env) < _CHEAP_STEP:
-        return SyncVectorEnv([make_env] * num_envs, autoreset_mode=mode)
-    classes = (SyncVectorEnv, AsyncVectorEnv)
-    candidates = [vector_class([make_env] * num_envs, autoreset_mode=mode) for vector_class in classes]
+        return SyncEnvs([make_env] * num_envs, autoreset_mode=mode)
+    candidates = [kind([make_env] * num_envs, autoreset_mode=mode) for kind in (SyncEnvs, AsyncEnvs)]
     fastest = int(np.argmax([_steps_per_second(envs) for envs in candidates]))
     candidates[1 - fastest].close()
     return candidates[fastest]
 
 
-def _step_time(make_env: _EnvMaker) -> float:
+def _step_time(make_env: EnvMaker) -> float:
     """Return the time [s] of a step of one env, resets included."""
     env = make_env()
     env.action_space.seed(0)

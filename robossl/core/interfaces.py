@@ -12,6 +12,8 @@ from gymnasium.vector import VectorEnv
 Observation = Any  # from a VectorEnv: an array (n, ...), or a dict of such arrays
 Action = np.ndarray  # (n, A) float32, or (n,) integers
 Tree = Any  # nested dicts and lists for core.io.save_tree
+# key of the info of a step that returned an unusable number, which ended the episode: which number it was
+UNUSABLE = "unusable"
 
 
 @runtime_checkable
@@ -166,6 +168,14 @@ class PhysicsStateEnv(Protocol):
         Returns:
             The observation of all sub-environments.
         """
+
+
+@runtime_checkable
+class ModelDigestEnv(Protocol):
+    """Vector env with a physics model whose content a resumed run compares with that of its start."""
+
+    def model_digest(self) -> str:
+        """Return a digest of the compiled model; it changes with any file that the model is made of."""
 
 
 class StateOutcome(NamedTuple):

@@ -22,6 +22,17 @@ def derive(seed: int, *names: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
+def env_seed(seed: int, num_envs: int = 1) -> int:
+    """Return the seed with which envs are reset: `seed` if all of seed, ..., seed + num_envs - 1 are below 2^31.
+
+    A larger one is reduced, since many envs seed generators that take 32 bits.
+
+    >>> env_seed(7, 64), env_seed(2**62 + 5) < 2**31
+    (7, True)
+    """
+    return int(seed) % (2**31 - max(num_envs, 1) + 1)
+
+
 def generator(seed: int, *names: str | int) -> np.random.Generator:
     """Return a PCG64 generator for one named purpose."""
     return np.random.Generator(np.random.PCG64(derive(seed, *names)))

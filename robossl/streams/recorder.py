@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,20 @@ from robossl.streams.env_metadata import (
     physics_env,
     schema_from_env,
 )
-from robossl.streams.step_converter import FieldArrays, StepConverter, any_mask, non_finite_masks
+from robossl.streams.step_converter import (
+    FieldArrays,
+    StepConverter,
+    any_mask,
+    non_finite_masks,
+    unusable_mask,
+    unusable_text,
+)
 from robossl.streams.stream import Stream
+
+_logger = logging.getLogger(__name__)
+_MAX_WARNINGS = 5  # lines about unusable steps
+# the recording ends after that many unusable steps, if they are more than this fraction of all steps
+_MAX_UNUSABLE, _MAX_UNUSABLE_FRACTION = 50, 0.05
 
 
 class Recorder(VectorWrapper):
@@ -29,6 +42,9 @@ class Recorder(VectorWrapper):
     A row is written once its action has been taken: until then its observation is pending. When an episode ends, its
     final observation becomes its last row. `reset`, `finish` and `close` end the running episodes with their current
     observation; this is neither a termination nor a truncation. Without a stream the wrapper has no effect.
+
+    A step whose info has `unusable` (a number of the env was not finite) is recorded as invalid and ends the episode
+    there; too many of them end the recording.
     """
 
     def __init__(self, envs: VectorEnv, stream: Stream | None, first_lane: int = 0) -> None:
@@ -51,6 +67,7 @@ class Recorder(VectorWrapper):
         self._pending: FieldArrays = {}  # (n, ...) observation, state and infos of the next row of each lane
         self._in_episode = np.zeros(envs.num_envs, bool)  # (n,) lanes with a running episode
         self._steps = np.zeros(envs.num_envs, np.int64)  # (n,) actions taken in the running episode
+        self.num_steps, self.num_unusable = 0, 0  # recorded since this object was made
 
     @classmethod
     def create(
@@ -117,6 +134,12 @@ class Recorder(VectorWrapper):
         if self.stream is not None:
             self._end(self._in_episode)
             self._pending = {}
+            if self.num_unusable > _MAX_WARNINGS:
+                _logger.warning(
+                    "%s: %d of %d steps returned unusable numbers; their episodes end there",
+                    env_id(self.env), self.num_unusable, self.num_steps,
+                )  # fmt: skip
+                self.num_unusable = 0
             self.stream.close()
 
     def close(self, **kwargs: Any) -> None:
@@ -143,7 +166,9 @@ class Recorder(VectorWrapper):
         current = self._converter.convert(observation, infos)
         final = self._converter.convert_final(np.flatnonzero(ended), current, infos) if same_step else current
         faults = non_finite_masks(final, np.asarray(reward, np.float64))
-        faulty = stepped & any_mask(list(faults.values()), self.num_envs)
+        non_finite = stepped & any_mask(list(faults.values()), self.num_envs)
+        unusable = stepped & unusable_mask(infos, same_step, self.num_envs)
+        faulty = non_finite | unusable
         self._write(
             stepped,
             action=actions,
@@ -157,9 +182,12 @@ class Recorder(VectorWrapper):
         self._steps[stepped] += 1
         self._pending = final
         self._in_episode = stepped & ~faulty
-        if faulty.any():
-            self._raise_non_finite(faulty, faults)
-        self._end(ended)
+        self.num_steps += int(stepped.sum())
+        if non_finite.any():
+            self._raise_non_finite(non_finite, faults)
+        if unusable.any():
+            self._count_unusable(unusable, infos)
+        self._end(ended & ~faulty)
         self._pending = current
         if self._mode is not AutoresetMode.DISABLED:
             self._begin(ended if same_step else ~stepped, current)
@@ -222,6 +250,28 @@ class Recorder(VectorWrapper):
             f"expected finite numbers from {env_id(self.env)}, got non-finite {name} in lane {lane} "
             f"at step {self._steps[lane]} of its episode; all earlier rows are kept in {self.stream.path}"
         )
+
+    def _count_unusable(self, lanes: np.ndarray, infos: Mapping[str, Any]) -> None:
+        """Report steps with unusable numbers in `lanes` (n,) bool; raise UsageError if they are too many."""
+        for lane in np.flatnonzero(lanes).tolist():
+            self.num_unusable += 1
+            text = unusable_text(infos, lane)
+            if self.num_unusable <= _MAX_WARNINGS:
+                more = "; further ones are only counted" if self.num_unusable == _MAX_WARNINGS else ""
+                _logger.warning(
+                    "%s: %s in lane %d at step %d of its episode, which ends there%s",
+                    env_id(self.env), text, self.lanes[lane], self._steps[lane], more,
+                )  # fmt: skip
+        if self.num_unusable > _MAX_UNUSABLE and self.num_unusable > _MAX_UNUSABLE_FRACTION * self.num_steps:
+            assert self.stream is not None
+            self._end(self._in_episode)
+            self._pending = {}
+            self.stream.commit()
+            raise UsageError(
+                f"expected finite numbers from {env_id(self.env)}, got {text} and more in {self.num_unusable:,} of "
+                f"{self.num_steps:,} steps; all earlier rows are kept in {self.stream.path}; clip or replace them in "
+                "the env, or with --wrap module:Wrapper"
+            )
 
     # --- checkpoints
 

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import Space
 
 from robossl.core import spaces
-from robossl.core.interfaces import FinalStateEnv, PhysicsStateEnv
+from robossl.core.interfaces import UNUSABLE, FinalStateEnv, PhysicsStateEnv
 from robossl.rollout import final_observation
 from robossl.streams.schema import Schema, observation_name
 
@@ -93,3 +93,15 @@ def non_finite_masks(current: FieldArrays, reward: np.ndarray | None = None) -> 
 def any_mask(arrays: Sequence[np.ndarray], count: int) -> np.ndarray:
     """Return the lanes (n,) bool that are in any of the masks."""
     return np.logical_or.reduce([np.zeros(count, bool), *arrays])
+
+
+def unusable_mask(infos: Mapping[str, Any], same_step: bool, count: int) -> np.ndarray:
+    """Return the lanes (n,) bool whose last step returned an unusable number, as their infos say."""
+    found = infos.get("final_info", {}) if same_step else infos
+    return np.array(found[f"_{UNUSABLE}"], bool) if UNUSABLE in found else np.zeros(count, bool)
+
+
+def unusable_text(infos: Mapping[str, Any], lane: int) -> str:
+    """Return which number of the last step of a lane was unusable."""
+    found = infos if UNUSABLE in infos else infos.get("final_info", {})
+    return str(found[UNUSABLE][lane])

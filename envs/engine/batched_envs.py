@@ -1,0 +1,143 @@
+"""Gymnasium's sync and async vector envs with infos of any kind, and with less overhead in one process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
+
+from robossl.core.errors import OperationError
+from robossl.core.spaces import flatten_by_path, format_space, leaves
+
+_FINAL = "final_obs"
+
+
+def merge_info(infos: dict[str, Any], info: dict[str, Any], env_index: int, num_envs: int) -> None:
+    """Add the info of one sub-environment to the infos of a vector env, as arrays with masks.
+
+    The result is that of Gymnasium where that can merge the values. Numbers of different types get a common one; values
+    of different kinds or shapes become an array of objects.
+    """
+    for key, value in info.items():
+        old = infos.get(key)
+        mask = infos.get(f"_{key}")
+        if mask is None:
+            mask = infos[f"_{key}"] = np.zeros(num_envs, bool)
+        if isinstance(value, dict) and key != _FINAL and (old is None or isinstance(old, dict)):
+            if old is None:
+                infos[key] = old = {}
+            merge_info(old, value, env_index, num_envs)
+        else:
+            array = infos[key] = _array_for(value, old, mask, num_envs, key)
+            array[env_index] = value
+        mask[env_index] = True
+
+
+def _array_for(value: Any, old: Any, mask: np.ndarray, num_envs: int, key: str) -> np.ndarray:
+    """Return the array that holds the old values and can hold `value` too."""
+    kind = _kind(value) if key != _FINAL else None
+    if old is None and kind is not None:
+        return np.zeros((num_envs, *kind[1]), kind[0])
+    if isinstance(old, np.ndarray) and old.dtype != object and kind is not None and kind[1] == old.shape[1:]:
+        common = np.result_type(old.dtype, kind[0])
+        return old if common == old.dtype else old.astype(common)
+    if isinstance(old, np.ndarray) and old.dtype == object and old.shape == (num_envs,):
+        return old
+    objects = np.full(num_envs, None, object)
+    for env_index in np.flatnonzero(mask).tolist() if old is not None else ():
+        objects[env_index] = (
+            {k: v[env_index] for k, v in old.items() if not k.startswith("_") and old[f"_{k}"][env_index]}
+            if isinstance(old, dict)
+            else old[env_index]
+        )
+    return objects
+
+
+def _kind(value: Any) -> tuple[np.dtype, tuple[int, ...]] | None:
+    """Return dtype and shape of a number or numeric array; None for any other value."""
+    if type(value) in (bool, int, float) or isinstance(value, (np.number, np.bool_)):
+        dtype = np.dtype(type(value))
+        exact = not isinstance(value, int) or -(2**63) <= value < 2**63
+        return (dtype, ()) if exact else None
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiubc":
+        return value.dtype, value.shape
+    return None
+
+
+class _MergedInfos:
+    """Mixin of a vector env: infos are merged by `merge_info`."""
+
+    num_envs: int
+
+    def _add_info(
+        self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int
+    ) -> dict[str, Any]:
+        merge_info(vector_infos, env_info, env_num, self.num_envs)
+        return vector_infos
+
+
+class AsyncEnvs(_MergedInfos, AsyncVectorEnv):
+    """A process for each sub-environment."""
+
+
+class SyncEnvs(_MergedInfos, SyncVectorEnv):
+    """All sub-environments in this process; the results are those of Gymnasium's class.
+
+    It copies each observation once, into a new array, where Gymnasium copies three times. The action space of the
+    sub-environments is a Box or a Discrete.
+    """
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Advance all sub-environments by one step."""
+        mode, num_envs = self.autoreset_mode, self.num_envs
+        resets = self._autoreset_envs if mode is AutoresetMode.NEXT_STEP else None
+        if mode is AutoresetMode.DISABLED and self._autoreset_envs.any():
+            index = int(np.flatnonzero(self._autoreset_envs)[0])
+            raise AssertionError(f"the episode of sub-environment {index} has ended; reset it first")
+        rewards = np.zeros(num_envs)
+        terminations, truncations = np.zeros(num_envs, bool), np.zeros(num_envs, bool)
+        infos: dict[str, Any] = {}
+        observations = self._env_obs
+        for index, (env, action) in enumerate(zip(self.envs, actions)):
+            if resets is not None and resets[index]:
+                observations[index], info = env.reset()
+            else:
+                observation, rewards[index], terminated, truncated, info = env.step(action)
+                terminations[index], truncations[index] = terminated, truncated
+                if mode is AutoresetMode.SAME_STEP and (terminated or truncated):
+                    merge_info(infos, {_FINAL: observation, "final_info": info}, index, num_envs)
+                    observation, info = env.reset()
+                observations[index] = observation
+            if info:
+                merge_info(infos, info, index, num_envs)
+        self._rewards, self._terminations, self._truncations = rewards, terminations, truncations
+        self._autoreset_envs = terminations | truncations
+        return self._stack(observations), rewards.copy(), terminations.copy(), truncations.copy(), infos
+
+    def _stack(self, observations: list[Any]) -> Any:
+        """Return the observations (n, ...) as new arrays."""
+        space = self.single_observation_space
+        try:
+            if isinstance(space, spaces.Box):
+                return np.stack(observations, out=np.empty((self.num_envs, *space.shape), space.dtype))
+            return concatenate(space, observations, create_empty_array(space, self.num_envs, fn=np.zeros))
+        except (ValueError, TypeError, KeyError) as error:
+            raise OperationError(f"step returned {_mismatch(space, observations)}") from error
+
+
+def _mismatch(space: spaces.Space, observations: list[Any]) -> str:
+    """Return how the first observation that does not fit its space differs from it."""
+    expected = leaves(space)
+    for observation in observations:
+        try:
+            parts = flatten_by_path(space, observation)
+        except (KeyError, IndexError, TypeError) as error:
+            return f"an observation without the part {error}, expected {format_space(space)}"
+        for path, array in parts.items():
+            if array.shape != expected[path].shape:
+                name = f"observation.{path}" if path else "observation"
+                return f"{name} of shape {array.shape}, expected {expected[path].shape}"
+    return f"an observation that is not in its space {format_space(space)}"

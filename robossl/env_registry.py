@@ -1,0 +1,257 @@
+"""Envs by name: their specs, their packages, and the vector envs that are made of them.
+
+The name of an env is a Gymnasium id, `package:id`, `module:function`, or an MJCF file, with arguments and options as
+in `robossl.core.env_ids`. Names read from a file are only looked up; they never import a module.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+from robossl.core.env_ids import EnvName, base_id, canonical_id, is_mjcf_path
+from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.spaces import format_space
+from robossl.core.traceback_utils import format_location
+
+NAMESPACE = "robossl"
+OBJECT_NAMESPACE = "python"  # of ids that only this process has: envs given as Python objects
+MJCF = f"{NAMESPACE}/Mjcf-v0"  # the env of a robot read from an MJCF file
+_MAX_NAME = 4096  # [characters] of an env name in a file
+_THIRD_PARTY = "robossl.envs.engine.gymnasium_envs"
+_BATCH_SETTINGS = ("autoreset_mode", "vectorization")  # of a vector env, not of one env
+
+
+def env_ids(everything: bool = False) -> list[str]:
+    """Return the ids of native envs, built-in ones first, or with `everything` all ids that Gymnasium has."""
+    specs = (spec for spec in gymnasium.registry.values() if everything or is_native(spec))
+    return [spec.id for spec in sorted(specs, key=lambda spec: (spec.namespace != NAMESPACE, spec.id))]
+
+
+def is_native(spec: EnvSpec) -> bool:
+    """Return whether robossl simulates this env as one MuJoCo batch, whichever package its robot comes from."""
+    return importlib.import_module("robossl.envs").is_native(spec)
+
+
+def is_native_batch(env: str) -> bool:
+    """Return whether `make_envs` makes one MuJoCo batch of an env: a native one without wrappers."""
+    return is_native(env_spec(env)) and not EnvName.parse(env).changes_parts
+
+
+# --- trust
+
+
+def trust_env(env: str) -> str:
+    """Import the package of an env name that the user typed, and the modules of its wrappers; return the name.
+
+    A name without a colon and without a slash is a package. Only this function imports a package for an env. It must
+    not be called with a name that was read from a file.
+
+    Raises:
+        UsageError: If a module cannot be imported.
+    """
+    modules = EnvName.parse(env).modules
+    if not modules and re.fullmatch(r"[A-Za-z_][\w.]*", env) and env not in gymnasium.registry:
+        modules = [] if is_mjcf_path(env) else [env]
+    for module in modules:
+        _import(module, env)
+    return env
+
+
+def check_recorded_env(env: Any, source: str | Path) -> str:
+    """Return an env name that was read from the file or folder `source`; it imports nothing.
+
+    Raises:
+        UsageError: If the package of the env, or the module of a wrapper, is not imported yet; the message has the
+            flag that imports it.
+        CorruptedFileError: If it is not a name.
+    """
+    if not isinstance(env, str) or not 0 < len(env) <= _MAX_NAME or not env.isprintable():
+        raise CorruptedFileError(f"{source}: expected the name of an env, got {env!r:.100}")
+    _check_imported(env, f"{source} names")
+    return env
+
+
+def _check_imported(env: str, start: str) -> None:
+    """Raise UsageError if a module that the env needs is not imported."""
+    for module in EnvName.parse(env).modules:
+        if module not in sys.modules:
+            quoted = f"'{env}'" if re.search(r"[^\w:./-]", env) else env
+            raise UsageError(
+                f"{start} env {env}, which is not registered, and a name in a file imports nothing; if you trust "
+                f"package {module}, pass --trust-env {quoted} to import it, or import it in Python first"
+            )
+
+
+def _import(module: str, env: str) -> None:
+    """Import a module for an env."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        importer = "" if f"{module}.".startswith(f"{error.name}.") else f", which {module} imports,"
+        raise UsageError(f"no package {error.name!r}{importer} to import for env {env}") from error
+    except (Exception, SystemExit) as error:  # third-party code may raise anything
+        message = " ".join(str(error).split())
+        location = format_location(traceback.extract_tb(error.__traceback__))
+        raise UsageError(
+            f"package {module!r} of env {env} cannot be imported: {type(error).__name__}: {message}"
+            f"{f' at {location}' if location else ''}"
+        ) from error
+
+
+# --- specs
+
+
+def env_spec(env: str) -> EnvSpec:
+    """Return the spec of an env with the arguments of its name; of `package:id` if the package is imported.
+
+    Raises:
+        UsageError: If the id is unknown (the message has near ids), or if a module is not imported (`trust_env`).
+    """
+    name = EnvName.parse(env)
+    _check_imported(env, "got")
+    spec, arguments = _registered(name.base), env_kwargs(env)
+    if not arguments:
+        return spec
+    limit = spec.max_episode_steps
+    if "max_episode_steps" in arguments:
+        given = arguments.pop("max_episode_steps")
+        limit = None if given in (None, -1) else given
+    return replace(spec, kwargs={**spec.kwargs, **arguments}, max_episode_steps=limit)
+
+
+def _registered(base: str) -> EnvSpec:
+    """Return the spec of an env name without arguments."""
+    if is_mjcf_path(base):
+        return gymnasium.registry[MJCF]
+    module, colon, name = base.partition(":")
+    env = name if colon else base
+    if env in gymnasium.registry:
+        return gymnasium.registry[env]
+    function = getattr(sys.modules.get(module), env, None) if colon else None
+    if not callable(function):
+        raise _unknown_env(env)
+    return EnvSpec(id=base, entry_point=base)
+
+
+def env_kwargs(env: str) -> dict[str, Any]:
+    """Return the constructor arguments that `env` implies: those of its name, and the model of an MJCF file."""
+    name = EnvName.parse(env)
+    if not is_mjcf_path(env):
+        return dict(name.arguments)
+    if not os.path.isfile(name.base):
+        raise UsageError(
+            f"expected an MJCF file that exists or a Gymnasium id, got {name.base}; check the path"
+        )
+    return {**name.arguments, "model": os.path.abspath(name.base)}
+
+
+def env_name(envs: gymnasium.vector.VectorEnv) -> str:
+    """Return the name `make_envs` makes these envs from: an MJCF file or an id; without a spec, their class."""
+    if (name := getattr(envs, "env_name", None)) is not None:
+        return str(name)
+    if envs.spec is None:
+        return type(envs).__name__
+    model = (envs.spec.kwargs or {}).get("model") if envs.spec.id == MJCF else None
+    return envs.spec.id if model is None else canonical_id(str(model))
+
+
+def _unknown_env(env: str) -> UsageError:
+    """Return the error for an unknown id: near names among all ids, but a list of the native ones only."""
+    if env.startswith(f"{OBJECT_NAMESPACE}/"):
+        return UsageError(
+            f"no env {env!r}: it was made from a Python object that only its process has; put a function that makes "
+            "it into a module and name it module:function, or give it as env="
+        )
+    same_task = [i for i in env_ids() if _task_name(i) == _task_name(env)]
+    near = [repr(i) for i in same_task[:1] or difflib.get_close_matches(env, gymnasium.registry, 3, 0.5)]
+    hint = f" did you mean {' or '.join(near)}?" if near else ""
+    return UsageError(
+        f"no env {env!r};{hint} available: {', '.join(env_ids())}, and {len(gymnasium.registry)} ids in all "
+        "(robossl envs --all); write package:id if a package that has to be imported registers it"
+    )
+
+
+def _task_name(env: str) -> str:
+    """Return `reacher` for robossl/Reacher-v0, Reacher-v3 or Reacher."""
+    return re.sub(r"-v\d+$", "", env.rpartition("/")[2]).lower()
+
+
+# --- envs
+
+
+def make_envs(
+    env: str, num_envs: int, threads: int = 1, pixels: int | Sequence[int] | None = None, **settings: Any
+) -> gymnasium.vector.VectorEnv:
+    """Make a vector env of any env name: a native batch, or Gymnasium's own vectorization.
+
+    Args:
+        env: Gymnasium id or MJCF file, with arguments and options.
+        num_envs: Number of sub-environments.
+        threads: CPU threads of a native batch.
+        pixels: Edge, or height and width, of image observations; None or 0 observes numbers.
+        settings: Further arguments of the env.
+    """
+    if num_envs < 1:
+        raise UsageError(f"expected num_envs of 1 or more, got {num_envs}")
+    spec, settings = env_spec(env), env_kwargs(env) | settings
+    pixels = pixels or settings.pop("pixels", None)
+    if pixels:
+        settings["pixels"] = (pixels, pixels) if isinstance(pixels, int) else tuple(pixels)
+        _check_pixels(env, spec)
+    if is_native_batch(env):
+        return _make_native(env, spec, num_envs, threads, settings)
+    envs = importlib.import_module(_THIRD_PARTY).make_gymnasium_envs(env, num_envs, spec=spec, **settings)
+    if 0 in (envs.single_action_space.shape or ()):
+        envs.close()
+        raise UsageError(
+            f"expected an env with actions, got {env}, whose action space is {format_space(envs.single_action_space)}"
+        )
+    return envs
+
+
+def _make_native(
+    env: str, spec: EnvSpec, num_envs: int, threads: int, settings: dict[str, Any]
+) -> gymnasium.vector.VectorEnv:
+    """Make one MuJoCo batch; arguments that its constructor does not have are a UsageError."""
+    given = EnvName.parse(env).arguments
+    try:
+        return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
+    except TypeError as error:
+        if not given:
+            raise
+        known = inspect.signature(load_env_creator(str(spec.vector_entry_point))).parameters
+        names = sorted(set(known) - {"num_envs", "nthread", "self", *_BATCH_SETTINGS})
+        raise UsageError(
+            f"{base_id(env)} does not take {', '.join(given)} ({' '.join(str(error).split())}); "
+            f"available: {', '.join(names)}"
+        ) from error
+
+
+def make_env(env: str, **settings: Any) -> gymnasium.Env:
+    """Make one env as the sub-environments of `make_envs` are made, for checks; actions and infos are the env's own."""
+    return importlib.import_module(_THIRD_PARTY).make_single_env(
+        env, env_spec(env), env_kwargs(env) | settings
+    )
+
+
+def _check_pixels(env: str, spec: EnvSpec) -> None:
+    """Raise UsageError if the constructor of an env has no argument `pixels`."""
+    entry = spec.entry_point or spec.vector_entry_point
+    creator = load_env_creator(entry) if isinstance(entry, str) else entry
+    parameters = inspect.signature(creator).parameters.values()  # type: ignore[arg-type]
+    if not any(p.name == "pixels" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        text = f"{env} has no image observations: its constructor has no argument pixels=(height, width)"
+        raise UsageError(f"{text}; leave pixels out, or register an env that returns images")
