@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from robossl.core.env_ids import is_mjcf_path
+from robossl.core.env_ids import base_id, is_mjcf_path
 
 
 def task_name(header: Mapping[str, Any]) -> str:
-    """Return the task of a stream: its env id, or the name of its robot file without folder and suffix."""
+    """Return the task of a stream: its env id without arguments, or its robot file without folder and suffix."""
     kwargs = header.get("env_kwargs")
     model = kwargs.get("model") if isinstance(kwargs, dict) else None
-    name = model if isinstance(model, str) and is_mjcf_path(model) else header.get("env")
-    return _stem(str(name)) if is_mjcf_path(str(name)) else str(name or "unknown")
+    env = base_id(str(header.get("env") or "unknown"))
+    name = model if isinstance(model, str) and is_mjcf_path(model) else env
+    return _stem(name) if is_mjcf_path(name) else name
 
 
 def robot_name(header: Mapping[str, Any]) -> str:
