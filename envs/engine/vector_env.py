@@ -311,6 +311,10 @@ class MujocoVectorEnv(VectorEnv):
         """
         return self.simulation.physics_from_observation(observation)
 
+    def model_digest(self) -> str:
+        """Return a digest of the compiled model: of the robot file, and of all files that it includes."""
+        return self.simulation.model_digest()
+
     def get_checkpoint(self) -> dict[str, Any]:
         """Return everything that determines the future, as arrays and plain JSON."""
         return {

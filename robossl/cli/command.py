@@ -34,6 +34,7 @@ class Command:
         add_arguments: Adds its arguments to a parser.
         run: Runs it with the parsed arguments; imports what is slow to import only then.
         settings: Prefixes of the config keys that it takes as `--dotted.flags` too; empty: none.
+        env: The argument that names an env, if the command takes the flags of an env; empty: it does not.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Command:
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], CommandResult]
     settings: tuple[str, ...] = ()
+    env: str = ""
 
 
 class Parser(ArgumentParser):
@@ -79,7 +81,11 @@ def name_list(text: str) -> tuple[str, ...]:
 _FLAGS: dict[str, dict[str, Any]] = {
     "trust-env": {
         "metavar": "PACKAGE:ID",
-        "help": "import this package for an env that only a file names; no name in a file imports anything",
+        "help": "import this package (or PACKAGE) for an env that only a file names; no name in a file imports anything",
+    },
+    "pretrained": {
+        "metavar": "NAME",
+        "help": "a model that is installed with robossl, for example reacher, or USER/NAME of the Hugging Face Hub",
     },
     "out": {"metavar": "DIR", "help": "output folder; must be empty or missing"},
     "seed": {"type": count(0), "metavar": "N", "help": "random seed (0)"},
@@ -101,13 +107,17 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "config": {"metavar": "FILE.toml", "help": "settings from a file; flags override them"},
     "json": {"action": "store_true", "help": "print the result as JSON on stdout, progress on stderr"},
+    "accept-changes": {
+        "action": "store_true",
+        "help": "with --resume: go on although versions, robot, config or device differ from those of the start",
+    },
     "quiet": {"action": "store_true", "help": "print no progress"},
 }
 
 
 def trust_env(env: str | None) -> str | None:
-    """Import the package of an env `package:id` that the command line names, also from the working folder."""
-    if env is None or ":" not in env:
+    """Import the modules of an env `package:id` that the command line names, also from the working folder."""
+    if env is None or "/" in env.partition("?")[0] and ":" not in env:
         return env
     from robossl import registry
 
@@ -123,6 +133,22 @@ def search_working_folder() -> None:
     with contextlib.suppress(OSError):  # the working folder may have been removed
         if (folder := os.getcwd()) not in sys.path:
             sys.path.append(folder)
+
+
+def folder_or_pretrained(options: Namespace, name: str) -> str:
+    """Return the folder (or env) of a command line, or that of its `--pretrained` model.
+
+    Raises:
+        UsageError: Neither or both are given, or there is no such model.
+    """
+    if (options.path is None) == (options.pretrained is None):
+        got = "neither" if options.path is None else "both"
+        raise UsageError(f"expected {name} or --pretrained NAME, got {got}")
+    if options.pretrained is None:
+        return options.path
+    from robossl.training.pretrained import pretrained_folder
+
+    return str(pretrained_folder(options.pretrained))
 
 
 def add_flags(parser: ArgumentParser, *names: str) -> None:

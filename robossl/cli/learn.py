@@ -22,7 +22,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     add_flags(
         parser, "updates", "num-envs", "threads", "pixels", "device", "seed", "log", "config", "out", "json",
-        "quiet", "trust-env",
+        "quiet", "trust-env", "accept-changes",
     )  # fmt: skip
 
 
@@ -36,12 +36,20 @@ def _run(options: Namespace) -> CommandResult:
     progress = make_progress(options.quiet)
     if options.resume:
         extra = [f"--{n.replace('_', '-')}" for n in _EXCLUSIVE if getattr(options, n) is not None]
+        extra += ["the flags of the env"] if options.env_flags else []
         if extra or options.overrides:
             raise UsageError(
                 "--resume uses the settings of the run, except for --steps; remove "
                 f"{', '.join(extra + options.overrides[:1])}"
             )
-        return report_result(learn(resume=options.resume, progress=progress, steps=options.steps))
+        return report_result(
+            learn(
+                resume=options.resume,
+                progress=progress,
+                steps=options.steps,
+                accept_changes=options.accept_changes,
+            )
+        )
     if str(options.steps).startswith("+"):
         raise UsageError(f"--steps: expected +N with --resume RUN, got {options.steps} for a new run")
     return report_result(learn(_config(options), options.out, progress=progress))
@@ -58,9 +66,12 @@ def _config(options: Namespace) -> Any:
 
     layers = layers_of(options)
     config = parse(LearnConfig, *layers)
-    if "env" in layers[-1][1]:
+    if options.env_flags and options.env is None:  # they are about the env of the file, or the default one
+        layers[-1][1]["env"] = options.env_flags.apply(config.env)
+        config = parse(LearnConfig, *layers)
+    if options.env is not None or not options.config:
         trust_env(config.env)
-    elif options.config:
+    else:
         registry.check_recorded_env(config.env, options.config)
     with closing(registry.make_envs(config.env, 1, pixels=config.pixels)) as envs:
         return parse(LearnConfig, world_model_defaults(envs.single_observation_space), *layers)
@@ -92,5 +103,6 @@ COMMANDS = [
         _add_arguments,
         _run,
         settings=("explore.", "pretrain.", "world_model.", "agent.", "goals.", "evaluate.", "variation."),
+        env="env",
     )
 ]

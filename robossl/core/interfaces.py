@@ -170,6 +170,24 @@ class PhysicsStateEnv(Protocol):
         """
 
 
+class Finding(NamedTuple):
+    """What an examination of an env found: a result of `robossl check`."""
+
+    name: str
+    ok: bool | None  # None: information, nothing is wrong
+    message: str
+    reason: str = ""  # why it matters
+    fix: str = ""  # what to change
+
+
+@runtime_checkable
+class ExaminedEnv(Protocol):
+    """An env that can examine what it simulates, beyond its API."""
+
+    def examine(self, seconds: float) -> list[Finding]:
+        """Return the findings; it takes at most about `seconds` [s]."""
+
+
 @runtime_checkable
 class ModelDigestEnv(Protocol):
     """Vector env with a physics model whose content a resumed run compares with that of its start."""

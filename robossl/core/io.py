@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import math
 import mmap
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -17,14 +19,19 @@ from typing import Any
 
 import numpy as np
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from robossl.core.errors import CorruptedFileError, OperationError, UsageError
 from robossl.core.pytree import flatten, unflatten
 from robossl.core.small_files import encode_json, open_regular, read_json
 from robossl.core.tensor_file import read_header, to_storable, write_header
 
 __all__ = [
-    "check_tensors", "check_writable", "load_tree", "map_tensors", "new_folder", "read_json", "resolve_within",
-    "save_tree", "sync_folder", "write_bytes_atomic", "write_json", "write_tensors",
+    "check_tensors", "check_writable", "load_tree", "map_tensors", "new_folder", "read_json", "remove_leftovers",
+    "resolve_within", "save_tree", "sync_folder", "write_bytes_atomic", "write_json", "write_tensors",
 ]  # fmt: skip
 
 
@@ -102,6 +109,27 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove the temporary files in a folder, and below it, whose processes have died."""
+    for path in Path(folder).rglob(".*.tmp"):
+        match = re.fullmatch(r"\..+\.(\d{1,10})\.[0-9a-f]{8}\.tmp", path.name)
+        if match is not None and not _is_running(int(match[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    """Return whether there is a process with this id on this machine."""
+    if process == os.getpid() or os.name != "posix":  # on Windows `os.kill` ends the process
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        return True
+    return True
+
+
 @contextlib.contextmanager
 def new_folder(out: str | Path) -> Iterator[Path]:
     """Yield a folder beside `out` that is renamed to `out` on success and removed on failure.
@@ -117,11 +145,13 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         raise UsageError(f"{out} is a mount point, which cannot be replaced; choose a new folder in it")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_dead_folders(out)
         parent = out.parent.absolute()  # Minari computes the dataset size correctly only for absolute paths
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=parent))
     except OSError as error:
         raise UsageError(f"cannot create a folder in {out.parent}: {error.strerror}") from error
     folder = temporary / out.name
+    descriptor = _lock_folder(temporary)  # until the process ends
     try:
         folder.mkdir()
         yield folder
@@ -132,6 +162,31 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         raise OperationError(f"cannot write {out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _remove_dead_folders(out: Path) -> None:
+    """Remove the folders that `new_folder(out)` left when its process died."""
+    for path in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+        descriptor = _lock_folder(path)
+        if descriptor is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(descriptor)
+
+
+def _lock_folder(path: Path) -> int | None:
+    """Lock a folder until the returned descriptor is closed; None if it is locked or the system has no such locks."""
+    if fcntl is None:
+        return None
+    with contextlib.suppress(OSError):  # it is removed at this moment
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except OSError:
+            os.close(descriptor)
+    return None
 
 
 def write_json(path: str | Path, value: Any, checksum: bool = False) -> None:

@@ -6,6 +6,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
 
 from robossl.core.interfaces import MetricLogger, NullProgress, ProgressReporter
 
@@ -18,9 +19,16 @@ class ThroughputProgress(NullProgress):
     Records are written at fixed steps, so a resumed run writes them at the same steps as an uninterrupted one.
     """
 
-    def __init__(self, progress: ProgressReporter, logger: MetricLogger, first_step: int = 0) -> None:
+    def __init__(
+        self,
+        progress: ProgressReporter,
+        logger: MetricLogger,
+        first_step: int = 0,
+        counted: Sequence[int] = (0, 0),
+    ) -> None:
+        """Count steps after `first_step`, and go on from `counted` of an earlier reporter."""
         self._progress, self._logger, self._first_step = progress, logger, first_step
-        self._steps = self._logged = 0
+        self._steps, self._logged = counted
         self._time = time.perf_counter()
 
     def update(self, count: int, **metrics: float) -> None:
@@ -29,6 +37,11 @@ class ThroughputProgress(NullProgress):
         self._steps += count
         if self._steps - self._logged >= _INTERVAL:
             self.log()
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """The environment steps so far, and those at the last record."""
+        return self._steps, self._logged
 
     def log(self) -> None:
         """Log the throughput since the last record, if there are new steps."""

@@ -53,9 +53,9 @@ def act(run: Experiment, report: Callable[[Experiment], None] = lambda run: None
             train_world_model(run, updates, run.env_steps)
             run.trainer.publish()
             save_model(run, run.env_steps, LATEST_MODEL)
-        continual_phase.measure_iteration(run)
         for name in state.stream_offsets:
             run.record_offset(name)
+        continual_phase.measure_iteration(run)
         run.save()
         if config.unlimited and (state.iteration == 1 or state.iteration % config.evaluate.every == 0):
             final_evaluation(run)

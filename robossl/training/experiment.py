@@ -21,14 +21,12 @@ from robossl.logging.logger import Logger
 from robossl.logging.sinks.base import RunInfo
 from robossl.streams import LaneView, Stream, validate_stream
 from robossl.streams.sampling import LaneRange, Mixed, Sampler, Uniform
-from robossl.training import config_io, output_dirs
+from robossl.training import config_io
 from robossl.training.agent_loading import load
 from robossl.training.agent_rows import AGENT, STREAM
 from robossl.training.agent_runner import AgentRunner
 from robossl.training.checkpoints import Checkpoints
-from robossl.training.config import LearnConfig, thread_count
-from robossl.training.config_validation import check_iterations
-from robossl.training.extension import Steps, describe, extended_config, keep_report
+from robossl.training.config import LearnConfig
 from robossl.training.metric_sinks import load_sinks
 from robossl.training.state import RunState
 from robossl.world_model import WorldModel, WorldModelTrainer
@@ -47,12 +45,27 @@ class Experiment:
     trainer and the agents. Time steps of a stream beyond the offset in the checkpoint are recorded again.
     """
 
-    def __init__(self, folder: Path, config: LearnConfig, progress: ProgressReporter) -> None:
-        self.folder = folder
-        self.config = config
-        self.progress = progress
-        self.checkpoints = Checkpoints(folder / "checkpoints", progress.message)
-        self.loaded: dict[str, Any] = self.checkpoints.latest() or {}  # the newest checkpoint
+    def __init__(
+        self,
+        folder: Path,
+        config: LearnConfig,
+        progress: ProgressReporter,
+        checkpoints: Checkpoints,
+        loaded: dict[str, Any],
+        provenance: dict[str, Any],
+    ) -> None:
+        """Open a run; `opening.create_run` and `opening.resume_run` call this.
+
+        Args:
+            folder: Folder of the run, whose lock is held.
+            config: Its config.
+            progress: Receives the progress.
+            checkpoints: Checkpoints of the run.
+            loaded: The newest of them; empty for a new run.
+            provenance: What decides the result, see `provenance.py`.
+        """
+        self.folder, self.config, self.progress = folder, config, progress
+        self.checkpoints, self.loaded, self.provenance = checkpoints, loaded, provenance
         self.state = RunState.from_tree(self.loaded["state"]) if self.loaded else RunState()
         self.runners: dict[str, AgentRunner] = {}
         self.logger = Logger(
@@ -66,42 +79,7 @@ class Experiment:
         self._model: WorldModel | None = None
         self._acting_model: WorldModel | None = None
         self._last_save = time.monotonic()
-        self._exit_stack = ExitStack()
-
-    @classmethod
-    def create(cls, config: LearnConfig, out: str | Path | None, progress: ProgressReporter) -> Experiment:
-        """Start a run in a new folder."""
-        folder = output_dirs.create_output_dir(out, f"runs/{output_dirs.slug(config.env)}")
-        output_dirs.write_manifest(folder, "run", config, env=config.env, seed=config.seed)
-        return cls(folder, config, progress)
-
-    @classmethod
-    def resume(cls, folder: str | Path, progress: ProgressReporter, steps: Steps | None = None) -> Experiment:
-        """Continue the run in a folder from its newest valid checkpoint, with `steps` as the new total if given."""
-        output_dirs.read_manifest(folder, "run")
-        path = Path(folder) / "config.toml"
-        config = config_io.parse(LearnConfig, (str(path), config_io.from_toml(path)))
-        registry.check_recorded_env(config.env, path)
-        run = cls(Path(folder), config, progress)
-        if steps is not None:
-            try:
-                run._extend(steps)
-            except BaseException:
-                run.close()
-                raise
-        return run
-
-    def _extend(self, steps: Steps) -> None:
-        """Change the total of environment steps; a finished run then continues with the phase `act`."""
-        config = extended_config(self.config, self.state, steps)
-        check_iterations(config)
-        if self.state.phase in ("evaluate", "done"):
-            keep_report(self.folder, self.env_steps)
-            self.state.phase = "act"
-        self.save()  # before the config: with the old one, the run ends again
-        self.config = config
-        output_dirs.write_config(self.folder, config)
-        self.progress.message(describe(config, self.state))
+        self.exit_stack = ExitStack()  # of what is closed with the run
 
     def set_missing(self, key: str, reason: str) -> None:
         """Record why the report will not have `key`."""
@@ -113,8 +91,8 @@ class Experiment:
 
     @property
     def threads(self) -> int:
-        """CPU threads for physics and networks."""
-        return thread_count(self.config.threads)
+        """CPU threads for physics and networks: as many as at the start of the run."""
+        return int(self.provenance["threads"])
 
     @property
     def evaluation_seed(self) -> int:
@@ -223,7 +201,7 @@ class Experiment:
         """Make environments that are closed with the run."""
         settings = {"pixels": self.config.pixels, **settings}
         envs = registry.make_envs(self.config.env, num_envs, threads=self.threads, **settings)
-        self._exit_stack.callback(envs.close)
+        self.exit_stack.callback(envs.close)
         return envs
 
     def evaluation_context(self) -> EvaluationContext:
@@ -271,12 +249,18 @@ class Experiment:
             for name, tree in saved.items():
                 self.runners[name].agent.set_checkpoint(tree)
 
-    def save(self) -> None:
-        """Write a checkpoint."""
+    def save(self, **more: Any) -> None:
+        """Write a checkpoint; `more` are further entries of its tree."""
         self.state.metrics_offset, self.state.metrics_step = self.logger.offset(), self.logger.last_step
         for sink, reason in self.logger.failures.items():
             self.set_missing(f"metrics.{sink}", reason)
         tree: dict[str, Any] = {**self.loaded, "state": self.state.to_tree()}  # parts not loaded yet are kept
+        tree |= {
+            "config": config_io.to_toml(self.config),
+            "previous_config": None,
+            "provenance": self.provenance,
+            **more,
+        }
         if self._trainer is not None:
             tree["world_model"] = self._trainer.get_checkpoint()
         if self._acting_model is not None:
@@ -309,9 +293,9 @@ class Experiment:
 
     def close(self) -> None:
         """Close environments, streams and metric sinks; committed time steps stay."""
-        with self._exit_stack:  # closes in reverse order
-            self._exit_stack.callback(self.logger.close)
+        with self.exit_stack:  # closes in reverse order
+            self.exit_stack.callback(self.logger.close)
             for stream in self._streams.values():
-                self._exit_stack.callback(stream.close)
+                self.exit_stack.callback(stream.close)
             for runner in self.runners.values():
-                self._exit_stack.callback(runner.close)
+                self.exit_stack.callback(runner.close)

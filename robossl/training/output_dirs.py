@@ -26,7 +26,14 @@ MANIFEST = "manifest.json"  # kind of the folder, and how to reproduce it
 LOCK = "run.lock"
 _FORMAT = 2
 _REFUSAL = "{folder} is in use by {owner}; wait until it ends, or stop it first"
-_START = {"config.toml", "checkpoints", "metrics.jsonl", "stream.json", "head.json", "writer.lock"}  # before a manifest
+_START = {
+    "config.toml",
+    "checkpoints",
+    "metrics.jsonl",
+    "stream.json",
+    "head.json",
+    "writer.lock",
+}  # before a manifest
 
 
 def create_output_dir(out: str | Path | None, default: str) -> Path:

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import torch
+from gymnasium.vector import VectorEnv
 
 from robossl import registry
 from robossl.core.display import in_notebook
@@ -20,10 +21,10 @@ from robossl.evaluation.results import EvaluationReport
 from robossl.logging.notebook_progress import NotebookProgress
 from robossl.logging.progress import make_progress
 from robossl.logging.throughput import ThroughputProgress
-from robossl.rollout import collect_steps
-from robossl.streams import Recorder
+from robossl.streams import Recorder, Stream
 from robossl.training.agent_phase import act
 from robossl.training.agent_rows import STREAM, main_row
+from robossl.training.collect_loop import CollectLoop
 from robossl.training.collection import attach
 from robossl.training.config import LearnConfig, head_update_count
 from robossl.training.config_validation import validate_config
@@ -122,37 +123,57 @@ def run_phases(run: Experiment) -> EvaluationReport:
 def explore(run: Experiment) -> None:
     """Record the exploration policy in many sub-environments; the stream also has lanes for the agent."""
     config = run.config
-    folder = run.folder / STREAM
-    shutil.rmtree(folder, ignore_errors=True)  # from a start without a checkpoint: recorded again, bit by bit
     with run.timed("explore"):
         run.progress.start("explore", config.explore_steps, "steps")
         envs = registry.make_envs(
             config.env, config.explore.num_envs, threads=run.threads, pixels=config.pixels
         )
         with closing(envs):
-            recorder = Recorder.create(
-                envs,
-                folder,
-                policy=config.explore.policy,
-                seed=run.seed("explore"),
-                lanes=config.explore.num_envs + config.agent.num_envs,
-            )
+            recorder = _exploration_recorder(run, envs)
             make_policy = registry.policy(config.explore.policy)
             policy = make_policy(envs.single_action_space, config.explore.num_envs, seed=run.seed("policy"))
             try:
-                progress = ThroughputProgress(run.progress, run.logger)
+                saved = run.loaded.get("explore")
+                counted = (0, 0) if saved is None else saved["counted"]
+                progress = ThroughputProgress(run.progress, run.logger, 0, counted)
                 attach(policy, recorder, config.explore_steps, config.device, progress)
-                collect_steps(recorder, policy, config.explore_steps, run.seed("explore"), progress)
+                loop = CollectLoop(recorder, policy, run.seed("explore"))
+                if saved is not None and (reason := loop.set_checkpoint(saved)):
+                    run.progress.message(f"exploration goes on with new episodes: {reason}")
+                run.progress.update(loop.num_steps)
+                loop.run(
+                    config.explore_steps,
+                    progress,
+                    lambda tree: run.save(explore={**tree, "counted": progress.counted}),
+                )
                 progress.log()
             finally:
                 recorder.close()
         run.register_stream(STREAM, recorder.stream)
+        run.loaded.pop("explore", None)
         run.logger.scalars(
             config.explore_steps, episode_metrics(run.stream(), "explore", range(config.explore.num_envs))
         )
         run.progress.stop()
     if warning := few_episodes_warning(run.stream()):
         run.progress.message(warning)
+
+
+def _exploration_recorder(run: Experiment, envs: VectorEnv) -> Recorder:
+    """Return a recorder into the stream as the newest checkpoint has it, or into a new stream."""
+    config, folder = run.config, run.folder / STREAM
+    if (tree := run.loaded.get("explore")) is not None:
+        stream = Stream.open(folder)
+        stream.truncate(tree["stream"])
+        return Recorder(envs, stream)
+    shutil.rmtree(folder, ignore_errors=True)  # from a start without a checkpoint: recorded again, bit by bit
+    return Recorder.create(
+        envs,
+        folder,
+        policy=config.explore.policy,
+        seed=run.seed("explore"),
+        lanes=config.explore.num_envs + config.agent.num_envs,
+    )
 
 
 def pretrain(run: Experiment) -> None:

@@ -1,9 +1,14 @@
-"""Ctrl-C and thread count during long work."""
+"""Ctrl-C, other signals, and thread count during long work."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 import torch
 
@@ -17,6 +22,35 @@ def interrupt_message(text: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {text}") from None
+
+
+@contextmanager
+def interrupts_between_steps() -> Iterator[Callable[[], bool]]:
+    """Delay the first Ctrl-C, SIGTERM or SIGHUP in a `with` block, so that no step is interrupted half done.
+
+    A second one interrupts at once, in case a step hangs. A signal that ends the process stays as it is.
+
+    Yields:
+        A function that returns whether a signal has come; the block should then end.
+    """
+    process, received = os.getpid(), threading.Event()
+    before: dict[int, Any] = {}
+
+    def delay(number: int, frame: FrameType | None) -> None:
+        if received.is_set() or os.getpid() != process:
+            before[number](number, frame)
+        received.set()
+
+    names = ("SIGINT", "SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    for number in (getattr(signal, name) for name in names if hasattr(signal, name)):
+        if callable(handler := signal.getsignal(number)):
+            before[number] = handler
+            signal.signal(number, delay)
+    try:
+        yield received.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
