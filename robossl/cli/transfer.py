@@ -83,10 +83,11 @@ def _seed(text: str) -> int:
 def _result(report: dict[str, Any]) -> CommandResult:
     """Return the tables and the sentence of the outcome."""
     from robossl.cli.learn import report_result
-    from robossl.evaluation.report.study_tables import to_markdown
+    from robossl.evaluation.report.study_tables import rows_table
+    from robossl.evaluation.report.table_formats import to_markdown
 
     result = report_result(report)
-    return CommandResult("\n".join([to_markdown(report["transfer"], "rows"), result.text]), result.data)
+    return CommandResult("\n".join([to_markdown(rows_table(report["transfer"])), result.text]), result.data)
 
 
 def _list_rows() -> CommandResult:

@@ -129,7 +129,7 @@ def run_jobs(
     jobs: Sequence[Job],
     workers: int,
     threads: int,
-    finished: Callable[[Job, str | None], None],
+    finished: Callable[[Job, str | None, bool], None],
     trusted: Sequence[str] = (),
     progress: ProgressReporter | None = None,
 ) -> None:
@@ -140,16 +140,16 @@ def run_jobs(
         jobs: All jobs that are left.
         workers: Number of processes; with 1 the jobs run in this process.
         threads: CPU threads of each.
-        finished: Called after each job with the reason if it failed, also for jobs whose needs failed.
+        finished: Called after each job with the reason if it failed, and whether only something that it needs failed.
         trusted: Names `package:id` that the user typed, whose packages the workers import.
         progress: Receives the progress of a single process.
     """
     schedule = Schedule(jobs)
 
     def note(job: Job, error: str | None) -> None:
-        finished(job, error)
+        finished(job, error, False)
         for lost, reason in schedule.done(job, error):
-            finished(lost, reason)
+            finished(lost, reason, True)
 
     if workers == 1 or len(jobs) < 2:
         runner = JobRunner(study, threads, progress)

@@ -169,6 +169,10 @@ class Planner:
         """Return whether the agents of a row can train as one batched network."""
         if row.kind != "offline" or row.agent is None or row.settings.get("encoder") in TRAINED_ENCODERS:
             return False
+        if (
+            row.settings.get("observe") == "latent_observation"
+        ):  # layers for each part come before the networks
+            return False
         return not self._spec.pixels and hasattr(registry.agent(row.agent), "learn_offline_stacked")
 
     def _shape(self, row: Row) -> str:

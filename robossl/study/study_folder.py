@@ -15,13 +15,15 @@ from typing import Any
 
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.io import write_json
+from robossl.core.lock import FolderLock
 from robossl.core.small_files import checked, checked_ints, read_json
+from robossl.evaluation.report.study_tables import task_name
 from robossl.study.protocol import Protocol, Sizes
-from robossl.study.tasks import short_name
 from robossl.training import output_dirs
 
 KIND = "study"
-_SPEC, _LOCK = "protocol.json", ".lock"
+_SPEC, _LOCK = "protocol.json", "study.lock"
+_REFUSAL = "another process works on the study {folder} ({owner}); wait for it, or give another --out"
 _BEGUN = (_LOCK, _SPEC, "config.toml")  # files of a study whose manifest is not written yet
 _FORMAT = 1  # of protocol.json
 
@@ -47,7 +49,7 @@ class Cell:
 
 def task_slug(task: str) -> str:
     """Return the name of a task in file names: its short name, or all of an id of another package."""
-    return re.sub(r"[^A-Za-z0-9.]+", "_", short_name(task))
+    return re.sub(r"[^A-Za-z0-9.]+", "_", task_name(task))
 
 
 @dataclass(frozen=True)
@@ -140,11 +142,12 @@ class Study:
         self._unpack(path)
 
     def _unpack(self, path: Path) -> None:
-        """Write the cells of a group that have no file yet, and remove the file of the group."""
+        """Write the cells of a group that have no result yet, and remove the file of the group."""
         content = read_json(path, checksum=True)
         for entry in content["cells"] if content.get("protocol") == self.spec.protocol else ():
             cell = Cell(**{name: entry[name] for name in ("row", "task", "stream_seed", "agent_seed")})
-            if not self.cell_path(cell).is_file():
+            before = self.result(cell)
+            if before is None or "error" in before:
                 self.write_result(cell, entry["result"])
         path.unlink()
 
@@ -264,14 +267,11 @@ def locked(folder: Path) -> Iterator[None]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UsageError(f"cannot write in the folder {folder}: {error.strerror}") from error
-    try:
-        if not _lock(descriptor):
-            raise UsageError(
-                f"another process works on the study {folder}; wait for it, or give another --out"
-            )
+        raise UsageError(f"cannot create the folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write in the folder {folder}; choose another --out")
+    with FolderLock(folder, _LOCK, _REFUSAL):
         try:
             yield
         except UsageError:
@@ -281,24 +281,6 @@ def locked(folder: Path) -> Iterator[None]:
                 for path in missing:
                     path.rmdir()
             raise
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    """Lock an open file for this process; return False if another one has it."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -9,6 +9,7 @@ from robossl.core.small_files import read_json
 from robossl.core.statistics import Estimate, mean_ci
 from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.report import page, report_file
+from robossl.evaluation.report.study_tables import write_tables
 from robossl.evaluation.transfer_summary import StudyInfo, summarize
 from robossl.study.jobs import Plan
 from robossl.study.protocol import load_protocol, reference_returns
@@ -54,8 +55,6 @@ def write_report(study: Study, plan: Plan) -> dict[str, Any]:
     report = report_file.build(context)
     report_file.write(study.folder, report)
     page.write(study.folder, [report])
-    from robossl.evaluation.report.study_tables import write_tables
-
     write_tables(study.folder / "tables", report["transfer"])
     return report
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ import gymnasium as gym
 
 from robossl import registry
 from robossl.core.agent_observation import images_only
-from robossl.core.env_ids import canonical_id, display_name, is_mjcf_path
+from robossl.core.env_ids import canonical_id, is_mjcf_path
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.interfaces import PhysicsStateEnv, StateOutcomeEnv
 from robossl.core.spaces import format_space, is_image, model_inputs
+from robossl.evaluation.report.study_tables import task_name
 from robossl.evaluation.reward_free import missing_goals_reason
 from robossl.study.protocol import Protocol
 
@@ -35,12 +35,6 @@ class TaskSet:
     robot: str
     stream_task: str
     tasks: tuple[str, ...]
-
-
-def short_name(task: str) -> str:
-    """Return the name of a task in tables: `WalkerRun` for robossl/WalkerRun-v0, else the id."""
-    name = display_name(task)
-    return re.sub(r"-v\d+$", "", name.removeprefix("robossl/")) if name.startswith("robossl/") else name
 
 
 def resolve_tasks(
@@ -69,18 +63,18 @@ def resolve_tasks(
                 f"expected 2 or more tasks without a robot, got {', '.join(ids)}; transfer needs several"
             )
         _check_same_spaces(ids, pixels)
-        return TaskSet(" and ".join(short_name(task) for task in ids), ids[0], ids)
+        return TaskSet(" and ".join(task_name(task) for task in ids), ids[0], ids)
     name, available = _tasks_of(protocol, robot)
     if len(available) < 2:
         others = ", ".join(name for name, known in protocol.robots.items() if len(known) > 1)
         raise UsageError(
-            f"expected a robot with 2 or more tasks, got {name} with {', '.join(map(short_name, available))} alone; "
+            f"expected a robot with 2 or more tasks, got {name} with {', '.join(map(task_name, available))} alone; "
             f"available: {others}"
         )
     chosen = available[: count or None] if tasks is None else [_find_task(task, available) for task in tasks]
     chosen = list(dict.fromkeys(chosen))
     if not chosen:
-        raise UsageError(f"tasks: expected one or more of {', '.join(map(short_name, available))}, got none")
+        raise UsageError(f"tasks: expected one or more of {', '.join(map(task_name, available))}, got none")
     _check_same_spaces((available[0], *chosen), pixels)
     return TaskSet(name, available[0], tuple(chosen))
 
@@ -102,7 +96,7 @@ def _tasks_of(protocol: Protocol, robot: str) -> tuple[str, list[str]]:
         if robot.lower() in robots:
             return robot.lower(), robots[robot.lower()]
         for name, tasks in robots.items():
-            if any(robot in (task, short_name(task)) for task in tasks):
+            if any(robot in (task, task_name(task)) for task in tasks):
                 return name, tasks
         if attempt == 0:  # slow: makes the envs of other packages
             robots |= _other_robots(protocol)
@@ -127,9 +121,9 @@ def _other_robots(protocol: Protocol) -> dict[str, list[str]]:
 def _find_task(task: str, available: Sequence[str]) -> str:
     """Return the id of a task of a robot; `task` is its id or its name."""
     for known in available:
-        if task in (known, short_name(known)) or task.lower() == short_name(known).lower():
+        if task in (known, task_name(known)) or task.lower() == task_name(known).lower():
             return known
-    raise unknown_name_error("task", task, map(short_name, available))
+    raise unknown_name_error("task", task, map(task_name, available))
 
 
 def _check_same_spaces(tasks: Sequence[str], pixels: int) -> None:
@@ -145,8 +139,8 @@ def _check_same_spaces(tasks: Sequence[str], pixels: int) -> None:
             kind = "actions" if expected[0] == got[0] else "observations"
             texts = [_text(spaces, kind) for spaces in (expected, got)]
             raise UsageError(
-                f"expected tasks with the same spaces, got {kind} {texts[0]} of {short_name(tasks[0])} and {texts[1]} "
-                f"of {short_name(task)}; a representation carries over between equal spaces only"
+                f"expected tasks with the same spaces, got {kind} {texts[0]} of {task_name(tasks[0])} and {texts[1]} "
+                f"of {task_name(task)}; a representation carries over between equal spaces only"
             )
 
 

@@ -133,9 +133,10 @@ def _run(study: Study, plan: Plan, request: TransferRequest, progress: ProgressR
         f"study {study.folder}, protocol {study.spec.protocol}: {left} of {all_cells} cells to run"
     )
 
-    def finished(job: Job, error: str | None) -> None:
+    def finished(job: Job, error: str | None, by_need: bool) -> None:
         if error is not None:
-            progress.message(f"{job.name} failed: {error}")
+            if not by_need:
+                progress.message(f"{job.name} failed: {error}")
             for cell in job.cells:
                 study.write_result(cell, {"error": error})
         for cell in job.cells if error is None else ():
