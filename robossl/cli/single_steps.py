@@ -5,7 +5,17 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from robossl.cli.command import Command, CommandResult, add_flags, count, specified, trust_env
+from robossl.cli import continuing
+from robossl.cli.command import (
+    Command,
+    CommandResult,
+    add_flags,
+    count,
+    folder_or_pretrained,
+    specified,
+    trust_env,
+)
+from robossl.core.errors import UsageError
 
 _WORLD_MODEL_KEYS = (
     "world_model.", "seed", "threads", "device", "log", "pretrain.updates", "goals.head_updates",
@@ -28,13 +38,21 @@ _AGENT_SETTINGS = ("agent.settings.", "agent.updates_per_step", "agent.learning_
 
 
 def _add_collect_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("env", help="a Gymnasium id or an MJCF file")
+    parser.add_argument("env", nargs="?", help="a Gymnasium id or an MJCF file")
     parser.add_argument(
         "--policy",
         metavar="POLICY",
         help="random, colored_noise, curious, zero, or a run folder (colored_noise)",
     )
-    add_flags(parser, "steps", "num-envs", "threads", "pixels", "seed", "out", "json", "quiet")
+    continuing.add_amount(parser, "steps", "environment steps of all sub-environments (50,000)")
+    continuing.add_resume_flags(parser, "STREAM", "steps")
+    parser.add_argument(
+        "--append",
+        metavar="STREAM",
+        help="record --steps more into a stream: it goes on where it ended, or with new episodes of another --policy, "
+        "--seed or ENV of the same robot",
+    )
+    add_flags(parser, "num-envs", "threads", "pixels", "seed", "out", "json", "quiet")
 
 
 def _collect(options: Namespace) -> CommandResult:
@@ -43,10 +61,14 @@ def _collect(options: Namespace) -> CommandResult:
     from robossl.training.collection import collect_stream
     from robossl.training.requests import CollectRequest
 
-    trust_env(options.env)
-    registry.env_spec(options.env)
-    values = specified(options, ("policy", "steps", "out", "seed", "num_envs", "threads", "pixels"))
-    stream = collect_stream(CollectRequest(options.env, **values), make_progress(options.quiet))
+    if options.resume or options.append:
+        stream = continuing.collect(options)
+    else:
+        continuing.check_new(options, ("steps",), "env")
+        trust_env(options.env)
+        registry.env_spec(options.env)
+        values = specified(options, ("policy", "steps", "out", "seed", "num_envs", "threads", "pixels"))
+        stream = collect_stream(CollectRequest(options.env, **values), make_progress(options.quiet))
     episodes = len(stream.episodes())
     text = f"{stream.rows:,} time steps in {stream.lanes} lanes, {episodes:,} episodes\n{stream.path}"
     return CommandResult(text, {"path": str(stream.path), "rows": stream.rows, "lanes": stream.lanes})
@@ -177,7 +199,8 @@ def _agent_values(options: Namespace) -> dict[str, Any]:
 
 
 def _add_evaluate_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("model", metavar="RUN_OR_MODEL", help="a run, model or agent folder")
+    parser.add_argument("path", metavar="RUN_OR_MODEL", nargs="?", help="a run, model or agent folder")
+    add_flags(parser, "pretrained")
     parser.add_argument("--stream", metavar="STREAM", help="the stream to evaluate a model on")
     parser.add_argument(
         "--env", metavar="ENV", help="the env (the one that the folder or stream was made for)"
@@ -204,6 +227,7 @@ def _evaluate(options: Namespace) -> CommandResult:
     from robossl.cli.learn import report_result
     from robossl.logging.progress import make_progress
     from robossl.training.evaluation_runner import run_evaluation
+    from robossl.training.pretrained import collect_for_evaluation
     from robossl.training.requests import EvaluateRequest
     from robossl.training.work_context import torch_threads
 
@@ -213,9 +237,14 @@ def _evaluate(options: Namespace) -> CommandResult:
     )  # fmt: skip
     trust_env(options.env)
     trust_env(options.trust_env)
-    request = EvaluateRequest(options.model, **specified(options, names))
+    folder, progress = folder_or_pretrained(options, "RUN_OR_MODEL"), make_progress(options.quiet)
+    values = specified(options, names)
+    if options.pretrained and "stream" not in values:
+        seed = options.seed or 0
+        values["stream"] = collect_for_evaluation(folder, options.env, options.threads or 0, seed, progress)
+    request = EvaluateRequest(folder, **values)
     with torch_threads(request.threads):
-        return report_result(run_evaluation(request, make_progress(options.quiet)))
+        return report_result(run_evaluation(request, progress))
 
 
 COMMANDS = [
@@ -225,6 +254,7 @@ COMMANDS = [
         "robossl collect robossl/Reacher-v0 --policy colored_noise --steps 50_000 --out streams/reacher",
         _add_collect_arguments,
         _collect,
+        env="env",
     ),
     Command(
         "pretrain",
@@ -241,6 +271,7 @@ COMMANDS = [
         _add_train_arguments,
         _train,
         settings=("agent.settings",),
+        env="env",
     ),
     Command(
         "evaluate",
@@ -248,5 +279,6 @@ COMMANDS = [
         "robossl evaluate models/reacher --stream streams/reacher",
         _add_evaluate_arguments,
         _evaluate,
+        env="env",
     ),
 ]

@@ -22,6 +22,11 @@ class Checkpoints:
         self._report = report
         self.folder.mkdir(parents=True, exist_ok=True)
 
+    @staticmethod
+    def exist(folder: Path) -> bool:
+        """Return whether a folder has checkpoints; it is not created."""
+        return folder.is_dir() and any(folder.glob("checkpoint-*.safetensors"))
+
     def paths(self) -> list[Path]:
         """Return the files, oldest first."""
         return sorted(

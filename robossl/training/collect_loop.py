@@ -52,20 +52,19 @@ class CollectLoop:
         Args:
             total: Env steps since the first reset, summed over the sub-environments.
             progress: Receives the steps.
-            save: Called with a checkpoint every few seconds and at the end, also after Ctrl-C; not for a policy without
-                checkpoints, whose recording begins again.
+            save: Called with a checkpoint at the end; for a policy with checkpoints also every few seconds, and after
+                Ctrl-C. The recording of another policy begins again when it is resumed.
         """
-        if not isinstance(self.policy, Checkpointable):
-            save = None
+        saves_within = save is not None and isinstance(self.policy, Checkpointable)
         steps = self.loop.steps(self.policy, total - self._requested, progress)
         self._requested = total
         with interrupts_between_steps() as interrupted:
             for _ in steps:
                 if interrupted():
                     break
-                if save is not None and time.monotonic() >= self._due:
+                if save is not None and saves_within and time.monotonic() >= self._due:
                     self._save(save)
-            if save is not None:
+            if save is not None and (saves_within or not interrupted()):
                 save(self.get_checkpoint())
         if interrupted():
             raise KeyboardInterrupt
@@ -97,6 +96,8 @@ class CollectLoop:
         loop = dict(tree["loop"])
         self._requested = int(loop["requested_steps"])
         self.loop.set_checkpoint({**loop, "observation": None})  # new episodes
+        if loop["num_steps"] == 0:
+            return None  # the recording has not begun
         if tree["policy"] is None or not isinstance(self.policy, Checkpointable):
             return "the policy has no checkpoint"
         self.policy.set_checkpoint(tree["policy"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from gymnasium.vector import VectorEnv
 
@@ -11,29 +13,35 @@ from robossl import registry
 from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import LearningPolicy, Policy, ProgressReporter
-from robossl.rollout import collect_steps
 from robossl.streams import Recorder, Stream
-from robossl.training import agent_loading, output_dirs
+from robossl.training import agent_loading, output_dirs, provenance
+from robossl.training.checkpoints import Checkpoints
+from robossl.training.collect_loop import CollectLoop
 from robossl.training.config import thread_count
 from robossl.training.requests import CollectRequest
 from robossl.training.work_context import interrupt_message, torch_threads
 
+Report = Callable[[str], None]
+
 
 def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Stream:
-    """Record a stream as requested; a vector env in the request stays open."""
+    """Record a stream as requested; a vector env in the request stays open.
+
+    Raises:
+        KeyboardInterrupt: The recording was interrupted; `continuation.resume_collection` goes on with it.
+    """
     policy, seed = request.policy, request.seed
     if isinstance(policy, str) and not Path(policy).is_dir():
         registry.policy(policy)  # raises for an unknown name before any work
     with ExitStack() as stack:
-        if isinstance(request.envs, str):
-            name = canonical_id(request.envs)
-            registry.trust_env(request.envs)
+        if not isinstance(request.envs, VectorEnv):
+            name = canonical_id(registry.name_of(request.envs, **request.arguments))
             envs = registry.make_envs(
-                request.envs, request.num_envs, threads=thread_count(request.threads), pixels=request.pixels
+                name, request.num_envs, threads=thread_count(request.threads), pixels=request.pixels
             )
             stack.callback(envs.close)
         else:
-            name, envs = registry.env_name(request.envs), request.envs
+            name, envs = _name_of(request.envs), request.envs
         label = policy if isinstance(policy, str) else type(policy).__name__
         settings = {
             "env": name,
@@ -41,8 +49,10 @@ def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Strea
             "steps": request.steps,
             "num_envs": envs.num_envs,
             "seed": seed,
+            "threads": request.threads,
+            "pixels": request.pixels,
         }
-        policy_object = _make_policy(policy, envs, seed)
+        policy_object = make_policy(policy, envs, seed)
         with output_dirs.output_dir(request.out, f"streams/{output_dirs.slug(name)}") as folder:
             recorder = Recorder.create(envs, folder, policy=label, seed=seed)
             try:
@@ -51,12 +61,74 @@ def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Strea
                 recorder.finish()
                 raise
             stack.callback(recorder.finish)
+            collection = Collection(folder, settings, provenance_of(settings, envs))
+            loop = CollectLoop(recorder, policy_object, seed)
+            collection.save(loop.get_checkpoint())
             output_dirs.write_manifest(folder, "stream", settings, **settings)
-        progress.start("collect", request.steps, "steps")
-        stack.callback(progress.stop)
-        with torch_threads(request.threads), interrupt_message(f"the recorded steps are in {folder}"):
-            collect_steps(recorder, policy_object, request.steps, seed, progress)
+            collection.record(loop, progress)
+            recorder.finish()
     return Stream.open(folder)
+
+
+class Collection:
+    """A recording in a folder, with the checkpoints that it is resumed from."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, Any],
+        origin: dict[str, Any] | None,
+        report: Report = lambda text: None,
+    ) -> None:
+        """Open a recording.
+
+        Args:
+            folder: Folder of the stream.
+            settings: What is recorded: env, policy, steps, num_envs, seed, threads, pixels.
+            origin: Its provenance; None for envs that only this process can make.
+            report: Receives a line for each damaged checkpoint.
+        """
+        self.folder, self.settings, self.origin = folder, settings, origin
+        self.checkpoints = Checkpoints(folder / "checkpoints", report)
+
+    def save(self, loop: dict[str, Any]) -> None:
+        """Write a checkpoint, with that of the loop."""
+        self.checkpoints.save({"settings": self.settings, "provenance": self.origin, "loop": loop})
+
+    def record(self, loop: CollectLoop, progress: ProgressReporter) -> None:
+        """Record up to `settings["steps"]`, and keep the newest checkpoint."""
+        total, threads = self.settings["steps"], self.settings["threads"]
+        if self.origin is not None:
+            threads = self.origin["threads"]
+        command = f"robossl collect --resume {self.folder}"
+        progress.start("collect", total, "steps")
+        progress.update(loop.num_steps)
+        try:
+            with (
+                torch_threads(threads),
+                interrupt_message(f"the recorded steps are in {self.folder}; to go on: {command}"),
+            ):
+                loop.run(total, progress, self.save)
+        finally:
+            progress.stop()
+        self.checkpoints.keep_newest()
+
+
+def _name_of(envs: VectorEnv) -> str:
+    """Return the name under which later commands make envs like these; their class, if they cannot be made again."""
+    try:
+        return registry.name_of(envs)
+    except UsageError:
+        return registry.env_name(envs)
+
+
+def provenance_of(settings: dict[str, Any], envs: VectorEnv) -> dict[str, Any] | None:
+    """Return what decides the recording; None for envs that only this process can make."""
+    try:
+        registry.env_spec(settings["env"])
+    except UsageError:
+        return None
+    return provenance.provenance(settings, settings["env"], settings["threads"], "auto", envs)
 
 
 def attach(
@@ -67,7 +139,8 @@ def attach(
         policy.attach(recorder.stream, num_steps, device, progress)
 
 
-def _make_policy(policy: str | Policy, envs: VectorEnv, seed: int) -> Policy:
+def make_policy(policy: str | Policy, envs: VectorEnv, seed: int) -> Policy:
+    """Return a policy for envs: an object as it is, the policy of a folder, or one by name."""
     if not isinstance(policy, str):
         return policy
     if Path(policy).is_dir():

@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from gymnasium.vector import VectorEnv
+
 from robossl import registry
 from robossl.core import system_info
 from robossl.core.errors import UsageError
@@ -27,7 +29,9 @@ FLAG = "--accept-changes"
 _FREE = ("log", "threads", "device")  # config keys that decide no result, or whose value is stored on its own
 
 
-def provenance(config: Mapping[str, Any], env: str, threads: int, device: str) -> dict[str, Any]:
+def provenance(
+    config: Mapping[str, Any], env: str, threads: int, device: str, envs: VectorEnv | None = None
+) -> dict[str, Any]:
     """Return what decides the result of work that begins now, for `core.io.save_tree`.
 
     Args:
@@ -35,13 +39,14 @@ def provenance(config: Mapping[str, Any], env: str, threads: int, device: str) -
         env: Name of the env.
         threads: Number of CPU threads as configured; 0 is resolved.
         device: Device of the networks as configured; auto is resolved.
+        envs: Envs of this name; None: one is made to look at its robot.
     """
     return {
         "config": settings(config),
         "threads": thread_count(threads),
         "requested_threads": threads,
         "device": resolve(device).type,
-        "robot": robot_digest(env),
+        "robot": robot_digest(env, envs),
         "env_code": env_code(env),
         "versions": _versions(),
         "processor": system_info.processor(),
@@ -53,13 +58,14 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in config.items() if name not in _FREE}
 
 
-def robot_digest(env: str) -> str | None:
+def robot_digest(env: str, envs: VectorEnv | None = None) -> str | None:
     """Return a digest of the compiled robot of a native env; None for others."""
-    if not registry.is_native(registry.env_spec(env)):
-        return None
-    with closing(registry.make_envs(env, 1)) as envs:
-        inner = envs.unwrapped
-        return inner.model_digest() if isinstance(inner, ModelDigestEnv) else None
+    if envs is None:
+        if not registry.is_native(registry.env_spec(env)):
+            return None
+        with closing(registry.make_envs(env, 1)) as made:
+            return robot_digest(env, made)
+    return envs.unwrapped.model_digest() if isinstance(envs.unwrapped, ModelDigestEnv) else None
 
 
 def env_code(env: str) -> str | None:

@@ -29,7 +29,9 @@ def test_signal_saves_the_recorded_steps(number, tmp_path):
         process.send_signal(number)
         error = process.stderr.read()
     assert process.returncode == 130, error
-    assert error.splitlines()[-1] == "robossl: interrupted; the recorded steps are in stream"
+    assert error.splitlines()[-1] == (
+        "robossl: interrupted; the recorded steps are in stream; to go on: robossl collect --resume stream"
+    )
     assert Stream.open(tmp_path / "stream").transitions > 0
 
 
