@@ -7,7 +7,7 @@ its batches are then half recorded and half its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from .sb3.hindsight import HindsightRelabeler, goal_reward
 from .sb3.layer_norm import LayerNormEncoderTD3Policy, LayerNormTD3Policy
 from .sb3.offline_replay import CachedReplay, OfflineReplayBuffer, RecordedReplay
 from .sb3.replay import StreamReplayBuffer
+from .sb3.stacked_td3 import train_together
 
 _DEFAULTS = {
     "learning_rate": 3e-4,
@@ -215,6 +216,22 @@ class OfflineTd3Agent(Td3Agent):
                         algorithm.logger.dump(algorithm._n_updates)
         finally:
             buffer.offline = False
+
+    @staticmethod
+    def learn_offline_stacked(
+        agents: Sequence[Any], updates: int, progress: ProgressReporter | None = None
+    ) -> None:
+        """Let several agents learn from their streams, each as `learn_offline(updates)` alone within float rounding.
+
+        Agents with equal settings and hidden layers and no trained encoder learn as one batched network: their seeds,
+        tasks and observations may differ. The others learn one after the other.
+
+        Args:
+            agents: Agents of this class.
+            updates: Gradient steps of each; learning for N and then for M updates equals N + M.
+            progress: Receives the gradient steps of all agents.
+        """
+        train_together(agents, updates, progress)
 
     def pretrain_critic(self) -> None:
         """Let the critics learn to predict the change of the observation, before the first update."""

@@ -75,15 +75,20 @@ class CachedReplay:
 
     def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
         """Return a batch, as `StreamReplayBuffer.sample`."""
+        return self.sample_batches(batch_size, 1)
+
+    def sample_batches(self, batch_size: int, count: int) -> ReplayBufferSamples:
+        """Return the next `count` batches one after the other, (count * batch_size, ...)."""
         data = self.transitions
-        index = torch.from_numpy(self._rng.integers(len(data.row), size=batch_size)).to(data.row.device)
-        row = data.row[index]
+        drawn = [self._rng.integers(len(data.row), size=batch_size) for _ in range(count)]
+        index = torch.from_numpy(np.concatenate(drawn)).to(data.row.device)
+        row = data.row.index_select(0, index)
         return ReplayBufferSamples(
-            data.features[row],
-            data.action[index],
-            data.features[row + 1],
-            data.terminated[index],
-            data.reward[index],
+            data.features.index_select(0, row),
+            data.action.index_select(0, index),
+            data.features.index_select(0, row + 1),
+            data.terminated.index_select(0, index),
+            data.reward.index_select(0, index),
         )
 
     def _load(self) -> Transitions:

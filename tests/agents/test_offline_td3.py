@@ -1,4 +1,4 @@
-"""Offline TD3: learns from a recorded stream alone, then half and half; stacked agents learn what each learns alone."""
+"""Offline TD3: learns from a recorded stream alone, then half and half with its own steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from gymnasium.vector import AutoresetMode
 from robossl.agents.offline_td3 import OfflineTd3Agent
 from robossl.agents.sb3.critic_pretraining import pretrain_critics
 from robossl.agents.sb3.offline_replay import CachedReplay
-from robossl.agents.sb3.stacked_td3 import train_stacked
 
 import robossl
 from robossl.core.errors import UsageError
@@ -132,32 +131,6 @@ def test_save_load_and_checkpoint_continue_to_the_same_bits(make, tmp_path) -> N
     assert loaded.algorithm._n_updates == 6
     with pytest.raises(UsageError, match="recorded stream"):
         loaded.learn_offline(1)
-
-
-@pytest.mark.parametrize("settings", [{}, {"behavior_cloning": 2.5}, {"critic_pretraining": 3}])
-def test_stacked_agents_learn_what_each_learns_alone(make, settings) -> None:
-    alone, stacked = ([make(seed, **settings)[0] for seed in range(3)] for _ in range(2))
-    for agent in alone:
-        agent.learn_offline(7)
-        agent.learn_offline(6)
-    train_stacked(stacked, 7)  # not a multiple of the policy delay
-    train_stacked(stacked, 6)
-    for first, second in zip(alone, stacked):
-        assert close(weights(first), weights(second))
-        assert first.algorithm._n_updates == second.algorithm._n_updates == 13
-        first.learn_offline(4)  # from the optimizer states that the stack has written
-        second.learn_offline(4)
-        assert close(weights(first), weights(second))
-    assert not close(weights(stacked[0]), weights(stacked[1]), 1e-3)
-
-
-def test_agents_of_other_shape_or_progress_are_not_stacked(make) -> None:
-    wide, first, second = make(policy_kwargs={"net_arch": [8, 8]})[0], make()[0], make()[0]
-    with pytest.raises(UsageError, match="equal shape"):
-        train_stacked([first, wide], 1)
-    second.learn_offline(2)
-    with pytest.raises(UsageError, match="n_updates"):
-        train_stacked([first, second], 1)
 
 
 def test_behavior_cloning_keeps_actions_near_the_recorded_ones(make, stream) -> None:
