@@ -78,7 +78,12 @@ def _collect(options: Namespace) -> CommandResult:
 
 
 def _add_pretrain_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("stream", help="a stream folder")
+    parser.add_argument("stream", nargs="?", help="a stream folder")
+    continuing.add_amount(parser, "updates", "gradient steps (2,000)")
+    continuing.add_resume_flags(parser, "MODEL", "updates")
+    parser.add_argument(
+        "--from", dest="from_model", metavar="MODEL", help="begin with the weights of this model, which is not changed"
+    )
     parser.add_argument(
         "--baseline",
         metavar="NAME",
@@ -87,20 +92,41 @@ def _add_pretrain_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--push-to-hub", metavar="USER/NAME", help="also upload the model to the Hugging Face Hub"
     )
-    add_flags(parser, "updates", "threads", "device", "seed", "log", "config", "out", "json", "quiet")
+    add_flags(parser, "threads", "device", "seed", "log", "config", "out", "json", "quiet")
 
 
 def _pretrain(options: Namespace) -> CommandResult:
+    from robossl.logging.progress import make_progress
+    from robossl.training import hub
+    from robossl.training.pretraining import pretrain_world_model, resume_pretraining
+
+    progress = make_progress(options.quiet)
+    if options.push_to_hub:
+        hub.check_login(options.push_to_hub)
+    if options.resume:
+        continuing.check_resume(
+            options, ("stream", "from_model", "baseline", "threads", "device", "seed", "log", "config", "out")
+        )
+        model = resume_pretraining(options.resume, progress, options.updates, options.accept_changes)
+    else:
+        model = pretrain_world_model(_pretrain_request(options), progress)
+    path = model.metadata["path"]
+    text, data = f"latent dimension {model.latent_dim}, version {model.version}\n{path}", {"path": path}
+    if options.push_to_hub:
+        data["commit"] = hub.push(path, options.push_to_hub)
+        text += f"\n{data['commit']}"
+    return CommandResult(text, data)
+
+
+def _pretrain_request(options: Namespace) -> Any:
     from robossl.cli.config import layers_of
     from robossl.cli.learn import world_model_defaults
-    from robossl.logging.progress import make_progress
     from robossl.streams import Stream
-    from robossl.training import hub
     from robossl.training.config import LearnConfig
     from robossl.training.config_io import parse
-    from robossl.training.pretraining import pretrain_world_model
     from robossl.training.requests import PretrainRequest
 
+    continuing.check_new(options, ("updates",), "stream")
     layers = layers_of(options, _WORLD_MODEL_KEYS)
     names = {name for _, values in layers for name in values}
     defaults = world_model_defaults(Stream.open(options.stream).observation_space)
@@ -112,17 +138,10 @@ def _pretrain(options: Namespace) -> CommandResult:
         values["updates"] = config.pretrain.updates
     if "goals.head_updates" in names:
         values["head_updates"] = config.goals.head_updates
-    values |= specified(options, ("baseline",))
-    request = PretrainRequest(options.stream, config=config.world_model, out=options.out, **values)
-    if options.push_to_hub:
-        hub.check_login(options.push_to_hub)
-    model = pretrain_world_model(request, make_progress(options.quiet))
-    path = model.metadata["path"]
-    text, data = f"latent dimension {model.latent_dim}, version {model.version}\n{path}", {"path": path}
-    if options.push_to_hub:
-        data["commit"] = hub.push(path, options.push_to_hub)
-        text += f"\n{data['commit']}"
-    return CommandResult(text, data)
+    values |= specified(options, ("baseline", "from_model"))
+    if options.from_model and any(name.startswith("world_model.") for name in names):
+        raise UsageError("--from begins with a model of its own config; remove the flags --world_model.*")
+    return PretrainRequest(options.stream, config=config.world_model, out=options.out, **values)
 
 
 # --- train

@@ -17,7 +17,7 @@ from robossl.training import output_dirs, provenance
 from robossl.training.checkpoints import Checkpoints
 from robossl.training.collect_loop import CollectLoop
 from robossl.training.collection import Collection, attach, make_policy, provenance_of
-from robossl.training.extension import Steps
+from robossl.training.extension import Steps, new_total
 
 
 def resume_collection(
@@ -44,7 +44,7 @@ def resume_collection(
                 f"episodes: robossl collect ENV --append {folder}"
             )
         settings, loop_tree = dict(saved["settings"]), saved["loop"]
-        settings["steps"] = _total(settings["steps"], steps)
+        settings["steps"] = new_total(settings["steps"], steps, "steps")
         registry.check_recorded_env(settings["env"], folder)
         origin = saved["provenance"]
         if origin is None:
@@ -151,14 +151,6 @@ def _record(
         collection.record(loop, progress)
     finally:
         recorder.finish()
-
-
-def _total(requested: int, steps: Steps | None) -> int:
-    if steps is None:
-        return requested
-    if isinstance(steps, str) and not steps.startswith("+"):
-        raise UsageError(f"steps: expected a whole number or +N, got {steps}")
-    return requested + int(steps) if isinstance(steps, str) else steps
 
 
 def _truncate(stream: Stream, tree: dict[str, Any], folder: Path) -> None:

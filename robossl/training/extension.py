@@ -33,6 +33,19 @@ def parse_steps(text: str) -> Steps:
     return f"+{number}" if text.startswith("+") else number
 
 
+def new_total(requested: int, steps: Steps | None, name: str) -> int:
+    """Return the total of steps or updates of a resumed work, of which `requested` were planned.
+
+    Raises:
+        UsageError: `steps` is neither a number nor "+N".
+    """
+    if steps is None:
+        return requested
+    if isinstance(steps, str) and not steps.startswith("+"):
+        raise UsageError(f"{name}: expected a whole number or +N, got {steps}")
+    return requested + int(steps) if isinstance(steps, str) else steps
+
+
 def extended_config(config: LearnConfig, state: RunState, steps: Steps) -> LearnConfig:
     """Return the config of a run with another total of environment steps.
 

@@ -30,13 +30,13 @@ _FREE = ("log", "threads", "device")  # config keys that decide no result, or wh
 
 
 def provenance(
-    config: Mapping[str, Any], env: str, threads: int, device: str, envs: VectorEnv | None = None
+    config: Mapping[str, Any], env: str | None, threads: int, device: str, envs: VectorEnv | None = None
 ) -> dict[str, Any]:
     """Return what decides the result of work that begins now, for `core.io.save_tree`.
 
     Args:
         config: All settings by dotted key.
-        env: Name of the env.
+        env: Name of the env; None if none is used.
         threads: Number of CPU threads as configured; 0 is resolved.
         device: Device of the networks as configured; auto is resolved.
         envs: Envs of this name; None: one is made to look at its robot.
@@ -46,8 +46,8 @@ def provenance(
         "threads": thread_count(threads),
         "requested_threads": threads,
         "device": resolve(device).type,
-        "robot": robot_digest(env, envs),
-        "env_code": env_code(env),
+        "robot": None if env is None else robot_digest(env, envs),
+        "env_code": None if env is None else env_code(env),
         "versions": _versions(),
         "processor": system_info.processor(),
     }

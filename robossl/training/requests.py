@@ -23,10 +23,10 @@ from robossl.training.config import (
 )
 
 if TYPE_CHECKING:
-    from gymnasium.vector import VectorEnv
     from torch.nn import Module
 
     from robossl.core.interfaces import Policy, Representation
+    from robossl.registry import EnvLike
     from robossl.streams import Stream
     from robossl.streams.relabel import RewardFunction
     from robossl.world_model import WorldModel
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class CollectRequest:
     """Record the steps of a policy in a stream."""
 
-    envs: VectorEnv | str  # a vector env, an env id or an MJCF file
+    envs: EnvLike  # a vector env, which is stepped itself; or what `num_envs` sub-environments are made of
     policy: str | Policy = ExploreConfig.policy  # a policy name, a run or agent folder, or a policy object
     steps: int = 50_000  # environment steps of all sub-environments
     out: str | Path | None = None
@@ -45,6 +45,7 @@ class CollectRequest:
     num_envs: int = 16  # sub-environments, if `envs` is an id or a file
     threads: int = 0
     pixels: int = 0  # edge of image observations, if `envs` is an id or a file; 0: the env's own observations
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the constructor of the env
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -84,17 +85,20 @@ class PretrainRequest:
     encoder: Module | None = None  # used in place of the built-in encoder
     head_updates: int | Literal["auto"] = GoalsConfig.head_updates  # of each goal head; 0: none are fitted
     baseline: str | None = None  # a baseline representation in place of the world model; of `BASELINES`
+    from_model: str | Path | None = None  # folder of a model whose weights are the initial ones
 
     def __post_init__(self) -> None:
         check_count("updates", self.updates)
         check_count("head_updates", head_update_count(self.head_updates, 0), 0)
+        if self.from_model is not None and self.baseline is not None:
+            raise UsageError(f"from_model: expected no baseline beside it, got {self.baseline!r}")
 
 
 @dataclass(frozen=True)
 class TrainRequest:
     """Train an agent in an env."""
 
-    env: str
+    env: EnvLike
     agent: str = AgentConfig.name
     # a world model, or the folder of a model or run
     representation: Representation | str | Path | None = None
@@ -113,6 +117,7 @@ class TrainRequest:
     # updates on the stream before the first environment step; None: as many as the agent's default
     offline_updates: int | None = None
     pixels: int = 0  # edge of image observations; 0: the env's own observations
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the constructor of the env
 
     def __post_init__(self) -> None:
         if self.steps == 0 and self.stream is None:
@@ -152,7 +157,7 @@ class EvaluateRequest:
 
     model: WorldModel | str | Path  # a world model, or the folder of a model, run or agent
     stream: Stream | str | Path | None = None  # None: the stream that the model was trained on
-    env: str | None = None  # None: the env that the folder or stream was made for
+    env: EnvLike | None = None  # None: the env that the folder or stream was made for
     episodes: int = EvaluateConfig.episodes  # held-out episodes for each row of the control table
     goal_trials: int = GoalsConfig.trials
     # [steps] between start and goal; None: those of GoalsConfig. Given ones need an env with goals
@@ -166,6 +171,7 @@ class EvaluateRequest:
     videos: bool = True
     ablate: bool = False  # also train models with other objectives and compare
     updates: int | None = None  # gradient steps of each of them; None: as many as the model had
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the constructor of the env
 
     def __post_init__(self) -> None:
         check_count("episodes", self.episodes)
