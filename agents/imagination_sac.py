@@ -21,12 +21,12 @@ from robossl.core.seeding import derive, generator, generator_state, restore_gen
 from robossl.core.spaces import format_space
 from robossl.rollout import StepResult
 from robossl.streams import Recorder, Stream
+from robossl.streams.relabel import RewardFunction
 from robossl.streams.sampling import LaneRange
 from robossl.world_model import RewardModel, WorldModel
 from robossl.world_model.data_validation import check_spaces_match
 from robossl.world_model.device import resolve
 from robossl.world_model.goal_predictor import GoalPredictor
-from robossl.world_model.labeled_steps import Reward
 
 from .shared.actor_critic import ActorCritic, ActorCriticConfig
 from .shared.latent_state import LatentState
@@ -110,7 +110,7 @@ class ImaginationSac(LoopAgent):
         seed: int = 0,
         device: str = "auto",
         stream: Stream | None = None,
-        reward: Reward | None = None,
+        reward: RewardFunction | None = None,
         **settings: Any,
     ) -> None:
         """Create the agent.

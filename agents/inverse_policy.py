@@ -15,8 +15,7 @@ from robossl.core.interfaces import Observation
 from robossl.streams import Stream
 from robossl.world_model import WorldModel
 from robossl.world_model.device import resolve
-from robossl.world_model.goal_heads import GoalHeads, fit_goal_heads
-from robossl.world_model.goal_heads.heads import DEFAULT_UPDATES
+from robossl.world_model.goal_heads import DEFAULT_UPDATES, GoalHeads, fit_goal_heads
 
 from .shared.goal_source import GoalSource
 from .shared.loop_agent import LoopAgent

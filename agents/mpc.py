@@ -16,9 +16,9 @@ from robossl.core.errors import UsageError
 from robossl.core.interfaces import MetricLogger, Observation
 from robossl.core.seeding import derive
 from robossl.streams import Stream
+from robossl.streams.relabel import RewardFunction
 from robossl.world_model import WorldModel
 from robossl.world_model.goal_predictor import DESIRED
-from robossl.world_model.labeled_steps import Reward
 
 from .imagination_sac import ImaginationConfig, ImaginationSac
 from .shared.cem import Planner, PlannerConfig
@@ -72,7 +72,7 @@ class MpcAgent(ImaginationSac):
         seed: int = 0,
         device: str = "auto",
         stream: Stream | None = None,
-        reward: Reward | None = None,
+        reward: RewardFunction | None = None,
         **settings: Any,
     ) -> None:
         """Create the agent; arguments as those of `imagination-sac`, settings are the fields of `MpcConfig`."""

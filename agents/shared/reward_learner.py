@@ -13,12 +13,13 @@ from torch import Tensor
 
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
 from robossl.streams import Stream
+from robossl.streams.relabel import RewardFunction
 from robossl.streams.sampling import LaneRange
 from robossl.world_model import RewardModel, WorldModel, WorldModelEnv
 from robossl.world_model.encoded_batch import encode_windows
 from robossl.world_model.env import disagreement_threshold
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED
-from robossl.world_model.labeled_steps import LabeledSteps, Reward, read_labeled_steps, window_rewards
+from robossl.world_model.labeled_steps import LabeledSteps, read_labeled_steps, window_rewards
 
 from ..sb3.hindsight import HindsightRelabeler
 from .actor_critic import ActorCritic, Transitions
@@ -35,7 +36,7 @@ class Source(NamedTuple):
     stream: Stream
     lanes: LaneRange | None  # None: all
     labeled_steps: int | None  # number of steps whose reward may be used; None: all
-    reward: Reward | None = None  # computes the rewards in place of the recorded ones
+    reward: RewardFunction | None = None  # computes the rewards in place of the recorded ones
 
 
 @dataclass(frozen=True)

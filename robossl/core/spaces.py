@@ -98,6 +98,22 @@ def is_goal_space(space: spaces.Space) -> bool:
     return isinstance(space, spaces.Dict) and set(space.spaces) >= _GOAL_KEYS
 
 
+def goal_box(space: spaces.Space) -> spaces.Box | None:
+    """Return the space of the goals of a goal env; None if the env has no goals.
+
+    Raises:
+        UsageError: The goals are not a Box of numbers.
+    """
+    if not (isinstance(space, spaces.Dict) and is_goal_space(space)):
+        return None
+    desired, achieved = space["desired_goal"], space["achieved_goal"]
+    for name, goals in (("desired_goal", desired), ("achieved_goal", achieved)):
+        if not isinstance(goals, spaces.Box) or is_image(goals):
+            raise UsageError(f"{name}: expected a Box of numbers, got {format_space(goals)}")
+    assert isinstance(achieved, spaces.Box)
+    return achieved
+
+
 def model_inputs(space: spaces.Space) -> dict[str, Leaf]:
     """Return the leaves that a world model reads; of a goal env only `observation`, without the goals."""
     leaf_spaces = leaves(space)

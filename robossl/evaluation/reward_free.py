@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from robossl import registry
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Policy
-from robossl.core.spaces import format_space, is_goal_space
+from robossl.core.spaces import goal_box
 from robossl.world_model import WorldModel
 
 # Row -> name of the agent in the registry, and its settings.
@@ -28,13 +28,11 @@ PLANNER_COSTS: dict[str, tuple[str, Mapping[str, Any]]] = {
 
 def missing_goals_reason(observation_space: gym.Space) -> str | None:
     """Return why no policy can be given goals in envs of this observation space; None if one can."""
-    if not is_goal_space(observation_space):
-        return "the env has no goals: its observation has no desired_goal"
-    assert isinstance(observation_space, gym.spaces.Dict)
-    goal = observation_space["desired_goal"]
-    if not isinstance(goal, gym.spaces.Box):
-        return f"desired_goal: expected a Box, got {format_space(goal)}"
-    return None
+    try:
+        goals = goal_box(observation_space)
+    except UsageError as error:
+        return str(error)
+    return "the env has no goals: its observation has no desired_goal" if goals is None else None
 
 
 def reward_free_policies(

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from robossl.core.agent_observation import ENCODERS, ROWS
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.world_model.config import WorldModelConfig
+from robossl.world_model.goal_heads import DEFAULT_UPDATES
 
 _MAX_DEFAULT_THREADS = 8
-_MAX_AUTO_HEAD_UPDATES = 1500  # [gradient steps]
 _DEFAULT_STEPS = 64_000
 UNLIMITED: Literal["unlimited"] = "unlimited"  # value of `steps`
 
@@ -222,4 +222,4 @@ def check_horizons(name: str, horizons: Sequence[int]) -> None:
 
 def head_update_count(head_updates: int | Literal["auto"], updates: int) -> int:
     """Return the gradient steps of each goal head, for a world model with `updates` gradient steps."""
-    return min(_MAX_AUTO_HEAD_UPDATES, updates) if head_updates == "auto" else head_updates
+    return min(DEFAULT_UPDATES, updates) if head_updates == "auto" else head_updates

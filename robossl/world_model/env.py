@@ -15,11 +15,11 @@ from robossl.core.errors import UsageError
 from robossl.core.seeding import generator, generator_state, restore_generator
 from robossl.core.spaces import flatten_by_path, is_goal_space, leaves, unflatten_by_path
 from robossl.streams import Stream
+from robossl.streams.relabel import RewardFunction
 from robossl.world_model.array_types import to_arrays
 from robossl.world_model.data_validation import check_spaces_match
 from robossl.world_model.encoded_batch import encode_windows
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED, GoalPredictor
-from robossl.world_model.labeled_steps import Reward
 from robossl.world_model.model import WorldModel, disagreement
 from robossl.world_model.reward_model import RewardModel
 
@@ -70,7 +70,7 @@ class WorldModelEnv(VectorEnv):
         stream: Stream,
         num_envs: int,
         horizon: int = 25,
-        reward: Reward | None = None,
+        reward: RewardFunction | None = None,
         max_disagreement: float | None = None,
         seed: int = 0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,

@@ -22,8 +22,9 @@ class GoalPredictor:
     """Prediction of the achieved goal from what the world model decodes; the model itself has no goals.
 
     A ridge regression on the normalized observation (on z if all observations are images) and on random cosine
-    features of it. A goal that is part of the observation therefore agrees with the imagined observation. Rewards are
-    not used.
+    features of it. A goal that is part of the observation therefore agrees with the imagined observation, which the
+    readout of the goal heads, from z and for planning, does not guarantee; and it needs no gradient steps, so that
+    every imagined env has it. Rewards are not used.
 
     Args:
         space: The observation space of the goal env.

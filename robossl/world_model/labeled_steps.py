@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +13,11 @@ from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 from robossl.core.spaces import flatten_by_path, is_goal_space, unflatten_by_path
 from robossl.streams import Stream, Window
+from robossl.streams.relabel import RewardFunction
 from robossl.streams.sampling import Sampler
 from robossl.world_model.encoded_batch import encode_windows
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED
 from robossl.world_model.model import WorldModel
-
-Reward = Callable[[Any, np.ndarray, Any], np.ndarray]  # (observation, action, next observation) -> (n,)
 
 MIN_LABELED_STEPS = 100
 _MAX_LABELED_STEPS = 65_536  # read where no number is given
@@ -60,7 +59,9 @@ class LabeledSteps(NamedTuple):
             )
 
 
-def window_rewards(model: WorldModel, window: Window, first: int, reward: Reward | None) -> np.ndarray:
+def window_rewards(
+    model: WorldModel, window: Window, first: int, reward: RewardFunction | None
+) -> np.ndarray:
     """Return the rewards (B,) of step `first` of windows: the recorded ones, or those that `reward` computes."""
     if reward is None:
         return np.asarray(window.reward)[:, first]
@@ -85,7 +86,7 @@ def read_labeled_steps(
     seed: int = 0,
     split: str | None = "train",
     sampler: Sampler | None = None,
-    reward: Reward | None = None,
+    reward: RewardFunction | None = None,
 ) -> LabeledSteps:
     """Return `count` different transitions of a stream, drawn uniformly.
 
@@ -132,7 +133,7 @@ def read_labeled_steps(
 
 @torch.no_grad()
 def _encode(
-    model: WorldModel, window: Window, index: np.ndarray, first: int, known: Reward | None
+    model: WorldModel, window: Window, index: np.ndarray, first: int, known: RewardFunction | None
 ) -> LabeledSteps:
     """Return the transitions `index` (n,) of windows; of image windows those of the second action."""
     batch = encode_windows(model, window, torch.Generator())

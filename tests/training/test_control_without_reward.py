@@ -109,7 +109,7 @@ def test_goals_that_are_no_box_have_a_reason(tmp_path):
     report = learn("goals/CategoryGoals-v0", tmp_path)
     assert list(report["control"]["rows"]) == ["observation", "latent_observation", "random", "zero_action"]
     for key in ("goal_reaching", "control.planner", "control.inverse_policy"):
-        assert report["missing"][key] == "desired_goal: expected a Box, got Discrete(2)"
+        assert report["missing"][key] == "desired_goal: expected a Box of numbers, got Discrete(2)"
 
 
 @pytest.fixture(scope="module")

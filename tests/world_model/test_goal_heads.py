@@ -139,7 +139,7 @@ def test_discrete_actions_are_classified(tmp_path):
 @pytest.mark.parametrize("goals", ["discrete", "image"])
 def test_goals_that_are_no_box_of_numbers_are_refused_before_the_work(goals, tmp_path):
     stream = record(tmp_path / "stream", steps=200, goals=goals)
-    with pytest.raises(UsageError, match="expected goals that are a Box of numbers, got"):
+    with pytest.raises(UsageError, match="desired_goal: expected a Box of numbers, got"):
         fit_goal_heads(model_for(stream), stream, updates=2)
 
 

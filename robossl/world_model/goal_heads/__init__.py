@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from robossl.world_model.goal_heads.fit import create_goal_heads, fit_goal_heads
     from robossl.world_model.goal_heads.heads import GoalHeads
 
-__all__ = ["GoalHeads", "create_goal_heads", "fit_goal_heads"]
+DEFAULT_UPDATES = 1500  # gradient steps of each head
+
+__all__ = ["DEFAULT_UPDATES", "GoalHeads", "create_goal_heads", "fit_goal_heads"]
 
 _MODULES = {
     "GoalHeads": "robossl.world_model.goal_heads.heads",

@@ -9,13 +9,14 @@ from torch import Tensor
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.core.seeding import generator
-from robossl.core.spaces import format_space
+from robossl.core.spaces import format_space, goal_box
 from robossl.core.threads import is_small, one_thread
 from robossl.streams import Stream
 from robossl.world_model.data_validation import check_spaces_match
+from robossl.world_model.goal_heads import DEFAULT_UPDATES
 from robossl.world_model.goal_heads.goal_pairs import GoalPairs
 from robossl.world_model.goal_heads.head_losses import HeadLosses, Losses
-from robossl.world_model.goal_heads.heads import DEFAULT_UPDATES, MAX_STEPS, GoalHeads, goal_box
+from robossl.world_model.goal_heads.heads import MAX_STEPS, GoalHeads
 from robossl.world_model.goal_heads.latent_table import LatentTable, encode_stream
 from robossl.world_model.model import WorldModel
 

@@ -10,21 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor, nn
 
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.io import load_tree, save_tree
 from robossl.core.seeding import derive
-from robossl.core.spaces import format_space, is_goal_space, is_image
 from robossl.world_model.array_types import to_tensor
-from robossl.world_model.goal_predictor import ACHIEVED
 from robossl.world_model.networks import MLP
 
 FILE = "goal_heads.safetensors"
 MAX_STEPS = 100  # K [steps] longest distance in training
 ACT_STEPS = 5  # k [steps] of the inverse policy when it acts
-DEFAULT_UPDATES = 1500  # gradient steps of the fit
 _HIDDEN = (256, 256, 256)  # layer widths of temporal distance and inverse policy
 _READOUT_HIDDEN = (256,)
 _FORMAT = 2
@@ -199,17 +195,3 @@ class _Normalizer(nn.Module):
 
     def forward(self, goal: Tensor) -> Tensor:
         return (goal - self.mean) / self.scale
-
-
-def goal_box(space: spaces.Space) -> spaces.Box | None:
-    """Return the space of the goals of a goal env; None if the env has no goals.
-
-    Raises:
-        UsageError: The goals are not a Box of numbers.
-    """
-    if not is_goal_space(space) or not isinstance(space, spaces.Dict):
-        return None
-    goals = space[ACHIEVED]
-    if not isinstance(goals, spaces.Box) or is_image(goals):
-        raise UsageError(f"goal heads: expected goals that are a Box of numbers, got {format_space(goals)}")
-    return goals

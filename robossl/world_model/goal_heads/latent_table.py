@@ -12,9 +12,8 @@ from torch import Tensor
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
-from robossl.core.spaces import flatten_by_path, unflatten_by_path
+from robossl.core.spaces import flatten_by_path, goal_box, unflatten_by_path
 from robossl.streams import Stream
-from robossl.world_model.goal_heads.heads import goal_box
 from robossl.world_model.goal_predictor import ACHIEVED
 from robossl.world_model.model import WorldModel
 
