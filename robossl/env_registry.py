@@ -206,7 +206,10 @@ def make_envs(
     """
     if num_envs < 1:
         raise UsageError(f"expected num_envs of 1 or more, got {num_envs}")
-    spec, settings = env_spec(env), env_kwargs(env) | settings
+    spec, implied = env_spec(env), env_kwargs(env)
+    settings = implied | settings
+    if is_mjcf_path(env):
+        settings["model"] = implied["model"]  # of a file that was moved since a stream recorded it
     pixels = pixels or settings.pop("pixels", None)
     if pixels:
         settings["pixels"] = (pixels, pixels) if isinstance(pixels, int) else tuple(pixels)

@@ -130,15 +130,15 @@ class MjcfTask(Task[MjcfRobot]):
         _check_robot(compiled, path, mode)
         self.mocap = mode
         self.keyframe = find_keyframe(compiled, keyframe)
-        self._start = StartStates(compiled, self.keyframe)
+        self.start = StartStates(compiled, self.keyframe)
         layout = JointLayout(
             compiled,
-            control_ranges(compiled, self._start.qpos),
+            control_ranges(compiled, self.start.qpos),
             chosen_sensors(compiled, sensors),
             self.mocap,
             mocap_home(compiled, self.keyframe),
         )
-        line = None if reward is None else RobotReward(reward, compiled, self._start.data())
+        line = None if reward is None else RobotReward(reward, compiled, self.start.data())
         stages = ("none" if line is None else line.stage, layout.sensors.stage)
         attributes = {
             "model": path,
@@ -158,15 +158,15 @@ class MjcfTask(Task[MjcfRobot]):
     @property
     def lift(self) -> float:
         """Height [m] by which the robot is raised at the start, because its file puts it inside the floor."""
-        return self._start.lift
+        return self.start.lift
 
     def default_camera(self) -> str:
         """Return the name of the first camera that sees the robot, else that of a view of the whole scene."""
-        return default_camera(load_model(self.robot.model), self._start.qpos)
+        return default_camera(load_model(self.robot.model), self.start.qpos)
 
     def sample_initial_state(self, random: np.random.Generator) -> Pose:
         """Return a pose near that of the keyframe, with its velocities."""
-        return self._start.sample(random)
+        return self.start.sample(random)
 
     def reward(self, robot: MjcfRobot, action: np.ndarray) -> np.ndarray:
         """Return the rewards (n,) of the terms; zeros without."""

@@ -186,11 +186,17 @@ def camera_id(model: MjModel, camera: str | None) -> int:
     raise unknown_name_error("camera", camera, [*names, FREE_CAMERA])
 
 
+def is_dark(model: MjModel) -> bool:
+    """Return whether a model has no light at all."""
+    headlight = model.vis.headlight
+    is_lit = headlight.active and (headlight.ambient.any() or headlight.diffuse.any())
+    return not is_lit and not (model.nlight and model.light_active.any())
+
+
 def light_if_dark(model: MjModel) -> None:
     """Switch the headlight of a renderer's model on if the model has no light at all."""
     headlight = model.vis.headlight
-    is_lit = headlight.active and (headlight.ambient.any() or headlight.diffuse.any())
-    if not is_lit and not (model.nlight and model.light_active.any()):
+    if is_dark(model):
         headlight.active = 1
         headlight.ambient[:], headlight.diffuse[:] = _AMBIENT, _DIFFUSE
 

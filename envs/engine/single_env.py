@@ -8,12 +8,14 @@ import gymnasium
 import numpy as np
 
 from robossl.core.errors import UsageError
+from robossl.core.interfaces import Finding
 
 from .input_checks import check_action, check_reset_options
 from .observation_builder import Observation
 from .randomization_spec import RandomizationArgument
 from .registration import resolve_task
 from .render_manager import RenderManager
+from .robot_examination import examine
 from .simulation import Simulation
 from .task import Task, compute_goal_reward
 
@@ -103,6 +105,10 @@ class MujocoEnv(gymnasium.Env):
         """Return the current observation, as reset and step return it."""
         batch = self.simulation.observation()
         return {k: v[0] for k, v in batch.items()} if isinstance(batch, dict) else batch[0]
+
+    def examine(self, seconds: float) -> list[Finding]:
+        """Return what is wrong or remarkable with the robot, beyond the API; see `robot_examination`."""
+        return examine(self.simulation, self._arguments["camera"], seconds)
 
     def __getstate__(self) -> dict[str, Any]:
         self.simulation.generators[0] = self.np_random

@@ -19,6 +19,7 @@ _EQUALITY_TOLERANCE = 1e-4  # [m or rad]
 _DEPTH_TOLERANCE = 1e-4  # [m] of penetration that the noise adds
 _KEYFRAME_DEPTH = 0.01  # [m] deeper keyframes are lifted; a robot at rest in one sinks in by less
 _POSE_DEPTH = 1e-3  # [m] the same of the pose of the file
+_LIMIT_TOLERANCE = 1e-3  # [rad or m]
 _NEWTON_STEPS, _LIFT_STEPS = 20, 30
 
 
@@ -72,6 +73,9 @@ class StartStates:
         self._noise[self._limited] = _NOISE * (self._high - self._low)
         self._noise[model.jnt_qposadr[free_hinges]] = _NOISE * 2 * np.pi
         self._followers = _followers(model)
+        columns = self.qpos[self._limited]
+        outside = (columns < self._low - _LIMIT_TOLERANCE) | (columns > self._high + _LIMIT_TOLERANCE)
+        self.outside = np.flatnonzero(limited)[outside]  # joints whose home is outside their range
         within = self._clip(self.qpos[self._limited])
         if not np.array_equal(within, self.qpos[self._limited]):
             self.qpos[self._limited] = within

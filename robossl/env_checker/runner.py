@@ -18,6 +18,7 @@ from robossl.env_checker import (
     gymnasium_checker,
     observation_checks,
     reward_checks,
+    robot_checks,
     space_checks,
     vector_env_checks,
 )
@@ -75,6 +76,7 @@ CHECKS = (
     Check("random rollout", check_random_rollout, _BASIC),
     Check("deterministic given seed", determinism.check_seeds, _ROLLOUT),
     Check("gymnasium check_env", gymnasium_checker.check_gymnasium, ("construction", "reset", "step")),
+    Check("robot", robot_checks.check_robot, ("construction", "reset", "step")),
     Check("rendering", api_checks.check_rendering, ("construction", "reset")),
     Check("compute_reward", reward_checks.check_compute_reward, (*_ROLLOUT, "observation structure")),
     Check("gymnasium vector env", vector_env_checks.check_autoreset_modes, _ROLLOUT),

@@ -108,7 +108,7 @@ def test_loop_closed_by_an_equality_stays_closed(tmp_path) -> None:
     tail = "<equality><connect site1='tip' site2='hook'/></equality>"
     envs = make(robot(tmp_path, world="<site name='hook' pos='.4 0 .8'/>", tail=tail), num_envs=16)
     envs.reset(seed=0)
-    start = envs.simulation.task._start
+    start = envs.simulation.task.start
     errors = [start._equality_error(pose) for pose in envs.simulation.robot.qpos]
     assert max(errors) <= max(start._equality_error(start.qpos), 1e-4)
 
