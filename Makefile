@@ -15,7 +15,7 @@ endif
 .PHONY: help setup run test test-fast test-slow lint types wheel compat compat-lerobot lance-loader clean
 
 help:
-	@echo "make run        set up, then the main job: robossl learn (about 12 minutes on 2 cores)"
+	@echo "make run        set up, then the main job: robossl learn (8 to 10 minutes on 2 cores)"
 	@echo "make test       set up, then the tests"
 	@echo "make test-fast  the laws of the core packages, under a minute"
 	@echo "make test-slow  the tests with longer training"

@@ -4,7 +4,7 @@
 
 Other arguments are passed to `robossl learn`. A seed whose report is there is not run again. Prints one JSON
 document: each metric for every seed and its median over the seeds that have it, the thresholds, and the wall-clock
-time of every phase. Run it on an idle machine: about 12 minutes a seed.
+time of every phase. Run it on an idle machine: 8 to 10 minutes a seed.
 """
 
 from __future__ import annotations
