@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from robossl.core.errors import UsageError, unknown_name_error
+from robossl.env_objects import EnvLike, name_of
 from robossl.env_registry import (
     check_recorded_env,
     env_ids,
@@ -46,6 +47,7 @@ from robossl.env_registry import (
 
 __all__ = [
     "GROUPS",
+    "EnvLike",
     "agent",
     "check_recorded_env",
     "check_settings",
@@ -59,6 +61,7 @@ __all__ = [
     "load_all",
     "make_env",
     "make_envs",
+    "name_of",
     "names",
     "policy",
     "register",

@@ -19,15 +19,16 @@ FOLDERS = {
 
 # Package -> the packages that its modules may import; "" is robossl/__init__.py.
 CORE_PACKAGES = {
-    "core", "logging", "env_registry", "registry", "rollout", "streams", "world_model", "evaluation", "training", "study", "env_checker",
-    "cli",
+    "core", "logging", "env_objects", "env_registry", "registry", "rollout", "streams", "world_model", "evaluation",
+    "training", "study", "env_checker", "cli",
 }  # fmt: skip
 ALLOWED = {
     "": CORE_PACKAGES | {"plot"},
     "core": {"core"},
     "logging": {"core", "logging"},
     "env_registry": {"core", "env_registry"},
-    "registry": {"core", "env_registry", "registry"},
+    "env_objects": {"core", "env_registry"},
+    "registry": {"core", "env_objects", "env_registry", "registry"},
     "rollout": {"core", "rollout"},
     "streams": {"core", "rollout", "streams"},
     "world_model": {"core", "registry", "streams", "world_model"},
@@ -35,7 +36,7 @@ ALLOWED = {
     "training": CORE_PACKAGES - {"cli", "env_checker", "study"} | {""},
     "study": CORE_PACKAGES - {"cli", "env_checker"} | {""},
     "plot": {"core", "logging", "streams", "world_model", "evaluation"},
-    "watch": {"core", "logging", "streams", "world_model", "evaluation", "training"},
+    "watch": {"core", "logging", "streams", "world_model", "evaluation", "training", "watch"},
     "env_checker": CORE_PACKAGES - {"cli"} | {""},
     "cli": CORE_PACKAGES | {"", "watch"},
     "envs": {"core", "envs"},

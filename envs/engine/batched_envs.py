@@ -123,7 +123,8 @@ class SyncEnvs(_MergedInfos, SyncVectorEnv):
         try:
             if isinstance(space, spaces.Box):
                 return np.stack(observations, out=np.empty((self.num_envs, *space.shape), space.dtype))
-            return concatenate(space, observations, create_empty_array(space, self.num_envs, fn=np.zeros))
+            out: Any = create_empty_array(space, self.num_envs, fn=np.zeros)
+            return concatenate(space, observations, out)
         except (ValueError, TypeError, KeyError) as error:
             raise OperationError(f"step returned {_mismatch(space, observations)}") from error
 

@@ -25,7 +25,7 @@ from robossl.core.seeding import env_seed
 from robossl.core.traceback_utils import innermost_env_frame
 
 from .batched_envs import AsyncEnvs, SyncEnvs
-from .mujoco_setup import choose_backend, load_mujoco, quiet_console
+from .mujoco_setup import QuietConsole, choose_backend, load_mujoco
 from .standard_env import StandardEnv
 from .vector_entry import SingleOfVector, make_vector_entry
 
@@ -57,7 +57,7 @@ class GymnasiumVectorEnv(VectorWrapper):
 
         A seed is reduced to 31 bits (`env_seed`): many envs seed generators that take no more.
         """
-        seed = env_seed(seed, self.num_envs) if isinstance(seed, (int, np.integer)) else seed
+        seed = env_seed(int(seed), self.num_envs) if isinstance(seed, (int, np.integer)) else seed
         with _translate_errors(self.env_name, "reset"):
             return self.env.reset(seed=seed, options=options)
 
@@ -110,7 +110,8 @@ class EnvMaker:
                 env = gymnasium.make(copy.copy(self.spec), disable_env_checker=True, **arguments)
             for wrapper in EnvName.parse(self.env_name).wrap:
                 entry_point, wrapper_arguments = parse_wrapper(wrapper)
-                env = load_env_creator(entry_point)(env, **wrapper_arguments)
+                make_wrapper: Any = load_env_creator(entry_point)
+                env = make_wrapper(env, **wrapper_arguments)
         return env
 
     def _without_render_mode(self) -> dict[str, Any]:
@@ -296,7 +297,7 @@ def _quiet_mujoco(spec: EnvSpec) -> Iterator[None]:
     if "mujoco" not in sys.modules:
         yield
         return
-    with quiet_console():
+    with QuietConsole():
         yield
 
 

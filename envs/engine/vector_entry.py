@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import iterate
+from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
 from robossl.core.spaces import leaves
 
@@ -58,9 +58,8 @@ class SingleOfVector(gymnasium.Env):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advance the batch by one step."""
-        batch = gymnasium.vector.utils.concatenate(
-            self.action_space, [action], gymnasium.vector.utils.create_empty_array(self.action_space, 1)
-        )
+        out: Any = create_empty_array(self.action_space, 1)
+        batch = concatenate(self.action_space, [action], out)
         observation, reward, terminated, truncated, infos = self._envs.step(batch)
         if "final_obs" in infos and (terminated[0] or truncated[0]):
             last = infos["final_obs"]

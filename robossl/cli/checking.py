@@ -79,6 +79,7 @@ COMMANDS = [
         "robossl check Pendulum-v1",
         _add_check_arguments,
         _check,
+        env="env",
     ),
     Command(
         "check-agent",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from robossl.cli.command import Command, CommandResult, add_flags, trust_env
+from robossl.cli.command import Command, CommandResult, add_flags, name_list, trust_env
 from robossl.core.errors import UsageError
 
 _EXCLUSIVE = (
-    "env", "updates", "num_envs", "threads", "pixels", "device", "seed", "log", "config", "out",
+    "env", "seeds", "updates", "num_envs", "threads", "pixels", "device", "seed", "log", "config", "out",
 )  # fmt: skip
 
 
@@ -20,6 +20,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--steps", metavar="N", help="environment steps of all sub-environments, in total; with --resume +N: N more; "
         "unlimited: until the run is stopped",
     )  # fmt: skip
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        metavar="N",
+        help="repeat the run with each seed in DIR/seed-N, and report over all: 0 1 2",
+    )
     add_flags(
         parser, "updates", "num-envs", "threads", "pixels", "device", "seed", "log", "config", "out", "json",
         "quiet", "trust-env", "accept-changes",
@@ -52,7 +58,18 @@ def _run(options: Namespace) -> CommandResult:
         )
     if str(options.steps).startswith("+"):
         raise UsageError(f"--steps: expected +N with --resume RUN, got {options.steps} for a new run")
-    return report_result(learn(_config(options), options.out, progress=progress))
+    seeds = None if options.seeds is None else _seeds(options)
+    return report_result(learn(_config(options), options.out, progress=progress, seeds=seeds))
+
+
+def _seeds(options: Namespace) -> list[int]:
+    """Return the seeds of `--seeds 0 1 2` or `--seeds 0,1,2`."""
+    if options.seed is not None:
+        raise UsageError("--seeds and --seed: expected one of them, got both")
+    names = name_list(",".join(options.seeds))
+    if not all(name.isdecimal() for name in names):
+        raise UsageError(f"--seeds: expected whole numbers of 0 or more, got {' '.join(options.seeds)}")
+    return [int(name) for name in names]
 
 
 def _config(options: Namespace) -> Any:
@@ -67,7 +84,7 @@ def _config(options: Namespace) -> Any:
     layers = layers_of(options)
     config = parse(LearnConfig, *layers)
     if options.env_flags and options.env is None:  # they are about the env of the file, or the default one
-        layers[-1][1]["env"] = options.env_flags.apply(config.env)
+        layers[-1] = (layers[-1][0], {**layers[-1][1], "env": options.env_flags.apply(config.env)})
         config = parse(LearnConfig, *layers)
     if options.env is not None or not options.config:
         trust_env(config.env)

@@ -14,8 +14,10 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from robossl.cli import checking, learn, single_steps, stream_commands, transfer, viewing
+from robossl.cli import checking, learn, single_steps, stream_commands, transfer, viewing, watching
 from robossl.cli.command import Command, Parser
+from robossl.cli.env_flags import HELP as ENV_HELP
+from robossl.cli.env_flags import EnvFlags, split_env_flags
 from robossl.core.errors import OperationError, UsageError, unknown_name_error
 
 COMMANDS = [
@@ -23,6 +25,7 @@ COMMANDS = [
     *single_steps.COMMANDS,
     *transfer.COMMANDS,
     *viewing.COMMANDS,
+    *watching.COMMANDS,
     *stream_commands.COMMANDS,
     *checking.COMMANDS,
 ]
@@ -57,6 +60,8 @@ def _select(args: list[str]) -> tuple[Command, list[str]]:
 
 def _make_parser(command: Command, show_help: bool) -> Parser:
     epilog = f"example:\n  {command.example}"
+    if command.env:
+        epilog += "\n\n" + ENV_HELP
     if command.settings and show_help:
         epilog += "\n\n" + importlib.import_module("robossl.cli.config").settings_help(command.settings)
     parser = Parser(
@@ -68,6 +73,17 @@ def _make_parser(command: Command, show_help: bool) -> Parser:
     )
     command.add_arguments(parser)
     return parser
+
+
+def _apply_env_flags(command: Command, options: argparse.Namespace, flags: EnvFlags) -> None:
+    """Give the flags of an env to the env of the command line; `learn` has one in a config file, or a default."""
+    env = getattr(options, command.env)
+    if env is not None:
+        setattr(options, command.env, flags.apply(env))
+    elif command.name != "learn":
+        raise UsageError(
+            "expected --env with the flags of an env; without them the recorded env is made again"
+        )
 
 
 def run(args: Sequence[str]) -> int:
@@ -82,11 +98,16 @@ def run(args: Sequence[str]) -> int:
     show_help = bool({"-h", "--help"} & set(rest))
     parser = _make_parser(command, show_help)
     overrides: list[str] = []
+    env_flags = EnvFlags()
+    if command.env:
+        rest, env_flags = split_env_flags(rest)
     if command.settings and not show_help:
         split_args = importlib.import_module("robossl.cli.config").split_args
         rest, overrides = split_args(rest, set(parser.option_strings))
     options = parser.parse_args(rest)
-    options.overrides = overrides
+    options.overrides, options.env_flags = overrides, env_flags
+    if env_flags:
+        _apply_env_flags(command, options, env_flags)
     result = command.run(options)
     if getattr(options, "json", False):
         print(json.dumps(result.data, allow_nan=False))

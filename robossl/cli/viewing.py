@@ -5,11 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from robossl.cli.command import Command, CommandResult, add_flags, count, trust_env
+from robossl.cli.command import Command, CommandResult, add_flags, count, folder_or_pretrained, trust_env
 
 
 def _add_play_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN_OR_ENV", help="a run or agent folder, or a Gymnasium id")
+    parser.add_argument(
+        "path", metavar="RUN_OR_ENV", nargs="?", help="a run or agent folder, or a Gymnasium id"
+    )
+    add_flags(parser, "pretrained")
     parser.add_argument(
         "--policy", default="random", help="policy in an env: random, colored_noise, zero (random)"
     )
@@ -22,10 +25,13 @@ def _play(options: Namespace) -> CommandResult:
     from robossl.training import videos
 
     trust_env(options.trust_env)
-    if not Path(options.path).is_dir():
-        trust_env(options.path)
+    path = folder_or_pretrained(options, "RUN_OR_ENV")
+    if options.pretrained and not options.viewer and options.video is None:
+        options.video = f"{options.pretrained.replace('/', '-')}.mp4"
+    if not Path(path).is_dir():
+        trust_env(path)
     data = videos.play(
-        options.path, options.policy, options.video, options.viewer, options.episodes or 1, options.seed or 0
+        path, options.policy, options.video, options.viewer, options.episodes or 1, options.seed or 0
     )
     return CommandResult(data["text"], data)
 
@@ -51,14 +57,20 @@ def _imagine(options: Namespace) -> CommandResult:
 
 
 def _add_report_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="one run, or several to compare")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run or study, or several to compare")
+    parser.add_argument(
+        "--separate", action="store_true", help="compare each run, also those that differ in the seed"
+    )
+    parser.add_argument(
+        "--mix-protocols", action="store_true", help="compare transfer studies of different protocols"
+    )
     add_flags(parser, "out", "json")
 
 
 def _report(options: Namespace) -> CommandResult:
-    from robossl.training.evaluation_runner import write_page
+    from robossl.training.report_pages import write_page
 
-    data = write_page([Path(run) for run in options.runs], options.out)
+    data = write_page(options.runs, options.out, options.separate, options.mix_protocols)
     return CommandResult(data["text"], data)
 
 
@@ -69,6 +81,7 @@ COMMANDS = [
         "robossl play runs/reacher --video reacher.mp4",
         _add_play_arguments,
         _play,
+        env="path",
     ),
     Command(
         "imagine",

@@ -48,7 +48,8 @@ class EnvName:
                 f"env {base}: unknown option +{unknown[0]}; available: {', '.join(f'+{o}' for o in _OPTIONS)}"
             )
         lists = {name: tuple(options.get(name, ())) for name in _LIST_OPTIONS}
-        return cls(base, arguments, success=(options.get("success") or [None])[-1], **lists)
+        success = options["success"][-1] if "success" in options else None
+        return cls(base, arguments, success=success, **lists)
 
     def __str__(self) -> str:
         pairs = [(name, _value_text(value)) for name, value in self.arguments.items()]

@@ -208,6 +208,7 @@ def effective_rank(z: np.ndarray, power: int = 1) -> float:
         return 1.0
     weights = singular_values[singular_values > 0] ** power
     fractions = weights / weights.sum()
+    fractions = fractions[fractions > 0]  # a power of a small number may be 0
     return float(np.exp(-np.sum(fractions * np.log(fractions))))
 
 

@@ -60,7 +60,8 @@ def write_header(folder: Path, schema: Schema, lanes: int, metadata: dict[str, A
     """
     if (folder / HEADER).exists():
         raise UsageError(f"{folder} already contains a stream; choose another path, or open it to append")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    # an output folder is locked before anything is written in it
+    if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - {"run.lock"}):
         raise UsageError(f"{folder} is not empty; choose a new folder for the stream")
     schema_json = schema.to_json()
     identity = {name: metadata.get(name) for name in ("env", "seed", "policy", "randomization")}

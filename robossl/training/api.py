@@ -30,19 +30,22 @@ if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback
     from torch.nn import Module
 
+    from robossl.registry import EnvLike
     from robossl.streams import Stream
     from robossl.streams.relabel import RewardFunction
     from robossl.world_model import WorldModel, WorldModelConfig
 
 
-def make(env: str, num_envs: int = 1, threads: int = 0, **settings: Any) -> VectorEnv:
+def make(env: EnvLike, num_envs: int = 1, threads: int = 0, **settings: Any) -> VectorEnv:
     """Make a vector env.
 
     Example:
         envs = robossl.make("robossl/Reacher-v0", num_envs=64)
 
     Args:
-        env: A Gymnasium id or an MJCF file; envs of robossl run as one MuJoCo batch.
+        env: A Gymnasium id, `module:function`, an MJCF file, a function that makes an env, a `gymnasium.Env` (it is
+            copied), a vector env of such, or an `EnvSpec`. Envs of robossl run as
+            one MuJoCo batch.
         num_envs: Number of sub-environments.
         threads: CPU threads; 0: all cores, at most 8.
         settings: Passed to the constructor of the env.
@@ -53,11 +56,11 @@ def make(env: str, num_envs: int = 1, threads: int = 0, **settings: Any) -> Vect
     Raises:
         UsageError: The env is unknown; the message has similar names.
     """
-    return registry.make_envs(registry.trust_env(env), num_envs, threads=thread_count(threads), **settings)
+    return registry.make_envs(registry.name_of(env), num_envs, threads=thread_count(threads), **settings)
 
 
 def collect(
-    envs: VectorEnv | str,
+    envs: EnvLike,
     policy: str | Policy = CollectRequest.policy,
     steps: int = CollectRequest.steps,
     out: str | Path | None = None,
@@ -66,6 +69,7 @@ def collect(
     num_envs: int = CollectRequest.num_envs,
     threads: int = CollectRequest.threads,
     pixels: int = CollectRequest.pixels,
+    **arguments: Any,
 ) -> Stream:
     """Record the steps of a policy.
 
@@ -73,7 +77,8 @@ def collect(
         stream = robossl.collect("robossl/Reacher-v0", "colored_noise", steps=20_000, out="streams/reacher")
 
     Args:
-        envs: A vector env, which stays open; or an id or MJCF file, of which `num_envs` sub-environments are made.
+        envs: A vector env, which stays open; or an id, `module:function`, MJCF file, function that makes an env,
+            `gymnasium.Env` or `EnvSpec`, of which `num_envs` sub-environments are made.
         policy: A policy name (random, colored_noise, curious, zero), the folder of a run or agent, or an object with
             `act` and `reset`.
         steps: Environment steps of all sub-environments.
@@ -83,6 +88,7 @@ def collect(
         num_envs: Number of sub-environments if `envs` is an id or file.
         threads: CPU threads; 0: all cores, at most 8.
         pixels: Edge of image observations, if `envs` is an id or file; 0: the env's own observations.
+        arguments: Passed to the constructor of the env, and recorded.
 
     Returns:
         The finished stream.
@@ -90,7 +96,7 @@ def collect(
     Raises:
         UsageError: An env, policy or setting is unknown, or `out` is not empty.
     """
-    request = CollectRequest(envs, policy, steps, out, seed, num_envs, threads, pixels)
+    request = CollectRequest(envs, policy, steps, out, seed, num_envs, threads, pixels, arguments)
     return collect_stream(request, progress or default_progress())
 
 
@@ -172,7 +178,7 @@ def pretrain(
 
 
 def train(
-    env: str,
+    env: EnvLike,
     agent: str = TrainRequest.agent,
     representation: Representation | str | Path | None = None,
     encoder: str | None = None,
@@ -190,6 +196,7 @@ def train(
     stream: Stream | str | Path | None = None,
     offline_updates: int | None = None,
     pixels: int = TrainRequest.pixels,
+    **arguments: Any,
 ) -> Agent:
     """Train an agent in an env, on a recorded stream, or first on the stream and then in the env.
 
@@ -198,7 +205,8 @@ def train(
         action = agent.act(observation, explore=False)
 
     Args:
-        env: A Gymnasium id or an MJCF file.
+        env: A Gymnasium id, `module:function`, an MJCF file, a function that makes an env, a `gymnasium.Env` (it is
+            copied), a vector env of such, or an `EnvSpec`.
         agent: Name of the agent; auto: sac for continuous actions, dqn for discrete actions.
         representation: A world model, or the folder of a model or run.
         encoder: none, random, frozen, finetune, cotrain or scratch; None: frozen with a representation, else none.
@@ -216,6 +224,7 @@ def train(
         stream: A stream of the same robot, or its folder, for agents that learn from one.
         offline_updates: Updates on the stream before the first environment step; None: the default of the agent.
         pixels: Edge of image observations; 0: the env's own observations.
+        arguments: Passed to the constructor of the env, and recorded.
 
     Returns:
         The trained agent, ready to act; `robossl.load(out)` returns it again.
@@ -225,7 +234,7 @@ def train(
     """
     request = TrainRequest(
         env, agent, representation, encoder, steps, num_envs, threads, out, seed, device, log, export_sb3,
-        settings or {}, callbacks, stream, offline_updates, pixels,
+        settings or {}, callbacks, stream, offline_updates, pixels, arguments,
     )  # fmt: skip
     return train_agent(request, progress or default_progress()).agent
 
@@ -233,7 +242,7 @@ def train(
 def evaluate(
     model: WorldModel | str | Path,
     stream: Stream | str | Path | None = None,
-    env: str | None = None,
+    env: EnvLike | None = None,
     episodes: int = EvaluateRequest.episodes,
     goal_trials: int = EvaluateRequest.goal_trials,
     goal_horizons: Sequence[int] | None = EvaluateRequest.goal_horizons,
@@ -246,6 +255,7 @@ def evaluate(
     videos: bool = EvaluateRequest.videos,
     ablate: bool = EvaluateRequest.ablate,
     updates: int | None = None,
+    **arguments: Any,
 ) -> EvaluationReport:
     """Evaluate a world model, a run or an agent, and write report.json and report.html.
 
@@ -256,7 +266,7 @@ def evaluate(
     Args:
         model: A world model, or the folder of a model, run or agent.
         stream: Stream whose held-out episodes the model is evaluated on; None: the one it was trained on.
-        env: Env of the evaluation; None: the one that the folder or stream was made for.
+        env: Env of the evaluation, as for `train`; None: the one that the folder or stream was made for.
         episodes: Held-out episodes for each row of the control table.
         goal_trials: Pairs of start and goal at each horizon.
         goal_horizons: Steps between start and goal in the held-out episode; None: 10, 25, 50 and 100. Given ones need
@@ -271,6 +281,7 @@ def evaluate(
         videos: Record videos.
         ablate: Also train models with other objectives on the same stream and compare.
         updates: Gradient steps of each of these; None: as many as the model had.
+        arguments: Passed to the constructor of `env`.
 
     Returns:
         The report: a dict as report.json, which a notebook shows as tables; `folder` is where it was written.
@@ -293,6 +304,7 @@ def evaluate(
         videos,
         ablate,
         updates,
+        arguments,
     )
     with torch_threads(threads):
         report = run_evaluation(request, progress or default_progress())

@@ -1,4 +1,4 @@
-"""Evaluate a run, a world model on a stream, or an agent, and write its report; write the page of finished runs."""
+"""Evaluate a run, a world model on a stream, or an agent, and write its report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
     path = None if isinstance(request.model, WorldModel) else Path(request.model)
     folder_kind = "model" if path is None else _folder_kind(path)
     stream = _stream(path, folder_kind, request.stream)
-    env = canonical_id(registry.trust_env(request.env) if request.env else _env(path, folder_kind, stream))
+    env = canonical_id(
+        registry.name_of(request.env, **request.arguments)
+        if request.env is not None
+        else _env(path, folder_kind, stream)
+    )
     registry.env_spec(env)
     model = _model(request, path, folder_kind)
     if model is not None:
@@ -50,7 +54,7 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
         "episodes": request.episodes, "goal_trials": request.goal_trials,
         "goal_horizons": list(request.goal_horizons or GoalsConfig.horizons), "head_updates": head_updates,
         "seed": request.seed, "threads": thread_count(request.threads), "videos": request.videos,
-        "ablate": request.ablate, "updates": request.updates,
+        "ablate": request.ablate, "also": list(request.also), "updates": request.updates,
     }  # fmt: skip
     with ExitStack() as stack:
         agents = _agents(path, folder_kind, env, stack)
@@ -74,6 +78,7 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
             episodes=request.episodes,
             goal_horizons=request.goal_horizons or GoalsConfig.horizons,
             goal_trials=request.goal_trials,
+            also=request.also,
             ablation_updates=(request.updates or updates or _UNKNOWN_UPDATES) if request.ablate else None,
             videos=request.videos,
             threads=thread_count(request.threads),
@@ -84,31 +89,6 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
         )
         report = page.write_report(context)
     return {**report, "folder": str(folder)}
-
-
-def write_page(runs: list[Path], out: str | None) -> dict[str, Any]:
-    """Write the page of one finished run, or of several side by side.
-
-    Args:
-        runs: Folders of runs or evaluations.
-        out: Output folder; the folder of the run if there is one run, else `runs/compared`.
-
-    Returns:
-        JSON object with "text" for the terminal, "page" and "runs".
-    """
-    reports = []
-    for run in runs:
-        output_dirs.read_manifest(run, "run", "evaluation")
-        if not (run / report_file.NAME).is_file():
-            raise UsageError(f"{run} has no report yet; finish it: robossl learn --resume {run}")
-        reports.append(report_file.read(run))
-    if len(runs) == 1 and out is None:
-        folder = runs[0]
-    else:
-        folder = output_dirs.create_output_dir(out, "runs/compared")
-        output_dirs.write_manifest(folder, "comparison", runs=[str(r) for r in runs])
-    path = page.write(folder, reports, names=[r.name for r in runs], source=runs[0])
-    return {"text": str(path.resolve()), "page": str(path), "runs": [str(r) for r in runs]}
 
 
 def _folder_kind(path: Path) -> str:
@@ -122,7 +102,9 @@ def _model(request: EvaluateRequest, path: Path | None, folder_kind: str) -> Wor
     if isinstance(request.model, WorldModel):
         return request.model
     assert path is not None
-    return None if folder_kind == "agent" else agent_loading.load_model(path, request.device)
+    if folder_kind == "agent" and (request.stream is None or not agent_loading.has_representation(path)):
+        return None
+    return agent_loading.load_model(path, request.device)
 
 
 def _stream(path: Path | None, folder_kind: str, stream: Stream | str | Path | None) -> Stream | None:

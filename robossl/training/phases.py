@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 import shutil
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,16 +14,18 @@ from gymnasium.vector import VectorEnv
 
 from robossl import registry
 from robossl.core.display import in_notebook
-from robossl.core.env_ids import is_mjcf_path
+from robossl.core.env_ids import EnvName
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.report.page import write_report
 from robossl.evaluation.report.section import compute_sections
 from robossl.evaluation.report.sections.control_section import evaluate_rows
 from robossl.evaluation.results import EvaluationReport
+from robossl.logging.file_progress import FileProgress
 from robossl.logging.notebook_progress import NotebookProgress
 from robossl.logging.progress import make_progress
 from robossl.logging.throughput import ThroughputProgress
+from robossl.registry import EnvLike
 from robossl.streams import Recorder, Stream
 from robossl.training.agent_phase import act
 from robossl.training.agent_rows import STREAM, main_row
@@ -32,6 +37,7 @@ from robossl.training.episode_metrics import episode_metrics
 from robossl.training.experiment import MODEL, Experiment
 from robossl.training.extension import Steps, parse_steps, refresh_report
 from robossl.training.opening import create_run, resume_run
+from robossl.training.seed_runs import is_seeds_folder, learn_seeds, resume_seeds
 from robossl.training.world_model_phase import few_episodes_warning, fit_heads, save_model, train_world_model
 
 
@@ -42,6 +48,8 @@ def learn(
     progress: ProgressReporter | None = None,
     steps: Steps | None = None,
     accept_changes: bool = False,
+    seeds: Sequence[int] | None = None,
+    env: EnvLike | None = None,
 ) -> EvaluationReport:
     """Explore, train a world model, train an agent on it, and evaluate; or resume or extend such a run.
 
@@ -58,6 +66,10 @@ def learn(
         steps: Of a resumed run: new total of environment steps, "+N" for N more than planned, or "unlimited".
         accept_changes: Resume although versions, robot, config or device differ from those of the start, which decide
             the result.
+        seeds: Repeat the run with each of these seeds, in the folders seed-0, seed-1, ... of `out`, and report over all
+            of them. A finished seed is not repeated, an unfinished one is resumed.
+        env: Env of a new run, in place of the one of the config: a name, a function that makes an env, an env, a
+            vector env or a spec.
 
     Returns:
         The report: a dict as report.json, which a notebook shows as tables; `folder` is the folder of the run.
@@ -66,6 +78,18 @@ def learn(
         KeyboardInterrupt: The run was interrupted; its state is saved and the message has the command to continue.
     """
     progress = progress or (NotebookProgress() if in_notebook() else make_progress())
+    if seeds is not None:
+        if resume or steps is not None:
+            raise UsageError("seeds: expected a config, got a run to resume; give its folder as out instead")
+        config = config or LearnConfig()
+        registry.trust_env(config.env)
+        return learn_seeds(learn, validate_config(config), seeds, out, progress)
+    if resume and is_seeds_folder(resume):
+        if steps is not None:
+            raise UsageError(
+                f"steps: expected one run to extend, got the seeds of {resume}; extend each of them"
+            )
+        return resume_seeds(learn, resume, progress, accept_changes=accept_changes)
     if resume:
         run = resume_run(
             resume,
@@ -78,8 +102,9 @@ def learn(
         raise UsageError("steps: expected a run to resume with it, got none; set it in the config")
     else:
         config = config or LearnConfig()
-        registry.trust_env(config.env)
+        config = dataclasses.replace(config, env=registry.name_of(config.env if env is None else env))
         run = create_run(validate_config(config), out, progress)
+    run.progress = progress = FileProgress(progress, run.folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(run.threads)  # results depend on it, bit by bit
     try:
@@ -102,7 +127,7 @@ def learn(
 
 def resume_command(folder: Path, env: str) -> str:
     """Return the command line that resumes a run."""
-    trust = f" --trust-env {env}" if ":" in env and not is_mjcf_path(env) else ""
+    trust = f" --trust-env {shlex.quote(env)}" if EnvName.parse(env).modules else ""
     return f"robossl learn --resume {folder}{trust}"
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, unknown_name_error
+from robossl.evaluation.context import OPTIONAL_SECTIONS
 from robossl.training.config import (
     ENCODERS,
     AgentConfig,
@@ -171,9 +172,13 @@ class EvaluateRequest:
     videos: bool = True
     ablate: bool = False  # also train models with other objectives and compare
     updates: int | None = None  # gradient steps of each of them; None: as many as the model had
+    also: Sequence[str] = ()  # sections of OPTIONAL_SECTIONS to add
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of the constructor of the env
 
     def __post_init__(self) -> None:
+        for name in self.also:
+            if name not in OPTIONAL_SECTIONS:
+                raise unknown_name_error("optional report section", name, OPTIONAL_SECTIONS)
         check_count("episodes", self.episodes)
         check_count("goal_trials", self.goal_trials, 0)
         check_count("head_updates", head_update_count(self.head_updates, 0), 0)
