@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from robossl.training.config import LearnConfig
     from robossl.training.loading import Run, load
     from robossl.training.phases import learn
+    from robossl.training.pretrained import from_pretrained, model_card, pretrained_names
     from robossl.world_model import WorldModel, WorldModelConfig
     from robossl.world_model.wrappers import RepresentationVectorWrapper, RepresentationWrapper
 
@@ -38,10 +39,13 @@ _EXPORTS = {  # name -> module that defines it, imported at first use
     "WorldModelConfig": "robossl.world_model",
     "collect": "robossl.training.api",
     "evaluate": "robossl.training.api",
+    "from_pretrained": "robossl.training.pretrained",
     "learn": "robossl.training.phases",
     "load": "robossl.training.loading",
     "make": "robossl.training.api",
+    "model_card": "robossl.training.pretrained",
     "pretrain": "robossl.training.api",
+    "pretrained_names": "robossl.training.pretrained",
     "relabel": "robossl.training.api",
     "train": "robossl.training.api",
     "transfer": "robossl.study.transfer",
@@ -61,11 +65,14 @@ __all__ = [
     "WorldModelConfig",
     "collect",
     "evaluate",
+    "from_pretrained",
     "learn",
     "load",
     "make",
+    "model_card",
     "plot",
     "pretrain",
+    "pretrained_names",
     "register",
     "relabel",
     "train",

@@ -115,14 +115,17 @@ _FLAGS: dict[str, dict[str, Any]] = {
 }
 
 
-def trust_env(env: str | None) -> str | None:
-    """Import the modules of an env `package:id` that the command line names, also from the working folder."""
-    if env is None or "/" in env.partition("?")[0] and ":" not in env:
+def trust_env(env: str | None, package: bool = False) -> str | None:
+    """Import the modules of an env `package:id` that the command line names, also from the working folder.
+
+    With `package` a name without a colon is a package, too (`--trust-env PACKAGE`).
+    """
+    if env is None or not (":" in env or package):
         return env
     from robossl import registry
 
     search_working_folder()
-    return registry.trust_env(env)
+    return registry.trust_env(env, package)
 
 
 def search_working_folder() -> None:

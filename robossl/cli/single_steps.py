@@ -12,6 +12,7 @@ from robossl.cli.command import (
     add_flags,
     count,
     folder_or_pretrained,
+    name_list,
     specified,
     trust_env,
 )
@@ -31,6 +32,10 @@ _AGENT_KEYS = {  # config key -> field of TrainRequest
     "device": "device",
     "log": "log",
 }
+_TRAIN_FLAGS = (
+    "agent", "representation", "encoder", "steps", "num_envs", "threads", "out", "seed", "device", "log",
+    "export_sb3", "stream", "offline_updates", "pixels",
+)  # fmt: skip
 _AGENT_SETTINGS = ("agent.settings.", "agent.updates_per_step", "agent.learning_starts")
 
 
@@ -148,7 +153,7 @@ def _pretrain_request(options: Namespace) -> Any:
 
 
 def _add_train_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("env", help="a Gymnasium id or an MJCF file")
+    parser.add_argument("env", nargs="?", help="a Gymnasium id or an MJCF file")
     parser.add_argument("--agent", metavar="NAME", help="auto, sac, td3, ppo, dqn, or another agent (auto)")
     parser.add_argument(
         "--representation", metavar="MODEL", help="a model or run folder: the world model to use"
@@ -167,12 +172,9 @@ def _add_train_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--offline-updates", type=count(0), metavar="N", help="updates on the stream (20,000 for most agents)"
     )
-    parser.add_argument(
-        "--steps",
-        type=count(0),
-        metavar="N",
-        help="environment steps of all sub-environments; 0 with --stream: learn from the stream alone",
-    )
+    text = "environment steps of all sub-environments; 0 with --stream: learn from the stream alone (20,000)"
+    continuing.add_amount(parser, "steps", text, minimum=0)
+    continuing.add_resume_flags(parser, "AGENT", "steps")
     add_flags(
         parser, "num-envs", "threads", "pixels", "device", "seed", "log", "config", "out", "json", "quiet"
     )
@@ -181,13 +183,19 @@ def _add_train_arguments(parser: ArgumentParser) -> None:
 def _train(options: Namespace) -> CommandResult:
     from robossl import registry
     from robossl.logging.progress import make_progress
-    from robossl.training.agent_training import train_agent
+    from robossl.training.agent_training import resume_agent_training, train_agent
     from robossl.training.requests import TrainRequest
 
-    trust_env(options.env)
-    registry.env_spec(options.env)
-    request = TrainRequest(options.env, **_agent_values(options))
-    folder = train_agent(request, make_progress(options.quiet)).folder
+    progress = make_progress(options.quiet)
+    if options.resume:
+        continuing.check_resume(options, ("env", *(name for name in _TRAIN_FLAGS if name != "steps"), "config"))
+        result = resume_agent_training(options.resume, progress, options.steps, options.accept_changes)
+    else:
+        continuing.check_new(options, ("steps",), "env")
+        trust_env(options.env)
+        registry.env_spec(options.env)
+        result = train_agent(TrainRequest(options.env, **_agent_values(options)), progress)
+    folder = result.folder
     return CommandResult(str(folder), {"path": str(folder)})
 
 
@@ -197,11 +205,7 @@ def _agent_values(options: Namespace) -> dict[str, Any]:
     from robossl.training.config import LearnConfig
     from robossl.training.config_io import flatten, parse
 
-    flag_names = (
-        "agent", "representation", "encoder", "steps", "num_envs", "threads", "out", "seed", "device", "log",
-        "export_sb3", "stream", "offline_updates", "pixels",
-    )  # fmt: skip
-    flags = specified(options, flag_names)
+    flags = specified(options, _TRAIN_FLAGS)
     rest = Namespace(overrides=options.overrides, config=options.config)
     layers = layers_of(rest, (*_AGENT_KEYS, *_AGENT_SETTINGS))
     config = parse(LearnConfig, *layers)
@@ -232,6 +236,12 @@ def _add_evaluate_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--no-videos", dest="videos", action="store_false", help="record no videos")
     parser.add_argument(
+        "--also",
+        type=name_list,
+        metavar="NAMES",
+        help="add sections that take minutes: robustness, imitation, oracle_gap",
+    )
+    parser.add_argument(
         "--ablate", action="store_true", help="train variants with other objectives and compare"
     )
     add_flags(parser, "updates", "episodes", "threads", "device", "seed", "out", "json", "quiet", "trust-env")
@@ -252,10 +262,10 @@ def _evaluate(options: Namespace) -> CommandResult:
 
     names = (
         "stream", "env", "episodes", "goal_trials", "goal_horizons", "out", "seed", "device", "threads", "videos",
-        "ablate", "updates",
+        "ablate", "updates", "also",
     )  # fmt: skip
     trust_env(options.env)
-    trust_env(options.trust_env)
+    trust_env(options.trust_env, package=True)
     folder, progress = folder_or_pretrained(options, "RUN_OR_MODEL"), make_progress(options.quiet)
     values = specified(options, names)
     if options.pretrained and "stream" not in values:

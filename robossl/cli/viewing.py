@@ -24,7 +24,7 @@ def _add_play_arguments(parser: ArgumentParser) -> None:
 def _play(options: Namespace) -> CommandResult:
     from robossl.training import videos
 
-    trust_env(options.trust_env)
+    trust_env(options.trust_env, package=True)
     path = folder_or_pretrained(options, "RUN_OR_ENV")
     if options.pretrained and not options.viewer and options.video is None:
         options.video = f"{options.pretrained.replace('/', '-')}.mp4"
@@ -51,7 +51,7 @@ def _add_imagine_arguments(parser: ArgumentParser) -> None:
 def _imagine(options: Namespace) -> CommandResult:
     from robossl.training import videos
 
-    trust_env(options.trust_env)
+    trust_env(options.trust_env, package=True)
     data = videos.imagine(options.path, options.stream, options.video, options.horizon, options.seed or 0)
     return CommandResult(data["text"], data)
 

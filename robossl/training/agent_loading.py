@@ -21,6 +21,8 @@ from robossl.training.agent_runner import AGENT_FORMAT
 from robossl.world_model import WorldModel, data_validation
 from robossl.world_model.config import default_config_for
 
+_REPRESENTATION = "representation"  # folder of the world model that an agent acts on
+
 
 def resolve_agent(name: str, action_space: gym.Space) -> str:
     """Return the name of an agent; `auto` is sac for continuous actions and dqn for discrete ones."""
@@ -131,11 +133,21 @@ def training_stream(path: str | Path) -> Stream | None:
     return Stream.open(stream) if lanes is None else LaneView(stream, 0, int(lanes))
 
 
-def load_model(path: str | Path, device: str = "auto") -> WorldModel:
-    """Return the world model of a model folder or a run."""
+def has_representation(path: str | Path) -> bool:
+    """Return whether a folder is that of an agent with the world model that it acts on."""
     path = Path(path)
+    is_agent = output_dirs.manifest_of(path).get("kind") == "agent"
+    return is_agent and (path / "agent" / _REPRESENTATION / "model.safetensors").is_file()
+
+
+def load_model(path: str | Path, device: str = "auto") -> WorldModel:
+    """Return the world model of a model folder, of a run, or of an agent that acts on one."""
+    path = Path(path)
+    if has_representation(path):
+        path = path / "agent" / _REPRESENTATION
     if not (path / "model.safetensors").is_file():
-        output_dirs.read_manifest(path, "run")
+        if output_dirs.read_manifest(path, "run", "model", "agent")["kind"] == "agent":
+            raise UsageError(f"{path}: expected an agent that acts on a world model, got one without")
         path = path / "model"
         if not path.is_dir():
             raise UsageError(f"{path.parent} has no model yet; it is written after the phase pretrain")

@@ -1,4 +1,4 @@
-"""Uploading a world model to the Hugging Face Hub: all files of its folder in one commit."""
+"""World models on the Hugging Face Hub: upload of all files of a folder in one commit, and download."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from robossl.core.errors import OperationError, UsageError
 
 _FILES = ("config.json", "model.safetensors", "card.md")  # what WorldModel.load reads, and the model card
+_DOWNLOADED = (*_FILES, "goal_heads.safetensors")  # nothing else of a repository is fetched
 _NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _HEAD = """---
 library_name: robossl
@@ -38,6 +39,36 @@ def check_login(name: str) -> None:
         raise UsageError(f"--push-to-hub: the login check at the Hub failed: {_one_line(error)}") from error
 
 
+def is_repository_name(name: str) -> bool:
+    """Return whether a text has the form USER/NAME of a repository."""
+    return _NAME.fullmatch(name) is not None
+
+
+def download(name: str) -> Path:
+    """Download the files of a world model from the repository `name`, or find them in the cache of the Hub.
+
+    Returns:
+        The folder of the model.
+
+    Raises:
+        UsageError: huggingface_hub is not installed, or the repository holds no world model.
+        OperationError: The download failed.
+    """
+    hub = _import_hub("a model on the Hub")
+    try:
+        folder = Path(hub.snapshot_download(name, allow_patterns=list(_DOWNLOADED)))
+    except _hub_errors(hub) as error:
+        raise OperationError(
+            f"the model {name} cannot be downloaded from the Hub: {_one_line(error)}"
+        ) from error
+    missing = [file for file in _FILES[:2] if not (folder / file).is_file()]
+    if missing:
+        raise UsageError(
+            f"{name} on the Hub: expected a world model of robossl, got no {' and no '.join(missing)}"
+        )
+    return folder
+
+
 def push(folder: str | Path, name: str) -> str:
     """Upload the model in `folder` to the repository `name`, which is private if it is new.
 
@@ -49,9 +80,9 @@ def push(folder: str | Path, name: str) -> str:
     """
     hub, folder = _import_hub(), Path(folder)
     card = (folder / "card.md").read_text()
-    download = f"\nDownload the folder with `huggingface_hub.snapshot_download({name!r})`.\n"
-    contents: dict[str, Any] = {file: folder / file for file in _FILES}
-    contents["README.md"] = (_HEAD + card + download).encode()
+    usage = f"\nLoad it from the Hub with `robossl.from_pretrained({name!r})`.\n"
+    contents: dict[str, Any] = {file: folder / file for file in _DOWNLOADED if (folder / file).is_file()}
+    contents["README.md"] = (_HEAD + card + usage).encode()
     files = [hub.CommitOperationAdd(path, content) for path, content in contents.items()]
     api = hub.HfApi(library_name="robossl")
     try:
@@ -65,13 +96,13 @@ def push(folder: str | Path, name: str) -> str:
     return str(commit.commit_url)
 
 
-def _import_hub() -> Any:
+def _import_hub(user: str = "--push-to-hub") -> Any:
     try:
         import huggingface_hub
         import huggingface_hub.errors
     except ImportError:
         raise UsageError(
-            "--push-to-hub needs huggingface_hub, which is not installed: pip install 'robossl[hub]'"
+            f"{user} needs huggingface_hub, which is not installed: pip install 'robossl[hub]'"
         ) from None
     return huggingface_hub
 

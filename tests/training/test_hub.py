@@ -124,7 +124,7 @@ def test_uploaded_files_are_the_model(fake_hub, model, tmp_path) -> None:
     np.testing.assert_array_equal(loaded.encode(observation), model.encode(observation))
     readme = (downloaded / "README.md").read_text()
     assert readme.startswith("---\nlibrary_name: robossl\n")
-    assert "snapshot_download('me/arm')" in readme
+    assert "robossl.from_pretrained('me/arm')" in readme
 
 
 def test_refused_upload_keeps_the_model(fake_hub, model, tmp_path) -> None:

@@ -1,0 +1,87 @@
+"""The commands `watch` and `stream view`: pages on this machine."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from robossl.cli.command import Command, CommandResult, add_flags, count, trust_env
+
+if TYPE_CHECKING:
+    from robossl.watch.server import PageServer
+
+
+def _add_page_flags(parser: ArgumentParser) -> None:
+    parser.add_argument("--port", type=count(0), default=0, metavar="N", help="port; 0: a free one (0)")
+    parser.add_argument("--open", action="store_true", help="also open the page in a browser")
+
+
+def _add_watch_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run, agent, model or study folder, running or finished")
+    _add_page_flags(parser)
+
+
+def _watch(options: Namespace) -> CommandResult:
+    from robossl.watch.run_source import RunSource
+    from robossl.watch.server import PageServer
+
+    source = RunSource(options.run)
+    return _serve(PageServer(source.routes(), options.port), options.open)
+
+
+def _add_view_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("stream", help="a stream folder")
+    parser.add_argument(
+        "--env", metavar="ENV", help="env that renders the recorded physics (the recorded one)"
+    )
+    _add_page_flags(parser)
+    add_flags(parser, "trust-env")
+
+
+def _view(options: Namespace) -> CommandResult:
+    from robossl.watch.server import PageServer
+    from robossl.watch.stream_source import StreamSource
+
+    trust_env(options.env)
+    trust_env(options.trust_env, package=True)
+    source = StreamSource(options.stream, options.env)
+    try:
+        return _serve(PageServer(source.routes(), options.port), options.open)
+    finally:
+        source.close()
+
+
+def _serve(server: PageServer, open_browser: bool) -> CommandResult:
+    """Print the address and serve until Ctrl-C, which is the way to end a page and no failure."""
+    print(server.url, flush=True)
+    print("only this machine can open it; Ctrl-C ends it", file=sys.stderr, flush=True)
+    if open_browser:
+        import webbrowser
+
+        webbrowser.open(server.url)
+    try:
+        server.serve_forever(poll_interval=0.2)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.server_close()
+    return CommandResult()
+
+
+COMMANDS = [
+    Command(
+        "watch",
+        "follow a run on a page in the browser: curves, video, diagnostics, log",
+        "robossl watch runs/reacher --open",
+        _add_watch_arguments,
+        _watch,
+    ),
+    Command(
+        "stream view",
+        "show the episodes of a stream as video with curves in the browser",
+        "robossl stream view streams/reacher --open",
+        _add_view_arguments,
+        _view,
+    ),
+]

@@ -1,0 +1,1 @@
+"""Live pages on this machine: `robossl watch RUN` follows a run, `robossl stream view STREAM` shows episodes."""
