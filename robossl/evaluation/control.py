@@ -63,6 +63,7 @@ def evaluate_control(
                 measured = evaluate_returns(envs, timed, episodes, seed, progress=context.progress)
                 rows[row] = dict(measured.summary(seed))
                 rows[row]["ms_per_decision"] = timed.milliseconds
+                rows[row]["episodes"] = measured.values()
             except UsageError as error:
                 context.missing[f"control.{row}"] = str(error)
     finally:
@@ -92,6 +93,13 @@ class Episodes:
             estimates["success"] = proportion_ci(int(self.successes.sum()), len(self.successes))
             estimates["success_any"] = proportion_ci(int(self.any_success.sum()), len(self.any_success))
         return estimates
+
+    def values(self) -> dict[str, list[float]]:
+        """Return the values of each episode, by which reports of the same episodes are compared in pairs."""
+        values = {"return": self.returns.tolist()}
+        if self.successes is not None:
+            values["success"] = self.successes.astype(float).tolist()
+        return values
 
 
 def episodes_per_env(episodes: int, num_envs: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -162,7 +163,7 @@ def _reach_at(
     trials: int,
     seed: int,
     progress: ProgressReporter,
-) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return the pairs of one horizon in numbers, and the row of each policy."""
     budget = 2 * horizon
     candidates = _draw_candidates(stream, horizon, limit=max(4 * trials, 400), seed=seed)
@@ -179,6 +180,7 @@ def _reach_at(
         "trials": len(pairs.goal),
         "candidates": num_tried,
         "solved_by_zero_action": num_solved,
+        "pairs": hashlib.blake2b(pairs.physics.tobytes() + pairs.goal.tobytes(), digest_size=8).hexdigest(),
     }
     return trial_info, {name: _row(result, results["random"], seed) for name, result in results.items()}
 
@@ -272,6 +274,9 @@ def _row(result: Trials, chance: Trials, seed: int) -> dict[str, Any]:
     hits = result.reached["reached_any"]
     row["steps_to_goal"] = float(np.median(result.steps[hits])) if hits.any() else None
     row["ms_per_decision"] = result.milliseconds
+    row["outcomes"] = {
+        criterion: reached.astype(int).tolist() for criterion, reached in result.reached.items()
+    }
     row["chance_normalized"] = {
         criterion: _chance_normalized(result.reached[criterion], chance.reached[criterion], seed)
         for criterion in CRITERIA

@@ -91,6 +91,7 @@ def summarize(cells: Iterable[Cell], study: StudyInfo, seed: int = 0) -> dict[st
             **_compared(scored[row], scored.get(other), other, seed),
         }
         if (runs := scored[row]) is not None and thresholds is not None:
+            entry["scores"] = _score_list(row, done, runs)
             entry["score"] = {**interquartile_mean(runs, seed), "streams": runs.num_streams}
             entry["mean_score"] = mean_score(runs, seed)
             entry["profile"] = performance_profile(runs, thresholds, seed)
@@ -162,6 +163,13 @@ def _runs(row: str, cells: Sequence[Cell], scales: Mapping[str, tuple[float, flo
     own = [cell for cell in cells if cell["row"] == row and cell["task"] in scales]
     scores = [normalized_scores(np.mean(cell["returns"]), *scales[cell["task"]]) for cell in own]
     return _as_runs(row, scores, own)
+
+
+def _score_list(row: str, cells: Sequence[Cell], runs: Runs) -> list[list[Any]]:
+    """Return [task, stream seed, agent seed, score] of each scored run, for comparisons with other studies."""
+    scored = set(runs.tasks.tolist())
+    own = [cell for cell in cells if cell["row"] == row and cell["task"] in scored]
+    return [[*(cell[key] for key in _KEY[1:]), float(score)] for cell, score in zip(own, runs.scores)]
 
 
 def _as_runs(row: str, values: Sequence[Any], cells: Sequence[Cell]) -> Runs | None:

@@ -180,8 +180,8 @@ def test_several_reports_are_shown_side_by_side(report, tmp_path):
     reader = PageReader(path.read_text())
     assert "first" in reader.text
     assert "<second>" in reader.text
-    assert "goals sustained, planner, 10 steps" in reader.text
-    assert "return, latent + observation" in reader.text
+    assert "goals sustained by planner, 10 steps away" in reader.text
+    assert "return of latent + observation" in reader.text
     assert "script" not in reader.tags
 
 

@@ -30,8 +30,13 @@ _LABELS = {
     "latent_online": "latent only, online",
     "latent_observation_online": "latent + observation, online",
     "finetune_online": "fine-tuned encoder, online",
+    "planner_true_dynamics": "planner, true dynamics",
+    "planner_true_reward": "planner, true dynamics and reward",
     "random": "random actions",
     "zero_action": "zero action",
+    # conditions of robustness
+    "nominal": "unchanged",
+    "observation_noise_added": "noise in the observation",
     # criteria of goal reaching
     "reached_any": "reached",
     "reached_final": "at the end",

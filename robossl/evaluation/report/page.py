@@ -15,9 +15,9 @@ from markupsafe import Markup
 from robossl.core.env_ids import display_name
 from robossl.core.errors import UsageError
 from robossl.core.io import write_bytes_atomic
+from robossl.evaluation.comparison import Group, compare
 from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.report import number_format, report_file, table_formats
-from robossl.evaluation.report.comparison import comparison_lines
 from robossl.evaluation.report.section import (
     RESERVED_KEYS,
     Report,
@@ -26,7 +26,7 @@ from robossl.evaluation.report.section import (
     load_sections,
     rendering,
 )
-from robossl.evaluation.report.text_summary import opening, text_summary
+from robossl.evaluation.report.text_summary import opening
 
 NAME = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -79,15 +79,8 @@ def render(reports: Sequence[Report], names: Sequence[str] | None = None, folder
     if len(reports) == 1:
         return _render_one(reports[0], folder)
     names = list(names) if names else [f"{r['env']}, seed {r['seed']}" for r in reports]
-    return _render(
-        "compare.html.j2",
-        reports[0]["versions"],
-        title="robossl reports compared",
-        names=names,
-        reports=list(reports),
-        lines=comparison_lines(reports),
-        summaries=[(name, text_summary(report)) for name, report in zip(names, reports)],
-    )
+    data = compare([Group(name, [report]) for name, report in zip(names, reports)])
+    return _render_one(report_file.build_study("comparison", data, reports[0]), folder)
 
 
 def _render_one(report: Report, folder: Path | None) -> str:
@@ -112,6 +105,7 @@ def _render_one(report: Report, folder: Path | None) -> str:
         report["versions"],
         title=f"{heading} · robossl report",
         heading=heading,
+        of_several=not report_file.expected_sections(report),
         total_seconds=sum(report["seconds"].values()),
         report=report,
         sentences=sentences,

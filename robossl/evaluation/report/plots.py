@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robossl.evaluation.report.number_format import label
+from robossl.evaluation.report.number_format import label, number
 
 # Placeholder colors of the SVG; `svg` replaces each by a variable of the style sheet.
 INK, FAINT, LINE = "#010101", "#020202", "#030303"
@@ -159,6 +159,32 @@ def estimates_over_steps(curves: dict[str, list[list[float]]], name: str, change
             axes.plot(steps, mean, color=SERIES[i], ls=DASHES[i], marker="o", ms=3.5, label=text)
         axes.axvline(change, color=FAINT, lw=1.1, ls=":")
         axes.set_xlabel("environment steps")
+        axes.set_ylabel(name)
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+        axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(thousands))
+        add_legend(figure, axes)
+        return svg(figure)
+
+
+def overlaid(curves: dict[str, list[list[float]]], axis: str, name: str) -> Markup:
+    """Plot curves of several runs or groups over each other, with their bands.
+
+    Args:
+        curves: Label -> [[x, value, low, high], ...].
+        axis: What x is.
+        name: What the values are.
+    """
+    with canvas(2.6) as (figure, axes):
+        for i, (text, curve) in enumerate(curves.items()):
+            steps, mean, low, high = zip(*curve)
+            color, dash = SERIES[i % len(SERIES)], DASHES[i % len(DASHES)]
+            axes.fill_between(steps, low, high, color=color, alpha=0.13, lw=0)
+            axes.plot(
+                steps, mean, color=color, ls=dash, marker="o" if len(steps) == 1 else None, ms=5, label=text
+            )
+            for x, y in list(zip(steps, mean))[:: max(len(steps) // 10, 1)]:
+                hover(axes, x, y, f"{text}, {x:,.0f}: {number(y)}")
+        axes.set_xlabel(axis)
         axes.set_ylabel(name)
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
         axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(thousands))

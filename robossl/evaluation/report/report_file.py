@@ -9,7 +9,7 @@ from robossl.core.errors import UsageError
 from robossl.core.io import read_json, write_json
 from robossl.core.system_info import system_info
 from robossl.evaluation.context import EvaluationContext
-from robossl.evaluation.report.section import RESERVED_KEYS, Report, load_sections
+from robossl.evaluation.report.section import RESERVED_KEYS, Data, Report, load_sections
 
 FORMAT = 2
 NAME = "report.json"
@@ -40,6 +40,21 @@ def build(context: EvaluationContext) -> Report:
             missing.setdefault(name, NOT_MEASURED)
     report["missing"] = dict(sorted(missing.items()))
     return report
+
+
+def build_study(name: str, data: Data, like: Report) -> Report:
+    """Return the report of a section about several runs; env, versions and device are those of the report `like`."""
+    seconds = float(sum(group.get("seconds") or 0.0 for group in data.get("groups", ())))
+    return {
+        "format": FORMAT,
+        "env": like["env"],
+        "seed": like["seed"],
+        "versions": like["versions"],
+        "device": like["device"],
+        "seconds": {"runs": seconds},
+        name: data,
+        "missing": {},
+    }
 
 
 def expected_sections(report: Report) -> tuple[str, ...]:

@@ -31,6 +31,12 @@ class Unavailable(UsageError):
     """A section does not apply to what is evaluated; the message is the reason shown in the report."""
 
 
+def check_requested(context: EvaluationContext, name: str) -> None:
+    """Raise Unavailable unless an optional section is requested."""
+    if name not in context.also:
+        raise Unavailable(f"not requested; run: robossl evaluate RUN --also {name}")
+
+
 class Card(NamedTuple):
     """A headline number at the top of the page."""
 

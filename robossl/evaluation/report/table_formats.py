@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from robossl.evaluation.report.number_format import interval, number, percent
 
-Value = str | int | float | Mapping[str, Any] | None  # a mapping is an estimate; None is a dash
+# A mapping is an estimate, with "as_percent" if it is a fraction shown as a percentage; None is a dash.
+Value = str | int | float | Mapping[str, Any] | None
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "²": "$^2$", "\u00a0": "~", "≥": r"$\geq$",
@@ -41,6 +42,7 @@ def text_of(value: Value, as_percent: bool = False) -> str:
     if value is None:
         return "–"
     if isinstance(value, Mapping):
+        as_percent = as_percent or value.get("as_percent", False)
         mean = percent(value["mean"]) if as_percent else number(value["mean"])
         return f"{mean} {interval(value, as_percent)}"
     if isinstance(value, str):
