@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
+from robossl.core.call_watch import HungCallError, watched
 from robossl.core.env_ids import EnvName, parse_wrapper
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.seeding import env_seed
@@ -27,6 +28,7 @@ from robossl.core.traceback_utils import innermost_env_frame
 from .batched_envs import AsyncEnvs, SyncEnvs
 from .mujoco_setup import QuietConsole, choose_backend, load_mujoco
 from .standard_env import StandardEnv
+from .stuck_envs import stuck_env
 from .vector_entry import SingleOfVector, make_vector_entry
 
 _CHEAP_STEP = 1e-3  # [s] an env with a faster step never gains from separate processes
@@ -51,6 +53,7 @@ class GymnasiumVectorEnv(VectorWrapper):
     def __init__(self, env: VectorEnv, env_name: str) -> None:
         super().__init__(env)
         self.env_name = env_name
+        self._hangs = False
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset all sub-environments, or those of `options["reset_mask"]`.
@@ -58,13 +61,30 @@ class GymnasiumVectorEnv(VectorWrapper):
         A seed is reduced to 31 bits (`env_seed`): many envs seed generators that take no more.
         """
         seed = env_seed(int(seed), self.num_envs) if isinstance(seed, (int, np.integer)) else seed
-        with _translate_errors(self.env_name, "reset"):
+        with self._watched("reset"), _translate_errors(self.env_name, "reset"):
             return self.env.reset(seed=seed, options=options)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Advance all sub-environments by one step."""
-        with _translate_errors(self.env_name, "step"):
+        with self._watched("step"), _translate_errors(self.env_name, "step"):
             return self.env.step(actions)
+
+    @contextmanager
+    def _watched(self, call: str) -> Iterator[None]:
+        """Name a call that takes long, and end one that hangs."""
+        try:
+            with watched(f"{self.env_name}: {call}", lambda thread: stuck_env(self.env, thread)):
+                yield
+        except HungCallError:
+            self._hangs = True
+            raise
+
+    def close(self, **kwargs: Any) -> None:
+        """Close the envs; end the processes of envs that hang."""
+        if not self._hangs:
+            self.env.close(**kwargs)
+        elif isinstance(self.env, AsyncEnvs):
+            self.env.close(terminate=True)
 
     def render_frame(self, env_index: int) -> np.ndarray | None:
         """Return a frame (H, W, 3) uint8 of one sub-environment; None if the env renders no frames.
@@ -153,7 +173,7 @@ def _translate_errors(env_name: str, call: str) -> Iterator[None]:
     """Raise errors of a third-party env as one line: env, call, error, and the line in its code."""
     try:
         yield
-    except UsageError:
+    except (UsageError, HungCallError):
         raise
     except OperationError as error:
         raise OperationError(f"{env_name}: {error}; run robossl check {env_name}") from error
@@ -207,7 +227,8 @@ def make_gymnasium_envs(
     make_env = EnvMaker(env_id, spec, arguments)
     mode = AutoresetMode(autoreset_mode)
     try:
-        envs = _vectorize(make_env, num_envs, mode, vectorization)
+        with watched(f"{env_id}: the start of the env"):
+            envs = _vectorize(make_env, num_envs, mode, vectorization)
     except (OperationError, UsageError):
         raise
     except Exception as error:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .mujoco_setup import QuietConsole
+
 if TYPE_CHECKING:
     from mujoco import MjModel
     from mujoco.batch import Batch
@@ -71,6 +73,7 @@ class PhysicsStepper:
 
         self.batch, self.substeps, self.stage = batch, substeps, stage
         self._simulation_error = SimulationError
+        self._quiet = QuietConsole()  # the log reports physics errors, without a line of MuJoCo for each
         self._state = batch.state  # (n, P) view; its first column is the time
         self._motion = self._state[:, 1 : 1 + model.nq + model.nv]  # positions and velocities
         self._before = self._state.copy()
@@ -86,7 +89,8 @@ class PhysicsStepper:
         self._before[...] = self._state
         reasons: dict[int, str] = {}  # by sub-environment index
         try:
-            self.batch.step(env_ids, self.substeps, self.stage)
+            with self._quiet:
+                self.batch.step(env_ids, self.substeps, self.stage)
         except self._simulation_error as error:
             reasons = dict.fromkeys(map(int, error.ids), " ".join(str(error).split()))
         if np.count_nonzero(self._warnings):

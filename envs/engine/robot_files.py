@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from robossl.core.errors import UsageError
 
-from .mujoco_setup import load_mujoco, quiet_console
+from .mujoco_setup import QuietConsole, load_mujoco
 
 if TYPE_CHECKING:
     from mujoco import MjModel
@@ -33,7 +33,7 @@ def load_model(path: str) -> MjModel:
     file = os.path.join(str(resources.files("robossl.assets")), path)
     if not os.path.isfile(file):
         raise UsageError(f"no MJCF file {path!r}; expected a path inside robossl.assets, or an absolute path")
-    with quiet_console():
+    with QuietConsole():
         try:
             model = _compile(mujoco, file)
         except (ValueError, TypeError, mujoco.FatalError) as error:
@@ -56,7 +56,7 @@ def file_kind(file: str | os.PathLike[str]) -> str:
 def removed_flags(file: str | os.PathLike[str]) -> list[str]:
     """Return the names of the flags of a file that `load_model` takes out."""
     mujoco = load_mujoco()
-    with quiet_console():
+    with QuietConsole():
         flags = int(_compile(mujoco, str(file)).opt.enableflags)
     return [name for name, flag in _flags(mujoco).items() if flags & flag]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from robossl.core.seeding import generator
 
-from .mujoco_setup import load_mujoco, quiet_console
+from .mujoco_setup import load_mujoco
 from .simulation import Simulation
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def action_effects(task: Task, substeps: int, seconds: float) -> ActionEffects:
     mujoco = load_mujoco()
     for step in range(_EFFECT_STEPS):
         actions[-_RANDOM_ENVS:] = random.uniform(-1, 1, (_RANDOM_ENVS, count))
-        with quiet_console():
-            diverged |= bool(simulation.step(actions).physics_error.any())
+        diverged |= bool(simulation.step(actions).physics_error.any())
         for row, qpos in zip(positions, simulation.robot.qpos):
             mujoco.mj_differentiatePos(model, row, 1.0, simulation.robot.qpos[0], qpos)
         np.maximum(changes, np.abs(positions), out=changes)
@@ -99,9 +98,8 @@ def find_fall(task: Task, substeps: int, seconds: float) -> Fall | None:
     action, deadline = np.zeros((1, simulation.action_space().shape[0])), time.monotonic() + seconds
     fall, elapsed = None, 0.0
     while elapsed < _FALL_SECONDS and time.monotonic() < deadline:
-        with quiet_console():
-            if simulation.step(action).physics_error.any():
-                return fall
+        if simulation.step(action).physics_error.any():
+            return fall
         elapsed += simulation.control_step
         drops = ((centers[0, roots] - start) * gravity).sum(axis=1) / strength
         lowest = int(np.argmax(drops))

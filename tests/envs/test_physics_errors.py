@@ -117,3 +117,17 @@ def test_log_names_sub_environment_and_reason_ten_times(caplog) -> None:
         envs.step(np.zeros((4, 1)))
     assert len(caplog.messages) == 10
     assert "further physics errors are not logged" in caplog.messages[-1]
+
+
+def test_physics_errors_print_no_warning_of_mujoco(tmp_path, capfd) -> None:
+    path = tmp_path / "light.xml"
+    path.write_text(
+        """<mujoco><option timestep=".05"/><worldbody><body><joint name="j" axis="0 1 0"/>
+        <geom size=".1" mass=".001" pos=".1 0 0"/></body></worldbody>
+        <actuator><motor joint="j" ctrlrange="-1 1" gear="1e12"/></actuator></mujoco>"""
+    )
+    envs = gym.make_vec("robossl/Mjcf-v0", num_envs=4, model=str(path))
+    envs.reset(seed=0)
+    errors = sum(int(envs.step(np.ones((4, 1)))[4]["physics_error"].sum()) for _ in range(20))
+    assert errors > 0
+    assert "WARNING" not in capfd.readouterr().err
