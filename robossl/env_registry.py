@@ -53,19 +53,17 @@ def is_native_batch(env: str) -> bool:
 # --- trust
 
 
-def trust_env(env: str) -> str:
+def trust_env(env: str, package: bool = False) -> str:
     """Import the package of an env name that the user typed, and the modules of its wrappers; return the name.
 
-    A name without a colon and without a slash is a package. Only this function imports a package for an env. It must
-    not be called with a name that was read from a file.
+    With `package`, a name that names no module is a package itself. Only this function imports a package for an env. It
+    must not be called with a name that was read from a file.
 
     Raises:
         UsageError: If a module cannot be imported.
     """
     modules = EnvName.parse(env).modules
-    if not modules and re.fullmatch(r"[A-Za-z_][\w.]*", env) and env not in gymnasium.registry:
-        modules = [] if is_mjcf_path(env) else [env]
-    for module in modules:
+    for module in modules or ([env] if package and re.fullmatch(r"[A-Za-z_][\w.]*", env) else []):
         _import(module, env)
     return env
 

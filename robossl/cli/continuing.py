@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
@@ -26,20 +25,13 @@ def add_resume_flags(parser: ArgumentParser, folder: str, unit: str) -> None:
     add_flags(parser, "accept-changes", "trust-env")
 
 
-def amount(text: str) -> int | str:
-    """Convert `96_000` to a number and `+32_000` to `+32000`, of a command line."""
-    if not text.startswith("+"):
-        return count(1)(text)
-    return f"+{count(1)(text[1:])}"
-
-
 def check_resume(options: Namespace, names: tuple[str, ...]) -> None:
     """Raise UsageError if a flag of `names` or a setting is given beside `--resume`."""
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name, None) is not None]
     given += list(options.overrides)
     if given:
         raise UsageError(f"--resume uses the settings that it began with; remove {', '.join(given)}")
-    trust_env(options.trust_env)
+    trust_env(options.trust_env, package=True)
 
 
 def check_new(options: Namespace, names: tuple[str, ...], positional: str) -> None:
@@ -53,16 +45,13 @@ def check_new(options: Namespace, names: tuple[str, ...], positional: str) -> No
         raise UsageError("--accept-changes: expected --resume with it")
 
 
-def add_amount(parser: ArgumentParser, name: str, text: str) -> None:
-    """Add a flag that takes a number, or `+N` with `--resume`."""
-    parser.add_argument(f"--{name}", type=_amount, metavar="N", help=text)
+def add_amount(parser: ArgumentParser, name: str, text: str, minimum: int = 1) -> None:
+    """Add a flag that takes a number of `minimum` or more, or `+N` with `--resume`."""
 
+    def convert(value: str) -> int | str:
+        return f"+{count(1)(value[1:])}" if value.startswith("+") else count(minimum)(value)
 
-def _amount(text: str) -> Any:
-    try:
-        return amount(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    parser.add_argument(f"--{name}", type=convert, metavar="N", help=text)
 
 
 def collect(options: Namespace) -> Any:
@@ -82,7 +71,7 @@ def collect(options: Namespace) -> Any:
     if options.steps is None:
         raise UsageError("--append: expected --steps N, the number of steps to append")
     trust_env(options.env)
-    trust_env(options.trust_env)
+    trust_env(options.trust_env, package=True)
     steps = int(options.steps)
     return append_episodes(
         options.append, progress, steps, options.env, options.policy, options.seed, options.threads or 0

@@ -37,7 +37,7 @@ def _run(options: Namespace) -> CommandResult:
     from robossl.training.extension import parse_steps
     from robossl.training.phases import learn
 
-    trust_env(options.trust_env)
+    trust_env(options.trust_env, package=True)
     options.steps = None if options.steps is None else parse_steps(options.steps)
     progress = make_progress(options.quiet)
     if options.resume:

@@ -37,7 +37,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--resume", metavar="STUDY", help="go on with a study; the same command again does so too"
     )
     parser.add_argument("--retry-failed", action="store_true", help="run failed cells again")
-    parser.add_argument("--workers", type=count(1), metavar="N", help="processes (1)")
+    parser.add_argument("--workers", type=count(1), metavar="N", help="processes (one for each core)")
     parser.add_argument("--list-rows", action="store_true", help="print the rows, and those of each budget")
     for name, text in _SIZES.items():
         low = 0 if name == "goal_trials" else 1
@@ -52,7 +52,7 @@ def _run(options: Namespace) -> CommandResult:
     from robossl.logging.progress import make_progress
     from robossl.study.transfer import TransferRequest, run_transfer
 
-    trust_env(options.trust_env)
+    trust_env(options.trust_env, package=True)
     for name in ("rows", "tasks", "seeds"):
         if getattr(options, name) is not None:
             setattr(options, name, name_list(",".join(getattr(options, name))))
