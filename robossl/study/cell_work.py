@@ -18,10 +18,10 @@ from robossl.core.interfaces import NullProgress, Policy, ProgressReporter
 from robossl.core.seeding import derive
 from robossl.evaluation.context import EVALUATION_SEED
 from robossl.evaluation.control import Episodes, evaluate_returns
+from robossl.evaluation.oracle_planner import OraclePlanner
 from robossl.evaluation.policy_wrappers import FiniteObservationGuard
 from robossl.evaluation.reward_free import reward_free_policies
 from robossl.streams import Recorder
-from robossl.evaluation.oracle_planner import OraclePlanner
 from robossl.study.preparation import Preparation
 from robossl.study.protocol import Protocol, Row
 from robossl.study.study_folder import Cell, Study, is_disk_full

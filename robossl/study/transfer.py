@@ -35,7 +35,7 @@ class TransferRequest:
     seeds: Sequence[int] | None = None  # stream seeds; None: as many as the budget has, from 0
     agent_seeds: int | None = None  # for each stream seed; None: that of the budget
     out: str | Path | None = None  # None: studies/ROBOT-BUDGET
-    workers: int = 1  # processes
+    workers: int = 0  # processes; 0: one for each core, or one alone if other processes do not know the tasks
     threads: int = 1  # CPU threads of each
     pixels: int = 0  # edge of image observations; 0: the observations of the envs
     retry_failed: bool = False
@@ -44,15 +44,13 @@ class TransferRequest:
 
     def __post_init__(self) -> None:
         """Raise UsageError for a wrong value."""
-        if self.workers < 1:
-            raise UsageError(f"workers: expected 1 or more, got {self.workers}")
+        if self.workers < 0:
+            raise UsageError(f"workers: expected 0 or more, got {self.workers}")
         if self.threads < 0:
             raise UsageError(f"threads: expected 0 or more, got {self.threads}")
-        if (cores := self.workers * thread_count(self.threads)) > max(
-            os.cpu_count() or 1, 1
-        ) and self.workers > 1:
+        if (needed := self.workers * thread_count(self.threads)) > _cores() and self.workers > 1:
             raise UsageError(
-                f"workers: expected at most {os.cpu_count()} threads of all workers, the number of cores, got {cores}"
+                f"workers: expected at most {_cores()} threads in all, one for each core, got {needed}"
             )
         for name, low, high in (("pixels", 0, None), ("agent_seeds", 1, 1000)):
             value = getattr(self, name)
@@ -146,11 +144,30 @@ def _run(study: Study, plan: Plan, request: TransferRequest, progress: ProgressR
         progress.update(max(len(job.cells), 1))
 
     trusted = [task for task in (study.spec.stream_task, *study.selection.tasks) if ":" in task]
+    threads = thread_count(request.threads)
+    workers = request.workers or _free_workers(study, threads)
     progress.start("run the study", total, "parts")
     try:
-        run_jobs(study, plan.jobs, request.workers, thread_count(request.threads), finished, trusted)
+        run_jobs(study, plan.jobs, workers, threads, finished, trusted)
     finally:
         progress.stop()
+
+
+def _free_workers(study: Study, threads: int) -> int:
+    """Return a worker for each core; one alone if another process would not know a task."""
+    known = all(map(_is_installed, {study.spec.stream_task, *study.selection.tasks}))
+    return max(_cores() // threads, 1) if known else 1
+
+
+def _is_installed(task: str) -> bool:
+    """Return whether every process knows a task: it has the name of its package, or belongs to robossl or Gymnasium."""
+    entry_point = registry.env_spec(task).entry_point
+    return ":" in task or str(entry_point).split(".")[0] in ("robossl", "gymnasium")
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def transfer(
@@ -161,7 +178,7 @@ def transfer(
     seeds: Sequence[int] | None = None,
     agent_seeds: int | None = None,
     out: str | Path | None = None,
-    workers: int = 1,
+    workers: int = 0,
     threads: int = 1,
     pixels: int = 0,
     retry_failed: bool = False,
@@ -181,7 +198,7 @@ def transfer(
         seeds: Stream seeds: everything is made for each of them; None: those of the budget.
         agent_seeds: Number of agent seeds for each stream seed; None: that of the budget.
         out: Folder of the study; None: studies/ROBOT-BUDGET. A study of the same protocol in it goes on.
-        workers: Processes.
+        workers: Processes; 0: one for each core, or one alone if a task is registered by this process only.
         threads: CPU threads of each process; with several processes at most as many in all as there are cores.
         pixels: Edge of image observations; 0: the observations of the envs.
         retry_failed: Run failed cells again.

@@ -182,7 +182,7 @@ def test_more_rows_and_tasks_extend_a_study(finished: Path, tmp_path: Path) -> N
         ({"budget": "quik"}, ["quick"]),
         ({"seeds": [-1]}, ["-1"]),
         ({"seeds": []}, ["one or more"]),
-        ({"workers": 0}, ["workers"]),
+        ({"workers": -1}, ["workers"]),
         ({"hiden": 3}, ["hidden"]),
         ({"hidden": 9}, ["another --out", "hidden was 8, is 9"]),
         ({"tasks": ["toy/Left-v0", "toy/Right-v0"]}, ["another --out", "is toy/Left-v0 and"]),
