@@ -6,6 +6,7 @@ takes 0.2 s. Here a mistake is one line, and help appears within half a second.
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
 import typing
 from argparse import Namespace
@@ -14,7 +15,14 @@ from typing import Any
 
 from robossl.core.errors import UsageError
 from robossl.training.config import LearnConfig
-from robossl.training.config_io import Layer, flatten_fields, free_prefix, from_toml, unknown_key_error
+from robossl.training.config_io import (
+    Layer,
+    field_descriptions,
+    flatten_fields,
+    free_prefix,
+    from_toml,
+    unknown_key_error,
+)
 
 _EXAMPLES = {  # keys with free keys below them -> one with a value
     "agent.settings": "learning_rate 3e-4",
@@ -125,14 +133,16 @@ def layers_of(options: Namespace, allowed: Collection[str] | None = None) -> lis
 
 
 def settings_help(prefixes: Sequence[str]) -> str:
-    """Return the settings below these prefixes with their defaults, one a line, for `--help`."""
-    lines = [
-        f"  --{name}.{_EXAMPLES[name]} (one flag a key)"
-        if name in _EXAMPLES
-        else f"  --{name} {_text(default)}"
-        for name, (_, default) in flatten_fields(LearnConfig).items()
-        if any(name.startswith(prefix) for prefix in prefixes)
-    ]
+    """Return the settings below these prefixes with their defaults and a sentence each, for `--help`."""
+    descriptions = field_descriptions(LearnConfig)
+    lines = []
+    for name, (_, default) in flatten_fields(LearnConfig).items():
+        if any(name.startswith(prefix) for prefix in prefixes):
+            value = f".{_EXAMPLES[name]} (one flag a key)" if name in _EXAMPLES else f" {_text(default)}"
+            text = textwrap.fill(
+                descriptions.get(name, ""), 92, initial_indent=" " * 6, subsequent_indent=" " * 6
+            )
+            lines += [f"  --{name}{value}", *([text] if text else [])]
     return "settings and their defaults (also in --config FILE.toml):\n" + "\n".join(lines)
 
 

@@ -22,10 +22,10 @@ UNLIMITED: Literal["unlimited"] = "unlimited"  # value of `steps`
 class ExploreConfig:
     """Exploration before the agent acts."""
 
-    policy: str = "colored_noise"  # exploration policy, see `registry.names("policies")`
-    num_envs: int = 64  # sub-environments
-    fraction: float = 0.75  # of all environment steps; the rest is for the agent
-    steps: int = 0  # environment steps; 0: `fraction` of all
+    policy: str = "colored_noise"  # exploration policy: colored_noise, random, curious, zero
+    num_envs: int = 64  # sub-environments that explore
+    fraction: float = 0.75  # exploration's share of all environment steps; the rest is for the agent
+    steps: int = 0  # environment steps of exploration; 0: `fraction` of all
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,19 @@ class AgentConfig:
     """The agent and its encoder."""
 
     name: str = "auto"  # auto: sac for continuous actions, dqn for discrete actions
-    num_envs: int = 8  # sub-environments
-    num_iterations: int = 4  # of: act and learn, train the world model, publish its encoder; 0: no agent
-    iteration_steps: int = 0  # environment steps of each; 0: those after exploration / num_iterations
+    num_envs: int = 8  # sub-environments in which the agent acts
+    num_iterations: int = (
+        4  # times to act and learn, train the world model and publish its encoder; 0: no agent
+    )
+    iteration_steps: int = 0  # environment steps of an iteration; 0: those after exploration / num_iterations
     updates_per_step: float = 0.25  # gradient steps for each environment step, independent of num_envs
     learning_starts: int = 500  # environment steps before the first gradient step
-    encoder: str = "frozen"  # what the agent observes: see docs/agents.md; one of ENCODERS
-    # further agents with the same budget, one for each row of the control table: keys of `agent_observation.ROWS`
+    encoder: str = "frozen"  # encoder of the agent: none, random, frozen, finetune, cotrain, scratch
+    # further agents with the same budget: observation, latent, latent_observation, random_latent
     rows: tuple[str, ...] = ("observation",)
-    settings: Mapping[str, Any] = field(default_factory=dict)  # of the agent, e.g. hyper-parameters of SB3
+    settings: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # settings of the agent, as hyper-parameters of SB3
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class EvaluateConfig:
 
     episodes: int = 20  # held-out episodes for each row of the control table
     curve_episodes: int = 8  # held-out episodes for each point of the learning curve
-    videos: bool = True
+    videos: bool = True  # whether the report has videos of an agent and of an imagined rollout
     every: int = 10  # iterations between two reports of an unlimited run; the first is after iteration 1
 
 
@@ -96,13 +100,13 @@ class LearnConfig:
         UsageError: A value is outside its valid range.
     """
 
-    env: str = "robossl/Reacher-v0"
+    env: str = "robossl/Reacher-v0"  # a Gymnasium id, or an MJCF file
     pixels: int = 0  # [pixels] edge of image observations; 0: the env's own observations
-    seed: int = 0
+    seed: int = 0  # of everything random; the same seed gives the same bytes on a CPU
     # environment steps of all sub-environments: exploration and agent; unlimited: until the run is stopped
     steps: int | Literal["unlimited"] = _DEFAULT_STEPS
     threads: int = 0  # CPU threads for physics and networks; 0: all cores, at most 8
-    device: str = "auto"  # of the networks: auto, cpu, cuda, mps
+    device: str = "auto"  # device of the networks: auto, cpu, cuda, mps
     log: tuple[str, ...] = ()  # metric sinks beside metrics.jsonl: tensorboard, wandb, console
     explore: ExploreConfig = field(default_factory=ExploreConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)

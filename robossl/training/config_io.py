@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from robossl.core.errors import UsageError, unknown_name_error
+from robossl.core.field_comments import field_comments
 from robossl.core.small_files import read_toml
 
 Layer = tuple[str, Mapping[str, Any]]  # (where the values come from, values by dotted key)
@@ -37,6 +38,20 @@ def flatten_fields(config: type) -> dict[str, tuple[Any, Any]]:
             if default is dataclasses.MISSING and entry.default_factory is not dataclasses.MISSING:
                 default = entry.default_factory()
             flat[entry.name] = (field_type, default)
+    return flat
+
+
+def field_descriptions(config: type) -> dict[str, str]:
+    """Return dotted key -> the comment beside the field, for all fields of a config class that have one."""
+    hints = typing.get_type_hints(config)
+    comments = field_comments(config)
+    flat: dict[str, str] = {}
+    for entry in dataclasses.fields(config):
+        if dataclasses.is_dataclass(hints[entry.name]):
+            nested = field_descriptions(typing.cast(type, hints[entry.name]))
+            flat |= {f"{entry.name}.{name}": text for name, text in nested.items()}
+        elif entry.name in comments:
+            flat[entry.name] = comments[entry.name]
     return flat
 
 

@@ -23,20 +23,21 @@ class WorldModelConfig:
     An entry of `objectives` is a name, or `name:weight` to replace the objective's default weight (`inverse:2`).
     """
 
-    latent_dim: int = 64  # Z; up to about 4 times the observation size, at most 256
-    encoder_hidden: tuple[int, ...] = (256, 256)  # hidden layer widths
-    dynamics_hidden: tuple[int, ...] = (256, 256)  # of each ensemble head
-    inverse_hidden: tuple[int, ...] = (256, 256)
-    decoder_hidden: tuple[int, ...] = (256,)
+    latent_dim: int = 64  # size Z of a latent; up to about 4 times the observation size, at most 256
+    encoder_hidden: tuple[int, ...] = (256, 256)  # hidden layer widths of the encoder
+    dynamics_hidden: tuple[int, ...] = (256, 256)  # hidden layer widths of each head of the forward dynamics
+    inverse_hidden: tuple[int, ...] = (256, 256)  # hidden layer widths of the inverse dynamics
+    decoder_hidden: tuple[int, ...] = (256,)  # hidden layer widths of the decoder
     linear_skip: bool = True  # add a linear map of the input to the output of each network
     ensemble_size: int = 5  # heads of the dynamics; each head learns from its own part of every batch
     image_size: int = 64  # [pixels] images are resized to image_size x image_size
     random_shift: int = 0  # [pixels of the resized image] largest shift of the images of a training window
+    # losses, each a name or name:weight; see docs/world-model.md
     objectives: tuple[str, ...] = ("forward", "inverse", "reconstruction", "error_prediction")
     unroll_steps: int = 5  # length of the open-loop predictions in training
     batch_size: int = 256  # windows in one gradient step
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-5
+    learning_rate: float = 1e-3  # of AdamW
+    weight_decay: float = 1e-5  # of AdamW
     max_grad_norm: float = 1.0  # gradient clipping; each detached head is clipped by its own norm
     # network; or a fixed one: pca, scrambled (the observation in a random basis), noise
     encoder: str = "network"
