@@ -11,10 +11,12 @@ from pathlib import Path
 
 from robossl.core.interfaces import ProgressReporter
 from robossl.core.io import new_folder
+from robossl.core.seeding import derive
 from robossl.streams import Stream
 from robossl.study.protocol import Protocol
 from robossl.study.study_folder import Study, task_slug
 from robossl.training.collection import collect_stream
+from robossl.training.continuation import append_episodes
 from robossl.training.pretraining import pretrain_world_model
 from robossl.training.relabeling import relabel_recorded
 from robossl.training.requests import CollectRequest, PretrainRequest, RelabelRequest
@@ -76,12 +78,17 @@ class Preparation:
             self._make(path, lambda folder: self._record(folder, task, seed, numbers))
 
     def _record(self, folder: Path, task: str, seed: int, numbers: bool) -> None:
-        protocol, pixels = self.protocol, 0 if numbers else self._spec.pixels
+        """Record a stream: each policy of the study an equal part."""
+        sizes, pixels = self._spec.sizes, 0 if numbers else self._spec.pixels
+        first, *others = sizes.policies
+        steps = -(-sizes.stream_steps // len(sizes.policies))
         request = CollectRequest(
-            task, protocol.stream_policy, self._spec.sizes.stream_steps, folder, seed, protocol.stream_envs,
-            self._threads, pixels,
-        )  # fmt: skip
+            task, first, steps, folder, seed, self.protocol.stream_envs, self._threads, pixels
+        )
         collect_stream(request, self._progress).close()
+        for index, policy in enumerate(others, 1):
+            other_seed = derive(seed, "transfer stream", index) % 2**31
+            append_episodes(folder, self._progress, steps, None, policy, other_seed, self._threads).close()
 
     # --- models
 

@@ -57,6 +57,7 @@ class Row:
 class Sizes:
     """Sizes of a study; they are part of the protocol hash."""
 
+    policies: tuple[str, ...]  # each records an equal part of the stream
     stream_steps: int  # env steps of the reward-free stream
     model_updates: int  # gradient steps of the world model and of each trained baseline
     offline_updates: int  # of an agent that learns from the labeled stream
@@ -94,7 +95,6 @@ class Protocol:
         self.content = dict(content)
         self.rows = {name: Row(name, **values) for name, values in content["rows"].items()}
         self.robots: dict[str, list[str]] = dict(content["robots"])
-        self.stream_policy = str(content["stream"]["policy"])
         self.stream_envs = int(content["stream"]["num_envs"])
         self.agent_envs = int(content["training"]["num_envs"])
         self.stack = int(content["training"]["stack"])
@@ -136,7 +136,7 @@ class Protocol:
 
 def _budget(name: str, values: Mapping[str, Any]) -> Budget:
     sizes = {key: value for key, value in values.items() if key not in _SELECTION}
-    sizes["goal_horizons"] = tuple(sizes["goal_horizons"])
+    sizes |= {name: tuple(sizes[name]) for name in ("goal_horizons", "policies")}
     return Budget(
         name,
         tuple(values["rows"]),

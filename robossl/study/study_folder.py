@@ -192,10 +192,11 @@ def read_spec(folder: str | Path) -> tuple[StudySpec, Selection]:
         name: checked(content, name, str, path) for name in ("protocol", "robot", "budget", "stream_task")
     }
     horizons = tuple(checked_ints(sizes, "goal_horizons", path))
+    policies = tuple(map(str, checked(sizes, "policies", list, path)))
     spec = StudySpec(
         **texts,
         pixels=checked(content, "pixels", int, path, 0),
-        sizes=Sizes(**{**sizes, "goal_horizons": horizons}),
+        sizes=Sizes(**{**sizes, "goal_horizons": horizons, "policies": policies}),
     )
     rows, tasks = (tuple(map(str, checked(selection, name, list, path))) for name in ("rows", "tasks"))
     seeds = (tuple(checked_ints(selection, name, path)) for name in ("stream_seeds", "agent_seeds"))
