@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrap
 from robossl.core.call_watch import HungCallError, watched
 from robossl.core.env_ids import EnvName, parse_wrapper
 from robossl.core.errors import OperationError, UsageError
+from robossl.core.frames import as_frame
 from robossl.core.seeding import env_seed
 from robossl.core.traceback_utils import innermost_env_frame
 
@@ -33,6 +35,7 @@ from .vector_entry import SingleOfVector, make_vector_entry
 
 _CHEAP_STEP = 1e-3  # [s] an env with a faster step never gains from separate processes
 _PROBE_STEPS = 32  # of one env, to measure its step
+FRAME_MODES = ("rgb_array", "rgb_array_list")  # render modes that give frames
 _TRIAL_TIME = 0.3  # [s] of each vectorization
 _ADAPTERS = tuple(  # files that are no code of an env
     str(Path(__file__).with_name(f"{name}.py"))
@@ -84,7 +87,9 @@ class GymnasiumVectorEnv(VectorWrapper):
         if not self._hangs:
             self.env.close(**kwargs)
         elif isinstance(self.env, AsyncEnvs):
-            self.env.close(terminate=True)
+            with warnings.catch_warnings():  # that a call is pending
+                warnings.simplefilter("ignore")
+                self.env.close(terminate=True)
 
     def render_frame(self, env_index: int) -> np.ndarray | None:
         """Return a frame (H, W, 3) uint8 of one sub-environment; None if the env renders no frames.
@@ -92,10 +97,11 @@ class GymnasiumVectorEnv(VectorWrapper):
         Raises:
             UsageError: A package that the env needs for rendering is not installed.
         """
-        if self.render_mode != "rgb_array" or not isinstance(self.env, SyncVectorEnv):
+        if self.render_mode not in FRAME_MODES or not isinstance(self.env, SyncVectorEnv):
             return None
         with _translate_render_errors(self.env_name):
-            return self.env.envs[env_index].render()  # type: ignore[return-value]
+            rendered = self.env.envs[env_index].render()
+            return None if rendered is None else as_frame(rendered)
 
     def render(self) -> tuple[Any, ...] | None:
         """Return a frame of each sub-environment; None if the env renders none.
@@ -126,17 +132,33 @@ class EnvMaker:
                 env: gymnasium.Env = SingleOfVector(self.spec, self.arguments)
             else:
                 # without Gymnasium's passive checker, which takes longer than a step of a small env
-                arguments = self._without_render_mode()
-                env = gymnasium.make(copy.copy(self.spec), disable_env_checker=True, **arguments)
+                env = self._make_single()
             for wrapper in EnvName.parse(self.env_name).wrap:
                 entry_point, wrapper_arguments = parse_wrapper(wrapper)
                 make_wrapper: Any = load_env_creator(entry_point)
                 env = make_wrapper(env, **wrapper_arguments)
         return env
 
-    def _without_render_mode(self) -> dict[str, Any]:
-        """Return the arguments; without a render mode of None, which not every constructor knows."""
-        return {k: v for k, v in self.arguments.items() if k != "render_mode" or v is not None}
+    def _make_single(self) -> gymnasium.Env:
+        """Return the env without wrappers; one that only renders lists of frames renders these."""
+        arguments = dict(self.arguments)
+        if arguments.get("render_mode", "") is None:  # not every constructor knows the argument
+            del arguments["render_mode"]
+        if arguments.get("render_mode") == FRAME_MODES[0]:
+            creator: Any = self.spec.entry_point
+            creator = load_env_creator(creator) if isinstance(creator, str) else creator
+            metadata = getattr(creator, "metadata", None)
+            modes = metadata.get("render_modes") or [] if isinstance(metadata, dict) else []
+            if FRAME_MODES[0] not in modes and FRAME_MODES[1] in modes:
+                arguments["render_mode"] = FRAME_MODES[1]
+        try:
+            return gymnasium.make(copy.copy(self.spec), disable_env_checker=True, **arguments)
+        except TypeError as error:
+            if "unexpected keyword argument 'render_mode'" in str(error):
+                raise UsageError(
+                    f"{self.env_name} cannot be rendered: its constructor has no argument render_mode"
+                ) from error
+            raise
 
     def __call__(self) -> gymnasium.Env:
         """Return the env as agents and streams expect it."""

@@ -18,6 +18,7 @@ from robossl.cli import checking, learn, single_steps, stream_commands, transfer
 from robossl.cli.command import Command, Parser
 from robossl.cli.env_flags import HELP as ENV_HELP
 from robossl.cli.env_flags import EnvFlags, split_env_flags
+from robossl.core.call_watch import exit_on_hang
 from robossl.core.errors import OperationError, UsageError, unknown_name_error
 
 COMMANDS = [
@@ -146,6 +147,7 @@ def interrupt_on_signals() -> Iterator[None]:
 def main() -> NoReturn:
     """Run `robossl`; exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted and saved."""
     try:
+        exit_on_hang()
         with interrupt_on_signals():
             code = run(sys.argv[1:])
             sys.stdout.flush()

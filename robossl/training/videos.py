@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def play(path: str, policy: str, out: str | None, viewer: bool, episodes: int, s
         policy: Name of the policy, if `path` is an env id.
         out: mp4 file to write.
         viewer: Show a window instead.
-        episodes: Number of episodes of maximum length.
+        episodes: Number of episodes; one without a time limit is cut after 1,000 steps.
         seed: Seed of the first episode.
 
     Returns:
@@ -57,25 +56,35 @@ def play(path: str, policy: str, out: str | None, viewer: bool, episodes: int, s
         )
         num_steps = episodes * (registry.env_spec(env).max_episode_steps or _DEFAULT_EPISODE_STEPS)
         if target is None:
-            run_viewer(envs, agent, num_steps, seed)
+            num_steps = run_viewer(envs, agent, num_steps, seed, episodes)
             return {"text": f"{num_steps:,} steps in the viewer", "env": env, "steps": num_steps}
-        frames = agent_frames(envs, agent, lambda: render_frame(envs), num_steps, seed)
+        frames = agent_frames(envs, agent, lambda: render_frame(envs), num_steps, seed, episodes)
     finally:
         envs.close()
     if not frames:
         raise UsageError(f"{env} cannot be rendered on this machine; run: robossl doctor")
-    write_video(target, frames, envs.metadata.get("render_fps", 30))
+    write_video(target, frames, envs.metadata.get("render_fps") or 30)
     return {"text": str(target), "env": env, "video": str(target), "frames": len(frames)}
 
 
-def run_viewer(envs: gym.vector.VectorEnv, policy: Policy, num_steps: int, seed: int) -> None:
-    """Run the policy for `num_steps` steps in the viewer, at most at real-time speed."""
-    period = 1 / envs.metadata.get("render_fps", 30)  # [s]
+def run_viewer(
+    envs: gym.vector.VectorEnv, policy: Policy, num_steps: int, seed: int, episodes: int | None = None
+) -> int:
+    """Run the policy in the viewer, at most at real-time speed; return the number of steps.
+
+    It ends after `num_steps` steps, or after `episodes` episodes of sub-environment 0.
+    """
+    period = 1 / (envs.metadata.get("render_fps") or 30)  # [s]
     observation, _ = envs.reset(seed=seed)
     due = time.monotonic()
-    for _ in itertools.islice(rollout_steps(envs, policy, observation), num_steps):
+    count = ended = 0
+    for count, step in enumerate(rollout_steps(envs, policy, observation), 1):
         due = max(due + period, now := time.monotonic())
         time.sleep(due - now)
+        ended += int(step.done[0])
+        if count >= num_steps or ended == episodes:
+            break
+    return count
 
 
 def imagine(path: str, stream: str | None, out: str | None, num_steps: int, seed: int) -> dict[str, Any]:

@@ -129,16 +129,14 @@ def _compute(section: Section, context: EvaluationContext) -> None:
             raise TypeError(f"expected a dict from compute, got {type(data).__name__}")
     except (UsageError, OperationError) as error:
         context.missing[section.name] = str(error)
-    except Exception as error:
-        if is_builtin(section):
-            raise
+    except Exception as error:  # noqa: BLE001 - one section must not cost the others, nor stop each resume
         context.missing[section.name] = describe_error(error)
     else:
         context.results[section.name] = data
 
 
 def is_builtin(section: Section) -> bool:
-    """Return whether a section belongs to robossl; unexpected errors of other sections are reported, not raised."""
+    """Return whether a section belongs to robossl; its data must be shown, or the report is damaged."""
     return getattr(section.compute, "__module__", "").startswith("robossl.")
 
 
@@ -170,4 +168,4 @@ def describe_error(error: Exception) -> str:
     ]
     location = format_location(frames)
     message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message}{f' at {location}' if location else ''}"
+    return f"{type(error).__name__}{f': {message}' if message else ''}{f' at {location}' if location else ''}"

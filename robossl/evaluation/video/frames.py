@@ -21,7 +21,7 @@ Render = Callable[[np.ndarray], "np.ndarray | None"]  # physics (P,) -> frame (H
 def write_video(path: str | Path, frames: Sequence[np.ndarray], fps: float) -> Path:
     """Write frames (H, W, 3) uint8 as an H.264 mp4, atomically, and return its path.
 
-    Odd heights and widths are padded to even ones.
+    Odd heights and widths are padded to even ones; frames of another size than the first are scaled to it.
 
     Raises:
         UsageError: There are no frames.
@@ -30,6 +30,8 @@ def write_video(path: str | Path, frames: Sequence[np.ndarray], fps: float) -> P
     if len(frames) == 0:
         raise UsageError(f"expected at least one frame for {path}, got none")
     path = Path(path)
+    height, width = frames[0].shape[:2]
+    frames = [f if f.shape[:2] == (height, width) else fit_frame(f, height, width) for f in frames]
     even = [np.pad(f, ((0, f.shape[0] % 2), (0, f.shape[1] % 2), (0, 0)), mode="edge") for f in frames]
     buffer = io.BytesIO()
     with iio.imopen(buffer, "w", plugin="pyav", extension=".mp4") as file:
@@ -65,7 +67,12 @@ def fit_frame(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def agent_frames(
-    envs: VectorEnv, policy: Policy, render: Callable[[], np.ndarray | None], num_steps: int, seed: int = 0
+    envs: VectorEnv,
+    policy: Policy,
+    render: Callable[[], np.ndarray | None],
+    num_steps: int,
+    seed: int = 0,
+    num_episodes: int | None = None,
 ) -> list[np.ndarray]:
     """Return the frames of sub-environment 0 during the first `num_steps` steps of a policy.
 
@@ -75,6 +82,7 @@ def agent_frames(
         render: Returns the current frame (H, W, 3) of sub-environment 0, or None if rendering is unavailable.
         num_steps: Number of steps; steps that only reset have no frame.
         seed: Seed of the first episode.
+        num_episodes: Also end after so many episodes.
 
     Returns:
         The frames; an empty list if rendering is unavailable.
@@ -84,10 +92,12 @@ def agent_frames(
     if first is None:
         return []
     frames = [np.asarray(first)]
+    ended = 0
     for count, step in enumerate(rollout_steps(envs, policy, observation), 1):
         frame = render()
         if frame is not None and step.real[0]:
             frames.append(np.asarray(frame))
-        if count >= num_steps:
+        ended += int(step.done[0])
+        if count >= num_steps or ended == num_episodes:
             break
     return frames

@@ -11,6 +11,7 @@ import numpy as np
 
 from robossl import registry
 from robossl.core.errors import OperationError, UsageError
+from robossl.core.frames import as_frame
 from robossl.core.interfaces import PhysicsStateEnv, Policy, PoseEnv
 from robossl.evaluation.context import recorded_settings, step_seconds
 from robossl.evaluation.heldout import load_heldout
@@ -26,11 +27,12 @@ def make_render_env(env: str, mode: str = "rgb_array", **settings: Any) -> gym.v
     Raises:
         UsageError: The env does not support the render mode.
     """
-    if not registry.is_native(registry.env_spec(env)):
-        plain = registry.make_envs(env, 1)
+    if not registry.is_native_batch(env):
+        plain = registry.make_envs(env, 1, **settings)
         modes = list(plain.metadata.get("render_modes") or [])
         plain.close()
-        if not {mode, "rgb_array"} & set(modes):  # Gymnasium shows rgb_array frames in a window
+        # Gymnasium shows the frames of the other two in a window
+        if not {mode, "rgb_array", "rgb_array_list"} & set(modes):
             raise UsageError(f"{env} cannot be rendered as {mode}; its metadata['render_modes'] is {modes}")
     return registry.make_envs(env, 1, render_mode=mode, **settings)
 
@@ -38,7 +40,7 @@ def make_render_env(env: str, mode: str = "rgb_array", **settings: Any) -> gym.v
 def render_frame(envs: gym.vector.VectorEnv) -> np.ndarray | None:
     """Return the frame (H, W, 3) of sub-environment 0; None if rendering is unavailable."""
     frames = envs.render()
-    return None if not frames else np.asarray(frames[0], np.uint8)
+    return None if not frames or frames[0] is None else as_frame(frames[0])
 
 
 def record_imagination(
@@ -109,7 +111,7 @@ def record_agent(
     """
     envs = make_render_env(env, **settings)
     try:
-        fps = envs.metadata.get("render_fps", 30)
+        fps = envs.metadata.get("render_fps") or 30
         frames = agent_frames(envs, agent, lambda: render_frame(envs), int(seconds * fps), seed)
     finally:
         envs.close()

@@ -10,7 +10,7 @@ from robossl.core.errors import OperationError, UsageError
 from robossl.core.io import resolve_within
 from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.report.embedded_video import embed
-from robossl.evaluation.report.section import Data, Report, Section, Unavailable
+from robossl.evaluation.report.section import Data, Report, Section, Unavailable, describe_error
 from robossl.evaluation.report.sections.control_section import main_row
 from robossl.evaluation.video.recording import record_agent, record_imagination
 
@@ -31,6 +31,8 @@ def compute_videos(context: EvaluationContext) -> Data:
             data[name] = {"file": f"{name}.mp4", **record(folder / f"{name}.mp4")}
         except (UsageError, OperationError) as error:
             context.missing[f"videos.{name}"] = str(error)
+        except Exception as error:  # noqa: BLE001 - a renderer or an encoder may raise anything
+            context.missing[f"videos.{name}"] = describe_error(error)
     if not data:
         raise Unavailable("no video could be recorded")
     return data
