@@ -28,6 +28,7 @@ from robossl.core.seeding import env_seed
 from robossl.core.traceback_utils import innermost_env_frame
 
 from .batched_envs import AsyncEnvs, SyncEnvs
+from .info_trial import recordable_infos
 from .mujoco_setup import QuietConsole, choose_backend, load_mujoco
 from .standard_env import StandardEnv
 from .stuck_envs import stuck_env
@@ -51,11 +52,13 @@ class GymnasiumVectorEnv(VectorWrapper):
     Args:
         env: Gymnasium's vector env.
         env_name: The env as the user named it, for messages.
+        make_env: Makes one sub-environment.
     """
 
-    def __init__(self, env: VectorEnv, env_name: str) -> None:
+    def __init__(self, env: VectorEnv, env_name: str, make_env: EnvMaker) -> None:
         super().__init__(env)
         self.env_name = env_name
+        self._make_env = make_env
         self._hangs = False
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -90,6 +93,11 @@ class GymnasiumVectorEnv(VectorWrapper):
             with warnings.catch_warnings():  # that a call is pending
                 warnings.simplefilter("ignore")
                 self.env.close(terminate=True)
+
+    def recorded_infos(self) -> list[str]:
+        """Return the keys of the infos to record, from a trial of one more sub-environment."""
+        with _translate_errors(self.env_name, "its first steps"):
+            return recordable_infos(self._make_env, EnvName.parse(self.env_name).info)
 
     def render_frame(self, env_index: int) -> np.ndarray | None:
         """Return a frame (H, W, 3) uint8 of one sub-environment; None if the env renders no frames.
@@ -256,7 +264,7 @@ def make_gymnasium_envs(
     except Exception as error:
         raise UsageError(f"cannot make the env {env_id!r}: {describe_error(error)}") from error
     envs.spec = _spec_with(spec, arguments)
-    return GymnasiumVectorEnv(envs, env_id)
+    return GymnasiumVectorEnv(envs, env_id, make_env)
 
 
 def _spec_with(spec: EnvSpec, arguments: dict[str, Any]) -> EnvSpec:

@@ -16,7 +16,12 @@ _GYMNASIUM = Path(gymnasium.__file__).resolve().parent
 _NUMPY = Path(numpy.__file__).resolve().parent
 _LIBRARIES = tuple(
     str(folder) + os.sep
-    for folder in (_PACKAGE / "env_checker", _PACKAGE / "training", _PACKAGE / "core", _GYMNASIUM, _NUMPY)
+    for folder in (
+        *(_PACKAGE / name for name in ("env_checker", "training", "core", "envs/engine")),
+        _PACKAGE.parent / "envs" / "engine",  # in a checkout
+        _GYMNASIUM,
+        _NUMPY,
+    )
 )
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
 

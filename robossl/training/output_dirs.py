@@ -28,6 +28,7 @@ _FORMAT = 2
 _REFUSAL = "{folder} is in use by {owner}; wait until it ends, or stop it first"
 _START = {
     "config.toml",
+    "stream",
     "checkpoints",
     "metrics.jsonl",
     "stream.json",
