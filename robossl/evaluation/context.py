@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from robossl.world_model import WorldModel
 
 EVALUATION_SEED = 7_000_000  # plus the seed of the run; training seeds are 63-bit hashes, so they differ
+OPTIONAL_SECTIONS = ("robustness", "imitation", "oracle_gap")  # computed on request, because they take minutes
 # Keyword arguments of an env that change its observations.
 _OBSERVATION_SETTINGS = ("model", "pixels", "proprioception", "camera", "substeps")
 
@@ -48,6 +49,7 @@ class EvaluationContext:
     goal_trials: int = 25  # start-goal pairs at each horizon; 0 skips goal reaching
     reward_free_control: bool = True  # whether policies without reward act in the env's own episodes
     ablation_updates: int | None = None  # gradient steps of an ablation variant; None skips the ablation
+    also: Sequence[str] = ()  # sections of OPTIONAL_SECTIONS that are requested
     videos: bool = True
     threads: int = 1  # CPU threads of the envs
     device: str = "cpu"

@@ -255,6 +255,7 @@ def evaluate(
     videos: bool = EvaluateRequest.videos,
     ablate: bool = EvaluateRequest.ablate,
     updates: int | None = None,
+    also: Sequence[str] = (),
     **arguments: Any,
 ) -> EvaluationReport:
     """Evaluate a world model, a run or an agent, and write report.json and report.html.
@@ -281,6 +282,7 @@ def evaluate(
         videos: Record videos.
         ablate: Also train models with other objectives on the same stream and compare.
         updates: Gradient steps of each of these; None: as many as the model had.
+        also: Sections to add that take minutes: robustness, imitation, oracle_gap.
         arguments: Passed to the constructor of `env`.
 
     Returns:
@@ -304,6 +306,7 @@ def evaluate(
         videos,
         ablate,
         updates,
+        also,
         arguments,
     )
     with torch_threads(threads):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,16 +43,34 @@ _LABELS = {
     "reached_final": "at the end",
     "sustained": "sustained",
     # diagnostics and provenance
-    "inverse_r2": "inverse R²",
-    "inverse_excess_r2": "inverse excess R²",
+    "inverse_r2": "R² of inferred actions",
+    "inverse_r2_from_z": "R² of actions from the current latent alone",
+    "inverse_excess_r2": "R² of inferred actions beyond the current latent alone",
+    "forward_error": "squared error of one step in latent space",
+    "no_change_error": "the same of no change",
+    "shuffled_actions_error": "the same with actions of other windows",
+    "latent_std_mean": "standard deviation of a latent dimension, mean",
+    "latent_std_min": "standard deviation of a latent dimension, smallest",
     "git": "git revision",
     "cores": "CPU cores",
     "render": "render backend",
 }
 
 
+_PATTERNS = re.compile(r"(forward_skill|shuffled_skill)_(\d+)")
+_PATTERN_LABELS = {
+    "forward_skill": "prediction skill in latent space",
+    "shuffled_skill": "the same with actions of other windows",
+}
+
+
 def label(key: str) -> str:
     """Return a key as text: `zero_action` as `zero action`."""
+    if key not in _LABELS and (match := _PATTERNS.fullmatch(key)):
+        name, steps = match[1], match[2]
+        return f"{_PATTERN_LABELS[name]}, {steps_ahead(steps)} ahead"
+    if key.startswith("act (") and key.endswith(")"):  # a phase of a run
+        return f"act ({label(key[5:-1])})"
     return _LABELS.get(key, key.replace("_", " "))
 
 

@@ -45,11 +45,43 @@ class Card(NamedTuple):
     detail: str = ""
 
 
+class Verdict(NamedTuple):
+    """The answer to one question of a report: a result beside its baseline."""
+
+    outcome: str  # gain, equal, worse or unknown
+    subject: str  # what is judged, and against what: "goals reached by planning, against random actions"
+    result: str  # value with its interval
+    baseline: str  # value of the baseline, with its interval if it has one
+
+
+OUTCOMES = {
+    "gain": "Gain",
+    "equal": "No gain",
+    "worse": "Worse",
+    "unknown": "Not decided",
+}  # in the order of a page
+
+
+def outcome_of(estimate: Mapping[str, Any], baseline: Mapping[str, Any] | float) -> str:
+    """Return how an estimate compares with a baseline: they differ if their intervals do not overlap."""
+    low, high = (baseline["low"], baseline["high"]) if isinstance(baseline, Mapping) else (baseline, baseline)
+    counts = [estimate["n"], *([baseline["n"]] if isinstance(baseline, Mapping) else [])]
+    if min(counts) < 2:
+        return "unknown"
+    if estimate["low"] > high:
+        return "gain"
+    return "worse" if estimate["high"] < low else "equal"
+
+
 def _no_text(data: Data) -> list[str]:
     return []
 
 
 def _no_cards(data: Data) -> list[Card]:
+    return []
+
+
+def _no_verdicts(data: Data) -> list[Verdict]:
     return []
 
 
@@ -67,6 +99,7 @@ class Section:
     template: str | Path  # Jinja2 source, or a file with it; gets `data`, `report` and the `view` variables
     summary: Callable[[Data], Sequence[str]] = _no_text  # sentences at the top of the page
     cards: Callable[[Data], Sequence[Card]] = _no_cards  # headline numbers at the top of the page
+    verdicts: Callable[[Data], Sequence[Verdict]] = _no_verdicts  # answers at the top of the page
     # further template variables, such as plots
     view: Callable[[Data, Report, Path | None], Mapping[str, Any]] = _no_variables
     # position on the page; built-in sections: 100 videos ... 600 diagnostics, 700 provenance
