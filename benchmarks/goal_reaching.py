@@ -2,8 +2,9 @@
 
 For each seed `--steps` steps of colored noise train a world model (`--updates`) and its goal heads (`--head-updates`).
 Then each row acts from the starts of the same held-out pairs of start and goal, `--horizons` steps apart, with twice as
-many steps. `--env two-room` is the point in two rooms of `benchmarks/two_room.py`. The results of each seed are written
-to `--out` when it ends; JSON over all seeds is printed, and with `--markdown` a table.
+many steps. `--env two-room` is the point in two rooms of `benchmarks/two_room.py`. `--runs` measures the models of runs
+of `robossl learn` instead, the first as seed 0. The results of each seed are written to `--out` when it ends; JSON over
+all seeds is printed, and with `--markdown` a table.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ _COLLECTORS = 64  # sub-environments that record
 _EVALUATED = 50  # sub-environments that reach goals together
 _TWO_ROOM = "two-room"
 _MEASURE = "reached_any"
+_TRAINING = (
+    "steps",
+    "updates",
+    "head_updates",
+    "max_steps",
+)  # settings that runs of `robossl learn` have already
 _AGENTS: dict[str, tuple[str, dict[str, Any]]] = {  # row -> agent and settings
     "planner (latent)": ("planner", {"cost": "latent"}),
     "planner (goal)": ("planner", {"cost": "goal"}),
@@ -73,14 +80,23 @@ def main() -> None:
     )
     add("--trials", type=int, default=200, metavar="N", help="pairs at each distance (200)")
     add("--planner-trials", type=int, metavar="N", help="fewer pairs for the planners, which are slow (all)")
-    add("--seeds", type=int, nargs="+", default=[0], metavar="N")
+    add("--seeds", type=int, nargs="+", metavar="N", help="(0, or one for each run)")
+    add(
+        "--runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="runs of robossl learn on --env, one for each seed",
+    )
     add("--rows", nargs="+", default=list(_AGENTS), choices=list(_AGENTS), metavar="ROW")
     add("--threads", type=int, default=1, metavar="N")
     add("--out", type=Path, metavar="FILE", help="JSON file; finished seeds in it are not measured again")
     add("--markdown", action="store_true", help="print a table after the JSON")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    settings = {k: v for k, v in vars(options).items() if k not in ("out", "markdown", "seeds", "threads")}
+    options.seeds = options.seeds or list(range(len(options.runs or [0])))
+    skipped = {"out", "markdown", "seeds", "threads", "runs"} | ({*_TRAINING} if options.runs else set())
+    settings = {k: v for k, v in vars(options).items() if k not in skipped}
     runs = read_runs(options.out, settings)
     for seed in options.seeds:
         if not any(run["seed"] == seed for run in runs):
@@ -112,6 +128,14 @@ def measure(options: argparse.Namespace, seed: int, folder: Path) -> Result:
         nonlocal start
         seconds[name], start = round(time.process_time() - start, 1), time.process_time()
 
+    if options.runs:
+        run = options.runs[seed]
+        stream, model = Stream.open(run / "stream"), WorldModel.load(run / "model", "cpu").frozen_copy()
+        heads = model.goal_heads
+        found, missing = reach(options, stream, model, seed)
+        lap("reach_goals")
+        metrics = {} if heads is None else heads.metrics
+        return {"seed": seed, "heads": metrics, "cpu_seconds": seconds, "missing": missing, "rows": found}
     envs = make_envs(options.env, _COLLECTORS)
     stream = robossl.collect(envs, "colored_noise", options.steps, folder / "stream", seed)
     envs.close()
