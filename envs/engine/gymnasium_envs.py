@@ -25,6 +25,7 @@ from robossl.core.env_ids import EnvName, parse_wrapper
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.frames import as_frame
 from robossl.core.seeding import env_seed
+from robossl.core.spaces import is_image, leaves
 from robossl.core.traceback_utils import innermost_env_frame
 
 from .batched_envs import AsyncEnvs, SyncEnvs
@@ -284,7 +285,7 @@ def _vectorize(make_env: EnvMaker, num_envs: int, mode: AutoresetMode, vectoriza
                 return envs
     if vectorization == "async":
         return AsyncEnvs([make_env] * num_envs, autoreset_mode=mode)
-    if vectorization == "sync" or num_envs == 1 or _step_time(make_env) < _CHEAP_STEP:
+    if vectorization == "sync" or num_envs == 1 or not _gains_from_processes(make_env):
         return SyncEnvs([make_env] * num_envs, autoreset_mode=mode)
     candidates = [kind([make_env] * num_envs, autoreset_mode=mode) for kind in (SyncEnvs, AsyncEnvs)]
     fastest = int(np.argmax([_steps_per_second(envs) for envs in candidates]))
@@ -292,9 +293,15 @@ def _vectorize(make_env: EnvMaker, num_envs: int, mode: AutoresetMode, vectoriza
     return candidates[fastest]
 
 
-def _step_time(make_env: EnvMaker) -> float:
-    """Return the time [s] of a step of one env, resets included."""
+def _gains_from_processes(make_env: EnvMaker) -> bool:
+    """Return whether an env is slow enough, resets included, and observes no images.
+
+    An env that renders its observations opens OpenGL in this trial, and OpenGL does not survive a fork.
+    """
     env = make_env()
+    if any(is_image(leaf) for leaf in leaves(env.observation_space).values()):
+        env.close()
+        return False
     env.action_space.seed(0)
     with _translate_errors(make_env.env_name, "its first steps"):
         env.reset(seed=0)
@@ -305,7 +312,7 @@ def _step_time(make_env: EnvMaker) -> float:
                 env.reset()
         duration = time.perf_counter() - start
     env.close()
-    return duration / _PROBE_STEPS
+    return duration / _PROBE_STEPS >= _CHEAP_STEP
 
 
 def _steps_per_second(envs: VectorEnv) -> float:

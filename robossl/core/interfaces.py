@@ -242,6 +242,14 @@ class PoseEnv(Protocol):
         """Return physics states (m, P) at rest in the poses of observations (m, D); None if they have no pose."""
 
 
+@runtime_checkable
+class RecordedInfosEnv(Protocol):
+    """Vector env that knows which of its infos are worth recording."""
+
+    def recorded_infos(self) -> list[str]:
+        """Return the keys of infos that are numbers; a dotted key is an entry of a nested info."""
+
+
 class ProgressReporter(Protocol):
     """Reports the progress of long operations."""
 

@@ -83,6 +83,23 @@ def unflatten_by_path(space: spaces.Space, parts: dict[str, Any]) -> Any:
     return children if isinstance(space, spaces.Dict) else tuple(children.values())
 
 
+def leaf_value(space: spaces.Space, value: Any, path: str) -> Any:
+    """Return the leaf at `path` of a value of `space`, or of a batch of values; keys may have dots.
+
+    Raises:
+        KeyError: The space has no such leaf.
+    """
+    if not isinstance(space, (spaces.Dict, spaces.Tuple)):
+        if path:
+            raise KeyError(path)
+        return value
+    for name, inner in _children(space):
+        rest = path[len(name) + 1 :] if path.startswith(f"{name}.") else ""
+        if (path == name or rest) and rest in leaves(inner):
+            return leaf_value(inner, value[name if isinstance(space, spaces.Dict) else int(name)], rest)
+    raise KeyError(path)
+
+
 def is_image(space: spaces.Space) -> bool:
     """Return whether `space` is a uint8 Box (height, width, channels) with at most 12 channels (4 RGB frames)."""
     return (

@@ -212,6 +212,22 @@ def effective_rank(z: np.ndarray, power: int = 1) -> float:
     return float(np.exp(-np.sum(fractions * np.log(fractions))))
 
 
+def main_directions(x: np.ndarray, number: int, seed: int = 0) -> np.ndarray:
+    """Return orthonormal directions (D, k) that hold nearly all of the variance of centered rows x (N, D).
+
+    k is at most `number`; x of a lower rank is held completely. The cost is O(N D k): a random projection is refined by
+    two power iterations (Halko et al., "Finding Structure with Randomness", SIAM Review 2011).
+    """
+    if x.shape[1] <= number:
+        return np.eye(x.shape[1])
+    k = min(number, len(x))
+    directions = generator(seed, "main directions").normal(size=(x.shape[1], k))
+    for _ in range(2):
+        rows, _ = np.linalg.qr(x @ directions)  # (N, k)
+        directions, _ = np.linalg.qr(x.T @ rows)  # (D, k)
+    return directions
+
+
 def dead_dimensions(z: np.ndarray) -> int:
     """Return how many dimensions of z (N, Z) have less than 1 % of the median standard deviation."""
     std = z.std(0)

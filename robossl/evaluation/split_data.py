@@ -11,7 +11,15 @@ from gymnasium import spaces
 from robossl.core.encoding import encode, encoded_dim
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
-from robossl.core.spaces import Leaf, is_goal_space, is_image, leaves, model_inputs, unflatten_by_path
+from robossl.core.spaces import (
+    Leaf,
+    is_goal_space,
+    is_image,
+    leaf_value,
+    leaves,
+    model_inputs,
+    unflatten_by_path,
+)
 from robossl.streams import Stream
 
 MAX_STEPS = 20_000  # time steps loaded from a split
@@ -141,9 +149,7 @@ def decoded_values(space: spaces.Space, decoded: Any) -> np.ndarray:
     for path, leaf in leaves(inner).items():
         if is_image(leaf):
             continue
-        part = decoded
-        for key in path.split(".") if path else []:
-            part = part[int(key) if isinstance(part, tuple) else key]
+        part = leaf_value(inner, decoded, path)
         columns.append(_leaf_values(leaf, np.asarray(part).reshape(-1, *(leaf.shape or ()))))
     return np.concatenate(columns, 1)
 

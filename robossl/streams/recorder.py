@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from robossl.core.errors import OperationError, UsageError
-from robossl.core.interfaces import Checkpointable
+from robossl.core.interfaces import Checkpointable, RecordedInfosEnv
 from robossl.rollout import autoreset_mode
 from robossl.streams.env_metadata import (
     check_compatible,
@@ -89,11 +89,13 @@ class Recorder(VectorWrapper):
             policy: Name of the policy, for the header.
             seed: Seed of the run, for the header.
             lanes: Number of lanes; more than `envs.num_envs` if other recorders share the stream.
-            info: Names of scalar infos to record.
+            info: Names of scalar infos to record; empty: those that the envs name (success, costs).
             units: Unit by field name.
             metadata: Further entries of the header.
         """
         entries = {"env": env_id(envs), **env_metadata(envs), "seed": seed, "policy": policy, **metadata}
+        if not info and isinstance(envs, RecordedInfosEnv):
+            info = envs.recorded_infos()
         schema = schema_from_env(envs, info, units)
         return cls(envs, Stream.create(path, schema, lanes or envs.num_envs, **entries))
 

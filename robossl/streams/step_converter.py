@@ -76,10 +76,34 @@ class StepConverter:
         """Return infos (n,) float32 by field name; NaN where the env has none."""
         arrays = {}
         for name in self._infos:
-            key = name.removeprefix("info.")
-            value = np.asarray(infos.get(key, np.full(self._count, np.nan)), np.float32)
-            arrays[name] = np.where(infos.get(f"_{key}", True), value, np.float32(np.nan))
+            arrays[name] = np.full(self._count, np.nan, np.float32)
+            values, mask = _find_info(infos, name.removeprefix("info."), np.ones(self._count, bool))
+            if values is not None:
+                arrays[name][mask] = _as_numbers(values)[mask]
         return arrays
+
+
+def _find_info(infos: Mapping[str, Any], key: str, mask: np.ndarray) -> tuple[Any, np.ndarray]:
+    """Return the values of an info (n,) and where it is set (n,) bool; a dotted key is an entry of a nested info."""
+    if key in infos:
+        return infos[key], mask & np.asarray(infos.get(f"_{key}", True), bool)
+    first, dot, rest = key.partition(".")
+    inner = infos.get(first)
+    if not dot or not isinstance(inner, Mapping):
+        return None, mask
+    return _find_info(inner, rest, mask & np.asarray(infos.get(f"_{first}", True), bool))
+
+
+def _as_numbers(values: Any) -> np.ndarray:
+    """Return values (n,) as float32; NaN where a value is no number."""
+    array = np.asarray(values)
+    if array.ndim == 1 and array.dtype.kind in "fiub":
+        return array.astype(np.float32)
+    numbers = np.full(len(array), np.nan, np.float32)
+    for lane, value in enumerate(array):
+        if isinstance(value, (bool, int, float, np.number, np.bool_)):
+            numbers[lane] = value
+    return numbers
 
 
 def non_finite_masks(current: FieldArrays, reward: np.ndarray | None = None) -> FieldArrays:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robossl.core.encoding import decode, encode, encoded_dim, is_categorical
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
-from robossl.core.spaces import is_goal_space, is_image, model_inputs, unflatten_by_path
+from robossl.core.spaces import is_goal_space, is_image, leaf_value, model_inputs, unflatten_by_path
 from robossl.streams import Stream
 from robossl.world_model.array_types import to_tensor
 
@@ -56,15 +56,16 @@ class ObservationProcessor(nn.Module):
     def _leaf(self, observation: Any, path: str) -> Any:
         if isinstance(observation, dict) and path in observation:
             return observation[path]
-        keys = path.split(".") if path else []
-        if is_goal_space(self.space) and not (isinstance(observation, dict) and "observation" in observation):
-            keys = keys[1:]
-        value = observation
-        for key in keys:
-            try:
-                value = value[int(key) if isinstance(value, (tuple, list)) else key]
-            except (KeyError, IndexError, TypeError, ValueError):
-                raise self._missing_leaf(path) from None
+        space, inner_path = self.space, path
+        without_goals = is_goal_space(space) and not (
+            isinstance(observation, dict) and "observation" in observation
+        )
+        if without_goals and isinstance(space, spaces.Dict):
+            space, inner_path = space["observation"], path.partition(".")[2]
+        try:
+            value = leaf_value(space, observation, inner_path)
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise self._missing_leaf(path) from None
         if isinstance(value, dict):
             raise self._missing_leaf(path)
         return value

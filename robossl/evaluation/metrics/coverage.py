@@ -10,9 +10,11 @@ from robossl.core.encoding import encode
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 from robossl.core.spaces import flatten_by_path, is_image, model_inputs
+from robossl.core.statistics import main_directions
 from robossl.streams import Stream
 
 _COMPONENTS = 3  # largest number of principal components
+_MAX_DIMENSIONS = 512  # more are reduced first: the cost grows as their third power
 _BINS = 20  # of each component
 _TAIL = 0.001  # fraction of the states below the first and above the last bin; they count as in these bins
 _CONSTANT = 1e-6  # a quantity with a smaller relative standard deviation is constant
@@ -41,7 +43,9 @@ def state_coverage(states: Mapping[str, np.ndarray]) -> dict[str, float]:
     if not varies.any():
         raise UsageError("expected states that vary, got the same in all streams")
     standardized = ((pooled - mean) / np.where(varies, std, 1.0))[:, varies]
-    _, vectors = np.linalg.eigh(np.cov(standardized, rowvar=False).reshape(varies.sum(), -1))
+    if standardized.shape[1] > _MAX_DIMENSIONS:
+        standardized = standardized @ main_directions(standardized, _MAX_DIMENSIONS)
+    _, vectors = np.linalg.eigh(np.cov(standardized, rowvar=False).reshape(standardized.shape[1], -1))
     projected = standardized @ vectors[:, ::-1][:, :_COMPONENTS]  # (S N, C)
     low, high = np.quantile(projected, [_TAIL, 1 - _TAIL], axis=0)
     width = np.maximum(high - low, 1e-12) / _BINS

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robossl.core.statistics import main_directions
+
 _STRENGTHS = 10.0 ** np.arange(-7.0, 2.0)  # per sample, for inputs scaled to standard deviation 1
 _NUM_FOLDS = 5
 _MIN_FEATURE_STD = 0.3  # lower limit of the scale of a random feature: about half of a typical one
+_MAX_INPUTS = 512  # more are replaced by that many main directions: the cost grows as their third power
+_MAX_TARGETS = 512  # of which more are not needed to choose the strength
 _CONSTANT_STD = 1e-7  # an input with a smaller standard deviation, relative to its size, is constant
 
 
@@ -53,7 +57,12 @@ def fit_ridge(
     validation = inputs if validation_x is None else ((validation_x - center) / scale)[:, varies]
     weights = np.zeros((x.shape[1], y.shape[1]))
     if varies.any():
-        weights[varies] = _solve(inputs, targets, validation, folds(groups)) / scale[varies, None]
+        directions = main_directions(inputs, _MAX_INPUTS) if inputs.shape[1] > _MAX_INPUTS else None
+        if directions is not None:
+            inputs, validation = inputs @ directions, validation @ directions
+        solved = _solve(inputs, targets, validation, folds(groups))
+        solved = solved if directions is None else directions @ solved
+        weights[varies] = solved / scale[varies, None]
     return Ridge(weights, offset - center @ weights)
 
 
@@ -74,9 +83,11 @@ def _solve(x: np.ndarray, y: np.ndarray, validation: np.ndarray, fold: np.ndarra
     crosses = [p.T @ t for p, t in zip(fold_x, fold_y)]
     gram, cross = sum(grams), sum(crosses)
     errors = np.zeros(len(_STRENGTHS))
+    chosen = slice(None, None, -(-y.shape[1] // _MAX_TARGETS) or None)
     for part, target, inputs, fold_gram, fold_cross in zip(fold_x, fold_y, fold_validation, grams, crosses):
         eigenvalues, eigenvectors = np.linalg.eigh(gram - fold_gram)
-        rotated = eigenvectors.T @ (cross - fold_cross)
+        target = target[:, chosen]
+        rotated = eigenvectors.T @ (cross - fold_cross)[:, chosen]
         for i, strength in enumerate(_STRENGTHS * max(len(x) - len(part), 1)):
             weights = eigenvectors @ (rotated / (np.maximum(eigenvalues, 0) + strength)[:, None])
             errors[i] += np.sum((target - inputs @ weights) ** 2)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from robossl.core.errors import UsageError
-from robossl.core.spaces import is_image, model_inputs
+from robossl.core.spaces import is_image, leaf_value, model_inputs
 from robossl.evaluation.heldout import HeldOutData
 from robossl.evaluation.latents import imagine
 from robossl.evaluation.metrics.prediction import TOLERANCE
@@ -183,8 +183,8 @@ def _recorded_images(stream: Stream, heldout: HeldOutData, index: np.ndarray, z:
     path, _ = next((p, leaf) for p, leaf in model_inputs(stream.observation_space).items() if is_image(leaf))
     probe_images: Any = heldout.probe.observation
     test_images: Any = heldout.test.observation
-    for key in path.split(".") if path else []:
-        probe_images, test_images = probe_images[key], test_images[key]
+    space = stream.observation_space
+    probe_images, test_images = (leaf_value(space, images, path) for images in (probe_images, test_images))
     pairs = []
     for i, step in enumerate(index):
         nearest = int(np.argmin(np.sum((heldout.probe_z - z[i]) ** 2, 1)))
