@@ -89,7 +89,7 @@ class CellWork:
             return registry.policy(str(row.policy))(envs.single_action_space, envs.num_envs, seed=seed)
         if row.kind == "oracle":
             return OraclePlanner(envs, self._threads, seed, **row.settings)
-        model = self._preparation.model(cell.stream_seed, str(row.representation))
+        model = self._preparation.goal_model(cell.stream_seed, str(row.representation), cell.task)
         policies, reasons = reward_free_policies(envs, model, seed, [row.name])
         if row.name in reasons:
             raise UsageError(reasons[row.name])

@@ -195,7 +195,7 @@ class Planner:
         seed, needs = cell.stream_seed, []
         if row.representation is not None:
             needs += self._model(seed, row.representation)
-        if row.kind == "offline":
+        if row.kind in ("offline", "reward_free"):  # a task has its own goals
             needs += self._labels(seed, cell.task, row.observe_state)
         return needs
 

@@ -16,10 +16,12 @@ from robossl.streams import Stream
 from robossl.study.protocol import Protocol
 from robossl.study.study_folder import Study, task_slug
 from robossl.training.collection import collect_stream
+from robossl.training.config import head_update_count
 from robossl.training.continuation import append_episodes
 from robossl.training.pretraining import pretrain_world_model
 from robossl.training.relabeling import relabel_recorded
 from robossl.training.requests import CollectRequest, PretrainRequest, RelabelRequest
+from robossl.training.world_model_phase import fit_heads
 from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.config import default_config_for
 
@@ -99,6 +101,20 @@ class Preparation:
     def model(self, seed: int, name: str) -> WorldModel:
         """Return a representation that was made, frozen."""
         return WorldModel.load(self.model_path(seed, name), "cpu").frozen_copy()
+
+    def goal_model(self, seed: int, name: str, task: str) -> WorldModel:
+        """Return a representation with goal heads for the goals of a task, fitted without its rewards."""
+        model = self.model(seed, name)
+        if task != self._spec.stream_task:
+            model.goal_heads = None
+            updates = head_update_count("auto", self._spec.sizes.model_updates)
+            stream = self.stream(seed, task)
+            model.observation_space = stream.observation_space  # its goals may have other sizes
+            try:
+                fit_heads(model, stream, updates, seed, self._progress)
+            finally:
+                stream.close()
+        return model
 
     def make_model(self, seed: int, name: str) -> None:
         """Train a representation on the reward-free stream; its encoder alone, if that does not depend on updates."""
