@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .mujoco_setup import load_mujoco
+from .mujoco_setup import load_batch, load_mujoco
 from .rendering import FREE_CAMERA, camera_names
 
 if TYPE_CHECKING:
@@ -35,15 +35,13 @@ def robot_shares(model: MjModel, qpos: np.ndarray) -> np.ndarray:
 
     Parts of the body that carries the camera do not count: they surround it, or hide the rest.
     """
-    from mujoco.batch import Batch
-
     mujoco = load_mujoco()
     data = mujoco.MjData(model)
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
     mujoco.mj_camlight(model, data)
-    batch = Batch(model, 1, 1)
+    batch = load_batch().Batch(model, 1, 1)
     batch.bind("qpos")[:] = qpos
     shares = np.zeros(model.ncam)
     for camera in range(model.ncam):

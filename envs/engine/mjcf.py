@@ -17,6 +17,7 @@ from .camera_choice import default_camera
 from .control_ranges import control_ranges
 from .joint_layout import JointLayout, chosen_sensors
 from .mocap_action import mocap_home, mocap_mode
+from .mujoco_setup import load_batch
 from .robot_files import load_model, scene_file
 from .robot_reward import RobotReward
 from .single_env import MujocoEnv
@@ -122,6 +123,7 @@ class MjcfTask(Task[MjcfRobot]):
         mocap: str | bool | None = None,
         reward: str | None = None,
     ) -> None:
+        load_batch()  # raises for an old MuJoCo
         path = os.path.abspath(model)
         compiled = load_model(path)
         if substeps is not None and substeps < 1:

@@ -8,8 +8,11 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from robossl.core.errors import OperationError
+from packaging.version import Version
 
+from robossl.core.errors import OperationError, UsageError
+
+BATCH_VERSION = "3.17"  # the first MuJoCo with mujoco.batch
 _BACKENDS = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}  # in the order in which they are tried
 
 
@@ -37,6 +40,24 @@ def load_mujoco() -> ModuleType:
             config.logto_file = False
             mujoco.MjLogConfig.set(config)
     return mujoco
+
+
+def load_batch() -> ModuleType:
+    """Return the module mujoco.batch, which simulates many copies of a model.
+
+    Raises:
+        UsageError: MuJoCo is too old for it; environments of other packages work with older versions.
+    """
+    mujoco = load_mujoco()
+    if Version(mujoco.__version__) >= Version(BATCH_VERSION):
+        import mujoco.batch
+
+        return mujoco.batch
+    raise UsageError(
+        f"expected mujoco {BATCH_VERSION} or newer for the robots of robossl and for robot files, got "
+        f"{mujoco.__version__}, with which only environments of other packages work: "
+        f"pip install 'mujoco>={BATCH_VERSION}'"
+    )
 
 
 def choose_backend() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .mujoco_setup import QuietConsole
+from .mujoco_setup import QuietConsole, load_batch
 
 if TYPE_CHECKING:
     from mujoco import MjModel
@@ -69,10 +69,8 @@ class PhysicsStepper:
     """
 
     def __init__(self, batch: Batch, model: MjModel, substeps: int, stage: int, task: str) -> None:
-        from mujoco.batch import SimulationError
-
         self.batch, self.substeps, self.stage = batch, substeps, stage
-        self._simulation_error = SimulationError
+        self._simulation_error = load_batch().SimulationError
         self._quiet = QuietConsole()  # the log reports physics errors, without a line of MuJoCo for each
         self._state = batch.state  # (n, P) view; its first column is the time
         self._motion = self._state[:, 1 : 1 + model.nq + model.nv]  # positions and velocities

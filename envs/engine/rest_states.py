@@ -9,6 +9,7 @@ import numpy as np
 from robossl.core.errors import UsageError
 
 from .input_checks import check_finite_rows
+from .mujoco_setup import load_batch
 from .task import GoalTask, Task
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ class RestStates:
 
     def _batch(self, pose: np.ndarray) -> Batch:
         """Return a batch of simulations in poses (m, nq), without controls where the task has no keyframe."""
-        from mujoco.batch import Batch
-
-        batch = Batch(self._model, len(pose), 1)
+        batch = load_batch().Batch(self._model, len(pose), 1)
         batch.reset(keyframe=self._task.keyframe, stage=0)
         batch.bind("qpos")[:], batch.bind("qvel")[:] = pose, 0.0
         return batch

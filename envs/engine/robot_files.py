@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _ROOT = re.compile(rb"<\s*(mujoco|mujocoinclude|robot)[\s>/]")
 _ROOT_BYTES = 1 << 16  # in which the first element of a file is looked for
+_MIN_TIMESTEP, _MAX_TIMESTEP = 1e-6, 10.0  # [s] of the physics
 
 
 def load_model(path: str) -> MjModel:
@@ -39,6 +40,11 @@ def load_model(path: str) -> MjModel:
         except (ValueError, TypeError, mujoco.FatalError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UsageError(f"{path} does not compile: {reason}{_compile_hint(file)}") from error
+    if not _MIN_TIMESTEP <= model.opt.timestep <= _MAX_TIMESTEP:
+        raise UsageError(
+            f"{path}: expected a timestep of {_MIN_TIMESTEP:g} to {_MAX_TIMESTEP:g} s in its option element, got "
+            f"{model.opt.timestep:g}"
+        )
     model.opt.enableflags &= ~_unsupported_flags(mujoco)
     return model
 

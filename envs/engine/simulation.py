@@ -19,7 +19,7 @@ from .control_ranges import control_ranges
 from .domain_randomization import DomainRandomization
 from .input_checks import check_env_ids, check_finite_rows
 from .mocap_action import MocapAction
-from .mujoco_setup import load_mujoco
+from .mujoco_setup import load_batch, load_mujoco
 from .observation_builder import Observation, ObservationBuilder, box, clip_to_float32
 from .physics_errors import PhysicsStepper
 from .randomization_spec import RandomizationArgument
@@ -73,8 +73,6 @@ class Simulation:
         substeps: int | None = None,
     ) -> None:
         mujoco = load_mujoco()
-        from mujoco.batch import Batch
-
         if num_envs < 1 or nthread < 0:
             raise UsageError(f"expected num_envs >= 1 and nthread >= 0, got {num_envs} and {nthread}")
         if substeps is not None and substeps < 1:
@@ -82,13 +80,14 @@ class Simulation:
         check_declared(task)
         self.task = task
         self.num_envs = num_envs
+        load_batch()  # raises for an old MuJoCo before the model is compiled
         self.model = load_model(task.robot.model)
         if self.model.nu == 0 and task.mocap is None:
             raise UsageError(
                 f"expected a robot with actuators, got {task.robot.model}, which has no actuators; add one <actuator>"
             )
         try:
-            self.batch = Batch(self.model, num_envs, nthread)
+            self.batch = load_batch().Batch(self.model, num_envs, nthread)
         except (ValueError, mujoco.FatalError) as error:
             reason = " ".join(str(error).split())
             raise UsageError(f"MuJoCo cannot simulate {task.robot.model} as a batch: {reason}") from error

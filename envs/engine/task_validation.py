@@ -9,6 +9,7 @@ import numpy as np
 
 from robossl.core.errors import UsageError, unknown_name_error
 
+from .mujoco_setup import load_batch
 from .task import GoalTask, Robot, Task
 
 if TYPE_CHECKING:
@@ -47,10 +48,8 @@ def dry_run(task: Task, model: MjModel) -> None:
     validated = _validated.setdefault(task.robot, WeakSet())
     if type(task) in validated:
         return
-    from mujoco.batch import Batch
-
     _check_mass_groups(task.robot, model)
-    batch = Batch(model, _NUM_ENVS, 1)
+    batch = load_batch().Batch(model, _NUM_ENVS, 1)
     batch.reset(keyframe=task.keyframe, stage=0)
     robot = task.robot(batch)
     random = np.random.default_rng(0)
