@@ -106,10 +106,10 @@ def report_result(report: dict[str, Any]) -> CommandResult:
     """Return the result of a command that wrote a report."""
     from pathlib import Path
 
-    from robossl.evaluation.report.text_summary import text_summary
+    from robossl.evaluation.report.text_summary import report_text
 
     page = (Path(report["folder"]) / "report.html").resolve()
-    return CommandResult("\n".join([*text_summary(report), str(page)]), report)
+    return CommandResult(f"{report_text(report)}\n{page}", report)
 
 
 COMMANDS = [

@@ -15,7 +15,7 @@ from robossl.evaluation.report import page, report_file
 from robossl.evaluation.report.section import Report
 from robossl.evaluation.report.sections.comparison_section import differences_table, results_table
 from robossl.evaluation.report.table_formats import FORMATS
-from robossl.evaluation.report.text_summary import text_summary
+from robossl.evaluation.report.text_summary import report_text
 from robossl.evaluation.study_comparison import compare_studies
 from robossl.training import output_dirs
 
@@ -62,7 +62,7 @@ def write_page(
     output_dirs.write_manifest(folder, "comparison", runs=[str(path) for path in paths])
     report_file.write(folder, report)
     path = page.write(folder, [report])
-    text = "\n".join([*text_summary(report), str(path.resolve())])
+    text = f"{report_text(report)}\n{path.resolve()}"
     return {"text": text, "page": str(path), "runs": [str(p) for p in paths], "report": report}
 
 

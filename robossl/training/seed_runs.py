@@ -124,7 +124,7 @@ def _run_all(
     failed: dict[int, str] = {}
     for index, seed in enumerate(seeds):
         run = folder / f"seed-{seed}"
-        if (run / report_file.NAME).is_file():
+        if (run / page.NAME).is_file():  # written last
             continue
         progress.message(f"seed {seed} ({index + 1} of {len(seeds)})")
         try:

@@ -19,8 +19,9 @@ from robossl.training.seed_runs import learn_seeds, resume_seeds
 class FakeLearn:
     """Writes the report of a run at once; seeds in `interrupted` and `failing` end before it, once."""
 
-    def __init__(self, interrupted=(), failing=()):
+    def __init__(self, interrupted=(), failing=(), without_page=()):
         self.calls, self.interrupted, self.failing = [], set(interrupted), set(failing)
+        self.without_page = set(without_page)
 
     def __call__(self, config=None, out=None, resume=None, progress=None, **options):
         folder = Path(resume or out)
@@ -29,6 +30,10 @@ class FakeLearn:
             output_dirs.create_output_dir(folder, "")
             output_dirs.write_manifest(folder, "run", config, env=config.env, seed=config.seed)
         seed = output_dirs.read_manifest(folder, "run")["seed"]
+        if seed in self.without_page:
+            self.without_page.discard(seed)
+            report_file.write(folder, small_report() | {"seed": seed})
+            raise KeyboardInterrupt
         for chosen, error in ((self.interrupted, KeyboardInterrupt), (self.failing, OperationError)):
             if seed in chosen:
                 chosen.discard(seed)
@@ -63,6 +68,15 @@ def test_interrupted_seed_is_resumed_and_finished_ones_are_not_repeated(tmp_path
     assert fake.calls == [("resume", "seed-1"), ("start", "seed-2")]
     uninterrupted = run(FakeLearn(), tmp_path / "other" / "seeds")
     assert report["comparison"]["metrics"] == uninterrupted["comparison"]["metrics"]
+
+
+def test_seed_that_ended_between_its_report_and_its_page_is_resumed(tmp_path):
+    fake = FakeLearn(without_page={0})
+    with pytest.raises(KeyboardInterrupt):
+        run(fake, tmp_path / "seeds", (0,))
+    resume_seeds(fake, tmp_path / "seeds", NullProgress())
+    assert fake.calls == [("start", "seed-0"), ("resume", "seed-0")]
+    assert (tmp_path / "seeds" / "seed-0" / "report.html").is_file()
 
 
 def test_same_call_goes_on_and_more_seeds_can_be_added(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from robossl.evaluation.comparison import Group, compare
 from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.report import number_format, report_file, table_formats
 from robossl.evaluation.report.section import (
+    OUTCOMES,
     RESERVED_KEYS,
     Report,
     Section,
@@ -26,11 +27,14 @@ from robossl.evaluation.report.section import (
     load_sections,
     rendering,
 )
-from robossl.evaluation.report.text_summary import opening
+from robossl.evaluation.report.text_summary import opening, verdict_sentence, verdicts
 
 NAME = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILTERS = ("label", "number", "percent", "interval", "plain", "duration", "steps_ahead")
+
+
+_MARKS = {"gain": "▲", "equal": "=", "worse": "▼", "unknown": "?"}  # of a verdict
 
 
 class _RenderedSection(NamedTuple):
@@ -100,14 +104,20 @@ def _render_one(report: Report, folder: Path | None) -> str:
         rendered.append(_RenderedSection(name, number_format.label(name), body))
     headings = [s.heading(report[s.name]) for s in sections if s.heading is not None and s.name in report]
     heading = headings[0] if headings else display_name(report["env"])
+    answers = verdicts(report, sections)
     return _render(
         "report.html.j2",
         report["versions"],
         title=f"{heading} · robossl report",
         heading=heading,
+        numbers_csv=table_formats.csv_link(_numbers_table(report)),
         of_several=not report_file.expected_sections(report),
         total_seconds=sum(report["seconds"].values()),
         report=report,
+        verdicts=answers,
+        verdict_sentence=verdict_sentence(answers),
+        outcomes=OUTCOMES,
+        marks=_MARKS,
         sentences=sentences,
         cards=cards,
         sections=rendered,
@@ -126,6 +136,31 @@ def _render(template: str, versions: dict[str, str], **variables: Any) -> str:
     css = Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))
     version = versions.get("robossl", "")
     return _environment().get_template(template).render(css=css, version=version, **variables)
+
+
+def _numbers_table(report: Report) -> table_formats.Table:
+    """Return all numbers of a report, one in each row."""
+    rows = [[".".join(keys), value] for keys, value in _numbers(report, ())]
+    return table_formats.Table("report", ["key", "value"], rows)
+
+
+def _numbers(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the dotted key and value of each number and estimate; lists are left out."""
+    if isinstance(value, dict) and value.keys() >= {"mean", "low", "high"}:
+        yield keys, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _numbers(item, (*keys, str(key)))
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield keys, {"mean": value, "low": "", "high": "", "n": ""}
+
+
+def _missing_label(key: str) -> str:
+    """Return a dotted key of missing parts for people: `control.rows.planner` as `control: planner`."""
+    section, *parts = [part for part in key.split(".") if part != "rows"]
+    return ": ".join(
+        [number_format.label(section), *([", ".join(map(number_format.label, parts))] if parts else [])]
+    )
 
 
 def _slug(text: str) -> str:
@@ -148,5 +183,6 @@ def _environment() -> jinja2.Environment:
         "cell_text": table_formats.text_of,
         "csv_link": table_formats.csv_link,
         "slug": _slug,
+        "missing_label": _missing_label,
     }
     return environment

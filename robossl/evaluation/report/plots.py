@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robossl.evaluation.report.number_format import label, number
+from robossl.evaluation.report.number_format import interval, label, number, percent, steps_ahead
 
 # Placeholder colors of the SVG; `svg` replaces each by a variable of the style sheet.
 INK, FAINT, LINE = "#010101", "#020202", "#030303"
@@ -74,6 +74,13 @@ def prediction_curve(curve: dict[str, Any], step_seconds: float | None) -> Marku
             if row in curve:
                 clipped = [max(v, low - 0.05) for v in curve[row]]
                 axes.plot(ahead, clipped, color=SERIES[i], ls=DASHES[i], label=text, zorder=5 - i)
+                for j in _some_points(len(steps)):
+                    hover(
+                        axes,
+                        ahead[j],
+                        clipped[j],
+                        f"{text}, {steps_ahead(steps[j])}: {number(curve[row][j])}",
+                    )
         axes.axhline(0, color=FAINT, lw=0.9)
         axes.annotate(
             "no change", (ahead[-1], 0), (0, 3), textcoords="offset points", ha="right", color=FAINT
@@ -101,6 +108,9 @@ def learning_curves(rows: dict[str, Any], without_reward: tuple[str, ...] = ()) 
                 axes.fill_between(steps, low, high, color=color, alpha=0.14, lw=0)
                 marker = "o" if len(steps) == 1 else None
                 axes.plot(steps, mean, color=color, ls=dash, marker=marker, ms=5, label=label(name))
+                for x, *estimate in row["curve"]:
+                    value, *ends = map(number, estimate)
+                    hover(axes, x, estimate[0], f"{label(name)}, {x:,} steps: {value} [{', '.join(ends)}]")
             elif "return" in row and name in without_reward:
                 axes.axhline(row["return"]["mean"], color=color, lw=1.5, ls=dash, label=label(name))
                 axes.axhspan(row["return"]["low"], row["return"]["high"], color=color, alpha=0.08, lw=0)
@@ -135,6 +145,9 @@ def success_by_distance(rows: dict[str, dict[str, Any]], horizons: list[str]) ->
                 [x for x, _ in shown], means, color=color, ls=dash, marker="osD^vP"[i % 6], ms=4.5,
                 label=label(name), clip_on=False,
             )  # fmt: skip
+            for x, estimate in shown:
+                text = f"{label(name)}: {percent(estimate['mean'])} {interval(estimate, True)}, n = {estimate['n']}"
+                hover(axes, x, 100 * estimate["mean"], text)
         axes.set_xticks(range(len(horizons)), horizons)
         axes.set_xlim(-0.3, len(horizons) - 0.7)
         axes.set_ylim(0, 100)
@@ -182,8 +195,8 @@ def overlaid(curves: dict[str, list[list[float]]], axis: str, name: str) -> Mark
             axes.plot(
                 steps, mean, color=color, ls=dash, marker="o" if len(steps) == 1 else None, ms=5, label=text
             )
-            for x, y in list(zip(steps, mean))[:: max(len(steps) // 10, 1)]:
-                hover(axes, x, y, f"{text}, {x:,.0f}: {number(y)}")
+            for j in _some_points(len(steps)):
+                hover(axes, steps[j], mean[j], f"{text}, {steps[j]:,.0f}: {number(mean[j])}")
         axes.set_xlabel(axis)
         axes.set_ylabel(name)
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
@@ -202,6 +215,7 @@ def probe_scores(probes: dict[str, dict[str, Any]]) -> Markup:
             axes.plot([0, 1], [j, j], color=LINE, lw=0.6, zorder=1)
             axes.plot(observation, j, "D", color=SERIES[2], ms=5, mfc="none", label=texts[0])
             axes.plot(latent, j, "o", color=SERIES[0], ms=6, label=texts[1], clip_on=False)
+            hover(axes, latent, j, f"{label(name)}, latent: {number(probes[name]['r2'])}")
         name_rows(axes, [label(name) for name in names])
         axes.set_xlim(0, 1.01)
         axes.set_xlabel("R² of a linear probe")
@@ -262,6 +276,11 @@ def _unique_ids(text: str) -> str:
 def hover(axes: Axes, x: float, y: float, text: str) -> None:
     """Add a text that a browser shows while the pointer is at a point of the plot."""
     axes.plot(x, y, "o", ms=11, alpha=0, zorder=9, gid=_HOVER + text, clip_on=False)
+
+
+def _some_points(count: int) -> range:
+    """Return about ten indices of a curve of `count` points."""
+    return range(0, count, max(count // 10, 1))
 
 
 def name_rows(axes: Axes, names: list[str]) -> None:

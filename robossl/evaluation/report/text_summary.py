@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from robossl.evaluation.report.report_file import expected_sections, missing_reason
 from robossl.evaluation.report.section import (
+    OUTCOMES,
     Card,
     Report,
     Section,
+    Verdict,
     load_sections,
     rendering,
 )
@@ -17,6 +19,32 @@ _OPENING = ("transfer", "comparison", "control", "goal_reaching", "world_model")
 def text_summary(report: Report) -> list[str]:
     """Return the summary sentences of a report, each with n and baselines."""
     return opening(report, load_sections()[0])[0]
+
+
+def verdicts(report: Report, sections: list[Section]) -> list[Verdict]:
+    """Return the answers of all sections, in the order of their sentences; a section that fails has none."""
+    found: list[Verdict] = []
+    for section in sorted(sections, key=_opening_order):
+        if section.name in report:
+            with rendering(section, {}):
+                found += section.verdicts(report[section.name])
+    return found
+
+
+def verdict_sentence(found: list[Verdict]) -> str:
+    """Return one sentence with all answers, by outcome; empty without an answer."""
+    parts = []
+    for outcome, text in OUTCOMES.items():
+        subjects = [verdict.subject for verdict in found if verdict.outcome == outcome]
+        if subjects:
+            parts.append(f"{text}: {'; '.join(subjects)}.")
+    return " ".join(parts)
+
+
+def report_text(report: Report) -> str:
+    """Return the text for a terminal: the answers in one sentence, then the summary."""
+    sentence = verdict_sentence(verdicts(report, load_sections()[0]))
+    return "\n".join([*([sentence] if sentence else []), *text_summary(report)])
 
 
 def opening(report: Report, sections: list[Section]) -> tuple[list[str], list[Card], dict[str, str]]:

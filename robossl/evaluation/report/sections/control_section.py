@@ -11,7 +11,15 @@ from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.control import BASELINES, evaluate_control
 from robossl.evaluation.report import plots
 from robossl.evaluation.report.number_format import interval, label, number, percent
-from robossl.evaluation.report.section import Card, Data, Report, Section, Unavailable
+from robossl.evaluation.report.section import (
+    Card,
+    Data,
+    Report,
+    Section,
+    Unavailable,
+    Verdict,
+    outcome_of,
+)
 from robossl.evaluation.reward_free import REWARD_FREE
 
 # The main row of the agents is the first of these that there is.
@@ -205,12 +213,10 @@ def _input_name(row: str) -> str:
 
 def _relation(row: Mapping[str, Any], other: Mapping[str, Any], key: str = "return") -> str:
     """Compare an estimate of two rows: they differ if their intervals do not overlap."""
-    main, reference = row[key], other[key]
-    if main["n"] < 2 or reference["n"] < 2:
-        return "unknown"
-    if main["low"] > reference["high"]:
-        return "higher"
-    return "lower" if main["high"] < reference["low"] else "equal"
+    return _OUTCOME_RELATIONS[outcome_of(row[key], other[key])]
+
+
+_OUTCOME_RELATIONS = {"gain": "higher", "worse": "lower", "equal": "equal", "unknown": "unknown"}
 
 
 def _result(row: Mapping[str, Any]) -> str:
@@ -238,6 +244,26 @@ def cards(data: Data) -> list[Card]:
     return [_card(rows, name, text) for name, text in shown.items()]
 
 
+def verdicts(data: Data) -> list[Verdict]:
+    """Return whether control without reward beats random actions, and the latent the observation alone."""
+    rows = data["rows"]
+    pairs = [(name, "random", f"{label(name)} without reward") for name in REWARD_FREE if name in rows]
+    if names := agent_rows(rows):
+        name = main_row(names)
+        agent = str(data.get("agent", "the agent"))
+        other = "observation" if "observation" in rows and name != "observation" else "random"
+        pairs.append((name, other, f"{agent.upper() if len(agent) < 5 else agent} on {_input_name(name)}"))
+    found = []
+    for name, other, subject in pairs:
+        if other in rows:
+            own, baseline = rows[name]["return"], rows[other]["return"]
+            against = "the observation alone" if other == "observation" else label(other)
+            result, reference = (f"{number(e['mean'])} {interval(e)}" for e in (own, baseline))
+            text = f"{subject} over {against}"
+            found.append(Verdict(outcome_of(own, baseline), text, f"return {result}", reference))
+    return found
+
+
 _CARDS = {"planner": "return of planning", "inverse_policy": "return of the inverse policy"}
 
 
@@ -252,6 +278,19 @@ def _card(rows: Mapping[str, Any], name: str, text: str) -> Card:
     return Card(number(row["return"]["mean"]), text, ", ".join(details))
 
 
+def _curve_note(rows: Mapping[str, Any], curves: Mapping[str, Any]) -> str:
+    """Return a sentence if the end of a curve and the table differ: they have other episodes."""
+    differ = [
+        label(name)
+        for name, curve in curves.items()
+        if "return" in rows[name] and abs(curve[-1][1] - rows[name]["return"]["mean"]) > 1e-6
+    ]
+    if not differ:
+        return ""
+    names = ", ".join(differ)
+    return f" A point of a curve has other, often fewer episodes than the table, so the ends differ ({names})."
+
+
 def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
     """Return the learning curves, and how many steps with reward each row had."""
     rows = data["rows"]
@@ -261,6 +300,7 @@ def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
     return {
         "curves": plots.learning_curves(rows, tuple(REWARD_FREE)) if curves else None,
         "ends": ends,
+        "curve_note": _curve_note(rows, curves),
         "main": tuple(REWARD_FREE),
         "reward_steps": {
             name: ("–" if steps is None else f"{steps:,}") if name in agent_rows(rows) else "0"
@@ -277,6 +317,7 @@ SECTIONS = {
         template=Path(__file__).parent.parent / "templates" / "control.html.j2",
         summary=summary,
         cards=cards,
+        verdicts=verdicts,
         view=view,
         order=200,
     )

@@ -33,7 +33,9 @@ def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
     world_model = report.get("world_model", {})
     values = {key: world_model[key] for key in _HELDOUT if world_model.get(key) is not None}
     heldout = {_HELDOUT[key]: v["mean"] if isinstance(v, dict) else v for key, v in values.items()}
-    trainer = {key: value for key, value in data.items() if isinstance(value, (int, float))}
+    # the rank of held-out episodes is the one of the page
+    skipped = ("effective_rank", "variance_rank", "dead_dimensions") if heldout else ()
+    trainer = {k: v for k, v in data.items() if isinstance(v, (int, float)) and k not in skipped}
     return {"heldout": heldout, "trainer": trainer}
 
 

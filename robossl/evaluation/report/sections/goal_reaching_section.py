@@ -13,7 +13,15 @@ from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.goal_reaching import CRITERIA, SUSTAINED_STEPS, evaluate_goal_reaching
 from robossl.evaluation.report import plots
 from robossl.evaluation.report.number_format import interval, label, percent, steps_ahead
-from robossl.evaluation.report.section import Card, Data, Report, Section, Unavailable
+from robossl.evaluation.report.section import (
+    Card,
+    Data,
+    Report,
+    Section,
+    Unavailable,
+    Verdict,
+    outcome_of,
+)
 from robossl.evaluation.report.sections.control_section import model_info
 from robossl.evaluation.report.sections.world_model_section import headline_horizon
 from robossl.evaluation.reward_free import PLANNER_COSTS, REWARD_FREE, default_cost_row, reward_free_policies
@@ -93,6 +101,20 @@ def cards(data: Data) -> list[Card]:
     ]
 
 
+def verdicts(data: Data) -> list[Verdict]:
+    """Return whether the policies without reward reach more goals than random actions."""
+    rows = data["rows"]
+    found = []
+    for name in _MAIN:
+        if name not in rows or "random" not in rows:
+            continue
+        horizon = headline_horizon(rows[name])
+        estimate, chance = (rows[row][horizon]["reached_any"] for row in (name, "random"))
+        subject = f"{label(name)} to goals {steps_ahead(horizon)} away over random actions"
+        found.append(Verdict(outcome_of(estimate, chance), subject, _rate(estimate), _rate(chance)))
+    return found
+
+
 def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
     """Return a plot of success against distance, and the rows by horizon."""
     horizons = list(data["horizons"])
@@ -125,6 +147,7 @@ SECTIONS = {
         template=Path(__file__).parent.parent / "templates" / "goal_reaching.html.j2",
         summary=summary,
         cards=cards,
+        verdicts=verdicts,
         view=view,
         order=300,
     )

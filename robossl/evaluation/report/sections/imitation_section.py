@@ -14,7 +14,7 @@ _REFERENCES = ("demonstrator", "random")  # rows that do not depend on the numbe
 
 
 def compute(context: EvaluationContext) -> Data:
-    """Imitate the best agent of the context, if that is requested."""
+    """Imitate the best policy of the context, if that is requested."""
     check_requested(context, "imitation")
     return evaluate_imitation(context)
 

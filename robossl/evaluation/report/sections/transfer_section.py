@@ -9,7 +9,7 @@ from typing import Any
 from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.report import plots, study_plots
 from robossl.evaluation.report.number_format import interval, label, number, percent
-from robossl.evaluation.report.section import Card, Data, Report, Section, Unavailable
+from robossl.evaluation.report.section import Card, Data, Report, Section, Unavailable, Verdict
 from robossl.evaluation.report.study_tables import TABLES, VERDICTS, rows_table, task_name, tasks_table
 from robossl.evaluation.report.table_formats import FORMATS
 
@@ -135,6 +135,28 @@ def _counted(items: Iterable[Any], noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
+def verdicts(data: Data) -> list[Verdict]:
+    """Return whether the headline row is a gain, over all tasks and on each."""
+    name = main_row(data)
+    if not name:
+        return []
+    row = data["rows"][name]
+    baseline = data["rows"][row["baseline"]]
+    against = f"{label(name)} over {label(row['baseline'])}"
+    parts = [("all tasks", row, baseline)]
+    parts += [(task_name(task), entry, baseline["tasks"][task]) for task, entry in row["tasks"].items()]
+    return [
+        Verdict(
+            entry["verdict"],
+            f"{where}, {against}",
+            f"score {_estimate(entry['score'])}, {_probability(entry)}",
+            _estimate(other["score"]),
+        )
+        for where, entry, other in parts
+        if "verdict" in entry and "score" in other
+    ]
+
+
 def cards(data: Data) -> list[Card]:
     """Return the score of the headline row and its probability of improvement."""
     name = main_row(data)
@@ -223,6 +245,7 @@ SECTIONS = {
         template=Path(__file__).parent.parent / "templates" / "transfer.html.j2",
         summary=summary,
         cards=cards,
+        verdicts=verdicts,
         view=view,
         order=150,
         measured=False,

@@ -10,7 +10,15 @@ from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.model_metrics import evaluate_world_model
 from robossl.evaluation.report import plots
 from robossl.evaluation.report.number_format import interval, label, number, percent, steps_ahead
-from robossl.evaluation.report.section import Card, Data, Report, Section, Unavailable
+from robossl.evaluation.report.section import (
+    Card,
+    Data,
+    Report,
+    Section,
+    Unavailable,
+    Verdict,
+    outcome_of,
+)
 
 _HEADLINE_HORIZON = 25  # [steps]
 
@@ -70,6 +78,19 @@ def _inverse(data: Data) -> str:
         right, majority = percent(accuracy["accuracy"]["mean"]), percent(accuracy["majority"])
         return f"it infers the action taken in {right} of the steps; the most frequent action is right in {majority}"
     return ""
+
+
+def verdicts(data: Data) -> list[Verdict]:
+    """Return whether the model predicts better than linear dynamics."""
+    skill = data.get("prediction_skill")
+    if not skill:
+        return []
+    horizon = headline_horizon(skill)
+    estimate, linear = skill[horizon], data.get("forward_linear", {}).get(horizon)
+    name, baseline = ("no change", 0.0) if linear is None or linear < 0 else ("linear dynamics", linear)
+    subject = f"prediction {steps_ahead(horizon)} ahead over {name}"
+    result = f"skill {number(estimate['mean'])} {interval(estimate)}"
+    return [Verdict(outcome_of(estimate, baseline), subject, result, number(baseline))]
 
 
 def validity_sentence(time: dict[str, Any]) -> str:
@@ -146,6 +167,7 @@ SECTIONS = {
         template=Path(__file__).parent.parent / "templates" / "world_model.html.j2",
         summary=summary,
         cards=cards,
+        verdicts=verdicts,
         view=view,
         order=400,
     )
