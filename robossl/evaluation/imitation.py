@@ -25,11 +25,13 @@ from robossl.core.statistics import paired_difference
 from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.control import Episodes, evaluate_returns
 from robossl.evaluation.metrics.ridge import fit_random_features
+from robossl.evaluation.reward_free import reward_free_policies
 from robossl.rollout import steps as rollout_steps
 from robossl.world_model import WorldModel
 
 DEMONSTRATIONS = (5, 25, 100)  # episodes that the actions are regressed on
 _MAX_ENVS = 32
+_CHOICE_EPISODES = 8  # of each policy, by which the demonstrator is chosen
 _NUM_FEATURES = 512  # random ones of the regression
 _MAX_STEPS = 20_000  # time steps of a regression; more are thinned out evenly
 _MAX_DEMONSTRATION_STEPS = (
@@ -68,7 +70,7 @@ def evaluate_imitation(
     Args:
         context: Provides the env, the world model and the agents.
         counts: Numbers of demonstrated episodes.
-        demonstrator: Acts in the demonstrations; None: the best agent of the context.
+        demonstrator: Acts in the demonstrations; None: the best policy of the context.
 
     Returns:
         {"episodes", "demonstrator", "counts", "rows": {"observation" | "latent" | "random_latent": {count: {"return",
@@ -85,7 +87,7 @@ def evaluate_imitation(
     try:
         name = "given" if demonstrator is not None else None
         if demonstrator is None:
-            name, demonstrator = _best_agent(context, envs, seed)
+            name, demonstrator = _best_policy(context, envs, seed)
         recorded = record(envs, demonstrator, max(counts), derive(seed, "demonstrations") % 2**31)
         found = _imitate(envs, _features(envs, model, seed), recorded, counts, context, seed)
         random = registry.policy("random")(envs.single_action_space, num_envs, seed=seed)
@@ -105,18 +107,18 @@ def evaluate_imitation(
     return {"episodes": context.episodes, "demonstrator": name, "counts": list(counts), "rows": rows}
 
 
-def _best_agent(context: EvaluationContext, envs: VectorEnv, seed: int) -> tuple[str, Policy]:
-    """Return the agent of the context with the highest return, and the name of its row."""
-    if not context.agents:
+def _best_policy(context: EvaluationContext, envs: VectorEnv, seed: int) -> tuple[str, Policy]:
+    """Return the policy of the context with the highest return, trained or without reward, and the name of its row."""
+    policies = {**reward_free_policies(envs, context.model, seed)[0], **context.agents}
+    if not policies:
         raise UsageError("no agent was given, whose episodes could be imitated")
+    episodes, choice = min(envs.num_envs, _CHOICE_EPISODES), derive(seed, "choice") % 2**31
     returns = {
-        row: float(
-            evaluate_returns(envs, agent, envs.num_envs, derive(seed, "choice") % 2**31).returns.mean()
-        )
-        for row, agent in context.agents.items()
+        row: float(evaluate_returns(envs, policy, episodes, choice).returns.mean())
+        for row, policy in policies.items()
     }
     best = max(returns, key=lambda row: returns[row])
-    return best, context.agents[best]
+    return best, policies[best]
 
 
 def record(envs: VectorEnv, policy: Policy, episodes: int, seed: int) -> Demonstrations:
