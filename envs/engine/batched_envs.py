@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from robossl.core.errors import OperationError
-from robossl.core.spaces import flatten_by_path, format_space, leaves
+from robossl.core.interfaces import UNUSABLE
+from robossl.core.spaces import flatten_by_path, format_space, leaves, unflatten_by_path
+
+from .standard_env import StandardEnv, usable
 
 _FINAL = "final_obs"
 
@@ -90,6 +94,19 @@ class SyncEnvs(_MergedInfos, SyncVectorEnv):
     sub-environments is a Box or a Discrete.
     """
 
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._checks_numbers = all(isinstance(env, StandardEnv) for env in self.envs)
+        for env in self.envs if self._checks_numbers else ():
+            env.checks_numbers = False  # type: ignore[attr-defined]
+        self._previous: Any = None  # observations (n, ...) before the next step
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset all sub-environments, or those of `options["reset_mask"]`."""
+        observation, infos = super().reset(seed=seed, options=options)
+        self._previous = copy.deepcopy(observation)
+        return observation, infos
+
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance all sub-environments by one step."""
         mode, num_envs = self.autoreset_mode, self.num_envs
@@ -113,20 +130,72 @@ class SyncEnvs(_MergedInfos, SyncVectorEnv):
                 observations[index] = observation
             if info:
                 merge_info(infos, info, index, num_envs)
+        batch = self._stack(observations)
+        if self._checks_numbers and not usable(batch, rewards, self.single_observation_space):
+            batch = self._end_unusable(batch, rewards, terminations, truncations, infos)
         self._rewards, self._terminations, self._truncations = rewards, terminations, truncations
         self._autoreset_envs = terminations | truncations
-        return self._stack(observations), rewards.copy(), terminations.copy(), truncations.copy(), infos
+        self._previous = batch
+        return copy.deepcopy(batch), rewards.copy(), terminations.copy(), truncations.copy(), infos
+
+    def _end_unusable(
+        self,
+        batch: Any,
+        rewards: np.ndarray,
+        terminations: np.ndarray,
+        truncations: np.ndarray,
+        infos: dict[str, Any],
+    ) -> Any:
+        """End the episodes of steps with unusable numbers, as `StandardEnv` does; return the observations."""
+        space = self.single_observation_space
+        same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
+        for index, env in enumerate(self.envs):
+            ended = bool(terminations[index] or truncations[index])
+            last = infos[_FINAL][index] if ended and same_step else self._env_obs[index]
+            fault = env.fault(last, float(rewards[index]))  # type: ignore[attr-defined]
+            if not fault:
+                continue
+            rewards[index], terminations[index], truncations[index] = 0.0, False, True
+            if not same_step:
+                merge_info(infos, {UNUSABLE: fault}, index, self.num_envs)
+                batch = _replaced(space, batch, self._previous, index)
+                continue
+            last = _selected_lane(space, self._previous, index)
+            final_info = {UNUSABLE: fault}
+            merge_info(infos, {_FINAL: last, "final_info": final_info}, index, self.num_envs)
+            if not ended:
+                self._env_obs[index], info = env.reset()
+                merge_info(infos, info, index, self.num_envs)
+                batch = _replaced(space, batch, self._stack(self._env_obs), index)
+        return batch
 
     def _stack(self, observations: list[Any]) -> Any:
         """Return the observations (n, ...) as new arrays."""
         space = self.single_observation_space
         try:
-            if isinstance(space, spaces.Box):
-                return np.stack(observations, out=np.empty((self.num_envs, *space.shape), space.dtype))
-            out: Any = create_empty_array(space, self.num_envs, fn=np.zeros)
-            return concatenate(space, observations, out)
+            with np.errstate(
+                over="ignore"
+            ):  # of a float64 that its float32 space cannot hold: found afterwards
+                if isinstance(space, spaces.Box):
+                    return np.stack(observations, out=np.empty((self.num_envs, *space.shape), space.dtype))
+                out: Any = create_empty_array(space, self.num_envs, fn=np.zeros)
+                return concatenate(space, observations, out)
         except (ValueError, TypeError, KeyError) as error:
             raise OperationError(f"step returned {_mismatch(space, observations)}") from error
+
+
+def _replaced(space: spaces.Space, batch: Any, other: Any, index: int) -> Any:
+    """Return a batch of observations with that of one sub-environment from another batch."""
+    parts = {path: np.array(values) for path, values in flatten_by_path(space, batch).items()}
+    for path, values in flatten_by_path(space, other).items():
+        parts[path][index] = values[index]
+    return unflatten_by_path(space, parts)
+
+
+def _selected_lane(space: spaces.Space, batch: Any, index: int) -> Any:
+    """Return the observation of one sub-environment."""
+    parts = {path: np.array(values[index]) for path, values in flatten_by_path(space, batch).items()}
+    return unflatten_by_path(space, parts)
 
 
 def _mismatch(space: spaces.Space, observations: list[Any]) -> str:

@@ -49,6 +49,7 @@ class StandardEnv(gymnasium.Wrapper):
         self._success = (success,) if success else _SUCCESS
         self._floats = [p for p, s in leaves(self.observation_space).items() if s.dtype.kind == "f"]  # type: ignore[union-attr]
         self._last: dict[str, np.ndarray] = {}  # float parts of the last usable observation
+        self.checks_numbers = True  # False: the caller does it for many envs at once
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
         """Reset the env, again if its observation has unusable numbers."""
@@ -71,11 +72,14 @@ class StandardEnv(gymnasium.Wrapper):
         if self._selects:
             observation = self._select(observation)
         value = reward if type(reward) is float else _number(reward)
-        fault = self._observation_fault(observation) or _reward_fault(value)
         info = self._with_success(info)
-        if fault:
+        if self.checks_numbers and (fault := self.fault(observation, value)):
             return self._replace_unusable(observation), 0.0, False, True, {**info, UNUSABLE: fault}
         return observation, value, terminated, truncated, info
+
+    def fault(self, observation: Any, reward: float) -> str:
+        """Return which number of a step is unusable; "" if none is."""
+        return self._observation_fault(observation) or _reward_fault(reward)
 
     def _step(self, action: Any) -> Any:
         try:
@@ -116,8 +120,9 @@ class StandardEnv(gymnasium.Wrapper):
             usable = array.size == 0 or float(np.abs(array).max()) <= LARGEST
             if not usable and (fault := _first_fault(path, array)):
                 return fault
-        for path in self._floats:
-            self._last[path] = np.array(parts[path])
+        if self.checks_numbers:
+            for path in self._floats:
+                self._last[path] = np.array(parts[path])
         return ""
 
     def _replace_unusable(self, observation: Any, space: spaces.Space | None = None, prefix: str = "") -> Any:
@@ -131,6 +136,15 @@ class StandardEnv(gymnasium.Wrapper):
             children = enumerate(space.spaces)
             return tuple(self._replace_unusable(observation[i], s, f"{prefix}{i}.") for i, s in children)
         return self._last.get(prefix[:-1], observation)
+
+
+def usable(observation: Any, rewards: np.ndarray, space: spaces.Space) -> bool:
+    """Return whether all numbers of a batch of observations (n, ...) and rewards (n,) are usable."""
+    if not np.abs(rewards).max() <= _LARGEST_REWARD:
+        return False
+    parts = {"": observation} if isinstance(space, spaces.Box) else flatten_by_path(space, observation)
+    floats = (array for array in parts.values() if array.dtype.kind == "f" and array.size)
+    return all(float(np.abs(array).max()) <= LARGEST for array in floats)
 
 
 def select_parts(space: spaces.Space, observe: Sequence[str] = ()) -> tuple[spaces.Space, list[str]]:

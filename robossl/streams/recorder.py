@@ -201,6 +201,8 @@ class Recorder(VectorWrapper):
         elif self._pending is not current:
             for name, value in current.items():
                 self._pending[name][lanes] = value[lanes]
+        if not lanes.any():
+            return
         self._steps[lanes] = 0
         faults = {name: fault & lanes for name, fault in non_finite_masks(current).items()}
         faulty = any_mask(list(faults.values()), self.num_envs)

@@ -107,11 +107,12 @@ def _as_numbers(values: Any) -> np.ndarray:
 
 
 def non_finite_masks(current: FieldArrays, reward: np.ndarray | None = None) -> FieldArrays:
-    """Return, by field, the lanes (n,) bool with a non-finite observation or reward."""
+    """Return the lanes (n,) bool with a non-finite observation or reward, by field that has one."""
     checked = {n: v for n, v in current.items() if n.startswith("observation") and v.dtype.kind == "f"}
     if reward is not None:
         checked["reward"] = reward
-    return {n: np.any(~np.isfinite(v).reshape(len(v), -1), axis=1) for n, v in checked.items()}
+    finite = {name: np.isfinite(values) for name, values in checked.items()}
+    return {n: ~f.reshape(len(f), -1).all(axis=1) for n, f in finite.items() if not f.all()}
 
 
 def any_mask(arrays: Sequence[np.ndarray], count: int) -> np.ndarray:
