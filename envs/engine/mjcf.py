@@ -182,7 +182,7 @@ def _check_robot(model: MjModel, path: str, mocap: str | None) -> None:
     """Raise UsageError for a model without joints, or without anything that an action drives."""
     scene = scene_file(path)
     hint = f"; {scene} includes this file" if scene else ""
-    for count, what in ((model.nu or (mocap is not None), "actuator"), (model.njnt, "joint")):
+    for count, what in ((model.njnt, "joint"), (model.nu or (mocap is not None), "actuator")):
         if count:
             continue
         other = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import sys
 from types import ModuleType
@@ -50,9 +51,7 @@ def load_batch() -> ModuleType:
     """
     mujoco = load_mujoco()
     if Version(mujoco.__version__) >= Version(BATCH_VERSION):
-        import mujoco.batch
-
-        return mujoco.batch
+        return importlib.import_module("mujoco.batch")
     raise UsageError(
         f"expected mujoco {BATCH_VERSION} or newer for the robots of robossl and for robot files, got "
         f"{mujoco.__version__}, with which only environments of other packages work: "

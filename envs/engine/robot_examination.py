@@ -16,6 +16,7 @@ from .mujoco_setup import load_mujoco
 from .rendering import FREE_CAMERA, camera_names, is_dark
 from .robot_files import file_kind, removed_flags, scene_file
 from .robot_probe import action_effects, body_name, find_fall, joint_name, sampled_start
+from .urdf import read_urdf
 
 if TYPE_CHECKING:
     from mujoco import MjData, MjModel
@@ -76,6 +77,7 @@ def _file(simulation: Simulation) -> Iterator[Finding]:
     lacks = [what for what, count in _parts(model, kind) if not count]
     if kind != "MJCF":
         added = " a motor was added for each joint, with its effort limit;" if kind == "URDF" else ""
+        added += "".join(f" {note};" for note in (read_urdf(path).notes if kind == "URDF" else []))
         yield Finding(
             "robot file",
             None,

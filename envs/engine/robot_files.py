@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import os
 import re
+import time
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
@@ -12,11 +15,15 @@ from typing import TYPE_CHECKING, Any
 from robossl.core.errors import UsageError
 
 from .mujoco_setup import QuietConsole, load_mujoco
+from .urdf import read_urdf
 
 if TYPE_CHECKING:
     from mujoco import MjModel
 
 _ROOT = re.compile(rb"<\s*(mujoco|mujocoinclude|robot)[\s>/]")
+_SLOW = 0.3  # [s] a model that takes longer to compile is kept
+_MAX_COMPILED, _MAX_BESIDE = 4, 2000  # models, and files that decide whether they are still valid
+_compiled_models: dict[str, tuple[tuple[tuple[str, int, int], ...], MjModel]] = {}  # by file
 _ROOT_BYTES = 1 << 16  # in which the first element of a file is looked for
 _MIN_TIMESTEP, _MAX_TIMESTEP = 1e-6, 10.0  # [s] of the physics
 
@@ -36,7 +43,7 @@ def load_model(path: str) -> MjModel:
         raise UsageError(f"no MJCF file {path!r}; expected a path inside robossl.assets, or an absolute path")
     with QuietConsole():
         try:
-            model = _compile(mujoco, file)
+            model = _compiled(mujoco, file)
         except (ValueError, TypeError, mujoco.FatalError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UsageError(f"{path} does not compile: {reason}{_compile_hint(file)}") from error
@@ -78,16 +85,39 @@ def scene_file(file: str | os.PathLike[str]) -> str | None:
     return None
 
 
+def _compiled(mujoco: ModuleType, file: str) -> MjModel:
+    """Return a new model of a file; one that took long to compile is copied as long as no file beside it changes."""
+    signature = _signature(file)
+    if file in _compiled_models and _compiled_models[file][0] == signature:
+        return copy.copy(_compiled_models[file][1])
+    start = time.perf_counter()
+    model = _compile(mujoco, file)
+    if time.perf_counter() - start > _SLOW:
+        while len(_compiled_models) >= _MAX_COMPILED:
+            _compiled_models.pop(next(iter(_compiled_models)))
+        _compiled_models[file] = signature, copy.copy(model)
+    return model
+
+
+def _signature(file: str) -> tuple[tuple[str, int, int], ...]:
+    """Return names, sizes and times of a file and of the files in its folder and the folders in it."""
+    entries = []
+    folder = Path(file).parent
+    beside = itertools.chain([Path(file)], folder.glob("*"), folder.glob("*/*"))
+    for path in itertools.islice(beside, _MAX_BESIDE):
+        status = path.stat() if path.exists() else None
+        if status is not None:
+            entries.append((str(path), status.st_size, status.st_mtime_ns))
+    return tuple(sorted(entries))
+
+
 def _compile(mujoco: ModuleType, file: str) -> MjModel:
     kind = file_kind(file)
     if kind == "MJB":
         return mujoco.MjModel.from_binary_path(file)
     if kind == "MJCF":
         return mujoco.MjModel.from_xml_path(file)
-    spec = mujoco.MjSpec.from_string(
-        Path(file).read_text(encoding="utf-8", errors="replace")
-    )  # of any suffix
-    spec.modelfiledir = os.path.dirname(file)
+    spec = mujoco.MjSpec.from_string(read_urdf(file).text)
     _add_motors(mujoco, spec)
     return spec.compile()
 
@@ -117,10 +147,7 @@ def _unsupported_flags(mujoco: ModuleType) -> int:
 
 
 def _compile_hint(file: str) -> str:
-    """Return what may help with a file that does not compile; empty for MJCF."""
-    kind = file_kind(file)
-    if kind == "URDF":
-        return "; MuJoCo reads URDF with STL and OBJ meshes beside the file: see the strippath and meshdir of <mujoco>"
-    if kind == "MJB":
+    """Return what may help with a file that does not compile."""
+    if file_kind(file) == "MJB":
         return "; an MJB file is read only by the MuJoCo version that wrote it: save it again, or use the MJCF file"
     return ""

@@ -124,8 +124,12 @@ def test_substeps_set_the_control_step(robot) -> None:
             r"my_robot.xml does not compile: XML Error: .*'geo'.* line 5",
         ),
         ("not XML", "my_robot.xml does not compile"),
+        *(
+            (f"<mujoco><option timestep='{step}'/></mujoco>", f"expected a timestep of .*, got {got}$")
+            for step, got in (("0", "0"), ("nan", "nan"), ("1e-30", "1e-30"), ("-1", "-1"))
+        ),
         (ROBOT[: ROBOT.index("<actuator>")] + "</mujoco>", r"my_robot.xml, which has no actuators"),
-        ("<mujoco><worldbody><geom size='1'/></worldbody></mujoco>", "has no actuators"),
+        ("<mujoco><worldbody><geom size='1'/></worldbody></mujoco>", "has no joints"),
     ],
 )
 def test_file_without_a_valid_robot_is_refused(tmp_path, text, message) -> None:

@@ -7,6 +7,8 @@ import mujoco
 import numpy as np
 import pytest
 import robossl.envs
+from robossl.envs.engine import robot_files
+from robossl.envs.engine.urdf import read_urdf
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
@@ -300,3 +302,52 @@ def test_robot_without_light_is_rendered(tmp_path, gl) -> None:
     away = make(path, num_envs=1, render_mode="rgb_array", render_size=(64, 64), camera="away")
     away.reset(seed=0)
     assert away.render()[0].std() < 1
+
+
+TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\nf 1 3 4\nf 2 3 4\n"
+
+
+def test_urdf_of_a_ros_package_is_read_with_notes(tmp_path) -> None:
+    (tmp_path / "robot_description/meshes").mkdir(parents=True)
+    (tmp_path / "robot_description/urdf").mkdir()
+    (tmp_path / "robot_description/meshes/arm.obj").write_text(TRIANGLE)
+    (tmp_path / "robot_description/meshes/arm.dae").write_text("<COLLADA/>")
+    shapes = "".join(
+        f"<{kind}><geometry><mesh filename='package://robot_description/meshes/{name}'/></geometry></{kind}>"
+        for kind, name in (
+            ("visual", "arm.dae"),
+            ("collision", "arm.obj"),
+            ("collision", "arm.dae"),
+            ("collision", "x.stl"),
+        )
+    )
+    impossible = URDF.replace('ixx="1" iyy="1" izz="1"', 'ixx="1" iyy="1" izz="5"', 1)
+    text = impossible.replace('</link>\n  <link name="c">', f'{shapes}</link>\n  <link name="c">', 1)
+    path = tmp_path / "robot_description/urdf/arm.urdf"
+    path.write_text(text.replace("</robot>", "<xacro:note/></robot>"))
+    envs = make(str(path))
+    envs.reset(seed=0)
+    assert envs.simulation.model.nmesh == 1
+    notes = " ".join(read_urdf(path).notes)
+    assert "1 collision meshes are missing" in notes
+    assert "1 collision meshes are neither STL nor OBJ" in notes
+    assert "1 inertias that no body can have" in notes
+
+
+@pytest.mark.parametrize(
+    "text", ["<robot", "<!DOCTYPE robot [<!ENTITY a 'b'>]><robot>&a;</robot>", "<robot/>"]
+)
+def test_urdf_that_is_none_is_refused_in_one_line(tmp_path, text) -> None:
+    path = tmp_path / "arm.urdf"
+    path.write_text(text)
+    with pytest.raises(UsageError) as error:
+        make(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_changed_file_is_compiled_again(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(robot_files, "_SLOW", 0.0)
+    path = robot(tmp_path)
+    assert make(path).simulation.model.nbody == make(path).simulation.model.nbody == 3
+    robot(tmp_path, world="<body/>")
+    assert make(path).simulation.model.nbody == 4
