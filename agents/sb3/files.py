@@ -81,6 +81,7 @@ def save(
             "settings": settings,
             "representation": description,
         },
+        checksum=True,
     )
 
 

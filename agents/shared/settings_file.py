@@ -12,7 +12,7 @@ from robossl.core.io import read_json, write_json
 
 def write_settings(path: Path, header: Mapping[str, Any], seed: int, settings: Mapping[str, Any]) -> None:
     """Write header, seed and settings to the JSON file `path`; the header has the key `format`."""
-    write_json(path, {**header, "seed": seed, "settings": dict(settings)})
+    write_json(path, {**header, "seed": seed, "settings": dict(settings)}, checksum=True)
 
 
 def read_settings(path: Path, header: Mapping[str, Any], agent: str) -> tuple[int, dict[str, Any]]:

@@ -83,7 +83,8 @@ def read_json(path: str | Path, checksum: bool = False) -> Any:
 
     Args:
         path: A regular file of at most `MAX_BYTES`.
-        checksum: It must have a correct checksum, as `encode_json` adds it; the returned dict is without it.
+        checksum: It must have a checksum, as `encode_json` adds it. One that is there must be correct in any case; the
+            returned dict is without it.
 
     Raises:
         UsageError: If there is no such file.
@@ -93,9 +94,20 @@ def read_json(path: str | Path, checksum: bool = False) -> Any:
     if checksum and not has_correct_checksum(data):
         raise CorruptedFileError(f"{path} is damaged: its checksum differs or is missing")
     value = parse_json(data, path)
-    if isinstance(value, dict) and _CHECKSUM.match(data):
+    if isinstance(value, dict) and _has_checksum(value):
+        if not has_correct_checksum(data):
+            raise CorruptedFileError(
+                f"{path} is damaged: its checksum differs; after a change by hand, remove its first entry"
+            )
         value.pop(CHECKSUM_KEY)
     return value
+
+
+def _has_checksum(table: dict[str, Any]) -> bool:
+    """Return whether the first entry of a table is a checksum, perhaps with one wrong character in its key."""
+    key, text = next(iter(table.items()), ("", ""))
+    wrong = sum(a != b for a, b in zip(key, CHECKSUM_KEY))
+    return len(key) == len(CHECKSUM_KEY) and wrong <= 1 and re.fullmatch("[0-9a-f]{8}", str(text)) is not None
 
 
 def encode_json(value: Any, checksum: bool = False) -> bytes:

@@ -59,6 +59,7 @@ class EvaluationContext:
     results: dict[str, dict[str, Any]] = field(default_factory=dict)  # section -> data
     missing: dict[str, str] = field(default_factory=dict)  # dotted key -> reason
     seconds: dict[str, float] = field(default_factory=dict)  # [s] by phase
+    interrupted_rows: dict[str, Any] = field(default_factory=dict)  # of the control table, before a Ctrl-C
 
     def __post_init__(self) -> None:
         if self.make_envs is None:

@@ -66,6 +66,9 @@ def evaluate_control(
                 rows[row]["episodes"] = measured.values()
             except UsageError as error:
                 context.missing[f"control.{row}"] = str(error)
+    except KeyboardInterrupt:
+        context.interrupted_rows = in_order(rows)
+        raise
     finally:
         envs.close()
     return in_order(rows)

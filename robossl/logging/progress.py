@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import signal
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -57,6 +61,44 @@ class Phase:
         return [f"{name.replace('_', ' ')} {format_number(value)}" for name, value in self.metrics.items()]
 
 
+class _Nowhere(io.StringIO):
+    """A stream that drops what is written."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+class Lines:
+    """Lines of text for a stream that may be closed at any time.
+
+    A closed pipe or terminal interrupts the work like Ctrl-C, so that it is saved; after a full disk it goes on without
+    lines.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """Print to `stream`."""
+        self._stream: TextIO = stream
+
+    def print(self, text: str) -> None:
+        """Print a line."""
+        try:
+            print(text, file=self._stream, flush=True)
+        except OSError as error:
+            if self._stream is sys.stderr:
+                sys.stderr = _Nowhere()  # else Python reports the closed pipe once more at its end
+            self._stream = _Nowhere()
+            if error.errno in (errno.EPIPE, errno.EIO):
+                _interrupt()
+
+
+def _interrupt() -> None:
+    """Interrupt this thread like Ctrl-C; the handler of the signal may wait for the end of a step."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or not callable(signal.getsignal(signal.SIGINT)):
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
+
+
 def format_number(value: float) -> str:
     """Return a number with three significant digits, or as a whole number from 1000 on.
 
@@ -104,7 +146,7 @@ class LogProgress(_ContextManaged):
     def __init__(
         self, stream: TextIO, interval: float = _LINE_INTERVAL, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._stream = stream
+        self._lines = Lines(stream)
         self._interval = interval  # [s]
         self._clock = clock
         self._phases: list[Phase] = []  # phases can be nested
@@ -136,7 +178,7 @@ class LogProgress(_ContextManaged):
 
     def _print(self, line: str) -> None:
         self._last_line = self._clock()
-        print(line, file=self._stream, flush=True)
+        self._lines.print(line)
 
     def close(self) -> None:
         """Stop all open phases."""
@@ -211,11 +253,11 @@ class QuietProgress(_ContextManaged, NullProgress):
     """No progress; messages are still printed because a warning is not progress."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._lines = Lines(stream)
 
     def message(self, text: str) -> None:
         """Print a line."""
-        print(text, file=self._stream, flush=True)
+        self._lines.print(text)
 
     def close(self) -> None:
         """No effect: no phase is ever open."""

@@ -23,6 +23,8 @@ from robossl.training.episode_metrics import episode_metrics
 from robossl.training.experiment import LATEST_MODEL, Experiment
 from robossl.training.world_model_phase import save_model, train_world_model
 
+_SLICE = 1000  # env steps between two chances to write a checkpoint inside an iteration
+
 
 def act(run: Experiment, report: Callable[[Experiment], None] = lambda run: None) -> None:
     """Run the remaining iterations and evaluate the agents; if none can be trained, store the reason for the report.
@@ -37,7 +39,8 @@ def act(run: Experiment, report: Callable[[Experiment], None] = lambda run: None
         run.progress.message(f"no agent is trained: {reason}")
         return
     while state.iteration < config.num_iterations:
-        begin_iteration(run)
+        if not state.acting:  # not resumed inside an iteration
+            begin_iteration(run)
         for name, runner in run.runners.items():
             with run.timed(f"act ({row_of(run, name)})"):
                 run.progress.start(
@@ -46,6 +49,7 @@ def act(run: Experiment, report: Callable[[Experiment], None] = lambda run: None
                 learn_and_log(run, name, runner)
                 run.progress.stop()
         state.iteration += 1
+        state.acting = {}
         append_curve_point(run)
         with run.timed("train world model"):
             updates = config.pretrain.updates + state.iteration * config.pretrain.updates_per_iteration
@@ -85,12 +89,23 @@ def learn_and_log(run: Experiment, name: str, runner: AgentRunner) -> None:
     prefix, steps = rows_of(run)[name].metric_prefix, run.config.iteration_steps
     stream, lanes = runner.recorder.stream, runner.recorder.lanes
     assert stream is not None
-    since = int(stream.lengths[lanes].max())
-    progress = ThroughputProgress(run.progress, run.logger, run.env_steps)
-    runner.learn(steps, progress, ScopedLogger(run.logger, prefix, run.config.explore_steps))
+    start = {"steps": 0, "rows": int(stream.lengths[lanes].max()), "counted": (0, 0), "logged": False}
+    done = run.state.acting.setdefault(name, start)
+    if done["logged"]:
+        return
+    run.progress.update(done["steps"])
+    progress = ThroughputProgress(run.progress, run.logger, run.env_steps, done["counted"])
+    while done["steps"] < steps:
+        count = min(_SLICE, steps - done["steps"])
+        runner.learn(count, progress, ScopedLogger(run.logger, prefix, run.config.explore_steps))
+        done |= {"steps": done["steps"] + count, "counted": progress.counted}
+        if done["steps"] < steps:
+            run.save_iteration_if_due()
     progress.log()
-    metrics = episode_metrics(stream, prefix, map(int, lanes), since)
+    metrics = episode_metrics(stream, prefix, map(int, lanes), done["rows"])
     run.logger.scalars(run.env_steps + steps, metrics)
+    done["logged"] = True
+    run.save_iteration_if_due()
 
 
 def rows_of(run: Experiment) -> dict[str, AgentRow]:

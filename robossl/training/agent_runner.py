@@ -102,6 +102,7 @@ class AgentRunner:
                 "observation_space": spaces.to_json(self.recorder.single_observation_space),
                 "action_space": spaces.to_json(self.recorder.single_action_space),
             },
+            checksum=True,
         )
 
     def get_checkpoint(self) -> Tree:

@@ -58,7 +58,8 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
     }  # fmt: skip
     with ExitStack() as stack:
         agents = _agents(path, folder_kind, env, stack)
-        folder = output_dirs.create_output_dir(request.out, f"evaluations/{output_dirs.slug(env)}")
+        default = f"evaluations/{output_dirs.slug(env)}"
+        folder = stack.enter_context(output_dirs.output_dir(request.out, default))
         output_dirs.write_manifest(
             folder, "evaluation", settings, env=env, seed=request.seed, of=settings["of"]
         )
@@ -87,7 +88,11 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
             folder=folder,
             progress=progress,
         )
-        report = page.write_report(context)
+        try:
+            report = page.write_report(context)
+        except KeyboardInterrupt:
+            kept = f"what was measured before is in {folder}" if page.write_interrupted(context) else "no results yet"
+            raise KeyboardInterrupt(f"interrupted; {kept}") from None
     return {**report, "folder": str(folder)}
 
 

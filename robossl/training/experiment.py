@@ -281,6 +281,14 @@ class Experiment:
         if time.monotonic() - self._last_save > _CHECKPOINT_INTERVAL:
             self.save()
 
+    def save_iteration_if_due(self) -> None:
+        """Write a checkpoint inside an iteration if the last one is old; chunks begin and end where they would."""
+        if time.monotonic() - self._last_save <= _CHECKPOINT_INTERVAL:
+            return
+        for name in self.state.stream_offsets:
+            self.state.stream_offsets[name] = self.stream(name).offset(end_chunk=False)
+        self.save()
+
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Add the wall-clock time of a `with` block to `state.seconds`."""

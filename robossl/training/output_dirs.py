@@ -124,7 +124,7 @@ def write_manifest(folder: Path, kind: str, config: Any = None, **more: Any) -> 
     """
     if config:
         write_config(folder, config)
-    write_json(folder / MANIFEST, {"kind": kind, "format": _FORMAT, **system_info(), **more})
+    write_json(folder / MANIFEST, {"kind": kind, "format": _FORMAT, **system_info(), **more}, checksum=True)
 
 
 def write_config(folder: Path, config: Any) -> None:

@@ -27,8 +27,9 @@ from robossl.logging.progress import make_progress
 from robossl.logging.throughput import ThroughputProgress
 from robossl.registry import EnvLike
 from robossl.streams import Recorder, Stream
+from robossl.training.agent_loading import resolve_agent
 from robossl.training.agent_phase import act
-from robossl.training.agent_rows import STREAM, main_row
+from robossl.training.agent_rows import STREAM, agent_rows, main_row
 from robossl.training.collect_loop import CollectLoop
 from robossl.training.collection import attach
 from robossl.training.config import LearnConfig, head_update_count
@@ -36,6 +37,7 @@ from robossl.training.config_validation import validate_config
 from robossl.training.episode_metrics import episode_metrics
 from robossl.training.experiment import MODEL, Experiment
 from robossl.training.extension import Steps, parse_steps, refresh_report
+from robossl.training.loss_curves import loss_curves
 from robossl.training.opening import create_run, resume_run
 from robossl.training.seed_runs import is_seeds_folder, learn_seeds, resume_seeds
 from robossl.training.world_model_phase import few_episodes_warning, fit_heads, save_model, train_world_model
@@ -225,7 +227,9 @@ def goals(run: Experiment) -> None:
     """Measure the model on held-out episodes, and what it does without reward: reach goals, act in the env."""
     context = run.evaluation_context()
     with run.timed("goals"):
-        compute_sections(context, ["world_model", "goal_reaching"])
+        for section in ("world_model", "goal_reaching"):
+            compute_sections(context, [section])
+            run.save_if_due()
         run.state.sections["control"] = evaluate_rows(context)  # the phase `act` adds agents
 
 
@@ -238,4 +242,13 @@ def evaluate(run: Experiment) -> None:
         context.agents = {main_row(run.config.agent, run.stream().observation_space).row: agent}
     with run.timed("evaluate"), run.preserved_agents():
         compute_sections(context)
+    if curves := loss_curves(run.folder, _metric_prefixes(run)):
+        context.results["training"] = curves
     write_report(context)
+
+
+def _metric_prefixes(run: Experiment) -> dict[str, str]:
+    """Return the prefix of the metrics of each agent, and its row in the report."""
+    stream, config = run.stream(), run.config.agent
+    name = resolve_agent(config.name, stream.action_space)
+    return {row.metric_prefix: row.row for row in agent_rows(config, name, stream.observation_space)[0]}

@@ -18,6 +18,8 @@ class RunState:
         iteration: Completed iterations of the phase `act`.
         seconds: Wall-clock time of each part of the run [s].
         sections: Sections of the report measured so far, by name.
+        acting: Agent folder -> how far it is in the running iteration: its steps, the rows of a lane before them, the
+            counts of the throughput, and whether it is logged.
         measured_at: Iterations after which the section "control" was measured.
         curves: Learning curves: row -> list of [steps, mean, low, high] of the return.
         continual: What `continual_phase` measured so far.
@@ -29,6 +31,7 @@ class RunState:
 
     phase: str = PHASES[0]
     iteration: int = 0
+    acting: dict[str, dict[str, Any]] = field(default_factory=dict)
     measured_at: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -61,6 +61,7 @@ def save(folder: Path, header: ModelHeader, module: nn.Module) -> None:
             "custom_encoder": header.custom_encoder,
             "metadata": header.metadata,
         },
+        checksum=True,
     )
 
 

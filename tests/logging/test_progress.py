@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import subprocess
 import sys
@@ -178,3 +179,24 @@ def test_log_progress_does_not_import_rich() -> None:
         "s.start('a', 1, 'b'); s.update(1); s.stop(); sys.exit('rich' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class _Unwritable(io.StringIO):
+    """A stream that fails."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+    def write(self, text: str) -> int:
+        raise OSError(self.code, "unwritable")
+
+
+def test_closed_pipe_interrupts_and_full_disk_does_not():
+    progress = LogProgress(_Unwritable(errno.EPIPE))
+    with pytest.raises(KeyboardInterrupt):
+        progress.start("collect", 10, "steps")
+    progress.message("nothing is written any more")
+    full = LogProgress(_Unwritable(errno.ENOSPC))
+    full.start("collect", 10, "steps")
+    full.stop()

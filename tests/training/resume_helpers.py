@@ -155,10 +155,12 @@ def _run(
 ) -> None:
     import thirdparty_envs
 
-    from robossl.training import experiment, phases, world_model_phase
+    from robossl.training import agent_phase, collect_loop, experiment, phases, world_model_phase
 
     thirdparty_envs.register_thirdparty_envs()
     experiment._CHECKPOINT_INTERVAL = interval  # [s] between checkpoints inside a phase
+    collect_loop.CHECKPOINT_INTERVAL = min(interval, 0.1)
+    agent_phase._SLICE = 40  # [steps]
     world_model_phase._LOG_INTERVAL = 7  # [updates]
     if moment is not None and moment.phase == "checkpoint":
         _kill_at_checkpoint(moment)

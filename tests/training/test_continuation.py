@@ -104,9 +104,9 @@ def test_finished_recording_is_not_recorded_again(tmp_path):
     with pytest.raises(UsageError, match=r"expected more than the 900 env steps.*got 900"):
         resume_collection(folder, NullProgress(), 900)
     envs = registry.make_envs(NATIVE, 4)
-    with pytest.raises(UsageError, match=r"already has a writer"):  # the recorder of another process has the lock
-        writer = Stream.open(folder)
-        writer.acquire()
+    writer = Stream.open(folder)
+    writer.acquire()
+    with pytest.raises(UsageError, match="already has a writer"):
         resume_collection(folder, NullProgress(), "+100")
     writer.close()
     recorder = Recorder(envs, Stream.open(folder))

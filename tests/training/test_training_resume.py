@@ -52,7 +52,7 @@ def checkpoints_at_every_chance(monkeypatch):
     for module in (pretraining, agent_training):
         monkeypatch.setattr(module, "CHECKPOINT_INTERVAL", 0.0)
     monkeypatch.setattr(agent_training, "_SHARE", 1e9)
-    monkeypatch.setattr(agent_training, "SLICE", 10)
+    monkeypatch.setattr(agent_training, "SLICE", 50)
     monkeypatch.setattr(world_model_phase, "_LOG_INTERVAL", 10)
 
 
@@ -125,10 +125,11 @@ def test_resumed_and_extended_training_gives_the_same_agent(env, settings, tmp_p
 def test_training_on_a_stream_and_a_model_is_resumed(stream, tmp_path):
     _pretrain(stream, tmp_path / "m", 10)
     more: dict[str, Any] = {
-        "agent": "offline-td3", "stream": stream, "representation": tmp_path / "m", "offline_updates": 30, "settings": {"batch_size": 16},
+        "agent": "offline-td3", "stream": stream, "representation": tmp_path / "m", "offline_updates": 100,
+        "settings": {"batch_size": 16},
     }  # fmt: skip
     _train(tmp_path / "whole", ENV, 0, **more)
     with pytest.raises(KeyboardInterrupt):
-        _train(tmp_path / "a", ENV, 0, after=15, **more)
+        _train(tmp_path / "a", ENV, 0, after=75, **more)
     resume_agent_training(tmp_path / "a", NullProgress())
     assert _weights(tmp_path / "a") == _weights(tmp_path / "whole")

@@ -48,9 +48,26 @@ def write_report(context: EvaluationContext) -> Report:
     if context.folder is None:
         raise UsageError("expected a folder to write the report to, got none")
     compute_sections(context)
+    return _write_results(context, context.folder)
+
+
+def write_interrupted(context: EvaluationContext) -> bool:
+    """Write the report of an evaluation that was interrupted: what it has measured; False if that is nothing."""
+    if context.interrupted_rows:
+        context.results.setdefault("control", {"rows": context.interrupted_rows})
+    if not context.results or context.folder is None:
+        return False
+    for section in load_sections()[0]:
+        if section.name not in context.results:
+            context.missing.setdefault(section.name, "the evaluation was interrupted before")
+    _write_results(context, context.folder)
+    return True
+
+
+def _write_results(context: EvaluationContext, folder: Path) -> Report:
     report = report_file.build(context)
-    report_file.write(context.folder, report)
-    write(context.folder, [report])
+    report_file.write(folder, report)
+    write(folder, [report])
     return report
 
 

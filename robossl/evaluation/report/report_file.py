@@ -65,7 +65,7 @@ def expected_sections(report: Report) -> tuple[str, ...]:
 def write(folder: str | Path, report: Report) -> Path:
     """Write report.json into `folder` and return its path."""
     path = Path(folder) / NAME
-    write_json(path, check(report, str(path)))
+    write_json(path, check(report, str(path)), checksum=True)
     return path
 
 

@@ -8,6 +8,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from robossl.core.errors import CorruptedFileError
+from robossl.core.small_files import open_regular, parse_json
 from robossl.logging.sinks.base import RunInfo
 
 FILE_NAME = "metrics.jsonl"
@@ -43,9 +45,22 @@ class JsonlSink:
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, float | None]]:
-    """Return the records of the metrics file in a folder, oldest first."""
-    with open(Path(folder) / FILE_NAME, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    """Return the records of the metrics file in a folder, oldest first; without a last line that is not complete.
+
+    Raises:
+        CorruptedFileError: A line is not a JSON object.
+    """
+    path = Path(folder) / FILE_NAME
+    records = []
+    with open_regular(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):  # of a process that was killed
+                break
+            record = parse_json(line, f"{path}, line {number},")
+            if not isinstance(record, dict):
+                raise CorruptedFileError(f"{path}, line {number}, is damaged: expected an object, got {record!r:.80}")
+            records.append(record)
+    return records
 
 
 SINKS = {"jsonl": JsonlSink}
