@@ -205,6 +205,32 @@ def overlaid(curves: dict[str, list[list[float]]], axis: str, name: str) -> Mark
         return svg(figure)
 
 
+def losses(curves: dict[str, list[list[float]]], axis: str) -> Markup:
+    """Plot losses on a logarithmic axis; values that are not positive are left out.
+
+    Args:
+        curves: Label -> [[x, value], ...].
+        axis: What x is.
+    """
+    with canvas(2.5) as (figure, axes):
+        for i, (text, curve) in enumerate(curves.items()):
+            positive = [(x, y) for x, y in curve if y > 0]
+            if not positive:
+                continue
+            x, y = zip(*positive)
+            axes.plot(x, y, color=SERIES[i % len(SERIES)], ls=DASHES[i % len(DASHES)], label=text)
+            for j in _some_points(len(x)):
+                hover(axes, x[j], y[j], f"{text}, {x[j]:,.0f}: {number(y[j], 3)}")
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        axes.set_xlabel(axis)
+        axes.set_ylabel("loss")
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+        axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(thousands))
+        add_legend(figure, axes)
+        return svg(figure)
+
+
 def probe_scores(probes: dict[str, dict[str, Any]]) -> Markup:
     """Plot R2 by quantity: read from the latent, and from the raw observation."""
     names = sorted(probes, key=lambda name: -probes[name]["r2"])[:16]

@@ -52,6 +52,7 @@ class Verdict(NamedTuple):
     subject: str  # what is judged, and against what: "goals reached by planning, against random actions"
     result: str  # value with its interval
     baseline: str  # value of the baseline, with its interval if it has one
+    topic: str  # short name of the question: "goals"
 
 
 OUTCOMES = {

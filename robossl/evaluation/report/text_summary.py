@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from robossl.evaluation.report.report_file import expected_sections, missing_reason
 from robossl.evaluation.report.section import (
-    OUTCOMES,
     Card,
     Report,
     Section,
@@ -32,13 +31,29 @@ def verdicts(report: Report, sections: list[Section]) -> list[Verdict]:
 
 
 def verdict_sentence(found: list[Verdict]) -> str:
-    """Return one sentence with all answers, by outcome; empty without an answer."""
+    """Return one sentence with the topics of all answers, by outcome; empty without an answer.
+
+    A topic with different outcomes is named by its subjects.
+    """
+    mixed = {
+        v.topic for v in found for other in found if v.topic == other.topic and v.outcome != other.outcome
+    }
     parts = []
-    for outcome, text in OUTCOMES.items():
-        subjects = [verdict.subject for verdict in found if verdict.outcome == outcome]
-        if subjects:
-            parts.append(f"{text}: {'; '.join(subjects)}.")
+    for outcome, text in _COMPARED.items():
+        names = dict.fromkeys(
+            v.subject if v.topic in mixed else v.topic for v in found if v.outcome == outcome
+        )
+        if names:
+            parts.append(f"{text}: {', '.join(names)}.")
     return " ".join(parts)
+
+
+_COMPARED = {
+    "gain": "Better than the baseline",
+    "equal": "No better",
+    "worse": "Worse",
+    "unknown": "Not decided",
+}
 
 
 def report_text(report: Report) -> str:

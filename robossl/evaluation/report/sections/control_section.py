@@ -247,20 +247,23 @@ def cards(data: Data) -> list[Card]:
 def verdicts(data: Data) -> list[Verdict]:
     """Return whether control without reward beats random actions, and the latent the observation alone."""
     rows = data["rows"]
-    pairs = [(name, "random", f"{label(name)} without reward") for name in REWARD_FREE if name in rows]
+    topic = "control without reward"
+    pairs = [(name, "random", f"{label(name)} without reward", topic) for name in REWARD_FREE if name in rows]
     if names := agent_rows(rows):
         name = main_row(names)
         agent = str(data.get("agent", "the agent"))
         other = "observation" if "observation" in rows and name != "observation" else "random"
-        pairs.append((name, other, f"{agent.upper() if len(agent) < 5 else agent} on {_input_name(name)}"))
+        agent = agent.upper() if len(agent) < 5 else agent
+        topic = f"{agent} on {_input_name(name)}"
+        pairs.append((name, other, topic, topic))
     found = []
-    for name, other, subject in pairs:
+    for name, other, subject, topic in pairs:
         if other in rows:
             own, baseline = rows[name]["return"], rows[other]["return"]
             against = "the observation alone" if other == "observation" else label(other)
             result, reference = (f"{number(e['mean'])} {interval(e)}" for e in (own, baseline))
             text = f"{subject} over {against}"
-            found.append(Verdict(outcome_of(own, baseline), text, f"return {result}", reference))
+            found.append(Verdict(outcome_of(own, baseline), text, f"return {result}", reference, topic))
     return found
 
 
@@ -288,7 +291,9 @@ def _curve_note(rows: Mapping[str, Any], curves: Mapping[str, Any]) -> str:
     if not differ:
         return ""
     names = ", ".join(differ)
-    return f" A point of a curve has other, often fewer episodes than the table, so the ends differ ({names})."
+    return (
+        f" A point of a curve has other, often fewer episodes than the table, so the ends differ ({names})."
+    )
 
 
 def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def verdicts(data: Data) -> list[Verdict]:
         horizon = headline_horizon(rows[name])
         estimate, chance = (rows[row][horizon]["reached_any"] for row in (name, "random"))
         subject = f"{label(name)} to goals {steps_ahead(horizon)} away over random actions"
-        found.append(Verdict(outcome_of(estimate, chance), subject, _rate(estimate), _rate(chance)))
+        found.append(Verdict(outcome_of(estimate, chance), subject, _rate(estimate), _rate(chance), "goals"))
     return found
 
 

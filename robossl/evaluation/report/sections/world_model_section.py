@@ -90,7 +90,7 @@ def verdicts(data: Data) -> list[Verdict]:
     name, baseline = ("no change", 0.0) if linear is None or linear < 0 else ("linear dynamics", linear)
     subject = f"prediction {steps_ahead(horizon)} ahead over {name}"
     result = f"skill {number(estimate['mean'])} {interval(estimate)}"
-    return [Verdict(outcome_of(estimate, baseline), subject, result, number(baseline))]
+    return [Verdict(outcome_of(estimate, baseline), subject, result, number(baseline), "prediction")]
 
 
 def validity_sentence(time: dict[str, Any]) -> str:
