@@ -4,15 +4,15 @@ BIN   := .venv/bin
 READY := .venv/.ready
 COMPAT := build/compat
 FAST := tests/core tests/streams tests/logging tests/test_source_rules.py tests/test_language.py tests/test_startup.py
-SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 
 # The first supported Python; `make PYTHON=...` selects another.
 ifndef PYTHON
-PYTHON = $(or $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+PYTHON = $(or $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
   if $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done),python3)
 endif
 
-.PHONY: help setup run test test-fast test-slow lint types wheel compat compat-lerobot lance-loader clean
+.PHONY: help setup run test test-fast test-slow lint types docs wheel compat compat-lerobot lance-loader clean
 
 help:
 	@echo "make run        set up, then the main job: robossl learn (8 to 10 minutes on 2 cores)"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-slow  the tests with longer training"
 	@echo "make lint       ruff"
 	@echo "make types      mypy"
+	@echo "make docs       the documentation site, tutorials executed, warnings as errors"
 	@echo "make wheel      build the wheel, install it clean, use it from another folder"
 	@echo "make compat     TorchRL, rl_zoo3 and SB3 wrappers on every id (own environment)"
 	@echo "make compat-lerobot  LeRobot's loader reads exported data (own environment, about 6 GB)"
@@ -30,7 +31,7 @@ help:
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	$(if $(shell "$(PYTHON)" -c '$(SUPPORTED)' 2>&1 || echo no),$(error robossl needs Python 3.11 to 3.13, \
+	$(if $(shell "$(PYTHON)" -c '$(SUPPORTED)' 2>&1 || echo no),$(error robossl needs Python 3.11 to 3.14, \
 	  found $(or $(shell "$(PYTHON)" --version 2>/dev/null),no $(PYTHON)); try: make PYTHON=python3.12))
 	"$(PYTHON)" -m venv .venv
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
@@ -88,6 +89,11 @@ $(COMPAT)/.ready: pyproject.toml tests/compat/constraints.txt
 	"$(COMPAT)/bin/python" -m pip install --quiet --disable-pip-version-check -c tests/compat/constraints.txt \
 	  -e . pytest pytest-timeout torchrl rl_zoo3 requests moviepy
 	@touch "$(COMPAT)/.ready"
+
+# The site in build/docs: warnings are errors, and the tutorials are executed (cached in build/docs-cache).
+docs: $(READY)
+	@"$(BIN)/python" -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

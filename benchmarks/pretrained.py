@@ -39,14 +39,14 @@ class Recipe:
 
     env: str
     steps: int = 150_000  # of colored noise, without reward
-    updates: int = 1500  # of the world model
+    updates: int = 1200  # of the world model
     agent: str = _BY_REWARD
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 RECIPES = {
-    "reacher": Recipe("robossl/Reacher-v0", 48_000, 1500, "planner"),
-    "cartpole": Recipe("robossl/CartPoleSwingUp-v0", updates=1200),
+    "reacher": Recipe("robossl/Reacher-v0", 48_000, agent="planner"),
+    "cartpole": Recipe("robossl/CartPoleSwingUp-v0"),
     "pointmaze": Recipe("robossl/PointMaze-v0", agent="planner", settings={"cost": "temporal"}),
     "arm": Recipe("robossl/ArmReach-v0", agent="planner"),
     "cheetah": Recipe("robossl/CheetahRun-v0"),

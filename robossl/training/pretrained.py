@@ -80,6 +80,9 @@ def from_pretrained(source: str | Path, device: str = "auto") -> WorldModel:
 def model_card(source: str | Path) -> str:
     """Return the card of a pretrained model in Markdown: training data, returns beside random actions, how it was made.
 
+    Example:
+        print(robossl.model_card("reacher"))
+
     Args:
         source: As for `from_pretrained`.
 
