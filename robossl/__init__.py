@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from robossl.training.loading import Run, load
     from robossl.training.phases import learn
     from robossl.training.pretrained import from_pretrained, model_card, pretrained_names
+    from robossl.training.resuming import resume
     from robossl.world_model import WorldModel, WorldModelConfig
     from robossl.world_model.wrappers import RepresentationVectorWrapper, RepresentationWrapper
 
@@ -47,6 +48,7 @@ _EXPORTS = {  # name -> module that defines it, imported at first use
     "pretrain": "robossl.training.api",
     "pretrained_names": "robossl.training.pretrained",
     "relabel": "robossl.training.api",
+    "resume": "robossl.training.resuming",
     "train": "robossl.training.api",
     "transfer": "robossl.study.transfer",
 }
@@ -75,6 +77,7 @@ __all__ = [
     "pretrained_names",
     "register",
     "relabel",
+    "resume",
     "train",
     "transfer",
 ]

@@ -147,6 +147,7 @@ def pretrain(
     encoder: Module | None = None,
     head_updates: int | Literal["auto"] = PretrainRequest.head_updates,
     baseline: str | None = None,
+    from_model: str | Path | None = None,
 ) -> WorldModel:
     """Train a world model, or a baseline of one, on a stream, without reward.
 
@@ -170,9 +171,11 @@ def pretrain(
         head_updates: Gradient steps of each goal head, if the env has goals; auto: `updates`, at most 1,500; 0: none.
         baseline: random, pca, autoencoder, time_shuffled, scrambled or noise: a baseline representation with the sizes
             of `config`, in the form of a world model; see docs/world-model.md.
+        from_model: Folder of a model whose weights and config are the initial ones; it is not changed. To train more
+            on the same stream, `robossl.resume(folder, "+1000")` keeps the state of the optimizer too.
     """
     request = PretrainRequest(
-        stream, updates, config, out, seed, device, threads, log, encoder, head_updates, baseline
+        stream, updates, config, out, seed, device, threads, log, encoder, head_updates, baseline, from_model
     )
     return pretrain_world_model(request, progress or default_progress())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import robossl
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.streams import Stream
@@ -133,3 +134,13 @@ def test_training_on_a_stream_and_a_model_is_resumed(stream, tmp_path):
         _train(tmp_path / "a", ENV, 0, after=75, **more)
     resume_agent_training(tmp_path / "a", NullProgress())
     assert _weights(tmp_path / "a") == _weights(tmp_path / "whole")
+
+
+def test_resume_takes_a_folder_of_any_kind(stream, tmp_path):
+    folder = tmp_path / "s"
+    collect_stream(CollectRequest(ENV, steps=80, out=folder, num_envs=8, threads=1), NullProgress())
+    assert robossl.resume(folder, "+80", progress=NullProgress()).transitions == 160
+    _pretrain(stream, tmp_path / "m", 10)
+    assert robossl.resume(tmp_path / "m", 20, progress=NullProgress()).metadata["updates"] == 20
+    with pytest.raises(UsageError, match=r"updates: expected a whole number or \+N, got unlimited"):
+        robossl.resume(tmp_path / "m", "unlimited", progress=NullProgress())
