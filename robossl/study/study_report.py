@@ -51,6 +51,8 @@ def write_report(study: Study, plan: Plan) -> dict[str, Any]:
         first = next(iter(goals.values()))
         context.results["goal_reaching"] = {name: first[name] for name in ("horizons", "rows")}
     context.missing = {f"transfer.rows.{row}": reason for row, reason in plan.missing.items()}
+    if left := len(plan.cells) - len(cells):
+        context.missing["transfer.cells"] = f"{left} of {len(plan.cells)} cells have no result yet"
     context.seconds = {"cells": float(sum(cell.get("seconds", 0.0) for cell in cells))}
     report = report_file.build(context)
     report_file.write(study.folder, report)

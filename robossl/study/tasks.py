@@ -102,7 +102,7 @@ def _tasks_of(protocol: Protocol, robot: str) -> tuple[str, list[str]]:
             robots |= _other_robots(protocol)
     if ":" in robot or robot in gym.registry:
         raise UsageError(f"expected a robot, got the env {robot}; give its tasks: --tasks ID,ID")
-    raise unknown_name_error("robot", robot, robots)
+    raise unknown_name_error("robot", robot, [name for name, tasks in robots.items() if len(tasks) > 1])
 
 
 def _other_robots(protocol: Protocol) -> dict[str, list[str]]:
@@ -127,24 +127,29 @@ def _find_task(task: str, available: Sequence[str]) -> str:
 
 
 def _check_same_spaces(tasks: Sequence[str], pixels: int) -> None:
-    """Raise UsageError unless all tasks have the observations (without goals) and actions of the first one."""
-    expected: tuple[Any, Any] | None = None
+    """Raise UsageError unless all tasks have the robot, observations (without goals) and actions of the first one."""
+    expected: tuple[Any, Any, Any] | None = None
     for task in tasks:
         with closing(registry.make_envs(task, 1, pixels=pixels)) as envs:
             inputs = model_inputs(envs.single_observation_space)
-            got = inputs, envs.single_action_space
+            got = inputs, envs.single_action_space, envs.metadata.get("robot")
         if expected is None:
             expected = got
         elif expected != got:
-            kind = "actions" if expected[0] == got[0] else "observations"
+            kind = next(kind for kind, old, new in zip(_KINDS, expected, got) if old != new)
             texts = [_text(spaces, kind) for spaces in (expected, got)]
             raise UsageError(
-                f"expected tasks with the same spaces, got {kind} {texts[0]} of {task_name(tasks[0])} and {texts[1]} "
-                f"of {task_name(task)}; a representation carries over between equal spaces only"
+                f"expected tasks of one robot with the same spaces, got {kind} {texts[0]} of {task_name(tasks[0])} and "
+                f"{texts[1]} of {task_name(task)}"
             )
 
 
-def _text(spaces: tuple[Any, Any], kind: str) -> str:
+_KINDS = ("observations", "actions", "robot")
+
+
+def _text(spaces: tuple[Any, Any, Any], kind: str) -> str:
+    if kind == "robot":
+        return str(spaces[2])
     if kind == "actions":
         return format_space(spaces[1])
     return " and ".join(f"{path} {format_space(leaf)}".strip() for path, leaf in spaces[0].items())

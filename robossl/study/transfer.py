@@ -85,10 +85,13 @@ def run_transfer(request: TransferRequest, progress: ProgressReporter) -> dict[s
         study = open_study(folder, spec, selection)
         study.clean()
         plan = Planner(study, load_protocol()).plan(selection, request.retry_failed)
-        with interrupt_message(
-            f"the finished cells are kept; go on with: robossl transfer --resume {folder}"
-        ):
-            _run(study, plan, request, progress)
+        command = f"robossl transfer --resume {folder}"
+        try:
+            with interrupt_message(f"the finished cells are kept; go on with: {command}"):
+                _run(study, plan, request, progress)
+        except KeyboardInterrupt:
+            write_report(study, plan)
+            raise
         report = write_report(study, plan)
     return {**report, "folder": str(folder)}
 

@@ -53,6 +53,7 @@ def test_third_party_tasks_that_share_spaces_are_a_study() -> None:
         (None, ["toy/Right-v0", "toy/Wide-v0"], ["same spaces", "(3,)", "(4,)"]),
         (None, ["toy/Right-v0", "toy/Lefd-v0"], ["toy/Left-v0"]),
         (None, ["robossl/ArmReach-v0", "robossl/ArmLift-v0"], ["same spaces"]),
+        (None, ["robossl/WalkerRun-v0", "robossl/CheetahRun-v0"], ["robot", "walker.xml", "cheetah.xml"]),
     ],
 )
 def test_wrong_tasks_raise_one_line(robot, tasks, words) -> None:

@@ -112,6 +112,9 @@ def test_stopped_study_ends_as_an_uninterrupted_one(
         patch.setattr(JobRunner, "run", stops)
         with pytest.raises(KeyboardInterrupt, match="--resume"):
             run(tmp_path / "study")
+    partial = read_json(tmp_path / "study" / "report.json")
+    assert partial["transfer"]["cells"]["done"] == len(results(tmp_path / "study"))
+    assert "transfer.cells" in partial["missing"]
     robossl.transfer(resume=tmp_path / "study")
     assert results(tmp_path / "study") == results(finished)
 
