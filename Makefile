@@ -35,6 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	  found $(or $(shell "$(PYTHON)" --version 2>/dev/null),no $(PYTHON)); try: make PYTHON=python3.12))
 	"$(PYTHON)" -m venv .venv
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@"$(BIN)/python" .ci/link_types.py
 	@touch "$(READY)"
 
 run: $(READY)
@@ -92,7 +93,8 @@ $(COMPAT)/.ready: pyproject.toml tests/compat/constraints.txt
 
 # The site in build/docs: warnings are errors, and the tutorials are executed (cached in build/docs-cache).
 docs: $(READY)
-	@"$(BIN)/python" -m sphinx -q -W --keep-going -b html docs build/docs
+	@mkdir -p build && rm -rf build/docs-source && cp -r docs build/docs-source  # generated pages stay out of docs/
+	@"$(BIN)/python" -m sphinx -q -W --keep-going -b html build/docs-source build/docs
 	@echo "build/docs/index.html"
 
 clean:

@@ -11,7 +11,7 @@ from robossl.cli.main import COMMANDS, _make_parser
 from robossl.training.config import LearnConfig
 from robossl.training.config_io import field_descriptions, flatten_fields
 
-ROOT = Path(__file__).parent.parent
+ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
 COPIED = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
 _CLASSES = (
     "EvaluationReport",
@@ -37,6 +37,7 @@ def write(docs: Path) -> None:
     }
     for name, text in pages.items():
         path = docs / name
+        path.parent.mkdir(exist_ok=True)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
 

@@ -20,7 +20,11 @@ _EVALUATION_STEPS, _NUM_ENVS = 20_000, 32  # of the stream on which a model is e
 
 
 def pretrained_names() -> list[str]:
-    """Return the names of the models that are installed with robossl."""
+    """Return the names of the models that are installed with robossl.
+
+    Example:
+        models = {name: robossl.from_pretrained(name) for name in robossl.pretrained_names()}
+    """
     root = _installed()
     return (
         sorted(p.name for p in root.iterdir() if (p / output_dirs.MANIFEST).is_file())
