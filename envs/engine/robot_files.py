@@ -74,11 +74,14 @@ def removed_flags(file: str | os.PathLike[str]) -> list[str]:
     return [name for name, flag in _flags(mujoco).items() if flags & flag]
 
 
-def scene_file(file: str | os.PathLike[str]) -> str | None:
-    """Return the scene beside a robot file, such as scene.xml; None if there is none."""
+def scene_file(file: str | os.PathLike[str], pattern: str = "*scene*.xml") -> str | None:
+    """Return the file beside a robot file that includes it, such as scene.xml; None if there is none."""
     path = Path(file)
-    name = rf"include\s+file\s*=\s*[\"'](\./)?{re.escape(path.name)}[\"']"
-    for other in sorted(path.parent.glob("*scene*.xml"), key=lambda p: (p.name != "scene.xml", p.name)):
+    name = rf"include\s+file\s*=\s*[\"']([^\"']*/)?{re.escape(path.name)}[\"']"
+    beside = [*path.parent.glob(pattern), *path.parent.parent.glob(pattern)]
+    for other in sorted(
+        beside[:_MAX_BESIDE], key=lambda p: (p.name != "scene.xml", p.parent != path.parent, p.name)
+    ):
         is_small_file = other != path and other.is_file() and other.stat().st_size < _ROOT_BYTES
         if is_small_file and re.search(name, other.read_text(encoding="utf-8", errors="replace")):
             return str(other)
@@ -150,4 +153,5 @@ def _compile_hint(file: str) -> str:
     """Return what may help with a file that does not compile."""
     if file_kind(file) == "MJB":
         return "; an MJB file is read only by the MuJoCo version that wrote it: save it again, or use the MJCF file"
-    return ""
+    whole = scene_file(file, "*.xml")
+    return f"; {whole} includes this file: use that one" if whole else ""

@@ -1,4 +1,4 @@
-"""Flags that describe an env beyond its id: `--env.KEY VALUE`, `--wrap`, `--observe`, `--success` and `--info`."""
+"""Flags that describe an env beyond its id: `--env.KEY VALUE` and short forms of it, `--wrap`, `--observe`, ..."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from robossl.core.errors import UsageError
 HELP = """\
 env (recorded, so that later commands make the same one):
   --env.KEY VALUE          an argument of its constructor: --env.size 6 --env.config.lanes 3
+  --camera NAME            of a robot: the camera of images and videos (a robot file: the first that sees the robot)
+  --keyframe NAME          of a robot file: where episodes start (home, else the first); none: the pose of the file
+  --sensors NAMES          of a robot file: sensors to observe, separated by commas, or all
+  --mocap KIND             of a robot file: position or pose moves mocap bodies by actions
+  --reward TERMS           of a robot file: "forward=1 + 0.2*upright"; terms: qpos.JOINT, qvel.JOINT=V, forward=V,
+                           height=H, upright, reach.A.B, effort
   --wrap MODULE:WRAPPER    a wrapper around each sub-environment; repeat the flag for more, the innermost first
                            --wrap 'gymnasium.wrappers:TimeLimit?max_episode_steps=200'
   --observe KEY,KEY        parts of the observation to keep (all that can be recorded)
@@ -18,6 +24,8 @@ env (recorded, so that later commands make the same one):
   --info KEY,KEY           further keys of the info to record (is_success and cost are, where the env has them)"""
 _LISTS = {"--wrap": "wrap", "--observe": "observe", "--info": "info"}
 _ARGUMENT = "--env."
+# arguments of robots that have a flag of their own
+_SHORT = {f"--{name}": name for name in ("camera", "keyframe", "sensors", "mocap", "reward")}
 
 
 @dataclass
@@ -54,14 +62,16 @@ def split_env_flags(args: Sequence[str]) -> tuple[list[str], EnvFlags]:
     while rest:
         arg = rest.pop(0)
         name, equals, value = arg.partition("=")
-        if not (name.startswith(_ARGUMENT) or name in _LISTS or name == "--success"):
+        if not (name.startswith(_ARGUMENT) or name in _LISTS or name in _SHORT or name == "--success"):
             others.append(arg)
             continue
         if not equals:
             if not rest or rest[0].startswith("--"):
                 raise UsageError(f"{name} has no value; see --help")
             value = rest.pop(0)
-        if name.startswith(_ARGUMENT):
+        if name in _SHORT:
+            flags.arguments[_SHORT[name]] = value if name == "--reward" else read_value(value)
+        elif name.startswith(_ARGUMENT):
             flags.arguments[name.removeprefix(_ARGUMENT)] = read_value(value)
         elif name == "--success":
             flags.success = value

@@ -124,3 +124,26 @@ def test_values_of_flags_are_json_or_text() -> None:
     assert flags.apply("A-v0") == 'A-v0?a=1&b={"c":-2.5}&d=true&e=go&+observe=x&+observe=y'
     with pytest.raises(UsageError, match="has no value"):
         split_env_flags(["--wrap", "--quiet"])
+
+
+def test_robot_arguments_have_short_flags() -> None:
+    args = [
+        "--camera",
+        "side",
+        "--keyframe=1",
+        "--reward",
+        "forward=1 + effort",
+        "--sensors",
+        "a,b",
+        "--seed",
+        "3",
+    ]
+    others, flags = split_env_flags(args)
+    assert others == ["--seed", "3"]
+    assert flags.arguments == {
+        "camera": "side",
+        "keyframe": 1,
+        "reward": "forward=1 + effort",
+        "sensors": "a,b",
+    }
+    assert "reward=forward=1%20+%20effort" in flags.apply("my_robot.xml")
