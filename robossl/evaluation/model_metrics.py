@@ -11,7 +11,7 @@ from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.core.statistics import dead_dimensions, effective_rank
 from robossl.evaluation.heldout import HeldOutData, load_heldout
 from robossl.evaluation.metrics import inverse_dynamics, probes
-from robossl.evaluation.metrics.calibration import calibration, pit_error
+from robossl.evaluation.metrics.calibration import calibration, calibration_curve, pit_error
 from robossl.evaluation.metrics.inverse_dynamics import (
     inverse_accuracy,
     inverse_excess_curve,
@@ -20,6 +20,7 @@ from robossl.evaluation.metrics.inverse_dynamics import (
 )
 from robossl.evaluation.metrics.prediction import HORIZONS, prediction_skill, valid_prediction_time
 from robossl.evaluation.metrics.probes import probe_curve, probe_r2
+from robossl.evaluation.metrics.quantity_errors import quantity_errors
 from robossl.evaluation.metrics.readout import Readout, fit_readout
 from robossl.evaluation.metrics.reward_probes import missing_task_reward_reason, reward_probe
 from robossl.streams import Stream
@@ -68,7 +69,9 @@ def evaluate_world_model(
         "calibration": lambda: {
             "calibration": calibration(model, heldout),
             "pit_error": pit_error(model, heldout),
+            "calibration_curve": calibration_curve(model, heldout),
         },
+        "quantity_errors": lambda: {"quantity_errors": quantity_errors(model, heldout)},
         "effective_rank": lambda: _latent_usage(heldout),
     }
     progress.start("evaluate the world model", len(groups), "metrics")

@@ -7,7 +7,7 @@ import pytest
 
 import robossl
 from robossl.core.errors import UsageError
-from robossl.evaluation.metrics.coverage import sample_states, state_coverage
+from robossl.evaluation.metrics.coverage import coverage_growth, sample_states, state_coverage
 
 
 def test_stream_that_visits_half_of_the_cells_has_half_the_coverage():
@@ -64,3 +64,14 @@ def test_observations_are_read_where_there_is_no_privileged_state(tmp_path):
     assert sample_states(stream, 100).shape == (100, 3)
     with pytest.raises(UsageError, match="got 'angle'; available: none"):
         sample_states(stream, 100, fields=("angle",))
+
+
+def test_stream_that_goes_on_to_new_states_is_below_its_random_order(tmp_path):
+    stream = robossl.collect(
+        "robossl/PointMaze-v0", "colored_noise", 3000, tmp_path / "s", num_envs=8, threads=1
+    )
+    found = coverage_growth(stream, count=4000)
+    assert found["steps"][-1] == stream.transitions
+    assert found["cells"] == sorted(found["cells"])
+    assert found["cells"][-1] == found["cells_any_order"][-1]
+    assert found["cells"][0] <= found["cells_any_order"][0]

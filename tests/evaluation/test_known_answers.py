@@ -16,10 +16,11 @@ from evaluation_toys import (
 from robossl.core.errors import UsageError
 from robossl.core.statistics import dead_dimensions, effective_rank
 from robossl.evaluation.heldout import load_heldout
-from robossl.evaluation.metrics.calibration import calibration
+from robossl.evaluation.metrics.calibration import calibration, calibration_curve
 from robossl.evaluation.metrics.inverse_dynamics import inverse_accuracy, inverse_excess_r2, inverse_r2
 from robossl.evaluation.metrics.prediction import prediction_skill, valid_prediction_time
 from robossl.evaluation.metrics.probes import probe_r2
+from robossl.evaluation.metrics.quantity_errors import quantity_errors
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +191,29 @@ def test_every_horizon_is_evaluated_on_all_its_starts():
     starts = {horizon: estimate["n"] for horizon, estimate in found["skill"].items()}
     assert starts == {str(h): 4 * (61 - h) for h in (1, 5, 10, 25, 50)}
     assert len(found["curve"]["model"]) == len(found["curve"]["steps"]) == 50
+
+
+def test_error_of_each_quantity_is_small_for_a_perfect_model_and_that_of_no_change_for_an_identity(stream):
+    perfect, identity = (
+        quantity_errors(model, load_heldout(model, stream)) for model in (PerfectModel(), IdentityModel())
+    )
+    assert set(perfect) == {"position", "velocity"}
+    for name, entry in perfect.items():
+        assert list(entry["horizons"]) == ["1", "10", "25"]
+        for horizon, error in entry["horizons"].items():
+            assert error["rmse"] < 0.1 * error["no_change"]
+            unchanged = identity[name]["horizons"][horizon]
+            assert unchanged["rmse"] == pytest.approx(unchanged["no_change"], rel=0.1)
+            assert error["absolute"] == pytest.approx(error["rmse"] * entry["std"], rel=0.5)
+
+
+def test_reliability_of_a_model_that_predicts_its_error_is_the_diagonal(stream):
+    model = IdentityModel()
+    heldout = load_heldout(model, stream)
+    errors = heldout.test_z[heldout.test.starts(1) + 1] - heldout.test_z[heldout.test.starts(1)]
+    constant = float(np.sqrt(np.mean(errors**2)))
+    model.uncertainty = lambda z, action: np.full(len(z), constant)
+    curve = calibration_curve(model, heldout)
+    assert sum(curve["n"]) == len(errors)
+    assert np.mean(np.square(curve["true"])) == pytest.approx(constant**2, rel=0.05)
+    assert curve["predicted"] == pytest.approx([constant] * len(curve["n"]))

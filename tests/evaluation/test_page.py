@@ -99,7 +99,7 @@ def test_page_is_accessible(report, folder):
     assert reader.undescribed_images == 0
     assert len(reader.ids) == len(set(reader.ids))
     assert reader.tags.count("h1") == 1
-    assert reader.tags.count("table") == reader.tags.count("caption") == 10
+    assert reader.tags.count("table") == reader.tags.count("caption") == 11
     assert "th" in reader.tags
     assert {link[1:] for link in reader.links if link.startswith("#") and len(link) > 1} <= set(reader.ids)
     for feature in ('name="viewport"', "@media print", "prefers-color-scheme:dark", "max-width:34rem"):

@@ -12,6 +12,7 @@ from robossl.evaluation.latents import UncertaintySource, imagine, model_uncerta
 from robossl.world_model import WorldModel
 
 _MAX_STEPS = 2000  # held-out steps
+_BINS = 10  # of the reliability plot
 _erf = np.vectorize(math.erf, otypes=[float])
 
 
@@ -34,6 +35,23 @@ def pit_error(model: WorldModel, heldout: HeldOutData) -> float:
     transformed = np.sort(0.5 * (1 + _erf(normalized.reshape(-1) / np.sqrt(2))))
     uniform = (np.arange(len(transformed)) + 0.5) / len(transformed)
     return float(np.mean(np.abs(transformed - uniform)))
+
+
+def calibration_curve(model: WorldModel, heldout: HeldOutData) -> dict[str, list[float]]:
+    """Return predicted and true one-step errors in bins of the predicted one, for a reliability plot.
+
+    Returns:
+        {"predicted": root mean square of `uncertainty`, "true": root mean square error of a dimension of z, "n": steps}
+        with a value for each of at most ten bins with equally many steps. A calibrated model has equal values.
+    """
+    predicted, error = _one_step_errors(model, heldout, "uncertainty")
+    true = np.mean(error**2, -1)  # (B,)
+    bins = np.array_split(np.argsort(predicted, kind="stable"), min(_BINS, max(len(predicted) // 10, 1)))
+    return {
+        "predicted": [float(np.sqrt(np.mean(predicted[part] ** 2))) for part in bins],
+        "true": [float(np.sqrt(true[part].mean())) for part in bins],
+        "n": [len(part) for part in bins],
+    }
 
 
 def _one_step_errors(

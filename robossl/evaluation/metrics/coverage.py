@@ -37,7 +37,42 @@ def state_coverage(states: Mapping[str, np.ndarray]) -> dict[str, float]:
     shapes = {array.shape for array in states.values()}
     if len(shapes) != 1:
         raise UsageError(f"expected the same number of states of each stream, got {sorted(shapes)}")
-    pooled = np.concatenate(list(states.values())).astype(np.float64)  # (S N, D)
+    cells = _cells(np.concatenate(list(states.values())).astype(np.float64))  # (S N,)
+    visited = len(np.unique(cells))
+    return {name: len(np.unique(part)) / visited for name, part in zip(states, np.split(cells, len(states)))}
+
+
+def coverage_growth(stream: Stream, seed: int = 0, count: int = 20_000) -> dict[str, list[int]]:
+    """Return how many cells of the grid of `state_coverage` the first part of a stream visits, by its length.
+
+    More states visit more cells. `cells_any_order` has as many states, drawn from the whole stream: where `cells` is
+    lower, the later part visits states that the first part does not.
+
+    Args:
+        stream: The stream.
+        seed: Seed of the sampled states.
+        count: Number of sampled states, in the whole stream.
+
+    Returns:
+        {"steps", "cells", "cells_any_order"}, ten values each.
+
+    Raises:
+        UsageError: As in `sample_states` and `state_coverage`.
+    """
+    states, rows = _sample(stream, count, seed, None)
+    order = np.argsort(rows, kind="stable")
+    cells = _cells(states)
+    ends = (np.arange(1, 11) * len(cells)) // 10
+    total = stream.transitions
+    return {
+        "steps": [round(total * i / 10) for i in range(1, 11)],
+        "cells": [len(np.unique(cells[order[:end]])) for end in ends],
+        "cells_any_order": [len(np.unique(cells[:end])) for end in ends],  # drawn in random order
+    }
+
+
+def _cells(pooled: np.ndarray) -> np.ndarray:
+    """Return the cell (N,) of each state (N, D) in a grid over their principal components."""
     mean, std = pooled.mean(0), pooled.std(0)
     varies = std > _CONSTANT * (1 + np.abs(mean))
     if not varies.any():
@@ -50,9 +85,7 @@ def state_coverage(states: Mapping[str, np.ndarray]) -> dict[str, float]:
     low, high = np.quantile(projected, [_TAIL, 1 - _TAIL], axis=0)
     width = np.maximum(high - low, 1e-12) / _BINS
     bins = np.clip(np.floor((projected - low) / width), 0, _BINS - 1).astype(np.int64)
-    cells = np.ravel_multi_index(tuple(bins.T), (_BINS,) * bins.shape[1])  # (S N,)
-    visited = len(np.unique(cells))
-    return {name: len(np.unique(part)) / visited for name, part in zip(states, np.split(cells, len(states)))}
+    return np.asarray(np.ravel_multi_index(tuple(bins.T), (_BINS,) * bins.shape[1]))
 
 
 def sample_states(
@@ -69,6 +102,13 @@ def sample_states(
     Raises:
         UsageError: An unknown name, or neither privileged state nor an observation of numbers.
     """
+    return _sample(stream, count, seed, fields)[0]
+
+
+def _sample(
+    stream: Stream, count: int, seed: int, fields: Sequence[str] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return states (count, D) as in `sample_states`, and the row of each in its lane (count,)."""
     available = [field.name for field in stream.schema.fields if field.role == "state"]
     names = available if fields is None else [f"state.{name}" for name in fields]
     if unknown := sorted(set(names) - set(available)):
@@ -87,4 +127,5 @@ def sample_states(
         raise UsageError(
             "expected a stream with privileged state or observations of numbers, got images only"
         )
-    return np.concatenate([np.asarray(c, np.float64).reshape(count, -1) for c in columns], 1)
+    states = np.concatenate([np.asarray(c, np.float64).reshape(count, -1) for c in columns], 1)
+    return states, np.asarray(window.start)

@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from robossl.evaluation.report.number_format import interval, label, number, percent, steps_ahead
@@ -222,7 +223,7 @@ def losses(curves: dict[str, list[list[float]]], axis: str) -> Markup:
             for j in _some_points(len(x)):
                 hover(axes, x[j], y[j], f"{text}, {x[j]:,.0f}: {number(y[j], 3)}")
         axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        _format_logarithmic(axes.yaxis)
         axes.set_xlabel(axis)
         axes.set_ylabel("loss")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
@@ -245,6 +246,27 @@ def probe_scores(probes: dict[str, dict[str, Any]]) -> Markup:
         name_rows(axes, [label(name) for name in names])
         axes.set_xlim(0, 1.01)
         axes.set_xlabel("R² of a linear probe")
+        add_legend(figure, axes)
+        return svg(figure)
+
+
+def reliability(predicted: list[float], true: list[float]) -> Markup:
+    """Plot the true error over the predicted error of a step, on logarithmic axes, and the line of equal values."""
+    points = [(x, y) for x, y in zip(predicted, true) if x > 0 and y > 0]
+    with canvas(2.6) as (figure, axes):
+        if points:
+            x, y = zip(*points)
+            ends = [min(*x, *y) / 1.3, 1.3 * max(*x, *y)]
+            axes.plot(ends, ends, color=FAINT, lw=1.0, ls=(0, (4, 2)), label="as predicted")
+            axes.plot(x, y, color=SERIES[0], marker="o", ms=4.5, label="model")
+            for x_value, y_value in points:
+                hover(axes, x_value, y_value, f"predicted {number(x_value, 3)}, true {number(y_value, 3)}")
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            for axis in (axes.xaxis, axes.yaxis):
+                _format_logarithmic(axis)
+        axes.set_xlabel("predicted error of a step, in latent space")
+        axes.set_ylabel("true error")
         add_legend(figure, axes)
         return svg(figure)
 
@@ -302,6 +324,13 @@ def _unique_ids(text: str) -> str:
 def hover(axes: Axes, x: float, y: float, text: str) -> None:
     """Add a text that a browser shows while the pointer is at a point of the plot."""
     axes.plot(x, y, "o", ms=11, alpha=0, zorder=9, gid=_HOVER + text, clip_on=False)
+
+
+def _format_logarithmic(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers, at 1, 2 and 5 of each decade."""
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5), numticks=6))
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
 def _some_points(count: int) -> range:

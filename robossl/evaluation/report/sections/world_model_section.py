@@ -142,6 +142,7 @@ def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
         "validity": validity_sentence(time) if time else "",
         "prediction_plot": None,
         "probe_plot": None,
+        "reliability_plot": None,
     }
     curve = data.get("forward_curve")
     if curve:
@@ -150,6 +151,13 @@ def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
         variables["prediction_alt"] = (
             f"Prediction skill is {first} after one step and {last} after {len(curve['model'])} steps"
         )
+    variables["quantities"] = sorted(data.get("quantity_errors", {}).items())
+    reliability = data.get("calibration_curve")
+    if reliability:
+        predicted, true = reliability["predicted"], reliability["true"]
+        variables["reliability_plot"] = plots.reliability(predicted, true)
+        ratios = ", ".join(number(t / p) for p, t in zip(predicted, true) if p > 0)
+        variables["reliability_alt"] = f"True over predicted error, from the smallest predicted one: {ratios}"
     probes = data.get("probes")
     if probes:
         variables["probe_plot"] = plots.probe_scores(probes)
