@@ -9,8 +9,8 @@ import robossl
 
 STEPS = 20  # of an episode
 SIZES = {
-    "stream_steps": 4096, "model_updates": 100, "offline_updates": 800, "online_steps": 24, "episodes": 40, "hidden": 32,
-    "batch_size": 64, "goal_trials": 0,
+    "stream_steps": 4096, "model_updates": 100, "offline_updates": 800, "online_steps": 24, "episodes": 40,
+    "hidden": 32, "batch_size": 64, "goal_trials": 0,
 }  # fmt: skip
 ROWS = ("random", "observation", "scrambled_state", "noise", "random_latent", "time_shuffled")
 TASKS = {"Center": 0.0, "Beside": 0.4}
