@@ -36,8 +36,8 @@ MOMENTS = [
     Moment("train world model", 2),
     Moment("train world model", 1),
     Moment("fit goal heads", 1),
-    Moment("reach goals", 2),
     Moment("evaluate the world model", 3),
+    Moment("reach goals", 2),
     Moment("run episodes", 1),
     Moment("iteration 1 of 2: observation"),
     Moment("checkpoint"),
@@ -151,6 +151,10 @@ def wait_for(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(f"the process ended without printing {text!r}")
 
 
+def _is_loss(name: str) -> bool:
+    return name == "world_model/updates" or "/train/" in name
+
+
 def test_command_is_killed_interrupted_and_resumed(full_run, tmp_path):
     """A SIGKILL and a Ctrl-C from outside."""
     first = start_robossl("learn", *flags(), "--out", "run", cwd=tmp_path)
@@ -170,6 +174,7 @@ def test_command_is_killed_interrupted_and_resumed(full_run, tmp_path):
     assert third.returncode == 0, err
     assert out.splitlines()[-1] == str(tmp_path / "run" / "report.html")
     expected, result = outcome(full_run), outcome(tmp_path / "run")
-    for records in (expected, result):  # the losses of full_run are logged at shorter intervals
-        records["metrics"] = [r for r in records["metrics"] if "world_model/updates" not in r]
+    for values in (expected, result):  # the losses of full_run are logged at shorter intervals
+        values["report"].pop("training")
+        values["metrics"] = [r for r in values["metrics"] if not any(map(_is_loss, r))]
     assert result == expected
