@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "
 sys.path.insert(0, str(ROOT / "docs"))
 
 import site_pages  # noqa: E402
+
+# Cells of the tutorials run the command `robossl` of this Python.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 project = "robossl"
 author = "the robossl authors"
@@ -65,8 +69,8 @@ def _literal(app: object, what: str, name: str, thing: object, options: object, 
     for i, line in enumerate(lines):
         if line.strip() == "Example:":
             lines[i] = line + ":"
-        elif "`" not in line:
-            lines[i] = line.replace("*", "\\*")
+        elif not line.startswith("    "):
+            lines[i] = re.sub(r"(`[^`]*`)|\*", lambda match: match[1] or "\\*", line)
 
 
 def _write_pages(app: object) -> None:
