@@ -31,6 +31,7 @@ OBJECT_NAMESPACE = "python"  # of ids that only this process has: envs given as 
 MJCF = f"{NAMESPACE}/Mjcf-v0"  # the env of a robot read from an MJCF file
 _MAX_NAME = 4096  # [characters] of an env name in a file
 _THIRD_PARTY = "robossl.envs.engine.gymnasium_envs"
+_STANDARD, _ACTIONS = "robossl.envs.engine.standard_env", "robossl.envs.engine.action_conversion"
 _BATCH_SETTINGS = ("autoreset_mode", "vectorization")  # of a vector env, not of one env
 
 
@@ -246,6 +247,29 @@ def make_env(env: str, **settings: Any) -> gymnasium.Env:
     return importlib.import_module(_THIRD_PARTY).make_single_env(
         env, env_spec(env), env_kwargs(env) | settings
     )
+
+
+def describe_actions(space: gymnasium.Space) -> str:
+    """Return how actions are converted for agents; "" if they are used as they are.
+
+    Raises:
+        UsageError: If no agent can choose them.
+    """
+    return importlib.import_module(_ACTIONS).convert_actions(space).description
+
+
+def recorded_parts(space: gymnasium.Space, observe: Sequence[str] = ()) -> tuple[gymnasium.Space, list[str]]:
+    """Return the space of the observations that are recorded, and the parts of `space` that cannot be.
+
+    Raises:
+        UsageError: If nothing of the observation can be recorded.
+    """
+    return importlib.import_module(_STANDARD).select_parts(space, observe)
+
+
+def unusable_number(space: gymnasium.Space, observation: Any, reward: Any) -> str:
+    """Return which number of a step ends its episode, because it is not finite or too large; "" if none does."""
+    return importlib.import_module(_STANDARD).step_fault(space, observation, reward)
 
 
 def _check_pixels(env: str, spec: EnvSpec) -> None:

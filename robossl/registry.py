@@ -34,6 +34,7 @@ from robossl.core.errors import UsageError, unknown_name_error
 from robossl.env_objects import EnvLike, name_of
 from robossl.env_registry import (
     check_recorded_env,
+    describe_actions,
     env_ids,
     env_kwargs,
     env_name,
@@ -42,7 +43,9 @@ from robossl.env_registry import (
     is_native_batch,
     make_env,
     make_envs,
+    recorded_parts,
     trust_env,
+    unusable_number,
 )
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "agent",
     "check_recorded_env",
     "check_settings",
+    "describe_actions",
     "env_ids",
     "env_kwargs",
     "env_name",
@@ -64,9 +68,11 @@ __all__ = [
     "name_of",
     "names",
     "policy",
+    "recorded_parts",
     "register",
     "register_envs",
     "trust_env",
+    "unusable_number",
 ]
 
 _NAMESPACE = "robossl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from gymnasium.vector import VectorEnv
 from robossl.core.errors import UsageError
 from robossl.core.spaces import is_goal_space
 from robossl.streams import Stream, Window
+
+_logger = logging.getLogger(__name__)
 
 GoalReward = Callable[[np.ndarray, np.ndarray], np.ndarray]  # achieved, desired (B, G) -> (B,)
 _ACHIEVED, _DESIRED = "achieved_goal", "desired_goal"
@@ -58,7 +61,18 @@ def goal_reward(envs: VectorEnv) -> GoalReward | None:
     else:
         compute = unwrapped.compute_reward
 
-    def reward(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    return _batched(compute, envs)
+
+
+def _batched(compute: Callable[..., Any], envs: VectorEnv) -> GoalReward | None:
+    """Return `compute_reward` for batches: as it is, or called for one goal at a time; None if it works for no goal.
+
+    Both are tried here, before the first step.
+    """
+    space = envs.single_observation_space[_ACHIEVED]  # type: ignore[index]
+    goals = np.stack([np.clip(np.full(space.shape, i, space.dtype), space.low, space.high) for i in range(3)])
+
+    def by_batch(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         values = np.asarray(compute(achieved, desired, {}), np.float32)
         if values.size != len(achieved):
             raise UsageError(
@@ -67,4 +81,18 @@ def goal_reward(envs: VectorEnv) -> GoalReward | None:
             )
         return values.reshape(len(achieved))
 
-    return reward
+    def one_by_one(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        return np.array([float(compute(a, d, {})) for a, d in zip(achieved, desired)], np.float32)
+
+    try:
+        single = one_by_one(goals, goals[::-1])
+    except Exception as error:  # noqa: BLE001 - third-party code may raise anything
+        _logger.warning(
+            "compute_reward of %s raised %s: %s for one goal; goals are not relabeled (hindsight)",
+            envs, type(error).__name__, " ".join(str(error).split()),
+        )  # fmt: skip
+        return None
+    try:
+        return by_batch if np.allclose(by_batch(goals, goals[::-1]), single) else one_by_one
+    except Exception:  # noqa: BLE001 - it is for one goal only
+        return one_by_one

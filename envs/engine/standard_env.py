@@ -138,6 +138,14 @@ class StandardEnv(gymnasium.Wrapper):
         return self._last.get(prefix[:-1], observation)
 
 
+def step_fault(space: spaces.Space, observation: Any, reward: Any) -> str:
+    """Return which number of a step is unusable; "" if none is. `space` has only parts that can be recorded."""
+    for path, array in flatten_by_path(space, _selected(space, observation)).items():
+        if array.dtype.kind == "f" and (fault := _first_fault(path, array)):
+            return fault
+    return "" if reward is None else _reward_fault(_number(reward))
+
+
 def usable(observation: Any, rewards: np.ndarray, space: spaces.Space) -> bool:
     """Return whether all numbers of a batch of observations (n, ...) and rewards (n,) are usable."""
     if not np.abs(rewards).max() <= _LARGEST_REWARD:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from robossl.cli.command import Command, CommandResult, add_flags, search_working_folder
+from robossl.cli.command import Command, CommandResult, add_flags, count, search_working_folder
 from robossl.core.errors import UsageError
 
 
@@ -24,18 +24,25 @@ def _envs(options: Namespace) -> CommandResult:
 
 def _add_check_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("env", help="a Gymnasium id (package:id imports the package first), or an MJCF file")
+    parser.add_argument(
+        "--time-limit",
+        type=count(1),
+        default=10,
+        metavar="SECONDS",
+        help="stop a call into the env that takes longer [s] (10); imports, construction and the first reset have more",
+    )
     add_flags(parser, "json", "quiet")
 
 
 def _check(options: Namespace) -> CommandResult:
     from robossl.env_checker.check import check
     from robossl.env_checker.check_result import any_failed
-    from robossl.env_checker.summary import describe
+    from robossl.env_checker.summary import describe_summary, print_check
 
     if ":" in options.env:
         search_working_folder()
-    results = check(options.env)
-    return CommandResult(describe(results), [r.to_json() for r in results], int(any_failed(results)))
+    results = check(options.env, options.time_limit, None if options.json else print_check)
+    return CommandResult(describe_summary(results), [r.to_json() for r in results], int(any_failed(results)))
 
 
 def _add_check_agent_arguments(parser: ArgumentParser) -> None:

@@ -14,6 +14,7 @@ Action = np.ndarray  # (n, A) float32, or (n,) integers
 Tree = Any  # nested dicts and lists for core.io.save_tree
 # key of the info of a step that returned an unusable number, which ended the episode: which number it was
 UNUSABLE = "unusable"
+UNUSABLE_FRACTION = 0.05  # of the steps; a recording with more unusable steps ends
 
 
 @runtime_checkable

@@ -40,7 +40,7 @@ def check(
     if seconds_limit <= 0:
         raise UsageError(f"expected seconds_limit above 0, got {seconds_limit}")
     check_package_imports(env_id, _IMPORT_FACTOR * seconds_limit)
-    spec, settings = registry.env_spec(registry.trust_env(env_id)), settings | registry.env_kwargs(env_id)
+    spec, settings = registry.env_spec(registry.trust_env(env_id)), registry.env_kwargs(env_id) | settings
     results: list[CheckResult] = []
 
     def add(result: CheckResult) -> None:
@@ -50,7 +50,7 @@ def check(
 
     log_existed = _MUJOCO_LOG.exists()
     try:
-        _run(spec, settings, seconds_limit, add)
+        _run(env_id, spec, settings, seconds_limit, add)
     finally:
         if not log_existed:
             _MUJOCO_LOG.unlink(missing_ok=True)
@@ -60,10 +60,14 @@ def check(
 
 
 def _run(
-    spec: EnvSpec, settings: dict[str, Any], seconds: float, on_result: Callable[[CheckResult], None]
+    env: str,
+    spec: EnvSpec,
+    settings: dict[str, Any],
+    seconds: float,
+    on_result: Callable[[CheckResult], None],
 ) -> None:
     try:
-        run_in_subprocess(spec, settings, seconds, on_result)
+        run_in_subprocess(spec, settings, seconds, on_result, env)
     except (NotSerializable, EnvNotImportable) as error:
         reason = str(error) if isinstance(error, NotSerializable) else "only this process has the env"
         on_result(
@@ -74,4 +78,4 @@ def _run(
                 'register(..., entry_point="my_package.my_module:MyEnv")',
             )
         )
-        run_in_thread(spec, settings, seconds, on_result)
+        run_in_thread(spec, settings, seconds, on_result, env)

@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
+from robossl import registry
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.traceback_utils import format_location
 
@@ -101,21 +102,28 @@ def current_location(thread: int) -> str:
 class EnvUnderTest:
     """An env id with its settings, constructed and called the way robossl does, under a monitor."""
 
-    def __init__(self, spec: EnvSpec, settings: dict[str, Any], monitor: CallMonitor) -> None:
+    def __init__(
+        self, spec: EnvSpec, settings: dict[str, Any], monitor: CallMonitor, env_name: str | None = None
+    ) -> None:
         self.spec = spec
+        self.env_name = env_name or spec.id  # with arguments, wrappers and options
         self.settings = settings
         self.monitor = monitor
+        self._was_reset = False
 
     def make(self, **more: Any) -> gym.Env:
         """Return a new env with its time limit, without Gymnasium's passive checker."""
         with self.monitor.call("construction", time_factor=6):  # it may import and compile
-            return gym.make(
-                copy.deepcopy(self.spec), disable_env_checker=True, **{**copy.deepcopy(self.settings), **more}
-            )
+            if registry.is_native_batch(self.env_name):
+                settings = {**copy.deepcopy(self.settings), **more}
+                return gym.make(copy.deepcopy(self.spec), disable_env_checker=True, **settings)
+            return registry.make_env(self.env_name, **{**copy.deepcopy(self.settings), **more})
 
     def reset(self, env: gym.Env, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
         """Call `env.reset(seed=seed)`."""
-        with self.monitor.call(f"reset(seed={seed})", time_factor=2):
+        factor = 2 if self._was_reset else 6  # the first one may load and compile
+        self._was_reset = True
+        with self.monitor.call(f"reset(seed={seed})", time_factor=factor):
             return env.reset(seed=seed)
 
     def step(self, env: gym.Env, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:

@@ -65,8 +65,10 @@ def check_package_imports(env_id: str, seconds: float) -> None:
         )
 
 
-def run_in_subprocess(spec: EnvSpec, settings: dict[str, Any], seconds: float, on_result: OnResult) -> None:
-    """Run all checks in subprocesses.
+def run_in_subprocess(
+    spec: EnvSpec, settings: dict[str, Any], seconds: float, on_result: OnResult, env_name: str | None = None
+) -> None:
+    """Run all checks in subprocesses; `env_name` has the wrappers and options of the env.
 
     Raises:
         NotSerializable: If the spec or the settings cannot be sent to another process.
@@ -74,6 +76,7 @@ def run_in_subprocess(spec: EnvSpec, settings: dict[str, Any], seconds: float, o
     """
     request: dict[str, Any] = {
         "id": spec.id,
+        "env_name": env_name or spec.id,
         "spec": spec_json.from_spec(spec),
         "settings": spec_json.pack(settings),
         "seconds": seconds,

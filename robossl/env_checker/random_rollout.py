@@ -15,6 +15,7 @@ from gymnasium import spaces
 from robossl.env_checker.env_under_test import EnvCallError, EnvUnderTest
 
 _MAX_EPISODE_STEPS = 100  # a longer episode is cut here by a reset
+_MAX_SEARCHED_STEPS = 3000  # in search of the end of an episode
 _MAX_BYTES = 64 * 1024**2  # of recorded observations
 
 
@@ -78,6 +79,25 @@ def random_rollout(
     return Rollout(records)
 
 
+def episode_end(target: EnvUnderTest) -> int | None:
+    """Return the step at which the first episode of a new env ends by itself under random actions.
+
+    None if it does not end within 3,000 steps or half of the time limit of a call.
+    """
+    env = target.make()
+    target.reset(env, 0)
+    actions = _actions(env.action_space, 0)
+    deadline = time.monotonic() + target.monitor.seconds / 2
+    for step in range(1, _MAX_SEARCHED_STEPS + 1):
+        _, _, terminated, truncated, _ = target.step(env, next(actions))
+        if np.any(terminated) or np.any(truncated):
+            target.close(env)
+            return step
+        if time.monotonic() > deadline:
+            break
+    return None
+
+
 def _records(
     target: EnvUnderTest, env: gym.Env, num_steps: int, seed: int, action_seed: int, deadline: float
 ) -> Iterator[StepRecord]:
@@ -94,7 +114,7 @@ def _records(
         observation, reward, terminated, truncated, info = target.step(env, argument)
         copied = copy.deepcopy(observation)
         free_bytes -= 2 * _num_bytes(copied)
-        mutated = not np.array_equal(np.asarray(action), np.asarray(argument))
+        mutated = not _equal(action, argument)
         endings, reward = (terminated, truncated), copy.deepcopy(reward)
         yield StepRecord(episode, step, observation, copied, reward, *endings, _as_dict(info), mutated)
         if np.any(terminated) or np.any(truncated) or step >= _MAX_EPISODE_STEPS:
@@ -111,6 +131,15 @@ def _actions(space: gym.Space, seed: int) -> Iterator[Any]:
         yield from (space.low.copy(), space.high.copy())
     while True:
         yield space.sample()
+
+
+def _equal(value: Any, other: Any) -> bool:
+    """Return whether two actions are the same, also nested ones."""
+    if isinstance(value, dict):
+        return all(_equal(part, other[key]) for key, part in value.items())
+    if isinstance(value, (tuple, list)):
+        return len(value) == len(other) and all(map(_equal, value, other))
+    return np.array_equal(np.asarray(value), np.asarray(other))
 
 
 def _num_bytes(value: Any) -> int:

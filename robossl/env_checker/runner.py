@@ -12,6 +12,7 @@ from typing import Any
 from gymnasium.envs.registration import EnvSpec
 
 from robossl import registry
+from robossl.core.env_ids import EnvName
 from robossl.env_checker import (
     api_checks,
     determinism,
@@ -24,7 +25,7 @@ from robossl.env_checker import (
 )
 from robossl.env_checker.check_result import SKIPPED, CheckResult, check_failed, check_info, check_passed
 from robossl.env_checker.env_under_test import Call, CallMonitor, EnvCallError, EnvUnderTest, current_location
-from robossl.env_checker.random_rollout import random_rollout
+from robossl.env_checker.random_rollout import episode_end, random_rollout
 
 _NUM_STEPS = 250  # of the random rollout
 _POLL = 0.05  # [s]
@@ -58,8 +59,13 @@ def check_random_rollout(target: EnvUnderTest) -> Iterator[CheckResult]:
         yield check_passed("random rollout", f"{len(rollout.steps)} random steps in {episodes} episodes")
     if rollout.steps:
         yield from observation_checks.check_observations(env.observation_space, rollout)
-        yield from reward_checks.check_steps(rollout, target.spec.max_episode_steps)
-        if registry.is_native(target.spec):
+        yield reward_checks.check_unusable_numbers(
+            env.observation_space, rollout, EnvName.parse(target.env_name).observe
+        )
+        limit = target.spec.max_episode_steps
+        first_end = None if rollout.error or limit or rollout.endings() else episode_end(target)
+        yield from reward_checks.check_steps(rollout, limit, first_end)
+        if registry.is_native_batch(target.env_name):
             yield reward_checks.check_physics(rollout)
     if rollout.error is None:
         target.close(env)
@@ -157,20 +163,24 @@ def timeout_result(name: str, call: Call, location: str) -> CheckResult:
     )
 
 
-def run_in_thread(spec: EnvSpec, settings: dict[str, Any], seconds: float, on_result: OnResult) -> None:
+def run_in_thread(
+    spec: EnvSpec, settings: dict[str, Any], seconds: float, on_result: OnResult, env_name: str | None = None
+) -> None:
     """Run all checks in this process, in threads; a call that hangs is left in its thread."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `check_gymnasium` reports them
-        _run_in_thread(spec, settings, seconds, on_result)
+        _run_in_thread(spec, settings, seconds, on_result, env_name)
 
 
-def _run_in_thread(spec: EnvSpec, settings: dict[str, Any], seconds: float, on_result: OnResult) -> None:
+def _run_in_thread(
+    spec: EnvSpec, settings: dict[str, Any], seconds: float, on_result: OnResult, env_name: str | None
+) -> None:
     failed_names: set[str] = set()
     remaining = list(CHECKS)
     while remaining:
         monitor = CallMonitor(seconds)
         started_checks = [remaining[0].name]  # the last one is running
-        target = EnvUnderTest(spec, settings, monitor)
+        target = EnvUnderTest(spec, settings, monitor, env_name)
         arguments = (remaining, target, failed_names, on_result, started_checks.append)
         thread = threading.Thread(target=run_checks, args=arguments, daemon=True)
         thread.start()

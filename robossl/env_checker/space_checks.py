@@ -9,6 +9,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from robossl import registry
+from robossl.core.env_ids import EnvName
 from robossl.core.errors import UsageError
 from robossl.core.spaces import format_space, is_goal_space, is_image, leaves
 from robossl.env_checker.check_result import CheckResult, check_failed, check_info, check_passed
@@ -29,14 +31,16 @@ def check_action_space(target: EnvUnderTest) -> Iterator[CheckResult]:
         yield check_passed("action space", f"{format_space(space)}")
         yield check_passed("action bounds", f"{space.n} actions")
         return
-    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
-        yield check_failed(
-            "action space",
-            f"the action space is {format_space(space)}",
-            "robossl supports a Box of floats and a Discrete",
-            _action_space_fix(space),
-        )
+    try:
+        description = registry.describe_actions(space)
+    except UsageError as error:
+        yield check_failed("action space", str(error), "no agent can choose such actions", _ACTIONS_FIX)
         return
+    if description:
+        yield check_passed("action space", description)
+        yield check_passed("action bounds", "every number and every choice has bounds")
+        return
+    assert isinstance(space, spaces.Box)
     if 0 in space.shape:
         yield check_failed(
             "action space",
@@ -57,21 +61,7 @@ def check_action_space(target: EnvUnderTest) -> Iterator[CheckResult]:
     )
 
 
-def _action_space_fix(space: gym.Space) -> str:
-    if isinstance(space, spaces.MultiDiscrete):
-        count = int(np.prod(space.nvec))
-        return (
-            f"number the combinations: spaces.Discrete({count}), and in step "
-            f"action = np.unravel_index(action, {tuple(int(n) for n in space.nvec.reshape(-1))})"
-        )
-    if isinstance(space, spaces.MultiBinary):
-        return (
-            f"number the combinations: spaces.Discrete(2 ** {space.n}), and in step "
-            f"action = (action >> np.arange({space.n})) & 1"
-        )
-    if isinstance(space, spaces.Box):
-        return "use floats: spaces.Box(low, high, dtype=np.float32), and in step action = np.rint(action)"
-    return "flatten it into one Box: spaces.flatten_space(space), and in step spaces.unflatten(space, action)"
+_ACTIONS_FIX = "use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them"
 
 
 def check_observation_space(target: EnvUnderTest) -> Iterator[CheckResult]:
@@ -84,38 +74,27 @@ def check_observation_space(target: EnvUnderTest) -> Iterator[CheckResult]:
         return
     space = env.observation_space
     try:
+        space, left_out = registry.recorded_parts(space, EnvName.parse(target.env_name).observe)
         parts = leaves(space)
     except UsageError as error:
         yield check_failed(
             "observation space",
-            f"the observation space is {format_space(space)}: {error}",
+            str(error),
             "a stream records arrays of a fixed shape",
             "return numbers instead: spaces.Box, or a spaces.Dict of them",
         )
         return
-    dotted = [name for name in _keys(space) if "." in name]
-    if dotted:
-        yield check_failed(
-            "observation space",
-            f"the observation has the key {dotted[0]!r}",
-            "a dot separates the levels of nested observations in a stream",
-            f"name it without a dot: {dotted[0].replace('.', '_')!r}",
+    if left_out:
+        yield check_info(
+            "parts left out",
+            f"{', '.join(left_out)} cannot be recorded: no fixed shape",
+            "the world model and the agents do not see them",
+            "wrap the env so that they become numbers: --wrap module:Wrapper",
         )
-        return
     text = f"{format_space(space)}" if len(parts) == 1 else f"{type(space).__name__} of {', '.join(parts)}"
     yield check_passed("observation space", " ".join(text.split()))
     yield from _check_images(parts)
     yield _check_goals(space)
-
-
-def _keys(space: gym.Space) -> Iterator[str]:
-    if isinstance(space, spaces.Dict):
-        for key, inner in space.spaces.items():
-            yield str(key)
-            yield from _keys(inner)
-    elif isinstance(space, spaces.Tuple):
-        for inner in space.spaces:
-            yield from _keys(inner)
 
 
 def _missing_space(name: str, attribute: str, value: Any, line: str) -> CheckResult:

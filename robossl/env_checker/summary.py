@@ -15,25 +15,26 @@ _STEP = (
     "step",
     "random rollout",
     "observation shape",
-    "observation finite",
     "reward",
+    "unusable numbers",
     "robossl vector env",
 )
-_PRETRAIN = (*_STEP, "action bounds")
-_LEARN = (*_PRETRAIN, "time limit")
 COMMANDS = {  # command -> checks that must not fail
-    "collect": _PRETRAIN,
-    "pretrain": _PRETRAIN,
-    "train": _LEARN,
-    "learn": _LEARN,
-    "evaluate": _LEARN,
+    "collect": _STEP,
+    "pretrain": _STEP,
+    "train": (*_STEP, "action bounds"),
+    "learn": _STEP,
+    "evaluate": _STEP,
     "play": (*_STEP, "rendering"),
-    "imagine": (*_PRETRAIN, "rendering"),
+    "imagine": _STEP,  # without rendering it draws curves
 }
+_MUST_FAIL = ("action bounds", "time limit")  # checks whose information is no reason
 _SECTIONS = (  # report section, the check it needs, why the section is unavailable without
     ("goals", "goals", "the env has no goals"),
     ("goals", "physics state", "the env cannot be set to a recorded state"),
     ("control", "reward", "every reward was 0: an agent learns nothing unless exploration finds a reward"),
+    ("control", "action bounds", "agents scale their actions by the bounds"),
+    ("control", "time limit", "no episode ends, so that there is no return"),
     ("success", "is_success", "the env does not report success"),
     ("probes", "physics state", "the env does not report its true state"),
     ("videos", "rendering", "the env does not render"),
@@ -67,7 +68,7 @@ def _unavailable_sections(known: dict[str, CheckResult]) -> list[CheckResult]:
     reasons: dict[str, list[str]] = {}
     for section, name, reason in _SECTIONS:
         result = known.get(name)
-        if result is not None and result.ok is not True:
+        if result is not None and (result.ok is False or (result.ok is None and name not in _MUST_FAIL)):
             causes.setdefault(section, []).append(result)
             reasons.setdefault(section, []).append(reason if result.ok is None else f"fix {name!r} first")
     return [
@@ -76,12 +77,25 @@ def _unavailable_sections(known: dict[str, CheckResult]) -> list[CheckResult]:
     ]
 
 
+def print_check(result: CheckResult) -> None:
+    """Print a check at once; results of the summary come at the end (`describe_summary`)."""
+    if not result.name.startswith((_COMMAND, _SECTION)):
+        print("\n".join(format_result(result)), flush=True)
+
+
 def describe(results: Sequence[CheckResult]) -> str:
     """Return all results as text for a terminal: the checks, then what works with the env."""
     checks = [r for r in results if not r.name.startswith((_COMMAND, _SECTION))]
+    return "\n".join(
+        [*(line for result in checks for line in format_result(result)), describe_summary(results)]
+    )
+
+
+def describe_summary(results: Sequence[CheckResult]) -> str:
+    """Return what works with the env as text for a terminal."""
+    checks = [r for r in results if not r.name.startswith((_COMMAND, _SECTION))]
     sections = [r for r in results if r.name.startswith(_SECTION)]
-    lines = [line for result in checks for line in format_result(result)]
-    lines += ["", *_format_commands([r for r in results if r.name.startswith(_COMMAND)])]
+    lines = ["", *_format_commands([r for r in results if r.name.startswith(_COMMAND)])]
     if sections:
         lines.append("report sections unavailable")
         lines += [f"      {r.name.removeprefix(_SECTION)}: {r.reason}" for r in sections]

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl import registry
+from robossl.core.env_ids import with_options
 from robossl.core.interfaces import Checkpointable, PhysicsStateEnv
 from robossl.core.spaces import flatten_by_path, leaves
 from robossl.env_checker.check_result import CheckResult, check_failed, check_info, check_passed
@@ -28,24 +29,33 @@ _FIX = "first fix the problems of observations and infos above; then correct tha
 
 def check_autoreset_modes(target: EnvUnderTest) -> Iterator[CheckResult]:
     """Check Gymnasium's vector env in each autoreset mode."""
-    spec = copy.deepcopy(target.spec)
-    spec.max_episode_steps = min(_MAX_EPISODE_STEPS, spec.max_episode_steps or _MAX_EPISODE_STEPS)
+    limit = min(_MAX_EPISODE_STEPS, target.spec.max_episode_steps or _MAX_EPISODE_STEPS)
     for mode in AutoresetMode:
         name = f"vector env, {mode.name.lower()}"
         try:
-            with target.monitor.call(f"gymnasium.make_vec, {mode.name}", time_factor=6):
-                envs = gym.make_vec(
-                    spec,
-                    num_envs=_NUM_ENVS,
-                    vectorization_mode="sync",
-                    vector_kwargs={"autoreset_mode": mode},
-                    **copy.deepcopy(target.settings),
-                )
+            with target.monitor.call(f"construction of a vector env, {mode.name}", time_factor=6):
+                envs = _make_short(target, mode, limit)
             num_episodes = step_randomly(target, envs)
         except EnvCallError as error:
             yield check_failed(name, f"a vector env of {_NUM_ENVS}: {error}", _WHY, _FIX)
             continue
         yield check_passed(name, f"{_NUM_ENVS} envs, {_NUM_STEPS} steps, {num_episodes} episodes ended")
+
+
+def _make_short(target: EnvUnderTest, mode: AutoresetMode, limit: int) -> VectorEnv:
+    """Return a vector env in this autoreset mode whose episodes end after `limit` steps."""
+    settings = {**copy.deepcopy(target.settings), "max_episode_steps": limit}
+    if not registry.is_native_batch(target.env_name):
+        name = with_options(target.env_name, {"max_episode_steps": limit})
+        settings.pop("max_episode_steps")
+        return registry.make_envs(name, _NUM_ENVS, autoreset_mode=mode, vectorization="sync", **settings)
+    return gym.make_vec(
+        copy.deepcopy(target.spec),
+        num_envs=_NUM_ENVS,
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": mode},
+        **settings,
+    )
 
 
 def step_randomly(target: EnvUnderTest, envs: VectorEnv) -> int:
@@ -86,7 +96,7 @@ def check_robossl_envs(target: EnvUnderTest) -> Iterator[CheckResult]:
     name = "robossl vector env"
     try:
         with target.monitor.call("construction of robossl's vector env", time_factor=10):
-            envs = registry.make_envs(target.spec.id, _NUM_ENVS, **copy.deepcopy(target.settings))
+            envs = registry.make_envs(target.env_name, _NUM_ENVS, **copy.deepcopy(target.settings))
         step_randomly(target, envs)
     except EnvCallError as error:
         yield check_failed(name, f"a vector env of {_NUM_ENVS}: {error}", _WHY, _FIX)
@@ -110,11 +120,11 @@ def check_robossl_envs(target: EnvUnderTest) -> Iterator[CheckResult]:
 def check_batch_matches_single(target: EnvUnderTest) -> Iterator[CheckResult]:
     """Check that the first and the last sub-environment of a native batch equal single envs."""
     name = "batch matches single env"
-    if not registry.is_native(target.spec):
+    if not registry.is_native_batch(target.env_name):
         yield check_info(name, "not a native batch: every sub-environment is a separate env")
         return
     with target.monitor.call("construction of robossl's vector env", time_factor=10):
-        envs = registry.make_envs(target.spec.id, _COMPARED_ENVS, **copy.deepcopy(target.settings))
+        envs = registry.make_envs(target.env_name, _COMPARED_ENVS, **copy.deepcopy(target.settings))
     singles = {index: target.make() for index in (0, _COMPARED_ENVS - 1)}
     with _closing(envs, *singles.values()):
         yield _compare_with_singles(name, target, envs, singles)

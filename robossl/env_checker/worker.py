@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import gymnasium
 
 from robossl.core import system_info
+from robossl.core.env_ids import EnvName
 from robossl.env_checker import spec_json
 from robossl.env_checker.env_under_test import CallMonitor, EnvUnderTest, current_location
 from robossl.env_checker.runner import CHECKS, run_checks, timeout_result
@@ -65,7 +66,7 @@ def main() -> None:
     arguments = (writer, monitor, started_checks, threading.get_ident())
     threading.Thread(target=_supervise, args=arguments, daemon=True).start()
     checks = [check for check in CHECKS if check.name in request["checks"]]
-    target = EnvUnderTest(spec, spec_json.unpack(request["settings"]), monitor)
+    target = EnvUnderTest(spec, spec_json.unpack(request["settings"]), monitor, request["env_name"])
     warnings.simplefilter("ignore")  # `check_gymnasium` reports them
     run_checks(checks, target, set(request["failed"]), lambda r: writer.write(result=r.to_json()), on_check)
     writer.write(done=True)
@@ -84,6 +85,8 @@ def _find_spec(request: dict[str, Any]) -> gymnasium.envs.registration.EnvSpec |
         if request["imported"] and not _can_import(str(spec.entry_point).partition(":")[0]):
             return None  # only the parent process has this module
         gymnasium.registry[spec.id] = spec
+    for module in EnvName.parse(request["env_name"]).modules:  # the user named them
+        importlib.import_module(module)
     return gymnasium.registry.get(request["id"])
 
 

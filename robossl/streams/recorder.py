@@ -11,7 +11,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from robossl.core.errors import OperationError, UsageError
-from robossl.core.interfaces import Checkpointable, RecordedInfosEnv
+from robossl.core.interfaces import UNUSABLE_FRACTION, Checkpointable, RecordedInfosEnv
+from robossl.core.spaces import flatten_by_path, unflatten_by_path
 from robossl.rollout import autoreset_mode
 from robossl.streams.env_metadata import (
     check_compatible,
@@ -20,6 +21,7 @@ from robossl.streams.env_metadata import (
     physics_env,
     schema_from_env,
 )
+from robossl.streams.schema import observation_name
 from robossl.streams.step_converter import (
     FieldArrays,
     StepConverter,
@@ -33,7 +35,7 @@ from robossl.streams.stream import Stream
 _logger = logging.getLogger(__name__)
 _MAX_WARNINGS = 5  # lines about unusable steps
 # the recording ends after that many unusable steps, if they are more than this fraction of all steps
-_MAX_UNUSABLE, _MAX_UNUSABLE_FRACTION = 50, 0.05
+_MAX_UNUSABLE = 50
 
 
 class Recorder(VectorWrapper):
@@ -68,6 +70,7 @@ class Recorder(VectorWrapper):
         self._in_episode = np.zeros(envs.num_envs, bool)  # (n,) lanes with a running episode
         self._steps = np.zeros(envs.num_envs, np.int64)  # (n,) actions taken in the running episode
         self.num_steps, self.num_unusable = 0, 0  # recorded since this object was made
+        self._reset_first = np.zeros(envs.num_envs, bool)  # (n,) lanes to reset before the next step
 
     @classmethod
     def create(
@@ -127,9 +130,38 @@ class Recorder(VectorWrapper):
                 'reset(options={"reset_mask": mask})'
             )
         actions_copy = np.array(actions)  # envs may overwrite their argument
-        result = self.env.step(actions)
-        self._record(actions_copy, *result)
-        return result
+        if (
+            self._reset_first.any()
+        ):  # their last step was unusable; the env does not know that it ended an episode
+            self.env.reset(options={"reset_mask": self._reset_first.copy()})
+            self._reset_first[:] = False
+        before, result = self._pending, self.env.step(actions)
+        unusable = self._record(actions_copy, *result)
+        return result if unusable is None else self._ended(unusable, before, *result)
+
+    def _ended(
+        self,
+        lanes: np.ndarray,
+        before: FieldArrays,
+        observation: Any,
+        reward: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+        infos: dict[str, Any],
+    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Return the result of a step with the episodes of `lanes` (n,) truncated at their observations `before`."""
+        space = self.env.single_observation_space
+        parts = {path: np.array(value) for path, value in flatten_by_path(space, observation).items()}
+        for path, values in parts.items():
+            values[lanes] = before[observation_name(path)][lanes].reshape(values[lanes].shape)
+        self._reset_first = lanes.copy() if self._mode is AutoresetMode.NEXT_STEP else self._reset_first
+        return (
+            unflatten_by_path(space, parts),
+            np.where(lanes, 0.0, reward),
+            np.asarray(terminated, bool) & ~lanes,
+            np.asarray(truncated, bool) | lanes,
+            infos,
+        )
 
     def finish(self) -> None:
         """End the running episodes and commit; the envs stay open and can be reset."""
@@ -159,8 +191,13 @@ class Recorder(VectorWrapper):
         terminated: np.ndarray,
         truncated: np.ndarray,
         infos: dict[str, Any],
-    ) -> None:
-        """Write the rows that this step completes and store the pending observations."""
+    ) -> np.ndarray | None:
+        """Write the rows that this step completes and store the pending observations.
+
+        Returns:
+            Lanes (n,) bool whose episode ends here because of a number that is not finite, unless the env ended it;
+            None without such lanes.
+        """
         same_step = self._mode is AutoresetMode.SAME_STEP
         stepped = self._in_episode.copy()  # in NEXT_STEP mode the other lanes were only reset
         terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
@@ -185,14 +222,17 @@ class Recorder(VectorWrapper):
         self._pending = final
         self._in_episode = stepped & ~faulty
         self.num_steps += int(stepped.sum())
-        if non_finite.any():
-            self._raise_non_finite(non_finite, faults)
-        if unusable.any():
-            self._count_unusable(unusable, infos)
+        found = non_finite & ~unusable & ~ended
+        if same_step and found.any():
+            self._raise_non_finite(found, faults)
+        for lane in np.flatnonzero(faulty).tolist():
+            name = next((n for n, fault in faults.items() if fault[lane]), "a number")
+            self._count_unusable(lane, unusable_text(infos, lane) if unusable[lane] else f"non-finite {name}")
         self._end(ended & ~faulty)
         self._pending = current
         if self._mode is not AutoresetMode.DISABLED:
             self._begin(ended if same_step else ~stepped, current)
+        return found if found.any() else None
 
     def _begin(self, lanes: np.ndarray, current: FieldArrays) -> None:
         """Begin episodes in `lanes` (n,) bool with the `current` observations."""
@@ -255,18 +295,16 @@ class Recorder(VectorWrapper):
             f"at step {self._steps[lane]} of its episode; all earlier rows are kept in {self.stream.path}"
         )
 
-    def _count_unusable(self, lanes: np.ndarray, infos: Mapping[str, Any]) -> None:
-        """Report steps with unusable numbers in `lanes` (n,) bool; raise UsageError if they are too many."""
-        for lane in np.flatnonzero(lanes).tolist():
-            self.num_unusable += 1
-            text = unusable_text(infos, lane)
-            if self.num_unusable <= _MAX_WARNINGS:
-                more = "; further ones are only counted" if self.num_unusable == _MAX_WARNINGS else ""
-                _logger.warning(
-                    "%s: %s in lane %d at step %d of its episode, which ends there%s",
-                    env_id(self.env), text, self.lanes[lane], self._steps[lane], more,
-                )  # fmt: skip
-        if self.num_unusable > _MAX_UNUSABLE and self.num_unusable > _MAX_UNUSABLE_FRACTION * self.num_steps:
+    def _count_unusable(self, lane: int, text: str) -> None:
+        """Report a step with an unusable number; raise UsageError if there are too many."""
+        self.num_unusable += 1
+        if self.num_unusable <= _MAX_WARNINGS:
+            more = "; further ones are only counted" if self.num_unusable == _MAX_WARNINGS else ""
+            _logger.warning(
+                "%s: %s in lane %d at step %d of its episode, which ends there%s",
+                env_id(self.env), text, self.lanes[lane], self._steps[lane], more,
+            )  # fmt: skip
+        if self.num_unusable > _MAX_UNUSABLE and self.num_unusable > UNUSABLE_FRACTION * self.num_steps:
             assert self.stream is not None
             self._end(self._in_episode)
             self._pending = {}
@@ -286,6 +324,7 @@ class Recorder(VectorWrapper):
             "pending": {name: value.copy() for name, value in self._pending.items()},
             "in_episode": self._in_episode.copy(),
             "steps": self._steps.copy(),
+            "reset_first": self._reset_first.copy(),
             "envs": None if checkpointable is None else checkpointable.get_checkpoint(),
         }
 
@@ -306,6 +345,7 @@ class Recorder(VectorWrapper):
         self._pending = {name: np.array(value) for name, value in tree["pending"].items()}
         self._in_episode = np.array(tree["in_episode"], bool)
         self._steps = np.array(tree["steps"], np.int64)
+        self._reset_first = np.array(tree["reset_first"], bool)
 
     def _checkpointable_envs(self) -> Checkpointable | None:
         """Return the outermost wrapped envs that have a checkpoint."""

@@ -17,10 +17,10 @@ from robossl.env_checker.summary import COMMANDS, summarize
 
 _GOOD = (
     "Good", "NestedObservation", "NoSuccess", "ManyInfos", "DiscreteActions", "GoalEnv", "ImageObservation",
-    "NoTimeLimit",
+    "NoTimeLimit", "MultiDiscreteActions",
 )  # fmt: skip
 _FAULTS = (  # env, the check that fails, part of its message, part of its fix
-    ("NanObservation", "observation finite", "step 7 of episode 0: observation[1] is nan", "isfinite"),
+    ("NanObservation", "unusable numbers", "step 7 of episode 0: observation[1] is nan", "np.clip"),
     ("OutOfBounds", "observation bounds", "step 5 of episode 0: observation[1] is 3", "np.clip"),
     ("GrowingObservation", "observation shape", "step 3 of episode 0: observation has shape (3,)", "zeros"),
     ("Float64Observation", "observation structure", "float64 array, expected float32", "np.float32"),
@@ -40,7 +40,6 @@ _FAULTS = (  # env, the check that fails, part of its message, part of its fix
     ("OldReset", "reset", "no parameter seed and no options", "def reset(self, *, seed=None, options=None)"),
     ("NeverEnds", "time limit", "no max_episode_steps is registered", "max_episode_steps=500"),
     ("UnboundedActions", "action bounds", "inf", "spaces.Box"),
-    ("MultiDiscreteActions", "action space", "MultiDiscrete", "spaces.Discrete(6)"),
     ("NoActions", "action space", "has no dimensions", "spaces.Box(-1.0, 1.0, (2,), np.float32)"),
     ("NoInfoDict", "step", "returns an info of type NoneType, expected a dict", "truncated, {}"),
     ("ChannelsFirst", "images", "channels come first", "transpose(1, 2, 0)"),
@@ -50,10 +49,9 @@ _FAULTS = (  # env, the check that fails, part of its message, part of its fix
         "step 1 of episode 0: the reward was 0.25",
         "self.compute_reward",
     ),
-    ("WrongTypes", "reward", "of type ndarray, shape (1,)", "float(reward)"),
     ("WrongTypes", "termination flags", "terminated is of type int: 0", "bool(terminated)"),
     ("WrongTypes", "is_success", "is_success is 'yes'", "bool("),
-    ("InfiniteReward", "reward", "step 9 of episode 0: the reward is inf", "terminated = True"),
+    ("InfiniteReward", "unusable numbers", "step 9 of episode 0: reward is inf", "np.clip"),
     ("RaisesInRender", "rendering", "ValueError: no canvas", "robossl doctor"),
 )
 _INFORMATION = (  # env, the result without a failure, part of its message

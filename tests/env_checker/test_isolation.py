@@ -50,7 +50,7 @@ def test_a_call_that_hangs_is_stopped_and_its_line_named() -> None:
     results = by_name("thirdparty/HangsInReset-v0", 1)
     assert time.monotonic() - start < 45
     assert results["reset"].ok is False
-    assert "reset(seed=0) did not return within 2 s; it was at" in results["reset"].message
+    assert "reset(seed=0) did not return within 6 s; it was at" in results["reset"].message
     assert "time.sleep" in results["reset"].message
     assert results["observation space"].ok
 

@@ -191,26 +191,42 @@ def test_step_before_reset_raises(tmp_path):
 
 
 @pytest.mark.parametrize("mode", AUTORESET_MODES)
-@pytest.mark.parametrize("step", [0, 4, 5])
-def test_nan_observation_raises_and_keeps_earlier_rows(tmp_path, mode, step):
-    """Lane 1 observes NaN in its first episode: at the reset, in the middle, at its end."""
+def test_nan_at_a_reset_raises_and_keeps_earlier_rows(tmp_path, mode):
     envs = CountingEnvs(3, mode)
     recorder = Recorder.create(envs, tmp_path / "s")
-    envs.nan_at = (1, 0, step)
-    with pytest.raises(UsageError, match=rf"from CountingEnvs, got .* in lane 1 at step {step} of"):
+    envs.nan_at = (1, 0, 0)
+    with pytest.raises(UsageError, match=r"from CountingEnvs, got .* in lane 1 at step 0 of"):
         reset_and_record(recorder, 20)
-    stream = Stream.open(tmp_path / "s")
-    for lane in range(3):
-        rows = rows_of(stream, lane)
-        assert np.isfinite(rows["observation"]).all()
-        assert rows["is_last"][-1] if len(rows["is_last"]) else step == 0
-    assert rows_of(stream, 1)["valid"].sum() == max(step - 1, 0)
     with pytest.raises(UsageError, match="expected reset before step"):
         record_steps(recorder, 1)
     envs.nan_at = None
     recorder.reset()
     record_steps(recorder, 5)
-    assert stream.rows < recorder.stream.rows
+    assert recorder.stream.rows > 0
+
+
+@pytest.mark.parametrize("mode", [mode for mode in AUTORESET_MODES if mode is not SAME])
+@pytest.mark.parametrize("step", [2, 4, 5])
+def test_nan_ends_its_episode_only_and_is_never_recorded(tmp_path, mode, step):
+    """Lane 1 observes NaN in its first episode: in the middle, or at its end; the other lanes are as without it."""
+    rows = {}
+    for nan_at in (None, (1, 0, step)):
+        envs = CountingEnvs(3, mode)
+        envs.nan_at = nan_at
+        recorder = Recorder.create(envs, tmp_path / f"s{nan_at is None}")
+        reset_and_record(recorder, 20)
+        recorder.finish()
+        rows[nan_at is None] = [rows_of(Stream.open(recorder.stream.path), lane) for lane in range(3)]
+    assert recorder.num_unusable == 1
+    for lane in (0, 2):
+        assert np.array_equal(rows[True][lane]["observation"], rows[False][lane]["observation"])
+    faulty = rows[False][1]
+    assert np.isfinite(faulty["observation"]).all()
+    assert faulty["is_last"][step - 1]
+    assert not faulty["valid"][step - 1]
+    assert faulty["is_first"][step]
+    assert faulty["observation"][step][1] == 1  # the next episode
+    assert faulty["valid"][step:].sum() >= 8
 
 
 def reset_and_record(recorder, steps):
@@ -219,7 +235,7 @@ def reset_and_record(recorder, steps):
     record_steps(recorder, steps)
 
 
-def test_infinite_reward_raises(tmp_path):
+def test_infinite_rewards_in_many_steps_end_the_recording(tmp_path):
     class InfiniteRewardEnvs(CountingEnvs):
         def step(self, actions):
             observation, reward, *rest = super().step(actions)
@@ -227,8 +243,11 @@ def test_infinite_reward_raises(tmp_path):
 
     recorder = Recorder.create(InfiniteRewardEnvs(2, NEXT), tmp_path / "s")
     recorder.reset()
-    with pytest.raises(UsageError, match="non-finite reward in lane 0 at step 3"):
-        record_steps(recorder, 20)
+    with pytest.raises(
+        UsageError, match="expected finite numbers from InfiniteRewardEnvs, got non-finite reward"
+    ):
+        record_steps(recorder, 400)
+    assert np.isfinite(rows_of(Stream.open(tmp_path / "s"), 0)["reward"]).all()
 
 
 def test_envs_that_reuse_their_arrays_are_recorded_correctly(tmp_path):
