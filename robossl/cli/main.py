@@ -18,6 +18,7 @@ from robossl.cli import checking, learn, single_steps, stream_commands, transfer
 from robossl.cli.command import Command, Parser
 from robossl.cli.env_flags import HELP as ENV_HELP
 from robossl.cli.env_flags import EnvFlags, split_env_flags
+from robossl.core import interrupts
 from robossl.core.call_watch import exit_on_hang
 from robossl.core.errors import OperationError, UsageError, unknown_name_error
 
@@ -121,7 +122,8 @@ def run(args: Sequence[str]) -> int:
 def interrupt_on_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP interrupt a `with` block like Ctrl-C, so that a stopped command saves its work.
 
-    A signal that is ignored stays ignored, as under `nohup`. Child processes that inherit the handler end at once.
+    The signal is noted, in case the interruption is raised where code swallows it. A signal that is ignored stays
+    ignored, as under `nohup`. Child processes that inherit the handler end at once.
     """
     process = os.getpid()
 
@@ -130,18 +132,23 @@ def interrupt_on_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
+        interrupts.note()
         raise KeyboardInterrupt
 
-    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    names = ("SIGINT", "SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
-    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    before = {number: signal.getsignal(number) for number in numbers}
+    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    changed = [number for number in numbers if before[number] in defaults]
+    interrupts.clear()
     for number in changed:
         signal.signal(number, interrupt)
     try:
         yield
     finally:
+        interrupts.clear()
         for number in changed:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, before[number])
 
 
 def main() -> NoReturn:

@@ -9,6 +9,7 @@ from typing import Any
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl import registry
+from robossl.core import interrupts
 from robossl.core.errors import UsageError
 from robossl.evaluation.control import BASELINES, evaluate_control, in_order
 from robossl.logging.logger import ScopedLogger
@@ -98,6 +99,7 @@ def learn_and_log(run: Experiment, name: str, runner: AgentRunner) -> None:
     while done["steps"] < steps:
         count = min(_SLICE, steps - done["steps"])
         runner.learn(count, progress, ScopedLogger(run.logger, prefix, run.config.explore_steps))
+        interrupts.check()
         done |= {"steps": done["steps"] + count, "counted": progress.counted}
         if done["steps"] < steps:
             run.save_iteration_if_due()

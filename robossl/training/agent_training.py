@@ -16,6 +16,7 @@ from typing import Any
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl import registry
+from robossl.core import interrupts
 from robossl.core.agent_observation import row_name
 from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError
@@ -278,6 +279,7 @@ class _Training:
         throughput.log()
 
     def _save_if_due(self, logger: Logger) -> None:
+        interrupts.check()
         if time.monotonic() >= self._due:
             self._save(logger)
 

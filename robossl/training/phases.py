@@ -13,6 +13,7 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from robossl import registry
+from robossl.core import interrupts
 from robossl.core.display import in_notebook
 from robossl.core.env_ids import EnvName
 from robossl.core.errors import OperationError, UsageError
@@ -140,6 +141,7 @@ def run_phases(run: Experiment) -> EvaluationReport:
         "act": lambda run: act(run, evaluate), "evaluate": evaluate,
     }  # fmt: skip
     while run.state.phase != "done":
+        interrupts.check()
         functions[run.state.phase](run)
         run.state.phase = run.state.next_phase
         run.save()

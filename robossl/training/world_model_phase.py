@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from robossl.core import interrupts
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import MetricLogger, ProgressReporter
 from robossl.evaluation.reward_free import missing_goals_reason
@@ -63,6 +64,7 @@ def run_trainer(
             **memory_metrics(),
         }
         logger.scalars(trainer.updates if step is None else step, record)
+        interrupts.check()
         after_slice()
 
 

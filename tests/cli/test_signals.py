@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from robossl.cli.main import interrupt_on_signals
+from robossl.core import interrupts
 from robossl.streams import Stream
 
 ROBOSSL = Path(sys.executable).with_name("robossl")
@@ -72,3 +74,12 @@ def test_signal_ends_a_child_process_without_an_exception():
         os.kill(child.pid, signal.SIGTERM)
         child.join()
     assert child.exitcode == -signal.SIGTERM
+
+
+def test_interruption_that_code_swallows_is_noted():
+    with interrupt_on_signals():
+        with contextlib.suppress(KeyboardInterrupt):  # as compiled modules do while they are imported
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+    interrupts.check()
