@@ -41,7 +41,7 @@ autodoc_mock_imports: list[str] = []
 napoleon_use_rtype = False
 suppress_warnings = ["ref.python", "mystnb.unknown_mime_type"]
 
-_OUTSIDE = re.compile(r"(!?)\[([^\]]*)\]\(\.\./([^)#\s]*)(#[^)]*)?\)")
+_OUTSIDE = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+)([^)#\s]*)(#[^)]*)?\)")
 _PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
@@ -52,13 +52,16 @@ _PAGES = {
 
 def _link_inside(app: object, docname: str, source: list[str]) -> None:
     """Point links of a page to files outside of docs/ at their page on the site, or name the file."""
-    up = "../" * docname.count("/")
+    depth = docname.count("/")
 
     def replace(match: re.Match[str]) -> str:
-        text, path = match[2], match[3]
-        page = path.removeprefix("docs/") if path.startswith("docs/") else _PAGES.get(path)
+        text, ups, path, anchor = match[1], match[2].count("../"), match[3], match[4] or ""
+        if ups <= depth:  # inside docs/
+            return match[0]
+        inside = path.removeprefix("docs/") if path.startswith("docs/") else None
+        page = inside or _PAGES.get(path)
         if page is not None:
-            return f"[{text}]({up}{page}{match[4] or '' if path.startswith('docs/') else ''})"
+            return f"[{text}]({'../' * depth}{page}{anchor if inside else ''})"
         return f"{text} (`{path}`)" if text != path else f"`{path}`"
 
     source[0] = _OUTSIDE.sub(replace, source[0])
@@ -66,10 +69,13 @@ def _link_inside(app: object, docname: str, source: list[str]) -> None:
 
 def _literal(app: object, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Show examples in docstrings as code, and the star of shapes (n, *A) as it is."""
+    if "Example:" in lines:
+        i = lines.index("Example:")
+        lines[i : i + 1] = ["Example::", ""]
     for i, line in enumerate(lines):
-        if line.strip() == "Example:":
-            lines[i] = line + ":"
-        elif not line.startswith("    "):
+        if line == "Example::":
+            continue
+        if not line.startswith("    "):
             lines[i] = re.sub(r"(`[^`]*`)|\*", lambda match: match[1] or "\\*", line)
 
 

@@ -79,7 +79,7 @@ def settings() -> str:
             lines += ["", f"## {section}", "", "| setting | default | meaning |", "| --- | --- | --- |"]
             group = section
         meaning = descriptions.get(name, "").replace("|", "\\|")
-        lines.append(f"| `{name}` | `{_text(default) or ' '}` | {meaning} |")
+        lines.append(f"| `{name}` | `{_text(default).replace(',', ', ') or ' '}` | {meaning} |")
     return "\n".join([*lines, ""])
 
 

@@ -17,6 +17,7 @@ EXTENSION_POINTS = {
     "encoder_under_rl",
     "metric_sink",
     "report_section",
+    "representation_wrapper",
     "sb3_callbacks",
 }
 
