@@ -176,6 +176,9 @@ class CellWork:
         model = None
         if row.representation is not None:
             model = self._preparation.model(cell.stream_seed, row.representation)
+            model.observation_space = (
+                envs.single_observation_space
+            )  # the goals of the task may have other sizes
         offline = row.kind == "offline"
         stream = self._preparation.stream(cell.stream_seed, cell.task, row.observe_state) if offline else None
         if stream is not None:

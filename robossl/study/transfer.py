@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robossl import registry
-from robossl.core.errors import UsageError
+from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.study.execution import run_jobs
 from robossl.study.jobs import Job, Plan, Planner, check_rows
@@ -92,6 +92,10 @@ def run_transfer(request: TransferRequest, progress: ProgressReporter) -> dict[s
         except KeyboardInterrupt:
             write_report(study, plan)
             raise
+        except OperationError as error:
+            raise OperationError(
+                f"{error}; the finished cells are kept; make room, then: {command}"
+            ) from error
         report = write_report(study, plan)
     return {**report, "folder": str(folder)}
 

@@ -136,7 +136,7 @@ def test_full_disk_ends_the_study_in_one_line_and_loses_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(Study, "write_result", full)
-        with pytest.raises(OperationError, match="cannot write it"):
+        with pytest.raises(OperationError, match="cannot write it.*--resume"):
             robossl.transfer(resume=folder)
     assert not any("error" in cell for cell in results(folder).values())
     robossl.transfer(resume=folder)
