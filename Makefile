@@ -12,7 +12,7 @@ PYTHON = $(or $(shell for p in python3 python3.14 python3.13 python3.12 python3.
   if $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done),python3)
 endif
 
-.PHONY: help setup run test test-fast test-slow lint types docs wheel compat compat-lerobot lance-loader clean
+.PHONY: help setup run test test-fast test-slow lint types docs wheel compat compat-mujoco compat-lerobot lance-loader clean
 
 help:
 	@echo "make run        set up, then the main job: robossl learn (8 to 10 minutes on 2 cores)"
@@ -24,6 +24,7 @@ help:
 	@echo "make docs       the documentation site, tutorials executed, warnings as errors"
 	@echo "make wheel      build the wheel, install it clean, use it from another folder"
 	@echo "make compat     TorchRL, rl_zoo3 and SB3 wrappers on every id (own environment)"
+	@echo "make compat-mujoco  environments of other packages on MuJoCo 3.3 (own environment)"
 	@echo "make compat-lerobot  LeRobot's loader reads exported data (own environment, about 6 GB)"
 	@echo "make lance-loader    the loader that benchmarks.streams compares with (own environment, about 6 GB)"
 	@echo "make clean      remove .venv and build outputs"
@@ -96,6 +97,19 @@ docs: $(READY)
 	@mkdir -p build && rm -rf build/docs-source && cp -r docs build/docs-source  # generated pages stay out of docs/
 	@"$(BIN)/python" -m sphinx -q -W --keep-going -b html build/docs-source build/docs
 	@echo "build/docs/index.html"
+
+# The second tested set of versions. metaworld demands MuJoCo 3.3.0 exactly and works on 3.3.7: it is installed without
+# its dependencies.
+compat-mujoco: $(COMPAT)-mujoco/.ready
+	@"$(COMPAT)-mujoco/bin/python" -m pytest -p no:unraisableexception -m "slow or not slow" \
+	  tests/compat/test_mujoco_versions.py
+
+$(COMPAT)-mujoco/.ready: pyproject.toml tests/compat/constraints-mujoco.txt
+	"$(PYTHON)" -m venv "$(COMPAT)-mujoco"
+	"$(COMPAT)-mujoco/bin/python" -m pip install --quiet --disable-pip-version-check \
+	  -c tests/compat/constraints-mujoco.txt -e . pytest pytest-timeout gymnasium-robotics Shimmy dm_control gym-aloha
+	"$(COMPAT)-mujoco/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps metaworld==3.1.1
+	@touch "$(COMPAT)-mujoco/.ready"
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -12,11 +12,13 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from robossl.core import system_info
 from robossl.env_checker.subprocess_trial import run_trial
 
 _TIMEOUT = 60.0  # [s] for a first frame; some broken GL contexts hang
+_NATIVE = {"mujoco": "3.17"}  # versions that native envs need; other envs work with older ones
 _MIN_DISK = 2 * 1024**3  # [bytes] a short run with its stream, models and videos needs less
 _MIN_MEMORY = 2 * 1024**3  # [bytes] torch, MuJoCo and a batch of environments need less
 _PACKAGES = {  # Debian and Ubuntu
@@ -171,7 +173,8 @@ def describe(diagnosis: dict[str, Any]) -> str:
     for name, version in diagnosis["versions"].items():
         status = "ok  " if version["ok"] else "FAIL"
         supported = version["supported"] or "any"
-        lines.append(f"  {status}  {name:<18} {_installed(version):<14} supported {supported}")
+        note = _note(name, version["installed"])
+        lines.append(f"  {status}  {name:<18} {_installed(version):<14} supported {supported}{note}")
     lines += [
         "machine",
         f"  {diagnosis['platform']}",
@@ -189,6 +192,14 @@ def describe(diagnosis: dict[str, Any]) -> str:
         return "\n".join([*lines, "no problems found"])
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
     return "\n".join([*lines, count, *(f"  {problem}" for problem in problems)])
+
+
+def _note(name: str, installed: str | None) -> str:
+    """Return what a supported version of a package lacks; empty if nothing."""
+    needed = _NATIVE.get(name)
+    if needed is None or installed is None or Version(installed) >= Version(needed):
+        return ""
+    return f"; the robots of robossl and robot files need {needed}, environments of other packages do not"
 
 
 def _device_lines(devices: dict[str, Any]) -> list[str]:

@@ -1,0 +1,43 @@
+"""Environments of other packages work on an older MuJoCo, and what needs a newer one is refused in one line."""
+
+from __future__ import annotations
+
+import mujoco
+import pytest
+from packaging.version import Version
+
+import robossl
+from robossl.core.errors import UsageError
+
+pytestmark = pytest.mark.skipif(
+    Version(mujoco.__version__) >= Version("3.17"), reason="make compat-mujoco installs an older MuJoCo"
+)
+ENVS = {
+    "HalfCheetah-v5": {},
+    "gymnasium_robotics:FetchReach-v4": {},
+    "gymnasium_robotics:FrankaKitchen-v1": {},
+    "gymnasium_robotics:AdroitHandDoor-v1": {},
+    "gymnasium_robotics:PointMaze_UMaze-v3": {},
+    "shimmy:dm_control/cartpole-swingup-v0": {},
+    "shimmy:dm_control/humanoid-walk-v0": {},
+    "gym_aloha:gym_aloha/AlohaInsertion-v0": {},
+    "metaworld:Meta-World/MT1": {"env_name": "reach-v3"},
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of these packages
+@pytest.mark.parametrize("env", ENVS)
+def test_env_of_another_package_is_recorded_and_learned(env, tmp_path) -> None:
+    name = f"{env}?" + "&".join(f"{key}={value}" for key, value in ENVS[env].items())
+    stream = robossl.collect(name.rstrip("?"), steps=64, num_envs=2, out=tmp_path / "stream")
+    assert stream.rows >= 64
+    assert robossl.pretrain(stream.path, updates=2, out=tmp_path / "model").latent_dim > 0
+
+
+@pytest.mark.parametrize("env", ["robossl/Reacher-v0", "robot.xml"])
+def test_robots_name_the_version_that_they_need(env, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "robot.xml").write_text("<mujoco/>")
+    with pytest.raises(UsageError, match=r"expected mujoco 3\.17 or newer.*pip install") as error:
+        robossl.make(env)
+    assert "\n" not in str(error.value)
