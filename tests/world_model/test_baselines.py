@@ -1,4 +1,4 @@
-"""Baseline representations: each is what it says, trains and loads as a world model, and resumes to the same bits."""
+"""Baseline representations: each computes what its name promises, trains and loads as a world model, and resumes."""
 
 from __future__ import annotations
 
