@@ -7,6 +7,7 @@
 | `policies` | `POLICIES` of a file in `agents/` | `robossl.policies` |
 | `objectives` | `OBJECTIVES` of a file in `robossl/world_model/objectives/` | `robossl.objectives` |
 | `report_sections` | `SECTIONS` of a file in `robossl/evaluation/report/` | `robossl.report_sections` |
+| `env_adapters` | `ADAPTERS` of a file in `envs/` | `robossl.env_adapters`: by the id of an env |
 | `metric_sinks` | `SINKS` of a file in `robossl/logging/` | `robossl.metric_sinks` |
 
 The names of a table are read from the source, so its keys must be string literals; a module is imported only
@@ -30,6 +31,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from gymnasium.vector import VectorEnv
+
+from robossl import env_registry
+from robossl.core.env_ids import EnvName
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.env_objects import EnvLike, name_of
 from robossl.env_registry import (
@@ -42,7 +47,6 @@ from robossl.env_registry import (
     is_native,
     is_native_batch,
     make_env,
-    make_envs,
     recorded_parts,
     trust_env,
     unusable_number,
@@ -93,6 +97,7 @@ _GROUPS = {
     "objectives": _Group("objective", "world_model.objectives", "OBJECTIVES"),
     "report_sections": _Group("report section", "evaluation.report", "SECTIONS"),
     "metric_sinks": _Group("metric sink", "logging", "SINKS"),
+    "env_adapters": _Group("env adapter", "envs", "ADAPTERS"),
 }
 GROUPS = ("envs", *_GROUPS)
 # arguments of factories that are no settings
@@ -145,7 +150,20 @@ def load_all(group: str) -> dict[str, Any]:
 
 
 def register(group: str, name: str, value: Any) -> None:
-    """Add a name in this process, as a script or a notebook does; a package uses an entry point instead."""
+    """Add a name in this process, as a script or a notebook does; a package uses an entry point instead.
+
+    Example:
+        robossl.register("agents", "my-agent", MyAgent)
+        robossl.train("robossl/Reacher-v0", "my-agent", steps=1000)
+
+    Args:
+        group: agents, policies, objectives, report_sections or metric_sinks.
+        name: A name that is not taken.
+        value: What the group expects: a factory, an `Objective`, a `Section`, a sink class.
+
+    Raises:
+        UsageError: The name is taken by another object.
+    """
     modules = _builtin(group)
     if name in modules or _added.get((group, name), value) is not value:
         noun = _GROUPS[group].noun
@@ -274,3 +292,21 @@ def register_envs() -> None:
             point.load()()
         except Exception as error:  # noqa: BLE001 - third-party code may raise anything
             warnings.warn(_load_failure("envs", point, error), stacklevel=2)
+
+
+# --- envs
+
+
+def make_envs(env: str, num_envs: int, **settings: Any) -> VectorEnv:
+    """Make a vector env as `env_registry.make_envs` does, with the adapter that is registered for a third-party env."""
+    return env_registry.make_envs(env, num_envs, adapter=env_adapter(env), **settings)
+
+
+def env_adapter(env: str) -> Any:
+    """Return the adapter of an env: the one its name selects, else the one registered under its id; None without."""
+    name = EnvName.parse(env)
+    if name.adapter is not None:
+        return load("env_adapters", name.adapter)
+    base = name.base.rpartition(":")[2]
+    known = any(key == ("env_adapters", base) for key in _added) or base in _entry_points("env_adapters")
+    return load("env_adapters", base) if known else None

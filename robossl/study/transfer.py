@@ -197,6 +197,10 @@ def transfer(
 
     Finished cells of a study are never run again: the same call, or `resume`, goes on after any end.
 
+    Example:
+        report = robossl.transfer("walker", budget="quick", out="studies/walker")
+        robossl.load("studies/walker").to_dataframe("transfer")
+
     Args:
         robot: A robot (walker), or one of its tasks; None with env ids as `tasks`.
         budget: quick, standard or full.

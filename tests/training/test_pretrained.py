@@ -127,6 +127,7 @@ def test_hub_without_its_package_names_the_extra(monkeypatch):
         robossl.from_pretrained("me/other")
 
 
+@pytest.mark.slow
 def test_evaluate_records_new_steps_for_a_pretrained_model(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "_EVALUATION_STEPS", 32 * 101)
     arguments = ("--episodes", 1, "--goal-trials", 1, "--no-videos", "--threads", 1, "--json")
