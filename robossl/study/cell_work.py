@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl import registry
+from robossl.core.agent_observation import images_only
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import NullProgress, Policy, ProgressReporter
 from robossl.core.seeding import derive
@@ -185,6 +186,8 @@ class CellWork:
             stack.callback(stream.close)
         settings = protocol.agent_settings(row, name, self._sizes)
         encoder = settings.pop("encoder", None)
+        if encoder == "none" and images_only(envs.single_observation_space):
+            encoder, settings["observe"] = "scratch", "latent"  # end to end
         recorder = Recorder.create(envs, folder / cell.id, policy=name, seed=agent_seed(cell))
         stack.callback(recorder.finish)
         given = accepted_settings(name, {} if encoder is None else {"encoder": encoder}, settings)

@@ -121,6 +121,8 @@ class Planner:
         images = traits.images and not row.observe_state
         if row.needs_numbers and images:
             return f"{row.agent} learns from numbers, not from images"
+        if images and row.settings.get("observe") == "latent_observation":
+            return "observations are images only, which an agent observes through an encoder"
         if row.kind == "reward_free" and not all(task.goals for task in self._traits.values()):
             return "the tasks have no goals, which a policy without reward needs"
         if row.kind == "oracle" and not all(task.sets_states for task in self._traits.values()):

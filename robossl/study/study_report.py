@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robossl.core.small_files import read_json
 from robossl.core.statistics import Estimate, mean_ci
 from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.report import page, report_file
-from robossl.evaluation.report.study_tables import write_tables
+from robossl.evaluation.report.study_tables import task_name, write_tables
 from robossl.evaluation.transfer_summary import StudyInfo, summarize
 from robossl.study.jobs import Plan
 from robossl.study.protocol import load_protocol, reference_returns
 from robossl.study.study_folder import Cell, Study
 
+_RANDOM = "random"  # row of random actions
 _CRITERION = "reached_any"  # of success against goal distance
 
 
@@ -23,11 +25,32 @@ def load_cells(study: Study, cells: tuple[Cell, ...]) -> list[dict[str, Any]]:
     return [result for cell in cells if (result := study.result(cell)) is not None]
 
 
+def best_row(cells: Sequence[Mapping[str, Any]], task: str) -> dict[str, Any] | None:
+    """Return the mean returns of random actions and of the best row on a task that has no reference.
+
+    Returns:
+        {"random", "reference", "row"}; None if there are no random actions, or none is better.
+    """
+    returns: dict[str, list[float]] = {}
+    for cell in cells:
+        if cell["task"] == task and "error" not in cell:
+            returns.setdefault(cell["row"], []).append(sum(cell["returns"]) / len(cell["returns"]))
+    means = {row: sum(values) / len(values) for row, values in returns.items()}
+    best = max(means, key=lambda row: means[row], default=None)
+    if best is None or _RANDOM not in means or not means[best] > means[_RANDOM]:
+        return None
+    return {"random": means[_RANDOM], "reference": means[best], "row": best}
+
+
 def write_report(study: Study, plan: Plan) -> dict[str, Any]:
     """Write report.json, report.html and the tables of a study, and return the report."""
     spec, selection, protocol = study.spec, study.selection, load_protocol()
     cells = load_cells(study, plan.cells)
-    references = reference_returns()
+    references, steps = reference_returns(), dataclasses.asdict(spec.sizes)
+    for task in selection.tasks:
+        if task not in references and (found := best_row(cells, task)) is not None:
+            references = {**references, task: {name: found[name] for name in ("random", "reference")}}
+            steps[f"reference of {task_name(task)}"] = f"best row of this study, {found['row']}"
     goals = {
         seed: found for seed in selection.stream_seeds if (found := _read_goals(study, seed)) is not None
     }
@@ -42,7 +65,7 @@ def write_report(study: Study, plan: Plan) -> dict[str, Any]:
         baseline_of={row: protocol.row(row).baseline for row in selection.rows if row in protocol.rows},
         random={task: references[task]["random"] for task in selection.tasks if task in references},
         reference={task: references[task]["reference"] for task in selection.tasks if task in references},
-        steps=dataclasses.asdict(spec.sizes),
+        steps=steps,
         goals=_goal_rows(goals),
     )
     context = EvaluationContext(env=spec.stream_task, seed=selection.stream_seeds[0], folder=study.folder)

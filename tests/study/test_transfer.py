@@ -67,6 +67,17 @@ def test_finished_study_has_all_cells_tables_and_report(finished: Path) -> None:
     assert not (finished / "work").exists() or not list((finished / "work").iterdir())
 
 
+def test_task_without_reference_is_measured_by_the_best_row(finished: Path) -> None:
+    data = read_json(finished / "report.json")["transfer"]
+    for task in TASKS:
+        means = {row: values["tasks"][task]["return"]["mean"] for row, values in data["rows"].items()}
+        best = max(means, key=lambda row: means[row])
+        assert data["references"][task] == pytest.approx(
+            {"random": means["random"], "reference": means[best]}
+        )
+        assert best in data["steps"][f"reference of {task}"]
+
+
 def test_cells_count_labeled_and_all_steps(finished: Path) -> None:
     cells = {name.split("-")[0]: cell for name, cell in results(finished).items()}
     assert (cells["random"]["labeled_steps"], cells["random"]["all_steps"]) == (0, 0)
@@ -136,7 +147,7 @@ def test_full_disk_ends_the_study_in_one_line_and_loses_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(Study, "write_result", full)
-        with pytest.raises(OperationError, match="cannot write it.*--resume"):
+        with pytest.raises(OperationError, match=r"cannot write it.*--resume"):
             robossl.transfer(resume=folder)
     assert not any("error" in cell for cell in results(folder).values())
     robossl.transfer(resume=folder)
