@@ -1,7 +1,8 @@
 """Returns of zero actions, random actions and a reference: `python -m benchmarks.references [--task NAME ...]`.
 
 All three run the same episodes. Means have 95 % bootstrap intervals. The ratio is the mean return of the reference
-over the better of the other two. `--write PAGE` updates the table in a Markdown page.
+over the better of the other two. `--write PAGE` updates the table in a Markdown page, and the copy of its returns that
+`robossl transfer` reads.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from .episodes import (
     load_references,
     run_episodes,
 )
-from .results_table import format_row, update_table
+from .results_table import format_row, update_package_data, update_table
 
 _SEED = 0
+_PACKAGE_DATA = Path(__file__).parent.parent.parent / "robossl" / "study" / "references.json"
 
 
 def main() -> int:
@@ -49,6 +51,7 @@ def main() -> int:
             rows[task] = measure_task(task, factory, args.episodes, args.threads)
             if args.write is not None:
                 update_table(args.write, {task: rows[task]})
+                update_package_data(args.write, _PACKAGE_DATA)
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2

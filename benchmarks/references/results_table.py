@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,17 @@ def update_table(page: Path, rows: dict[str, dict[str, Any]]) -> None:
     by_task |= {task: format_row(task, row) for task, row in rows.items()}
     table = "\n".join([_BEGIN, "", *_HEAD, *(by_task[task] for task in sorted(by_task)), "", _END])
     page.write_text(text[: match.start()] + table + text[match.end() :], encoding="utf-8")
+
+
+def update_package_data(page: Path, data: Path) -> None:
+    """Write the random and reference returns of the table in a page, as shown there, to the JSON file of the package."""
+    returns = {}
+    for line in page.read_text(encoding="utf-8").splitlines():
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) == 8 and parts[3][:1].isdigit():
+            random, reference = (float(parts[column].split()[0]) for column in (3, 4))
+            returns[f"robossl/{parts[1]}-v0"] = {"random": random, "reference": reference}
+    data.write_text(json.dumps(returns, indent=1) + "\n", encoding="utf-8")
 
 
 def _cell(estimate: dict[str, float]) -> str:
