@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .engine.env_adapter import EnvAdapter, MujocoAdapter
     from .engine.gymnasium_envs import GymnasiumVectorEnv, make_gymnasium_envs
     from .engine.registration import is_native, register, register_tasks
     from .engine.single_env import MujocoEnv, MujocoGoalEnv
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from .shared.reward_shaping import tolerance
 
 _MODULES = {
+    "EnvAdapter": "engine.env_adapter",
     "GoalTask": "engine.task",
     "GymnasiumVectorEnv": "engine.gymnasium_envs",
     "Marker": "engine.task",
+    "MujocoAdapter": "engine.env_adapter",
     "MujocoEnv": "engine.single_env",
     "MujocoGoalEnv": "engine.single_env",
     "MujocoVectorEnv": "engine.vector_env",
@@ -35,9 +38,11 @@ _MODULES = {
 }
 
 __all__ = [
+    "EnvAdapter",
     "GoalTask",
     "GymnasiumVectorEnv",
     "Marker",
+    "MujocoAdapter",
     "MujocoEnv",
     "MujocoGoalEnv",
     "MujocoVectorEnv",

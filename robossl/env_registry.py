@@ -192,7 +192,12 @@ def _task_name(env: str) -> str:
 
 
 def make_envs(
-    env: str, num_envs: int, threads: int = 1, pixels: int | Sequence[int] | None = None, **settings: Any
+    env: str,
+    num_envs: int,
+    threads: int = 1,
+    pixels: int | Sequence[int] | None = None,
+    adapter: Any = None,
+    **settings: Any,
 ) -> gymnasium.vector.VectorEnv:
     """Make a vector env of any env name: a native batch, or Gymnasium's own vectorization.
 
@@ -201,6 +206,7 @@ def make_envs(
         num_envs: Number of sub-environments.
         threads: CPU threads of a native batch.
         pixels: Edge, or height and width, of image observations; None or 0 observes numbers.
+        adapter: Subclass of `EnvAdapter` for a third-party env.
         settings: Further arguments of the env.
     """
     if num_envs < 1:
@@ -215,7 +221,9 @@ def make_envs(
         _check_pixels(env, spec)
     if is_native_batch(env):
         return _make_native(env, spec, num_envs, threads, settings)
-    envs = importlib.import_module(_THIRD_PARTY).make_gymnasium_envs(env, num_envs, spec=spec, **settings)
+    envs = importlib.import_module(_THIRD_PARTY).make_gymnasium_envs(
+        env, num_envs, spec=spec, adapter=adapter, **settings
+    )
     if 0 in (envs.single_action_space.shape or ()):
         envs.close()
         raise UsageError(

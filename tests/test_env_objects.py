@@ -81,7 +81,7 @@ def test_envs_are_made_again_from_the_name_of_an_object(kind) -> None:
     made.close()
 
 
-def test_names_of_objects_say_what_they_are() -> None:
+def test_names_of_objects_are_those_of_their_specs() -> None:
     named = {kind: registry.name_of(make()) for kind, make in OBJECTS.items()}
     assert named["spec"] == named["env with a spec"] == named["vector env"] == "CartPole-v1"
     assert named["vector env with arguments"] == "CartPole-v1?sutton_barto_reward=true"

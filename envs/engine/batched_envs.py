@@ -160,7 +160,7 @@ class SyncEnvs(_MergedInfos, SyncVectorEnv):
                 merge_info(infos, {UNUSABLE: fault}, index, self.num_envs)
                 batch = _replaced(space, batch, self._previous, index)
                 continue
-            last = _selected_lane(space, self._previous, index)
+            last = _selected_env(space, self._previous, index)
             final_info = {UNUSABLE: fault}
             merge_info(infos, {_FINAL: last, "final_info": final_info}, index, self.num_envs)
             if not ended:
@@ -192,7 +192,7 @@ def _replaced(space: spaces.Space, batch: Any, other: Any, index: int) -> Any:
     return unflatten_by_path(space, parts)
 
 
-def _selected_lane(space: spaces.Space, batch: Any, index: int) -> Any:
+def _selected_env(space: spaces.Space, batch: Any, index: int) -> Any:
     """Return the observation of one sub-environment."""
     parts = {path: np.array(values[index]) for path, values in flatten_by_path(space, batch).items()}
     return unflatten_by_path(space, parts)

@@ -29,6 +29,7 @@ from robossl.core.spaces import is_image, leaves
 from robossl.core.traceback_utils import innermost_env_frame
 
 from .batched_envs import AsyncEnvs, SyncEnvs
+from .env_adapter import AdaptedEnvs
 from .info_trial import recordable_infos
 from .mujoco_setup import QuietConsole, choose_backend, load_mujoco
 from .standard_env import StandardEnv
@@ -231,6 +232,7 @@ def make_gymnasium_envs(
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     vectorization: str = "auto",
     spec: EnvSpec | None = None,
+    adapter: Any = None,
     **arguments: Any,
 ) -> GymnasiumVectorEnv:
     """Make a vector env of any Gymnasium id, with the time limit of its spec.
@@ -243,6 +245,7 @@ def make_gymnasium_envs(
             async was faster in a short trial of both. With a render_mode it is sync, because a GL context does not
             survive a fork.
         spec: Spec of the env; None: that of Gymnasium, after the import of the module.
+        adapter: Subclass of `EnvAdapter`, with which the vector env is a `PhysicsStateEnv`; it is sync then.
         **arguments: Arguments of `gymnasium.make`.
     """
     if vectorization not in ("auto", "sync", "async"):
@@ -259,7 +262,11 @@ def make_gymnasium_envs(
     mode = AutoresetMode(autoreset_mode)
     try:
         with watched(f"{env_id}: the start of the env"):
-            envs = _vectorize(make_env, num_envs, mode, vectorization)
+            envs = (
+                _vectorize(make_env, num_envs, mode, vectorization)
+                if adapter is None
+                else AdaptedEnvs([make_env] * num_envs, adapter, autoreset_mode=mode)
+            )
     except (OperationError, UsageError):
         raise
     except Exception as error:

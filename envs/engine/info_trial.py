@@ -16,15 +16,15 @@ _ALWAYS = ("is_success", "cost")  # recorded where the env has them
 _COSTS = "cost_"  # first letters of further costs
 
 
-def recordable_infos(make_env: Callable[[], gymnasium.Env], asked: Sequence[str]) -> list[str]:
-    """Return the keys of the infos to record: success, costs, and those that were asked for.
+def recordable_infos(make_env: Callable[[], gymnasium.Env], requested: Sequence[str]) -> list[str]:
+    """Return the keys of the infos to record: success, costs, and the requested ones.
 
     Args:
         make_env: Makes one env; it is stepped with random actions and closed.
-        asked: Keys; a dotted one is an entry of a nested info.
+        requested: Keys; a dotted one is an entry of a nested info.
 
     Raises:
-        UsageError: If a key that was asked for is no number.
+        UsageError: If a requested key is no number.
     """
     env = make_env()
     found: dict[str, Any] = {}
@@ -41,7 +41,7 @@ def recordable_infos(make_env: Callable[[], gymnasium.Env], asked: Sequence[str]
     finally:
         env.close()
     numbers = [key for key, value in found.items() if is_number(value)]
-    for key in asked:
+    for key in requested:
         if key in found and key not in numbers:
             raise UsageError(
                 f"info {key!r} is a {type(found[key]).__name__}; expected a number; available: "
@@ -50,7 +50,7 @@ def recordable_infos(make_env: Callable[[], gymnasium.Env], asked: Sequence[str]
         if key not in found and any(name.startswith(f"{key}.") for name in found):
             raise UsageError(f"info {key!r} is a dict; expected one of its numbers: {', '.join(numbers)}")
     always = [key for key in numbers if key in _ALWAYS or key.startswith(_COSTS)]
-    return list(dict.fromkeys([*always, *asked]))
+    return list(dict.fromkeys([*always, *requested]))
 
 
 def flat_info(info: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

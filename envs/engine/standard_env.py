@@ -29,12 +29,12 @@ class StandardEnv(gymnasium.Wrapper):
     * Parts of a Dict or Tuple observation that have no fixed shape, such as Text, are left out, and all but `observe`.
     * `info["is_success"]` is set from the key `success`, or from `info["success"]`.
     * A number that is not finite, or too large for float32, ends the episode: the step is truncated, its observation is
-      the one before, its reward 0, and `info["unusable"]` says which number it was.
+      the one before, its reward 0, and `info["unusable"]` names the number.
 
     Args:
         env: The env.
         observe: Parts of the observation that are kept; empty: all that can be recorded.
-        success: Key of the info that says that the task is solved.
+        success: Key of the info that reports that the task is solved.
 
     Raises:
         UsageError: If nothing of the observation can be recorded, or no agent can choose the actions.
@@ -94,6 +94,10 @@ class StandardEnv(gymnasium.Wrapper):
                 f"step returned {got}, expected 5: observation, reward, terminated, truncated, info"
             )
         return result
+
+    def selected(self, observation: Any) -> Any:
+        """Return the parts of an observation of the env that are kept."""
+        return self._select(observation)
 
     def _select(self, observation: Any) -> Any:
         return _selected(self.observation_space, observation) if self._selects else observation

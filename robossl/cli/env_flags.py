@@ -10,7 +10,7 @@ from robossl.core.errors import UsageError
 
 HELP = """\
 env (recorded, so that later commands make the same one):
-  --env.KEY VALUE          an argument of its constructor: --env.size 6 --env.config.lanes 3
+  --env.KEY VALUE          an argument of its constructor: --env.size 6 --env.config.cars 3
   --camera NAME            of a robot: the camera of images and videos (a robot file: the first that sees the robot)
   --keyframe NAME          of a robot file: where episodes start (home, else the first); none: the pose of the file
   --sensors NAMES          of a robot file: sensors to observe, separated by commas, or all
@@ -20,7 +20,8 @@ env (recorded, so that later commands make the same one):
   --wrap MODULE:WRAPPER    a wrapper around each sub-environment; repeat the flag for more, the innermost first
                            --wrap 'gymnasium.wrappers:TimeLimit?max_episode_steps=200'
   --observe KEY,KEY        parts of the observation to keep (all that can be recorded)
-  --success KEY            key of the info that says that the task is solved (is_success, else success)
+  --success KEY            key of the info that reports that the task is solved (is_success, else success)
+  --adapter NAME           registered class that saves and sets its state (mujoco: envs with MuJoCo's model and data)
   --info KEY,KEY           further keys of the info to record (is_success and cost are, where the env has them)"""
 _LISTS = {"--wrap": "wrap", "--observe": "observe", "--info": "info"}
 _ARGUMENT = "--env."
@@ -37,15 +38,18 @@ class EnvFlags:
     observe: list[str] = field(default_factory=list)
     info: list[str] = field(default_factory=list)
     success: str | None = None
+    adapter: str | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.arguments or self.wrap or self.observe or self.info or self.success)
+        return bool(self.arguments or self.wrap or self.observe or self.info or self.success or self.adapter)
 
     def apply(self, env: str) -> str:
         """Return the name of an env with the flags."""
         from robossl.core.env_ids import with_options
 
-        return with_options(env, self.arguments, self.wrap, self.observe, self.success, self.info)
+        return with_options(
+            env, self.arguments, self.wrap, self.observe, self.success, self.info, self.adapter
+        )
 
 
 def split_env_flags(args: Sequence[str]) -> tuple[list[str], EnvFlags]:
@@ -62,7 +66,7 @@ def split_env_flags(args: Sequence[str]) -> tuple[list[str], EnvFlags]:
     while rest:
         arg = rest.pop(0)
         name, equals, value = arg.partition("=")
-        if not (name.startswith(_ARGUMENT) or name in _LISTS or name in _SHORT or name == "--success"):
+        if not (name.startswith(_ARGUMENT) or name in _LISTS or name in (*_SHORT, "--success", "--adapter")):
             others.append(arg)
             continue
         if not equals:
@@ -73,8 +77,8 @@ def split_env_flags(args: Sequence[str]) -> tuple[list[str], EnvFlags]:
             flags.arguments[_SHORT[name]] = value if name == "--reward" else read_value(value)
         elif name.startswith(_ARGUMENT):
             flags.arguments[name.removeprefix(_ARGUMENT)] = read_value(value)
-        elif name == "--success":
-            flags.success = value
+        elif name in ("--success", "--adapter"):
+            setattr(flags, name[2:], value)
         elif name == "--wrap":
             flags.wrap.append(value)
         else:

@@ -18,8 +18,9 @@ from urllib.parse import unquote
 from robossl.core.errors import UsageError
 
 _MJCF_SUFFIXES = (".xml", ".mjcf", ".urdf", ".mjb")
-_OPTIONS = ("wrap", "observe", "success", "info")  # keys of a query with a + before them
+_OPTIONS = ("wrap", "observe", "success", "info", "adapter")  # keys of a query with a + before them
 _LIST_OPTIONS = ("wrap", "observe", "info")
+_SINGLE_OPTIONS = ("success", "adapter")
 _WORDS = {"True": True, "False": False, "None": None}  # Python's spelling of JSON values
 
 
@@ -31,8 +32,9 @@ class EnvName:
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of the constructor, JSON values
     wrap: tuple[str, ...] = ()  # wrappers `module:Wrapper?argument=value`, the innermost first
     observe: tuple[str, ...] = ()  # parts of the observation that are kept; empty: all that can be recorded
-    success: str | None = None  # key of the info that says that the task is solved
+    success: str | None = None  # key of the info that reports that the task is solved
     info: tuple[str, ...] = ()  # keys of further infos that are recorded
+    adapter: str | None = None  # registered name of the adapter that saves and sets the state
 
     @classmethod
     def parse(cls, text: str) -> EnvName:
@@ -48,13 +50,13 @@ class EnvName:
                 f"env {base}: unknown option +{unknown[0]}; available: {', '.join(f'+{o}' for o in _OPTIONS)}"
             )
         lists = {name: tuple(options.get(name, ())) for name in _LIST_OPTIONS}
-        success = options["success"][-1] if "success" in options else None
-        return cls(base, arguments, success=success, **lists)
+        singles = {name: options[name][-1] if name in options else None for name in _SINGLE_OPTIONS}
+        return cls(base, arguments, **lists, **singles)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         pairs = [(name, _value_text(value)) for name, value in self.arguments.items()]
         pairs += [(f"+{name}", value) for name in _LIST_OPTIONS for value in getattr(self, name)]
-        pairs += [("+success", self.success)] if self.success else []
+        pairs += [(f"+{name}", getattr(self, name)) for name in _SINGLE_OPTIONS if getattr(self, name)]
         query = "&".join(f"{_escaped(name, '=')}={_escaped(value)}" for name, value in pairs)
         return f"{self.base}?{query}" if query else self.base
 
@@ -67,7 +69,7 @@ class EnvName:
     @property
     def changes_parts(self) -> bool:
         """Whether a single env is changed before it is batched: by wrappers, or in what is read of it."""
-        return bool(self.wrap or self.observe or self.success)
+        return bool(self.wrap or self.observe or self.success or self.adapter)
 
 
 def _split(text: str) -> tuple[str, dict[str, Any], dict[str, list[str]]]:
@@ -133,16 +135,18 @@ def with_options(
     observe: Iterable[str] = (),
     success: str | None = None,
     info: Iterable[str] = (),
+    adapter: str | None = None,
 ) -> str:
     """Return the name of an env with more arguments and options; those given replace the ones of the name.
 
     Args:
         env: Name of an env.
-        arguments: Constructor arguments by name; a dotted name is one entry of a dict: `config.lanes`.
+        arguments: Constructor arguments by name; a dotted name is one entry of a dict: `config.cars`.
         wrap: Wrappers `module:Wrapper?argument=value`, put around those of the name.
         observe: Parts of the observation to keep.
-        success: Key of the info that says that the task is solved.
+        success: Key of the info that reports that the task is solved.
         info: Keys of infos to record.
+        adapter: Registered name of an adapter.
     """
     name = EnvName.parse(env)
     merged = dict(name.arguments)
@@ -157,6 +161,7 @@ def with_options(
         observe=tuple(observe) or name.observe,
         success=success or name.success,
         info=tuple(info) or name.info,
+        adapter=adapter or name.adapter,
     )
     return str(changed)
 
@@ -198,5 +203,5 @@ def display_name(env: str) -> str:
     base = os.path.basename(name.base) if is_mjcf_path(env) else name.base
     parts = [f"{key} {_value_text(value)}" for key, value in name.arguments.items()]
     parts += [f"{key} {value}" for key in _LIST_OPTIONS for value in getattr(name, key)]
-    parts += [f"success {name.success}"] if name.success else []
+    parts += [f"{key} {getattr(name, key)}" for key in _SINGLE_OPTIONS if getattr(name, key)]
     return f"{base} ({', '.join(parts)})" if parts else base

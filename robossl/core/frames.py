@@ -1,4 +1,4 @@
-"""Frames of envs: whatever `render()` returns as an image (H, W, 3) uint8."""
+"""Frames of envs: what `render()` returns, as an image (H, W, 3) uint8."""
 
 from __future__ import annotations
 

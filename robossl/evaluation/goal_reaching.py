@@ -239,7 +239,7 @@ def _run_batch(envs: VectorEnv, policy: Policy, pairs: StartGoalPairs, budget: i
     """Run at most `num_envs` trials; unused sub-environments repeat the first pairs and are not counted."""
     pair_index = np.arange(envs.num_envs) % len(pairs.goal)
     envs.reset(seed=derive(seed, "goals") % 2**31)
-    physics_env = cast(PhysicsStateEnv, envs)
+    physics_env = cast(PhysicsStateEnv, envs.unwrapped)
     observation = physics_env.set_physics_state(pairs.physics[pair_index], goal=pairs.goal[pair_index])
     timed = TimedPolicy(policy)
     history = np.zeros((budget, envs.num_envs), bool)

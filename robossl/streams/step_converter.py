@@ -111,8 +111,8 @@ def non_finite_masks(current: FieldArrays, reward: np.ndarray | None = None) -> 
     checked = {n: v for n, v in current.items() if n.startswith("observation") and v.dtype.kind == "f"}
     if reward is not None:
         checked["reward"] = reward
-    finite = {name: np.isfinite(values) for name, values in checked.items()}
-    return {n: ~f.reshape(len(f), -1).all(axis=1) for n, f in finite.items() if not f.all()}
+    finite: FieldArrays = {name: np.asarray(np.isfinite(values)) for name, values in checked.items()}
+    return {n: np.logical_not(f.reshape(len(f), -1).all(axis=1)) for n, f in finite.items() if not f.all()}
 
 
 def any_mask(arrays: Sequence[np.ndarray], count: int) -> np.ndarray:
@@ -121,7 +121,7 @@ def any_mask(arrays: Sequence[np.ndarray], count: int) -> np.ndarray:
 
 
 def unusable_mask(infos: Mapping[str, Any], same_step: bool, count: int) -> np.ndarray:
-    """Return the lanes (n,) bool whose last step returned an unusable number, as their infos say."""
+    """Return the lanes (n,) bool whose last step returned an unusable number, as their infos report."""
     found = infos.get("final_info", {}) if same_step else infos
     return np.array(found[f"_{UNUSABLE}"], bool) if UNUSABLE in found else np.zeros(count, bool)
 

@@ -24,7 +24,7 @@ VALUES = (
     "a b&c=%?",
     "größe",
     [1, [2.0]],
-    {"lanes": 3, "x": {"y": [0]}},
+    {"cars": 3, "x": {"y": [0]}},
     "",
 )
 
@@ -41,7 +41,7 @@ def test_arguments_come_back_from_the_name(base, value) -> None:
 
 def test_options_come_back_and_later_ones_replace_earlier_ones() -> None:
     wrapper = "gymnasium.wrappers:TimeLimit?max_episode_steps=30&x=a b"
-    name = with_options("A-v0", {"config.lanes": 2}, [wrapper], ["state", "arm.q"], "solved", ["cost"])
+    name = with_options("A-v0", {"config.cars": 2}, [wrapper], ["state", "arm.q"], "solved", ["cost"])
     found = EnvName.parse(name)
     assert parse_wrapper(found.wrap[0]) == (
         "gymnasium.wrappers:TimeLimit",
@@ -49,7 +49,7 @@ def test_options_come_back_and_later_ones_replace_earlier_ones() -> None:
     )
     assert (found.observe, found.success, found.info) == (("state", "arm.q"), "solved", ("cost",))
     again = EnvName.parse(with_options(name, {"config.speed": 1}, ["m:W"], ["state"]))
-    assert again.arguments == {"config": {"lanes": 2, "speed": 1}}
+    assert again.arguments == {"config": {"cars": 2, "speed": 1}}
     assert again.wrap == (*found.wrap, "m:W")
     assert (again.observe, again.success) == (("state",), "solved")
 
@@ -85,7 +85,7 @@ def test_a_wrapper_without_a_module_is_refused(wrapper) -> None:
 
 def test_an_argument_that_is_a_value_and_a_table_is_refused() -> None:
     with pytest.raises(UsageError, match="a value and a table"):
-        with_options("A-v0?config=3", {"config.lanes": 2})
+        with_options("A-v0?config=3", {"config.cars": 2})
 
 
 def test_values_are_json_or_words_of_python_or_text() -> None:

@@ -1,4 +1,4 @@
-"""Frames of every common form become (H, W, 3) uint8 images of the same picture."""
+"""Frames of every common form become (H, W, 3) uint8 images of the same image."""
 
 import numpy as np
 import pytest

@@ -88,7 +88,7 @@ def verdicts(name: str) -> dict[str, CheckResult]:
 
 
 @pytest.mark.parametrize("habit", [*WORKS, *FAILS])
-def test_check_says_of_collect_what_collect_does(habit, tmp_path) -> None:
+def test_verdict_on_collect_is_what_collect_does(habit, tmp_path) -> None:
     name = registry.name_of(f"{__name__}:Habit", habit=habit)
     found = verdicts(name)["command: collect"]
     try:
@@ -100,7 +100,7 @@ def test_check_says_of_collect_what_collect_does(habit, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("habit", ["rgba", "floats", "list", "no frames"])
-def test_check_says_of_play_what_play_does(habit, tmp_path) -> None:
+def test_verdict_on_play_is_what_play_does(habit, tmp_path) -> None:
     from robossl.training.videos import play
 
     name = registry.name_of(f"{__name__}:Habit", habit=habit)

@@ -1,4 +1,4 @@
-"""Third-party envs of any habit are recorded, and what is changed in them is what is said."""
+"""Third-party envs of any habit are recorded, and only what is named in them is changed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_actions_of_floats_and_one_choice_stay_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("space", [spaces.Text(3), spaces.Dict(a=spaces.Graph(FLOATS, None))])
-def test_actions_that_nobody_can_choose_are_refused(space) -> None:
+def test_actions_that_no_agent_can_choose_are_refused(space) -> None:
     with pytest.raises(UsageError, match="action space"):
         convert_actions(space)
 
@@ -66,7 +66,7 @@ def test_actions_that_nobody_can_choose_are_refused(space) -> None:
         (("clock",), {"clock"}),
     ],
 )
-def test_parts_that_cannot_be_recorded_and_parts_not_asked_for_are_left_out(observe, kept) -> None:
+def test_parts_that_cannot_be_recorded_and_parts_not_requested_are_left_out(observe, kept) -> None:
     env = StandardEnv(env_kinds.Mission(), observe)
     observation, _ = env.reset(seed=0)
     assert set(observation) == kept == set(env.observation_space.spaces)

@@ -1,0 +1,156 @@
+"""Adapters of third-party envs: saving and setting their state, which gives their reports every section.
+
+An adapter is a class of one env. It is registered under the id of the env, or under a name that `--adapter` selects:
+
+    class PushAdapter(EnvAdapter):
+        def get_state(self): return np.array([*self.env.position, self.env.clock], float)
+        def set_state(self, state): self.env.position[:], self.env.clock = state[:2], state[2]
+        def observation(self): return self.env.observe()
+
+    robossl.register("env_adapters", "my/Push-v0", PushAdapter)
+
+Packages register theirs by the entry-point group `robossl.env_adapters`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from robossl.core.errors import OperationError, UsageError
+from robossl.core.spaces import flatten_by_path, unflatten_by_path
+
+from .batched_envs import SyncEnvs
+from .standard_env import StandardEnv
+
+
+class EnvAdapter:
+    """State and goal of one third-party env; `env` is the env without wrappers."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        self.env: Any = env
+
+    def get_state(self) -> np.ndarray:
+        """Return the complete state (P,) float64: the future from it must be the same, for the same actions."""
+        raise NotImplementedError
+
+    def set_state(self, state: np.ndarray) -> None:
+        """Set the env to a state (P,) from `get_state`."""
+        raise NotImplementedError
+
+    def observation(self) -> Any:
+        """Return the observation of the current state."""
+        raise NotImplementedError
+
+    def privileged_state(self) -> dict[str, np.ndarray]:
+        """Return quantities by name, each a vector float64, that probes look for in the representation."""
+        return {"state": self.get_state()}
+
+    def set_goal(self, goal: np.ndarray) -> None:
+        """Set the desired goal (G,), in an env with goals."""
+        raise UsageError(f"{type(self).__name__} cannot set goals; implement set_goal(goal)")
+
+
+class MujocoAdapter(EnvAdapter):
+    """Adapter of envs with the attributes `model` and `data` of MuJoCo and a method `_get_obs`, as Gymnasium's have."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        import mujoco
+
+        missing = [name for name in ("model", "data", "_get_obs") if not hasattr(env, name)]
+        if missing:
+            raise UsageError(f"adapter mujoco: {type(env).__name__} has no attribute {', '.join(missing)}")
+        self._mujoco: Any = mujoco
+        self._kind = mujoco.mjtState.mjSTATE_INTEGRATION
+
+    def get_state(self) -> np.ndarray:
+        """Return what determines the future of a MuJoCo simulation."""
+        state = np.empty(self._mujoco.mj_stateSize(self.env.model, self._kind))
+        self._mujoco.mj_getState(self.env.model, self.env.data, state, self._kind)
+        return state
+
+    def set_state(self, state: np.ndarray) -> None:
+        """Set the simulation and compute what depends on its state."""
+        self._mujoco.mj_setState(self.env.model, self.env.data, state, self._kind)
+        self._mujoco.mj_forward(self.env.model, self.env.data)
+
+    def observation(self) -> Any:
+        """Return what `_get_obs` returns."""
+        return self.env._get_obs()
+
+    def privileged_state(self) -> dict[str, np.ndarray]:
+        """Return positions and velocities."""
+        return {"qpos": np.array(self.env.data.qpos), "qvel": np.array(self.env.data.qvel)}
+
+    def set_goal(self, goal: np.ndarray) -> None:
+        """Set the attribute `goal`, as gymnasium-robotics has it."""
+        if not hasattr(self.env, "goal"):
+            super().set_goal(goal)
+        self.env.goal = np.array(goal, np.float64)
+
+
+ADAPTERS = {"mujoco": MujocoAdapter}
+
+
+class AdaptedEnvs(SyncEnvs):
+    """Sync vector env that implements `PhysicsStateEnv` by the adapter of each sub-environment."""
+
+    def __init__(self, env_fns: Any, adapter: type[EnvAdapter], **keywords: Any) -> None:
+        super().__init__(env_fns, **keywords)
+        if not isinstance(adapter, type) or not issubclass(adapter, EnvAdapter):
+            raise UsageError(
+                f"expected a subclass of robossl.envs.EnvAdapter as adapter of an env, got {adapter!r:.100}"
+            )
+        self.adapters = [adapter(env.unwrapped) for env in self.envs]
+
+    def privileged_state(self) -> dict[str, np.ndarray]:
+        """Return privileged quantities by name, each (n, k) float64."""
+        self._reset_once()
+        states = [adapter.privileged_state() for adapter in self.adapters]
+        return {name: np.array([np.ravel(state[name]) for state in states], np.float64) for name in states[0]}
+
+    def get_physics_state(self) -> np.ndarray:
+        """Return the states (n, P) float64."""
+        self._reset_once()
+        return np.array([adapter.get_state() for adapter in self.adapters], np.float64)
+
+    def _reset_once(self) -> None:
+        """Reset envs that were never reset: their sizes are needed before the first reset."""
+        for index, env in enumerate(self.envs):
+            if self._env_obs[index] is None:
+                self._env_obs[index], _ = env.reset(seed=index)
+
+    def set_physics_state(
+        self, physics: np.ndarray, env_ids: np.ndarray | None = None, goal: np.ndarray | None = None
+    ) -> Any:
+        """Set sub-environments `env_ids` to states (m, P), and to goals (m, G); return all observations."""
+        indices = range(self.num_envs) if env_ids is None else np.asarray(env_ids).tolist()
+        for row, index in enumerate(indices):
+            adapter, env = self.adapters[index], self.envs[index]
+            try:
+                adapter.set_state(np.array(physics[row], np.float64))
+                if goal is not None:
+                    adapter.set_goal(np.array(goal[row]))
+                observation = adapter.observation()
+            except (UsageError, OperationError):
+                raise
+            except Exception as error:  # third-party code may raise anything
+                raise OperationError(
+                    f"{type(adapter).__name__} raised {type(error).__name__}: {' '.join(str(error).split())}"
+                ) from error
+            assert isinstance(env, StandardEnv)
+            self._env_obs[index] = env.selected(_as_space(adapter.env.observation_space, observation))
+        self._previous = self._stack(self._env_obs)
+        return self._stack(self._env_obs)
+
+
+def _as_space(space: gymnasium.Space, observation: Any) -> Any:
+    """Return an observation with the dtypes of its space, where it has only arrays."""
+    try:
+        parts = flatten_by_path(space, observation)
+    except (KeyError, IndexError, TypeError, ValueError):
+        return observation
+    return unflatten_by_path(space, parts)
