@@ -48,22 +48,20 @@ def write_page(
     paths = [Path(folder) for folder in folders]
     kinds = [str(output_dirs.read_manifest(path, *_KINDS)["kind"]) for path in paths]
     reports = [_read(path, kind) for path, kind in zip(paths, kinds)]
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise UsageError(f"expected different folders, got one twice: {', '.join(map(str, paths))}")
-    if len(paths) == 1:
-        report = reports[0]
-        folder = output_dirs.create_output_dir(out, f"reports/{paths[0].resolve().name}")
-        _copy_videos(report, paths[0], folder)
-    else:
-        data = _compared(paths, kinds, reports, separate, mix_protocols)
-        report = report_file.build_study("comparison", data, reports[0])
-        folder = output_dirs.create_output_dir(out, "reports/compared")
-        write_tables(folder, data)
-    output_dirs.write_manifest(folder, "comparison", runs=[str(path) for path in paths])
-    report_file.write(folder, report)
-    path = page.write(folder, [report])
-    text = f"{report_text(report)}\n{path.resolve()}"
-    return {"text": text, "page": str(path), "runs": [str(p) for p in paths], "report": report}
+    default = f"reports/{paths[0].resolve().name}" if len(paths) == 1 else "reports/compared"
+    with output_dirs.output_dir(out, default) as folder:
+        if len(paths) == 1:
+            report = reports[0]
+            _copy_videos(report, paths[0], folder)
+        else:
+            data = _compared(paths, kinds, reports, separate, mix_protocols)
+            report = report_file.build_study("comparison", data, reports[0])
+            write_tables(folder, data)
+        output_dirs.write_manifest(folder, "comparison", runs=[str(path) for path in paths])
+        report_file.write(folder, report)
+        page_path = page.write(folder, [report])
+    text = f"{report_text(report)}\n{page_path.resolve()}"
+    return {"text": text, "page": str(page_path), "runs": [str(p) for p in paths], "report": report}
 
 
 def write_tables(folder: Path, data: dict[str, Any]) -> None:
@@ -95,6 +93,8 @@ def _compared(
     separate: bool,
     mix_protocols: bool,
 ) -> dict[str, Any]:
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError(f"expected different folders, got one twice: {', '.join(map(str, paths))}")
     names = _short_names(paths)
     studies = [kind == "study" for kind in kinds]
     if all(studies):

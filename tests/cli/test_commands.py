@@ -277,8 +277,11 @@ def test_stream_is_described_validated_and_repaired(workspace, tmp_path):
 def test_report_of_one_run_and_of_two(workspace, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(workspace / "run", tmp_path / name)
-    (tmp_path / "one" / "report.html").unlink()
-    assert succeed(tmp_path, "report", "one").stdout.strip() == str(tmp_path / "one" / "report.html")
+    before = (tmp_path / "one" / "report.html").read_bytes()
+    page = tmp_path / "reports" / "one" / "report.html"
+    assert succeed(tmp_path, "report", "one").stdout.strip().endswith(str(page))
+    assert page.is_file()
+    assert (tmp_path / "one" / "report.html").read_bytes() == before
     both = succeed(tmp_path, "report", "one", "two", "--out", "both", "--json").document
     assert (tmp_path / both["page"]).is_file()
 

@@ -78,7 +78,8 @@ def test_failed_cells_are_named_counted_and_have_no_score(data):
     assert row["score_failed_as_random"]["n"] == 18
     assert row["score_failed_as_random"]["mean"] < row["score"]["mean"]
     text = PageReader(page.render([report_of(data)])).text
-    assert "latent only, WalkerRun, stream seed 1, agent seed 2: OperationError" in text
+    assert "1 cell: OperationError: the agent's <weights> are not finite" in text
+    assert "latent only, WalkerRun, stream seed 1, agent seed 2" in text
     assert "1 of 216 cells failed" in text_summary(report_of(data))[-1]
 
 
@@ -178,7 +179,18 @@ def test_tables_hold_every_number(data, tmp_path):
     assert float(next(r for r in rows if r["row"] == "latent only")["IQM score mean"]) == score["mean"]
     markdown = (tmp_path / "tables" / "tasks.md").read_text()
     assert markdown.count("\n") == 2 + len(TASKS) * len(EFFECTS)
-    assert rows_table(data).head[0] == "row"
+    table = rows_table(data)
+    latent = dict(zip(table.head, next(line for line in table.rows if line[0] == "latent only")))
+    row = data["rows"]["latent"]
+    for name, key in (
+        ("IQM score", "score"),
+        ("P(improvement)", "p_improvement"),
+        ("mean score", "mean_score"),
+    ):
+        assert latent[name] == row[key]
+    assert latent["difference of IQM"] == row["difference"]
+    assert (latent["runs"], latent["failed"]) == (17, 1)
+    assert latent["compared with"] == "observation only"
 
 
 def test_latex_and_markdown_are_escaped():

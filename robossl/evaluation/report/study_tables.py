@@ -21,9 +21,9 @@ def rows_table(data: Mapping[str, Any]) -> Table:
     for name, row in data["rows"].items():
         lines.append(
             [
-                label(name), row.get("score"), row.get("mean_score"), row.get("p_improvement"), row.get("difference"),
-                VERDICTS.get(row.get("verdict", ""), "–"), label(row["baseline"]) if "baseline" in row else None,
-                row["runs"], row["failed"],
+                label(name), row.get("score"), row.get("p_improvement"), row.get("difference"),
+                VERDICTS.get(row.get("verdict", ""), "–"), row["runs"], row["failed"],
+                label(row["baseline"]) if "baseline" in row else None, row.get("mean_score"),
             ]
         )  # fmt: skip
     head = [

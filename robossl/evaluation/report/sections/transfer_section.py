@@ -208,10 +208,24 @@ def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
             for name, make_table in TABLES.items()
             for ending, convert in FORMATS.items()
         ],
+        "failures": _failures(data),
+        "replaced": "; ".join(
+            f"{label(name)} {_estimate(row['score_failed_as_random'])}"
+            for name, row in rows.items()
+            if "score_failed_as_random" in row
+        ),
         "verdicts": VERDICTS,
         "task_name": task_name,
         "main": main_row(data),
     }
+
+
+def _failures(data: Data) -> dict[str, list[Any]]:
+    """Return the failed cells by their error."""
+    failures: dict[str, list[Any]] = {}
+    for cell in data["failed"]:
+        failures.setdefault(str(cell["error"]), []).append(cell)
+    return failures
 
 
 def _colored(data: Data, rows: Mapping[str, Any]) -> list[str]:
