@@ -96,9 +96,7 @@ def read_json(path: str | Path, checksum: bool = False) -> Any:
     value = parse_json(data, path)
     if isinstance(value, dict) and _has_checksum(value):
         if not has_correct_checksum(data):
-            raise CorruptedFileError(
-                f"{path} is damaged: its checksum differs; after a change by hand, remove its first entry"
-            )
+            raise CorruptedFileError(f"{path} is damaged, or was changed by hand: its checksum differs")
         value.pop(CHECKSUM_KEY)
     return value
 

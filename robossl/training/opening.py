@@ -34,7 +34,8 @@ def create_run(config: LearnConfig, out: str | Path | None, progress: ProgressRe
             folder, config, progress, Checkpoints(folder / "checkpoints", progress.message), {}, _now(config)
         )
         run.exit_stack.callback(lock.release)
-        _start(run)
+        with _closed_on_error(run):
+            _start(run)
     return run
 
 
@@ -72,10 +73,11 @@ def resume_run(
             now = provenance.resumed(recorded, now)
         run = Experiment(folder, config, progress, checkpoints, loaded, now)
         run.exit_stack.callback(lock.release)
-        if has_died:
-            _start(run)
-        if steps is not None:
-            _extend(run, steps)
+        with _closed_on_error(run):
+            if has_died:
+                _start(run)
+            if steps is not None:
+                _extend(run, steps)
     return run
 
 
@@ -85,6 +87,15 @@ def _released_on_error(lock: FolderLock) -> Iterator[FolderLock]:
         yield lock
     except BaseException:
         lock.release()
+        raise
+
+
+@contextmanager
+def _closed_on_error(run: Experiment) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        run.close()
         raise
 
 
