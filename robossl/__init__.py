@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from robossl import plot
     from robossl.evaluation.results import EvaluationReport
     from robossl.streams import Stream
-    from robossl.study.transfer import transfer
+    from robossl.study.study_run import transfer
     from robossl.training.api import collect, evaluate, make, pretrain, relabel, train
     from robossl.training.config import LearnConfig
     from robossl.training.loading import Run, load
@@ -50,7 +50,7 @@ _EXPORTS = {  # name -> module that defines it, imported at first use
     "relabel": "robossl.training.api",
     "resume": "robossl.training.resuming",
     "train": "robossl.training.api",
-    "transfer": "robossl.study.transfer",
+    "transfer": "robossl.study.study_run",
 }
 _SUBMODULES = ("agents", "assets", "envs", "plot")
 

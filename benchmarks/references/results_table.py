@@ -44,7 +44,7 @@ def update_table(page: Path, rows: dict[str, dict[str, Any]]) -> None:
 
 
 def update_package_data(page: Path, data: Path) -> None:
-    """Write the random and reference returns of the table in a page, as shown there, to the JSON file of the package."""
+    """Write the random and reference returns of the table in a page to the JSON file of the package."""
     returns = {}
     for line in page.read_text(encoding="utf-8").splitlines():
         parts = [part.strip() for part in line.split("|")]

@@ -50,7 +50,7 @@ def _run(options: Namespace) -> CommandResult:
     if options.list_rows:
         return _list_rows()
     from robossl.logging.progress import make_progress
-    from robossl.study.transfer import TransferRequest, run_transfer
+    from robossl.study.study_run import TransferRequest, run_transfer
 
     trust_env(options.trust_env, package=True)
     for name in ("rows", "tasks", "seeds"):

@@ -28,7 +28,7 @@ from robossl.study.protocol import load_protocol
 from robossl.study.study_folder import Study, is_disk_full
 from robossl.training.work_context import torch_threads
 
-WORKER = ("-m", "robossl.study.worker")
+WORKER = ("-m", "robossl.study.study_worker")
 
 
 class JobRunner:

@@ -283,7 +283,7 @@ def test_worker_that_dies_fails_its_cells_alone(
     monkeypatch.setattr(execution._Worker, "send", send)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr(
-        execution, "WORKER", ("-c", "import toy_tasks; from robossl.study.worker import main; main()")
+        execution, "WORKER", ("-c", "import toy_tasks; from robossl.study.study_worker import main; main()")
     )
     report = robossl.transfer(resume=folder, workers=2)["transfer"]
     assert [entry["error"] for entry in report["failed"]] == ["the worker process was ended by signal 9"]

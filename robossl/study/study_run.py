@@ -94,7 +94,7 @@ def run_transfer(request: TransferRequest, progress: ProgressReporter) -> dict[s
             raise
         except OperationError as error:
             raise OperationError(
-                f"{error}; the finished cells are kept; make room, then: {command}"
+                f"{error}; the finished cells are kept; free space, then: {command}"
             ) from error
         report = write_report(study, plan)
     return {**report, "folder": str(folder)}

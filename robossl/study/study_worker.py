@@ -1,4 +1,4 @@
-"""A worker process of a study: `python -m robossl.study.worker`, which reads jobs from stdin as lines of JSON.
+"""A worker process of a study: `python -m robossl.study.study_worker`, which reads jobs from stdin as lines of JSON.
 
 The first line has the folder of the study, the number of threads, and the packages that the user trusts. The process
 ends when stdin ends, in the middle of a job as well.
