@@ -19,7 +19,7 @@ from robossl.world_model import WorldModel
 from robossl.world_model.device import resolve
 
 from .shared.cem import PRESETS, DynamicsModel, Planner, PlannerConfig
-from .shared.goal_source import GoalSource
+from .shared.goal_source import GoalSource, goal_determines_posture
 from .shared.loop_agent import LoopAgent
 from .shared.observation_encoder import ObservationEncoder, batch_size
 from .shared.planning_costs import Cost, cost_weights, resolve_costs
@@ -68,9 +68,9 @@ class GoalPlanner(LoopAgent):
             preset: `cpu` or `paper`.
             goal_observation: Observation (D,) or (n, D) to reach. None: the goals of the env.
             cost: What plans minimize: `latent` (distance of latents), `goal` (distance of predicted achieved goals),
-                `temporal` (predicted steps to the goal), `auto` (`latent` if the env has `goal_observation`, else
-                `temporal`), or weights of costs by name, which are added up: latent, goal, temporal, control,
-                disagreement.
+                `temporal` (predicted steps to the goal), `auto` (`latent` if the env has `goal_observation` and a goal
+                has more numbers than an action, as a pose has, or without goal heads; else `temporal`), or weights of
+                costs by name, which are added up: latent, goal, temporal, control, disagreement.
             costs: Cost functions of latents in place of `cost`, added up. Goals are then latents.
             settings: Fields of `PlannerConfig`, in place of those of the preset.
 
@@ -96,9 +96,7 @@ class GoalPlanner(LoopAgent):
         if self._custom_costs is not None:
             self._costs, heads = self._custom_costs, None
         else:
-            latent_goals = self._goal_observation is not None or hasattr(
-                self.envs.unwrapped, "goal_observation"
-            )
+            latent_goals = self._goal_observation is not None or goal_determines_posture(self.envs)
             self._costs, heads = resolve_costs(cost_weights(self._cost), self.model, latent_goals)
         self._goals = GoalSource(self.envs, heads, self._goal_observation)
         self._proposal = None if heads is None else self._policy_plans

@@ -88,6 +88,19 @@ class GoalSource:
         return (self._given[0] if len(self._given) == 1 else self._given).tolist()
 
 
+def goal_determines_posture(envs: VectorEnv) -> bool:
+    """Return whether the env gives an observation for each goal, and goals have more numbers than actions.
+
+    Otherwise a goal, such as the position of a hand or of a point, leaves the posture or the velocity open. The latent
+    of the one observation measures these as well: its distance is no distance to the goal (docs/control.md).
+    """
+    space, action = envs.single_observation_space, envs.single_action_space
+    if not (hasattr(envs.unwrapped, "goal_observation") and isinstance(space, spaces.Dict)):
+        return False
+    goal = space["desired_goal"]
+    return int(np.prod(goal.shape or ())) > int(np.prod(action.shape or ()))
+
+
 def _given_observations(envs: VectorEnv, value: np.ndarray | Sequence[float]) -> np.ndarray:
     """Return observations (1, D), or (n, D) if they differ."""
     space = envs.single_observation_space

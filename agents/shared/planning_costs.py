@@ -133,10 +133,10 @@ def resolve_costs(
     """Return the cost functions for a model, and the goal heads that they use, if any.
 
     Args:
-        weights: As `cost_weights` returns them; None: `latent` where there are observations of the goals, which was
-            better on robots (docs/control.md), else `temporal`.
+        weights: As `cost_weights` returns them; None: `latent` with `latent_goals`, else `temporal`
+            (docs/control.md has both measured).
         model: A world model.
-        latent_goals: Whether there are observations of the goals, so that latents can be compared.
+        latent_goals: Whether there are observations of the goals whose latents can be compared.
 
     Raises:
         UsageError: A cost needs goal heads and the model has none, or those of another version.

@@ -112,6 +112,19 @@ def test_goal_heads_let_the_planner_act_in_a_third_party_goal_env(tmp_path, disc
     np.testing.assert_array_equal(loaded.act(observation), policy.act(observation))
 
 
+@pytest.mark.parametrize(
+    ("env", "name"), [("robossl/Reacher-v0", "latent"), ("robossl/PointMaze-v0", "temporal")]
+)
+def test_default_cost_compares_latents_only_where_a_goal_is_a_pose(env, name):
+    envs = robossl.make(env, 1, 1)
+    model = model_of(envs)
+    model.goal_heads = create_goal_heads(model).frozen_copy()
+    policies = {cost: GoalPlanner(envs, model, cost=cost) for cost in ("auto", "latent", "temporal")}
+    assert [cost for cost in ("latent", "temporal") if policies[cost].costs == policies["auto"].costs] == [
+        name
+    ]
+
+
 def test_costs_of_goal_heads_need_heads_of_the_version(tmp_path):
     stream, envs = record(tmp_path / "stream", steps=100), slides(12)
     model = model_for(stream)
