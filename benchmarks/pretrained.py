@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -107,7 +107,7 @@ def train(name: str, recipe: Recipe, options: argparse.Namespace) -> dict[str, A
         config = WorldModelConfig(
             encoder_hidden=widths, dynamics_hidden=widths, inverse_hidden=widths, decoder_hidden=(_WIDTH,)
         )
-        head_updates = "auto" if is_goal_space(stream.observation_space) else 0
+        head_updates: Literal["auto"] | int = "auto" if is_goal_space(stream.observation_space) else 0
         robossl.pretrain(
             stream, updates, config, work / "model", progress=progress, head_updates=head_updates, **shared
         )
