@@ -92,8 +92,8 @@ def summarize(cells: Iterable[Cell], study: StudyInfo, seed: int = 0) -> dict[st
         }
         if (runs := scored[row]) is not None and thresholds is not None:
             entry["scores"] = _score_list(row, done, runs)
-            entry["score"] = {**interquartile_mean(runs, seed), "streams": runs.num_streams}
-            entry["mean_score"] = mean_score(runs, seed)
+            entry["score"] = {**interquartile_mean(runs, seed), "streams": runs.num_streams, **_single(runs)}
+            entry["mean_score"] = {**mean_score(runs, seed), **_single(runs)}
             entry["profile"] = performance_profile(runs, thresholds, seed)
             if replaced := _with_failed(runs, failed, scales):
                 entry["score_failed_as_random"] = interquartile_mean(replaced, seed)
@@ -172,6 +172,12 @@ def _score_list(row: str, cells: Sequence[Cell], runs: Runs) -> list[list[Any]]:
     return [[*(cell[key] for key in _KEY[1:]), float(score)] for cell, score in zip(own, runs.scores)]
 
 
+def _single(*rows: Runs) -> dict[str, bool]:
+    """Return {"single": True} if no task has two runs of a row: then the interval has no width, and means nothing."""
+    repeated = any(len(row.tasks) > len(set(row.tasks.tolist())) for row in rows)
+    return {} if repeated else {"single": True}
+
+
 def _as_runs(row: str, values: Sequence[Any], cells: Sequence[Cell]) -> Runs | None:
     if not cells:
         return None
@@ -203,8 +209,8 @@ def _compared(runs: Runs | None, baseline: Runs | None, name: str, seed: int) ->
     probability = improvement_probability(runs, baseline, seed)
     return {
         "baseline": name,
-        "p_improvement": probability,
-        "difference": iqm_difference(runs, baseline, seed),
+        "p_improvement": {**probability, **_single(runs, baseline)},
+        "difference": {**iqm_difference(runs, baseline, seed), **_single(runs, baseline)},
         "verdict": comparison_verdict(probability, runs, baseline),
     }
 

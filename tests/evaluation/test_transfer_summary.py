@@ -119,6 +119,16 @@ def test_two_runs_of_one_task_are_too_few():
     assert "do not include the variation between streams" in sentence
 
 
+def test_one_run_of_each_task_has_no_interval():
+    effects = {"observation": (0.5, 0.3), "latent": (0.6, 0.4)}
+    report = report_of(summarize(make_cells(1, 1, effects=effects), study_info()))
+    assert report["transfer"]["rows"]["latent"]["score"]["single"]
+    assert "[one run each]" in text_summary(report)[0]
+    assert (
+        "single" not in summarize(make_cells(1, 2, effects=effects), study_info())["rows"]["latent"]["score"]
+    )
+
+
 def test_task_without_reference_has_returns_and_no_score():
     cells = make_cells(effects={"observation": (0.5, 0.3), "latent": (0.6, 0.4)})
     data = summarize(cells, study_info(reference={TASKS[0]: REFERENCE[TASKS[0]]}))

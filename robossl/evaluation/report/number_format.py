@@ -98,6 +98,8 @@ def percent(value: float) -> str:
 
 def interval(estimate: Mapping[str, Any], as_percent: bool = False) -> str:
     """Return the 95 % interval of an estimate in brackets, as percentages if `as_percent`."""
+    if estimate.get("single"):  # nothing was repeated, so that no interval is known
+        return "[one run each]"
     if estimate["n"] < 2 and not as_percent:
         return "[one value]"
     ends = (estimate["low"], estimate["high"])

@@ -151,7 +151,7 @@ def verdicts(data: Data) -> list[Verdict]:
             f"{where}, {against}",
             f"score {_estimate(entry['score'])}, {_probability(entry)}",
             _estimate(other["score"]),
-            where,
+            f"{label(name)} on {where}",
         )
         for where, entry, other in parts
         if "verdict" in entry and "score" in other
