@@ -122,6 +122,7 @@ def _compile(mujoco: ModuleType, file: str) -> MjModel:
         return mujoco.MjModel.from_xml_path(file)
     spec = mujoco.MjSpec.from_string(read_urdf(file).text)
     _add_motors(mujoco, spec)
+    _exclude_base_contacts(spec, spec.worldbody)
     return spec.compile()
 
 
@@ -136,6 +137,15 @@ def _add_motors(mujoco: ModuleType, spec: Any) -> None:
         low, high = (float(end) for end in joint.actfrcrange)
         if low < high:
             motor.ctrlrange, motor.ctrllimited = (low, high), mujoco.mjtLimited.mjLIMITED_TRUE
+
+
+def _exclude_base_contacts(spec: Any, fixed: Any) -> None:
+    """Exclude contacts between a fixed base and its children, as MuJoCo does for other parents and children."""
+    for child in fixed.bodies:
+        if fixed.name != "world":
+            spec.add_exclude(bodyname1=fixed.name, bodyname2=child.name)
+        if not len(child.joints):
+            _exclude_base_contacts(spec, child)
 
 
 def _flags(mujoco: ModuleType) -> dict[str, int]:

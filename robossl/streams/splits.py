@@ -25,7 +25,8 @@ class Splits:
 
     Ordinal `k = episode_in_lane * lanes + lane`. Every block of ten ordinals has seven train episodes and one of each
     other split, in an order from a hash of the stream and the block. The splits are balanced at any length, and the
-    split of an episode never changes while the stream grows.
+    split of an episode never changes while the stream grows. The first episode is a train episode, so that a model can
+    be trained on a stream of few episodes.
     """
 
     def __init__(self, stream: str) -> None:
@@ -54,8 +55,12 @@ class Splits:
         return table[index, ordinals % 10]
 
     def _block_splits(self, block: int) -> np.ndarray:
-        """Return the splits (10,) of one block: a permutation sorted by hash."""
+        """Return the splits (10,) of one block: a permutation sorted by hash; in the first block, train first."""
         keys = [
             hashlib.blake2b(f"{self._stream}/{block}/{k}".encode(), digest_size=8).digest() for k in range(10)
         ]
-        return _SPLITS_OF_TEN[np.argsort(np.frombuffer(b"".join(keys), ">u8"), kind="stable")]
+        splits = _SPLITS_OF_TEN[np.argsort(np.frombuffer(b"".join(keys), ">u8"), kind="stable")]
+        if block == 0:
+            first_train = int(np.argmin(splits))
+            splits[[0, first_train]] = splits[[first_train, 0]]
+        return splits

@@ -36,6 +36,13 @@ def test_splits_depend_on_the_stream_id_only():
     assert [int(late.of(np.array([k]))[0]) for k in (999, 3, 500)] == [int(one[k]) for k in (999, 3, 500)]
 
 
+@pytest.mark.parametrize("stream", ["a", "0123", "f00d", "7", "stream 5"])
+def test_few_episodes_have_train_episodes(stream):
+    splits = Splits(stream)
+    assert splits.of(np.arange(1)).tolist() == [0]
+    assert np.bincount(splits.of(np.arange(10)), minlength=4).tolist() == [7, 1, 1, 1]
+
+
 def test_each_episode_belongs_to_exactly_one_split(tmp_path):
     stream = make_recorder(tmp_path / "s").stream
     episodes = stream.episodes()
