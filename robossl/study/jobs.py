@@ -111,6 +111,14 @@ class Planner:
         self._add_goals()
         return Plan(tuple(cells), tuple(self._jobs.values()), missing)
 
+    def check(self) -> None:
+        """Raise UsageError if the study can have none of its rows."""
+        reasons = {name: self._reason(self._protocol.row(name)) for name in self._selection.rows}
+        learned = [name for name in self._selection.rows if self._protocol.row(name).kind != "reference"]
+        if all(reasons[name] is not None for name in learned):
+            texts = "; ".join(f"{name}: {reasons[name]}" for name in learned) or "the reference is not run"
+            raise UsageError(f"expected a row that the tasks can have, got none ({texts})")
+
     # --- rows and cells
 
     def _reason(self, row: Row) -> str | None:

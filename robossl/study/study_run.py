@@ -14,7 +14,7 @@ from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.study.execution import run_jobs
 from robossl.study.jobs import Job, Plan, Planner, check_rows
 from robossl.study.protocol import load_protocol, override
-from robossl.study.study_folder import Selection, Study, StudySpec, locked, open_study, read_spec
+from robossl.study.study_folder import Selection, Study, StudySpec, is_study, locked, open_study, read_spec
 from robossl.study.study_report import write_report
 from robossl.study.tasks import resolve_tasks
 from robossl.training import output_dirs
@@ -81,6 +81,8 @@ def run_transfer(request: TransferRequest, progress: ProgressReporter) -> dict[s
         OperationError: The disk is full; all finished cells are kept.
     """
     folder, spec, selection = _resolve(request)
+    if not is_study(folder):
+        Planner(Study(folder, spec, selection), load_protocol()).check()
     with locked(folder):
         study = open_study(folder, spec, selection)
         study.clean()

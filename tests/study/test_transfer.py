@@ -188,6 +188,15 @@ def test_more_rows_and_tasks_extend_a_study(finished: Path, tmp_path: Path) -> N
     assert list(report["rows"]) == ["random", "observation", "latent", "observation_online", "zero_action"]
 
 
+@pytest.mark.parametrize("rows", [["planner"], ["reference"], ["planner", "oracle_dynamics", "reference"]])
+def test_study_without_a_possible_row_is_refused_and_leaves_no_folder(
+    tmp_path: Path, rows: list[str]
+) -> None:
+    with pytest.raises(UsageError, match="a row that the tasks can have"):
+        run(tmp_path / "study", rows=rows)
+    assert not (tmp_path / "study").exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
