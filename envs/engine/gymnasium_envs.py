@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import importlib
+import logging
 import os
 import sys
 import time
@@ -35,6 +36,9 @@ from .mujoco_setup import QuietConsole, choose_backend, load_mujoco
 from .standard_env import StandardEnv
 from .stuck_envs import stuck_env
 from .vector_entry import SingleOfVector, make_vector_entry
+
+_logger = logging.getLogger(__name__)
+_reported: set[str] = set()  # envs whose left-out parts were logged
 
 _CHEAP_STEP = 1e-3  # [s] an env with a faster step never gains from separate processes
 _PROBE_STEPS = 32  # of one env, to measure its step
@@ -272,7 +276,20 @@ def make_gymnasium_envs(
     except Exception as error:
         raise UsageError(f"cannot make the env {env_id!r}: {describe_error(error)}") from error
     envs.spec = _spec_with(spec, arguments)
+    _report_left_out(env_id, envs)
     return GymnasiumVectorEnv(envs, env_id, make_env)
+
+
+def _report_left_out(env_id: str, envs: VectorEnv) -> None:
+    """Log once which parts of the observation are left out because they cannot be recorded."""
+    env = envs.envs[0] if isinstance(envs, SyncEnvs) else None
+    if isinstance(env, StandardEnv) and env.left_out and env_id not in _reported:
+        _reported.add(env_id)
+        _logger.warning(
+            "%s: parts of the observation that cannot be recorded are left out: %s",
+            env_id,
+            ", ".join(env.left_out),
+        )
 
 
 def _spec_with(spec: EnvSpec, arguments: dict[str, Any]) -> EnvSpec:
