@@ -20,7 +20,8 @@ def written(tmp_path):
 
 def test_report_is_the_dict_of_the_file(written):
     report = EvaluationReport.load(written)
-    assert report == json.loads((written / "report.json").read_text()) | {"folder": str(written)}
+    assert report == report_file.read(written) | {"folder": str(written)}
+    assert report["control"] == json.loads((written / "report.json").read_text())["control"]
     assert report.page is None
     (written / "report.html").write_text("")
     assert report.page == written / "report.html"
