@@ -37,7 +37,7 @@ def check_resume(options: Namespace, names: tuple[str, ...]) -> None:
 def check_new(options: Namespace, names: tuple[str, ...], positional: str) -> None:
     """Raise UsageError if the positional argument is missing, or an amount is given as `+N`."""
     if getattr(options, positional) is None:
-        raise UsageError(f"expected {positional.upper()}, or --resume; see --help")
+        raise UsageError(f"expected the argument {positional}, or --resume; see --help")
     for name in names:
         if str(getattr(options, name)).startswith("+"):
             raise UsageError(f"--{name}: expected +N with --resume, got {getattr(options, name)}")

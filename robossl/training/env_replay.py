@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from robossl.core import spaces
 from robossl.rollout import autoreset_mode, reset_done
 
-TimeSteps = dict[str, np.ndarray]  # the recorded time steps of one lane, by field
+TimeSteps = dict[str, np.ndarray]  # the recorded time steps of one sub-environment, by field
 _DIFFERENT_STEPS = "its sub-environments have recorded different numbers of steps"
 _DIFFERENT_OBSERVATION = (
     "the env is not deterministic: replaying the recorded actions gave a different observation"

@@ -1,4 +1,4 @@
-"""A flipped bit, a cut or a foreign byte in any file of a model, an agent, a run or a report ends in one line.
+"""A flipped bit, a cut or other bytes in any file of a model, an agent, a run or a report ends in one line.
 
 Two hundred changes with fixed seeds, each in a copy of one file.
 """
