@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -12,7 +13,8 @@ from cli_runner import fail, robossl, succeed
 
 from robossl import registry
 from robossl.core.errors import CorruptedFileError, UsageError
-from robossl.core.io import read_json, write_json
+from robossl.core.io import write_json
+from robossl.core.small_files import CHECKSUM_KEY
 from robossl.streams import Stream
 
 ENV = "robossl/CartPoleSwingUp-v0"
@@ -54,8 +56,9 @@ def gift(artifacts, tmp_path, monkeypatch) -> Path:
     shutil.copytree(artifacts, folder)
     for path in [*folder.rglob("*.json"), *folder.rglob("*.toml")]:
         path.write_text(re.sub(rf'"{re.escape(ENV)}"', f'"{NAME}"', path.read_text()))
-        if path.name in ("stream.json", "head.json"):
-            write_json(path, read_json(path), checksum=True)
+        if path.suffix == ".json" and CHECKSUM_KEY in (content := json.loads(path.read_text())):
+            content.pop(CHECKSUM_KEY)
+            write_json(path, content, checksum=True)
     (folder / f"{MODULE}.py").write_text(
         f"import pathlib; pathlib.Path({str(tmp_path / 'RAN')!r}).write_text('x')\n"
     )

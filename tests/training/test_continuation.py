@@ -21,7 +21,7 @@ from robossl.training.env_replay import replay
 from robossl.training.requests import CollectRequest
 
 NATIVE, THIRD_PARTY = "robossl/CartPoleSwingUp-v0", "CartPole-v1"
-ENVS = (NATIVE, THIRD_PARTY, "Pendulum-v1")
+ENVS = (NATIVE, THIRD_PARTY)
 
 
 class _Interrupting(NullProgress):

@@ -100,9 +100,8 @@ def test_run_killed_at_any_file_operation_goes_on(tmp_path, monkeypatch):
         assert not [p for p in copy.rglob("*.tmp") if "checkpoints" in p.parts]
     assert {phase for phase, _, _ in runs} == set(PHASES)
     explored = next(copy for (_, _, explores), copy in runs.items() if explores)
-    for copy in (explored, runs["evaluate", 1, False]):
-        phases.learn(resume=copy, progress=NullProgress())
-        assert outcome(copy) == outcome(whole)
+    phases.learn(resume=explored, progress=NullProgress())
+    assert outcome(explored) == outcome(whole)
 
 
 def _check_streams(run: Experiment) -> None:
@@ -121,16 +120,16 @@ def _check_streams(run: Experiment) -> None:
 def test_recording_killed_at_any_file_operation_ends_with_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(collect_loop, "CHECKPOINT_INTERVAL", 0.0)
     monkeypatch.setattr(collect_loop, "_SHARE", 1e9)
-    monkeypatch.setattr(store, "COMMIT_ROWS", 24)
+    monkeypatch.setattr(store, "COMMIT_ROWS", 16)
     request = CollectRequest(
-        "robossl/CartPoleSwingUp-v0", steps=48, out=tmp_path / "s", num_envs=4, threads=1
+        "robossl/CartPoleSwingUp-v0", steps=32, out=tmp_path / "s", num_envs=4, threads=1
     )
     collect_stream(request, NullProgress())
     whole = _chunks(tmp_path / "s")
     shutil.rmtree(tmp_path / "s")
     with snapshots(tmp_path / "s", tmp_path / "copies") as copies:
         collect_stream(request, NullProgress())
-    assert len(copies) > 60
+    assert len(copies) > 40
     for copy in copies:
         if not (copy / "manifest.json").exists():
             assert output_dirs.create_output_dir(copy, "unused") == copy
