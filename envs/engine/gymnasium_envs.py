@@ -24,7 +24,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrap
 from robossl.core.call_watch import HungCallError, watched
 from robossl.core.env_ids import EnvName, parse_wrapper
 from robossl.core.errors import OperationError, UsageError
-from robossl.core.frames import as_frame
+from robossl.core.rendered_frame import as_frame
 from robossl.core.seeding import env_seed
 from robossl.core.spaces import is_image, leaves
 from robossl.core.traceback_utils import innermost_env_frame

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from robossl.core.errors import UsageError
-from robossl.core.frames import as_frame
+from robossl.core.rendered_frame import as_frame
 from robossl.env_checker.check_result import CheckResult, check_failed, check_info, check_passed
 from robossl.env_checker.env_under_test import EnvCallError, EnvUnderTest
 

@@ -70,6 +70,7 @@ class Recorder(VectorWrapper):
         self._in_episode = np.zeros(envs.num_envs, bool)  # (n,) lanes with a running episode
         self._steps = np.zeros(envs.num_envs, np.int64)  # (n,) actions taken in the running episode
         self.num_steps, self.num_unusable = 0, 0  # recorded since this object was made
+        self._rounding_reported = False
         self._reset_first = np.zeros(envs.num_envs, bool)  # (n,) lanes to reset before the next step
 
     @classmethod
@@ -204,7 +205,10 @@ class Recorder(VectorWrapper):
         ended = stepped & (terminated | truncated)
         current = self._converter.convert(observation, infos)
         final = self._converter.convert_final(np.flatnonzero(ended), current, infos) if same_step else current
-        faults = non_finite_masks(final, np.asarray(reward, np.float64))
+        reward = np.asarray(reward, np.float64)
+        if not self._rounding_reported:
+            self._report_rounding(reward)
+        faults = non_finite_masks(final, reward)
         non_finite = stepped & any_mask(list(faults.values()), self.num_envs)
         unusable = stepped & unusable_mask(infos, same_step, self.num_envs)
         faulty = non_finite | unusable
@@ -294,6 +298,19 @@ class Recorder(VectorWrapper):
             f"expected finite numbers from {env_id(self.env)}, got non-finite {name} in lane {lane} "
             f"at step {self._steps[lane]} of its episode; all earlier rows are kept in {self.stream.path}"
         )
+
+    def _report_rounding(self, reward: np.ndarray) -> None:
+        """Log once a reward (n,) that float32 cannot hold: a whole number above 2^24, or one that becomes 0."""
+        with np.errstate(over="ignore"):
+            rounded = reward.astype(np.float32).astype(np.float64)
+        changed = (rounded != reward) & ((rounded == 0) | (reward == np.rint(reward))) & np.isfinite(rounded)
+        if changed.any():
+            self._rounding_reported = True
+            index = int(np.flatnonzero(changed)[0])
+            _logger.warning(
+                "%s: rewards are recorded as float32: %.17g becomes %.17g; subtract an offset or scale them",
+                env_id(self.env), reward[index], rounded[index],
+            )  # fmt: skip
 
     def _count_unusable(self, lane: int, text: str) -> None:
         """Report a step with an unusable number; raise UsageError if there are too many."""

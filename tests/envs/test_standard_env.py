@@ -187,3 +187,12 @@ def test_sync_envs_equal_those_of_gymnasium() -> None:
                     trace.append(envs.reset(options={"reset_mask": arrays[2] | arrays[3]})[0])
             results.append(trace)
         assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("number", "named"), [(16_777_217.0, True), (1e-50, True), (16_777_216.0, False), (0.1, False)]
+)
+def test_rewards_that_float32_cannot_hold_are_named_once(number, named, tmp_path, caplog) -> None:
+    name = f"env_kinds:habits/AtTimes-v0?what={number}&where=reward&every=2"
+    robossl.collect(name, steps=60, num_envs=2, out=tmp_path / "s")
+    assert caplog.text.count("rewards are recorded as float32") == named

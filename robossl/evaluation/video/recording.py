@@ -11,8 +11,8 @@ import numpy as np
 
 from robossl import registry
 from robossl.core.errors import OperationError, UsageError
-from robossl.core.frames import as_frame
 from robossl.core.interfaces import PhysicsStateEnv, Policy, PoseEnv
+from robossl.core.rendered_frame import as_frame
 from robossl.evaluation.context import recorded_settings, step_seconds
 from robossl.evaluation.heldout import load_heldout
 from robossl.evaluation.video.frames import agent_frames, write_video

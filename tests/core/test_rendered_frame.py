@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robossl.core.errors import UsageError
-from robossl.core.frames import as_frame
+from robossl.core.rendered_frame import as_frame
 
 RGB = np.random.default_rng(0).integers(0, 256, (8, 10, 3), dtype=np.uint8)
 FORMS = {
