@@ -106,7 +106,7 @@ def test_refusal_names_the_flag_in_one_line(key, gift) -> None:
 
 def test_env_that_the_command_line_names_is_imported(gift, tmp_path) -> None:
     assert str(gift) not in sys.path
-    succeed(gift, *COMMANDS["resume"], "--trust-env", NAME)
+    succeed(gift, *COMMANDS["resume"], "--trust-env", NAME, "--accept-changes")  # the env is another one
     assert (tmp_path / "RAN").exists()
     (tmp_path / "RAN").unlink()
     del sys.modules[MODULE]
