@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from gymnasium.vector import VectorEnv
 
@@ -18,7 +18,7 @@ class DisplayedAgent:
     What is shown are the attributes that an agent has: `envs`, `model` or `representation`, `config` or `settings`.
     """
 
-    name: Any
+    name: ClassVar[str]
 
     def __repr__(self) -> str:
         envs, model = _envs(self), _representation(self)
