@@ -33,9 +33,7 @@ class StepResult:
     terminated: np.ndarray  # (n,) bool
     truncated: np.ndarray  # (n,) bool
     done: np.ndarray  # (n,) bool: terminated or truncated
-    success: (
-        np.ndarray | None
-    )  # (n,) bool, after this step; None if the env does not report it
+    success: np.ndarray | None  # (n,) bool, after this step; None if the env does not report it
     next_observation: Observation  # after this step; where an episode ended, its last observation
     observation: Observation  # input of the next action; where an episode begins, its first observation
     begins: np.ndarray  # (n,) bool: a new episode begins with `observation`
@@ -149,7 +147,9 @@ class StepLoop:
             agent.reset()
         reset_policy = not self._reset_at_end
         envs, ended = self.envs, self._ended
-        for step in steps(envs, agent, self._observation, explore=True, ended=ended, reset_policy=reset_policy):
+        for step in steps(
+            envs, agent, self._observation, explore=True, ended=ended, reset_policy=reset_policy
+        ):
             self._observation, self._ended = step.observation, step.done
             if self._reset_at_end and step.done.any():
                 agent.reset(step.done)

@@ -70,7 +70,13 @@ def _batched(compute: Callable[..., Any], envs: VectorEnv) -> GoalReward | None:
     Both are tried here, before the first step.
     """
     space = envs.single_observation_space[_ACHIEVED]  # type: ignore[index]
-    goals = np.stack([np.clip(np.full(space.shape, i, space.dtype), space.low, space.high) for i in range(3)])
+    low, high = (
+        getattr(space, name, None) for name in ("low", "high")
+    )  # None of categories: any one will do
+    first = getattr(space, "start", 0)
+    goals = np.stack(
+        [np.clip(np.full(space.shape or (), first + i, space.dtype), low, high) for i in range(3)]
+    )
 
     def by_batch(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         values = np.asarray(compute(achieved, desired, {}), np.float32)

@@ -81,7 +81,7 @@ def name_list(text: str) -> tuple[str, ...]:
 _FLAGS: dict[str, dict[str, Any]] = {
     "trust-env": {
         "metavar": "PACKAGE:ID",
-        "help": "import this package (or PACKAGE) for an env that only a file names; no name in a file imports anything",
+        "help": "import this package (or PACKAGE) for an env that only a file names; no file imports anything itself",
     },
     "pretrained": {
         "metavar": "NAME",

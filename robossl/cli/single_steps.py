@@ -87,7 +87,10 @@ def _add_pretrain_arguments(parser: ArgumentParser) -> None:
     continuing.add_amount(parser, "updates", "gradient steps (2,000)")
     continuing.add_resume_flags(parser, "MODEL", "updates")
     parser.add_argument(
-        "--from", dest="from_model", metavar="MODEL", help="begin with the weights of this model, which is not changed"
+        "--from",
+        dest="from_model",
+        metavar="MODEL",
+        help="begin with the weights of this model, which is not changed",
     )
     parser.add_argument(
         "--baseline",
@@ -188,7 +191,9 @@ def _train(options: Namespace) -> CommandResult:
 
     progress = make_progress(options.quiet)
     if options.resume:
-        continuing.check_resume(options, ("env", *(name for name in _TRAIN_FLAGS if name != "steps"), "config"))
+        continuing.check_resume(
+            options, ("env", *(name for name in _TRAIN_FLAGS if name != "steps"), "config")
+        )
         result = resume_agent_training(options.resume, progress, options.steps, options.accept_changes)
     else:
         continuing.check_new(options, ("steps",), "env")

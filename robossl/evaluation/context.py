@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from robossl.world_model import WorldModel
 
 EVALUATION_SEED = 7_000_000  # plus the seed of the run; training seeds are 63-bit hashes, so they differ
-OPTIONAL_SECTIONS = ("robustness", "imitation", "oracle_gap")  # computed on request, because they take minutes
+OPTIONAL_SECTIONS = (
+    "robustness",
+    "imitation",
+    "oracle_gap",
+)  # computed on request, because they take minutes
 # Keyword arguments of an env that change its observations.
 _OBSERVATION_SETTINGS = ("model", "pixels", "proprioception", "camera", "substeps")
 

@@ -157,7 +157,9 @@ def _truncate(stream: Stream, tree: dict[str, Any], folder: Path) -> None:
     """Return a stream to the checkpoint of its recording; UsageError if other rows follow a finished one."""
     offset, loop = tree["stream"], tree["loop"]
     finished = loop["num_steps"] > 0 and loop["num_steps"] >= loop["requested_steps"]
-    if finished and (stream.lengths - np.asarray(offset["rows"]) > 1).any():  # more than the end of its episodes
+    if (
+        finished and (stream.lengths - np.asarray(offset["rows"]) > 1).any()
+    ):  # more than the end of its episodes
         raise UsageError(
             f"{folder}: expected a stream that ends with its recording, got one with more rows; to add new episodes: "
             f"robossl collect --append {folder} --seed N"

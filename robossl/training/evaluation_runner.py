@@ -91,7 +91,11 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
         try:
             report = page.write_report(context)
         except KeyboardInterrupt:
-            kept = f"what was measured before is in {folder}" if page.write_interrupted(context) else "no results yet"
+            kept = (
+                f"what was measured before is in {folder}"
+                if page.write_interrupted(context)
+                else "no results yet"
+            )
             raise KeyboardInterrupt(f"interrupted; {kept}") from None
     return {**report, "folder": str(folder)}
 

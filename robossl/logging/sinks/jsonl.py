@@ -58,7 +58,9 @@ def read_metrics(folder: str | Path) -> list[dict[str, float | None]]:
                 break
             record = parse_json(line, f"{path}, line {number},")
             if not isinstance(record, dict):
-                raise CorruptedFileError(f"{path}, line {number}, is damaged: expected an object, got {record!r:.80}")
+                raise CorruptedFileError(
+                    f"{path}, line {number}, is damaged: expected an object, got {record!r:.80}"
+                )
             records.append(record)
     return records
 
