@@ -51,7 +51,9 @@ class MpcConfig(ImaginationConfig):
     def planner(self) -> PlannerConfig:
         """Return the settings of the search."""
         elites = min(10, self.samples)
-        return PlannerConfig(self.samples, self.iterations, elites, horizon=self.horizon, action_repeat=1)
+        return PlannerConfig(
+            self.samples, self.iterations, elites=elites, horizon=self.horizon, action_repeat=1
+        )
 
 
 class MpcAgent(ImaginationSac):

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.folder_lock import FolderLock
 from robossl.core.io import write_json
-from robossl.core.lock import FolderLock
 from robossl.core.small_files import checked, checked_ints, read_json
 from robossl.evaluation.report.study_tables import task_name
 from robossl.study.protocol import Protocol, Sizes

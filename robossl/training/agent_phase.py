@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from robossl.evaluation.control import BASELINES, evaluate_control, in_order
 from robossl.logging.logger import ScopedLogger
 from robossl.logging.throughput import ThroughputProgress
 from robossl.streams import Recorder
+from robossl.streams.storage.lock import remove_stream
 from robossl.training import continual_phase
 from robossl.training.agent_loading import resolve_agent, resolve_representation
 from robossl.training.agent_rows import AGENT, AgentRow, agent_rows
@@ -201,7 +201,7 @@ def make_recorder(run: Experiment, row: AgentRow, agent: str, seed: int) -> Reco
     if row.stream in run.state.stream_offsets:
         return Recorder(envs, run.stream(row.stream))
     folder = run.folder / row.stream
-    shutil.rmtree(folder, ignore_errors=True)  # from a start without a checkpoint
+    remove_stream(folder)  # from a start without a checkpoint
     recorder = Recorder.create(envs, folder, policy=f"{agent} on {row.row}", seed=seed)
     run.register_stream(row.stream, recorder.stream)
     return recorder

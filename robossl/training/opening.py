@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from robossl import registry
+from robossl.core.folder_lock import FolderLock
 from robossl.core.interfaces import ProgressReporter
-from robossl.core.lock import FolderLock
 from robossl.training import config_io, output_dirs, provenance
 from robossl.training.checkpoints import Checkpoints
 from robossl.training.config import LearnConfig

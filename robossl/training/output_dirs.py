@@ -17,8 +17,8 @@ from typing import Any
 
 from robossl.core.env_ids import is_mjcf_path
 from robossl.core.errors import UsageError
+from robossl.core.folder_lock import FolderLock
 from robossl.core.io import read_json, remove_leftovers, write_bytes_atomic, write_json
-from robossl.core.lock import FolderLock
 from robossl.core.system_info import system_info
 from robossl.training.config_io import to_toml
 

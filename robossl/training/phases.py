@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +27,7 @@ from robossl.logging.progress import make_progress
 from robossl.logging.throughput import ThroughputProgress
 from robossl.registry import EnvLike
 from robossl.streams import Recorder, Stream
+from robossl.streams.storage.lock import remove_stream
 from robossl.training.agent_loading import resolve_agent
 from robossl.training.agent_phase import act
 from robossl.training.agent_rows import STREAM, agent_rows, main_row
@@ -195,7 +195,7 @@ def _exploration_recorder(run: Experiment, envs: VectorEnv) -> Recorder:
         stream = Stream.open(folder)
         stream.truncate(tree["stream"])
         return Recorder(envs, stream)
-    shutil.rmtree(folder, ignore_errors=True)  # from a start without a checkpoint: recorded again, bit by bit
+    remove_stream(folder)  # from a start without a checkpoint: recorded again, bit by bit
     return Recorder.create(
         envs,
         folder,

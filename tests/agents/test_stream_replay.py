@@ -218,9 +218,14 @@ def test_hindsight_needs_goals_and_compute_reward(tmp_path):
     reward = goal_reward(recorder)
     assert reward is not None
     assert reward(np.zeros((3, 2)), np.ones((3, 2))).tolist() == [1, 1, 1]
-    recorder.unwrapped.envs[0].compute_reward = lambda achieved, desired, info: 0.0
-    with pytest.raises(UsageError, match="expected 3 rewards for as many goals, got 1"):
-        goal_reward(recorder)(np.zeros((3, 2)), np.ones((3, 2)))
+
+
+def test_hindsight_calls_a_reward_of_single_goals_once_for_each(tmp_path):
+    _, recorder = recorded(tmp_path / "s", CountingGoals)
+    recorder.unwrapped.envs[0].compute_reward = lambda achieved, desired, info: float(np.sum(desired))
+    reward = goal_reward(recorder)
+    assert reward is not None
+    assert reward(np.zeros((3, 2)), np.arange(6.0).reshape(3, 2)).tolist() == [1, 5, 9]
 
 
 def test_matrix_actions_are_flattened(tmp_path):

@@ -19,7 +19,7 @@ from filesystem import read_only
 from resume_helpers import flags
 
 from robossl.core.errors import UsageError
-from robossl.core.io import read_json
+from robossl.core.io import read_json, write_json
 from robossl.core.system_info import find_library
 from robossl.world_model.config import PIXEL_CONFIG, WorldModelConfig
 
@@ -197,7 +197,7 @@ def test_imagine_takes_a_run_or_a_model(workspace, tmp_path):
 def test_imagine_needs_the_stream_of_a_moved_model(workspace, tmp_path):
     shutil.copytree(workspace / "model", tmp_path / "moved")
     path = tmp_path / "moved" / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"stream": "gone", "stream_path": "/gone"}))
+    write_json(path, read_json(path) | {"stream": "gone", "stream_path": "/gone"}, checksum=True)
     assert "give --stream" in fail(workspace, "imagine", tmp_path / "moved")
     assert "expected a run or model folder" in fail(workspace, "imagine", "nothing")
 

@@ -16,6 +16,7 @@ from stream_toys import AUTORESET_MODES, CountingEnvs, check_alignment, equal_fi
 
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.io import load_tree, save_tree, write_json
+from robossl.core.small_files import CHECKSUM_KEY
 from robossl.streams import Recorder, Stream, describe_stream
 
 SAME = AutoresetMode.SAME_STEP
@@ -230,7 +231,8 @@ def test_readers_follow_a_writing_process(tmp_path):
 def test_other_format_raises(tmp_path):
     make_recorder(tmp_path / "s").close()
     header = json.loads((tmp_path / "s/stream.json").read_text())
-    write_json(tmp_path / "s/stream.json", {**header, "format": 99})
+    del header[CHECKSUM_KEY]
+    write_json(tmp_path / "s/stream.json", {**header, "format": 99}, checksum=True)
     with pytest.raises(UsageError, match="expected stream format 3, got 99"):
         Stream.open(tmp_path / "s")
 
