@@ -9,6 +9,7 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 from stable_baselines3 import PPO
+from stable_baselines3.common.logger import Logger
 
 import robossl
 
@@ -19,7 +20,9 @@ def main() -> None:
     """Train PPO for a moment on latents, and print what it observes."""
     model = robossl.from_pretrained("reacher")
     env = robossl.RepresentationWrapper(gym.make(ENV), model)
-    agent = PPO("MlpPolicy", env, n_steps=256, batch_size=64, n_epochs=2, seed=0, device="cpu").learn(STEPS)
+    agent = PPO("MlpPolicy", env, n_steps=256, batch_size=64, n_epochs=2, seed=0, device="cpu")
+    agent.set_logger(Logger(None, []))  # without one, SB3 makes a folder for its log
+    agent.learn(STEPS)
     print(f"PPO took {agent.num_timesteps} steps on {env.observation_space.shape[0]} numbers: the latent of "
           f"{model.latent_dim}, the observation and the goals")  # fmt: skip
     envs = robossl.RepresentationVectorWrapper(robossl.make(ENV, num_envs=8), model)

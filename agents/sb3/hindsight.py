@@ -90,15 +90,19 @@ def _batched(compute: Callable[..., Any], envs: VectorEnv) -> GoalReward | None:
     def one_by_one(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         return np.array([float(compute(a, d, {})) for a, d in zip(achieved, desired)], np.float32)
 
-    try:
-        single = one_by_one(goals, goals[::-1])
-    except Exception as error:  # noqa: BLE001 - third-party code may raise anything
+    errors = []
+    results = {}
+    for reward in (by_batch, one_by_one):
+        try:
+            results[reward] = reward(goals, goals[::-1])
+        except Exception as error:  # noqa: BLE001 - third-party code may raise anything
+            errors.append(error)
+    if not results:
         _logger.warning(
             "compute_reward of %s raised %s: %s for one goal; goals are not relabeled (hindsight)",
-            envs, type(error).__name__, " ".join(str(error).split()),
+            envs, type(errors[-1]).__name__, " ".join(str(errors[-1]).split()),
         )  # fmt: skip
         return None
-    try:
-        return by_batch if np.allclose(by_batch(goals, goals[::-1]), single) else one_by_one
-    except Exception:  # noqa: BLE001 - it is for one goal only
-        return one_by_one
+    if by_batch in results and one_by_one in results:
+        return by_batch if np.allclose(results[by_batch], results[one_by_one]) else one_by_one
+    return by_batch if by_batch in results else one_by_one

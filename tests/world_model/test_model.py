@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 from world_model_toys import linear, make_trainer
 
 from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.io import read_json, write_json
 from robossl.core.spaces import flatten_by_path, leaves
 from robossl.world_model import WorldModel, WorldModelConfig
 
@@ -197,7 +197,7 @@ def test_loaded_model_equals_the_saved_one(name: str, tmp_path) -> None:
 def test_folder_of_another_kind_or_format_is_rejected(changes: dict, message: str, tmp_path) -> None:
     make_model().save(tmp_path)
     path = tmp_path / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    write_json(path, {**read_json(path), **changes}, checksum=True)
     with pytest.raises(UsageError, match=message):
         WorldModel.load(tmp_path)
 
