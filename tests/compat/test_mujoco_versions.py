@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
-import mujoco
 import pytest
 from packaging.version import Version
 
@@ -13,7 +13,7 @@ from robossl import make
 from robossl.core.errors import UsageError
 
 pytestmark = pytest.mark.skipif(
-    Version(mujoco.__version__) >= Version("3.17"), reason="make compat-mujoco installs an older MuJoCo"
+    Version(version("mujoco")) >= Version("3.17"), reason="make compat-mujoco installs an older MuJoCo"
 )
 ENVS = {
     "HalfCheetah-v5": {},

@@ -7,6 +7,7 @@ from pathlib import Path
 import robossl
 
 
+@pytest.mark.slow
 def test_policies_without_reward_act_on_goals_of_each_task(tmp_path: Path) -> None:
     """The goals of Reacher have 4 numbers, those of ReacherHard 2."""
     report = robossl.transfer(

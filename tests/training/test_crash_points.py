@@ -76,6 +76,7 @@ def snapshots(folder: Path, copies: Path) -> Iterator[list[Path]]:
             _hooks.pop()
 
 
+@pytest.mark.slow
 def test_run_killed_at_any_file_operation_goes_on(tmp_path, monkeypatch):
     config = tiny(agent__rows=(), agent__num_iterations=1, steps=1200, pretrain__updates=8, goals__trials=0)
     whole, runs = tmp_path / "whole", {}
@@ -117,6 +118,7 @@ def _check_streams(run: Experiment) -> None:
         assert validate_stream(run.folder / name)["ok"]
 
 
+@pytest.mark.slow
 def test_recording_killed_at_any_file_operation_ends_with_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(collect_loop, "CHECKPOINT_INTERVAL", 0.0)
     monkeypatch.setattr(collect_loop, "_SHARE", 1e9)
