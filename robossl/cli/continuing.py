@@ -25,12 +25,17 @@ def add_resume_flags(parser: ArgumentParser, folder: str, unit: str) -> None:
     add_flags(parser, "accept-changes", "trust-env")
 
 
-def check_resume(options: Namespace, names: tuple[str, ...]) -> None:
-    """Raise UsageError if a flag of `names` or a setting is given beside `--resume`."""
-    given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name, None) is not None]
-    given += list(options.overrides)
+def check_resume(options: Namespace, flags: tuple[str, ...], argument: str = "env") -> None:
+    """Raise UsageError if a flag, a setting, an env flag or the positional `argument` is given beside `--resume`."""
+    given = [getattr(options, argument)] if getattr(options, argument) is not None else []
+    given += [f"--{name.replace('_', '-')}" for name in flags if getattr(options, name, None) is not None]
+    given += ["the flags of the env"] if options.env_flags else []
+    given += [" ".join(options.overrides)] if options.overrides else []
     if given:
-        raise UsageError(f"--resume uses the settings that it began with; remove {', '.join(given)}")
+        amount = "updates" if argument == "stream" else "steps"
+        raise UsageError(
+            f"--resume uses the settings that it began with, except for --{amount}; remove {', '.join(given)}"
+        )
     trust_env(options.trust_env, package=True)
 
 
@@ -61,7 +66,7 @@ def collect(options: Namespace) -> Any:
 
     progress = make_progress(options.quiet)
     if options.resume:
-        check_resume(options, ("env", "policy", "num_envs", "threads", "pixels", "seed", "out", "append"))
+        check_resume(options, ("policy", "num_envs", "threads", "pixels", "seed", "out", "append"))
         return resume_collection(options.resume, progress, options.steps, options.accept_changes)
     extra = [name for name in ("num_envs", "pixels", "out") if getattr(options, name) is not None]
     if extra:

@@ -6,10 +6,11 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from robossl.cli.command import Command, CommandResult, add_flags, name_list, trust_env
+from robossl.cli.continuing import check_resume
 from robossl.core.errors import UsageError
 
 _EXCLUSIVE = (
-    "env", "seeds", "updates", "num_envs", "threads", "pixels", "device", "seed", "log", "config", "out",
+    "seeds", "updates", "num_envs", "threads", "pixels", "device", "seed", "log", "config", "out",
 )  # fmt: skip
 
 
@@ -41,13 +42,7 @@ def _run(options: Namespace) -> CommandResult:
     options.steps = None if options.steps is None else parse_steps(options.steps)
     progress = make_progress(options.quiet)
     if options.resume:
-        extra = [f"--{n.replace('_', '-')}" for n in _EXCLUSIVE if getattr(options, n) is not None]
-        extra += ["the flags of the env"] if options.env_flags else []
-        if extra or options.overrides:
-            raise UsageError(
-                "--resume uses the settings of the run, except for --steps; remove "
-                f"{', '.join(extra + options.overrides[:1])}"
-            )
+        check_resume(options, _EXCLUSIVE)
         return report_result(
             learn(
                 resume=options.resume,

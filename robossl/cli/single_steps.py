@@ -113,7 +113,7 @@ def _pretrain(options: Namespace) -> CommandResult:
         hub.check_login(options.push_to_hub)
     if options.resume:
         continuing.check_resume(
-            options, ("stream", "from_model", "baseline", "threads", "device", "seed", "log", "config", "out")
+            options, ("from_model", "baseline", "threads", "device", "seed", "log", "config", "out"), "stream"
         )
         model = resume_pretraining(options.resume, progress, options.updates, options.accept_changes)
     else:
@@ -191,9 +191,7 @@ def _train(options: Namespace) -> CommandResult:
 
     progress = make_progress(options.quiet)
     if options.resume:
-        continuing.check_resume(
-            options, ("env", *(name for name in _TRAIN_FLAGS if name != "steps"), "config")
-        )
+        continuing.check_resume(options, (*(name for name in _TRAIN_FLAGS if name != "steps"), "config"))
         result = resume_agent_training(options.resume, progress, options.steps, options.accept_changes)
     else:
         continuing.check_new(options, ("steps",), "env")

@@ -139,15 +139,16 @@ def read_manifest(folder: str | Path, *kinds: str) -> dict[str, Any]:
         UsageError: The folder has no manifest, or is not one of `kinds`.
     """
     folder = Path(folder)
-    expected = " or ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 2 else kinds)
+    names = " or ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 2 else kinds)
+    expected = f"{'an' if names[0] in 'aeiou' else 'a'} {names} folder"
     if not folder.exists():
-        raise UsageError(f"no folder {folder}; expected a {expected} folder{_known_folders(folder)}")
+        raise UsageError(f"no folder {folder}; expected {expected}{_known_folders(folder)}")
     if not (folder / MANIFEST).is_file():
-        raise UsageError(f"{folder} is not a {expected} folder: it has no {MANIFEST}{_known_folders(folder)}")
+        raise UsageError(f"{folder} is not {expected}: it has no {MANIFEST}{_known_folders(folder)}")
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("kind") not in kinds:
         kind = manifest.get("kind") if isinstance(manifest, dict) else None
-        raise UsageError(f"{folder}: expected a {expected} folder, got a {kind} folder")
+        raise UsageError(f"{folder}: expected {expected}, got a folder of the kind {kind}")
     if manifest.get("format") != _FORMAT:
         raise UsageError(
             f"{folder}: expected format {_FORMAT}, got {manifest.get('format')}; make the folder again"
