@@ -66,8 +66,11 @@ class PageServer(ThreadingHTTPServer):
             port: Port; 0: a free one.
 
         Raises:
+            UsageError: There is no such port.
             OperationError: The port is taken or not allowed.
         """
+        if not 0 <= port <= 65535:
+            raise UsageError(f"port: expected 0 to 65535, got {port}")
         self.routes, self.token = dict(routes), secrets.token_urlsafe(16)
         try:
             super().__init__((HOST, port), _Handler)

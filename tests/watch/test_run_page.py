@@ -209,3 +209,9 @@ def test_page_in_a_browser_shows_records_that_are_written_while_it_is_open(run, 
         assert text in page
     assert page.count("<figure>") == 2
     assert "not up to date" not in page
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_port_that_no_machine_has_is_refused(port: int) -> None:
+    with pytest.raises(UsageError, match=f"port: expected 0 to 65535, got {port}"):
+        PageServer({}, port)
