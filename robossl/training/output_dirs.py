@@ -148,7 +148,8 @@ def read_manifest(folder: str | Path, *kinds: str) -> dict[str, Any]:
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("kind") not in kinds:
         kind = manifest.get("kind") if isinstance(manifest, dict) else None
-        raise UsageError(f"{folder}: expected {expected}, got a folder of the kind {kind}")
+        given = f"a {kind} folder" if isinstance(kind, str) else f"one whose {MANIFEST} names no kind"
+        raise UsageError(f"{folder}: expected {expected}, got {given}")
     if manifest.get("format") != _FORMAT:
         raise UsageError(
             f"{folder}: expected format {_FORMAT}, got {manifest.get('format')}; make the folder again"
