@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from robossl.core.errors import OperationError
-from robossl.core.interfaces import NullProgress, ProgressReporter
+from robossl.core.interfaces import NullProgress
 from robossl.core.io import write_json
 from robossl.study.cell_work import CellWork, error_line
 from robossl.study.goal_distance import measure_goals
@@ -34,10 +34,10 @@ WORKER = ("-m", "robossl.study.study_worker")
 class JobRunner:
     """Runs one job at a time in this process."""
 
-    def __init__(self, study: Study, threads: int, progress: ProgressReporter | None = None) -> None:
+    def __init__(self, study: Study, threads: int) -> None:
         """Prepare to run jobs of a study with `threads` CPU threads."""
         self._study, self._threads, protocol = study, threads, load_protocol()
-        progress = progress or NullProgress()
+        progress = NullProgress()  # the study counts whole jobs
         self._preparation = Preparation(study, protocol, progress, threads)
         self._cells = CellWork(study, protocol, self._preparation, progress, threads)
 
@@ -131,7 +131,6 @@ def run_jobs(
     threads: int,
     finished: Callable[[Job, str | None, bool], None],
     trusted: Sequence[str] = (),
-    progress: ProgressReporter | None = None,
 ) -> None:
     """Run jobs, and those that need them afterwards.
 
@@ -142,7 +141,6 @@ def run_jobs(
         threads: CPU threads of each.
         finished: Called after each job with the reason if it failed, and whether only something that it needs failed.
         trusted: Names `package:id` that the user typed, whose packages the workers import.
-        progress: Receives the progress of a single process.
     """
     schedule = Schedule(jobs)
 
@@ -152,7 +150,7 @@ def run_jobs(
             finished(lost, reason, True)
 
     if workers == 1 or len(jobs) < 2:
-        runner = JobRunner(study, threads, progress)
+        runner = JobRunner(study, threads)
         while (job := schedule.next()) is not None:
             note(job, runner.run(job))
         return

@@ -74,6 +74,8 @@ def write_report(study: Study, plan: Plan) -> dict[str, Any]:
         first = next(iter(goals.values()))
         context.results["goal_reaching"] = {name: first[name] for name in ("horizons", "rows")}
     context.missing = {f"transfer.rows.{row}": reason for row, reason in plan.missing.items()}
+    for found in goals.values():
+        context.missing |= found.get("missing", {})
     if left := len(plan.cells) - len(cells):
         context.missing["transfer.cells"] = f"{left} of {len(plan.cells)} cells have no result yet"
     context.seconds = {"cells": float(sum(cell.get("seconds", 0.0) for cell in cells))}

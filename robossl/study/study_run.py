@@ -63,7 +63,8 @@ class TransferRequest:
             raise UsageError("seeds: expected one or more, got none")
         settings = {
             "a robot": self.robot, "rows": self.rows, "tasks": self.tasks, "seeds": self.seeds, "out": self.out,
-            "agent_seeds": self.agent_seeds, "pixels": self.pixels or None, **self.sizes,
+            "budget": None if self.budget == BUDGET else self.budget, "agent_seeds": self.agent_seeds,
+            "pixels": self.pixels or None, **self.sizes,
         }  # fmt: skip
         given = [name for name, value in settings.items() if value is not None]
         if self.resume is not None and given:
@@ -145,7 +146,8 @@ def _run(study: Study, plan: Plan, request: TransferRequest, progress: ProgressR
             if not by_need:
                 progress.message(f"{job.name} failed: {error}")
             for cell in job.cells:
-                study.write_result(cell, {"error": error})
+                if "error" in (study.result(cell) or {"error": ""}):  # else its worker ended after it wrote
+                    study.write_result(cell, {"error": error})
         for cell in job.cells if error is None else ():
             result = study.result(cell) or {}
             if "error" in result:
