@@ -190,8 +190,8 @@ def _curves(groups: Sequence[Group]) -> list[Data]:
         lines = {}
         for group in groups:
             curves = [curve for report in group.reports if (curve := read(report))]
-            if curves:
-                lines[group.name] = _overlay(curves)
+            if curves and (points := _overlay(curves)):
+                lines[group.name] = points
         if lines:
             found.append({"name": name, "axis": axis, "unit": unit, "lines": lines})
     return found
@@ -214,9 +214,5 @@ def _overlay(curves: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
         return [list(point) for point in curves[0]]
     by_step = [{point[0]: point[1] for point in curve} for curve in curves]
     steps = sorted(set.intersection(*(set(each) for each in by_step)))
-    values = np.array([[each[step] for each in by_step] for step in steps]).reshape(
-        len(steps), -1
-    )  # (points, seeds)
-    return [
-        [step, float(np.median(row)), float(row.min()), float(row.max())] for step, row in zip(steps, values)
-    ]
+    values = [[each[step] for each in by_step] for step in steps]  # (points, seeds)
+    return [[step, float(np.median(row)), min(row), max(row)] for step, row in zip(steps, values)]

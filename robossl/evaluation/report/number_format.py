@@ -84,7 +84,7 @@ def number(value: float, digits: int = 2) -> str:
     elif 0.9995 <= size < 1:
         text = ">0.999" if value > 0 else "<-0.999"
     else:
-        text = f"{value:.{3 if 0.99 < size < 1 else digits}f}"
+        text = f"{value:z.{3 if 0.99 < size < 1 else digits}f}"
     return text.replace("-", "−")
 
 
@@ -103,7 +103,7 @@ def interval(estimate: Mapping[str, Any], as_percent: bool = False) -> str:
     if estimate["n"] < 2 and not as_percent:
         return "[one value]"
     ends = (estimate["low"], estimate["high"])
-    low, high = (f"{100 * end:.0f}".replace("-", "−") if as_percent else number(end) for end in ends)
+    low, high = (f"{100 * end:z.0f}".replace("-", "−") if as_percent else number(end) for end in ends)
     return f"[{low}, {high}]"
 
 
