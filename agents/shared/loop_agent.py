@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from robossl.streams import Recorder
 from .agent_display import DisplayedAgent
 
 
-class LoopAgent(DisplayedAgent):
+class LoopAgent(DisplayedAgent, ABC):
     """Agent whose `learn` is a `StepLoop`; a subclass acts, and may learn after each step.
 
     Attributes:
@@ -33,9 +34,9 @@ class LoopAgent(DisplayedAgent):
         self.envs, self.seed = envs, int(seed)
         self._loop = StepLoop(envs, self.seed)
 
+    @abstractmethod
     def act(self, observation: Observation, explore: bool = True) -> np.ndarray:
         """Return actions (n, *A)."""
-        raise NotImplementedError
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Start new episodes; the agent has no episode state."""
