@@ -12,9 +12,13 @@ from torch import Tensor
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 from robossl.core.spaces import format_space
+from robossl.core.statistics import main_directions
 
 NUM_RANDOM_FEATURES = 256
 _RIDGE = 1e-6  # times the mean squared feature
+_MAX_INPUTS = (
+    512  # longer inputs are replaced by that many main directions: the cost grows as their third power
+)
 ACHIEVED, DESIRED = "achieved_goal", "desired_goal"
 
 
@@ -47,11 +51,8 @@ class GoalPredictor:
         random, dim = generator(seed, "dream", "achieved"), inputs.shape[1]
         self.frequencies = random.normal(size=(dim, NUM_RANDOM_FEATURES)) / np.sqrt(dim)  # (D, W)
         self.phase = random.uniform(0, 2 * np.pi, NUM_RANDOM_FEATURES)  # (W,)
-        features = self._features(inputs)
-        gram = features.T @ features
-        ridge = _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
         goals = np.asarray(achieved, np.float64).reshape(len(achieved), -1)
-        self.weights = np.linalg.solve(gram + ridge, features.T @ goals)  # (1 + D + W, G)
+        self.weights = self._fit(self._features(inputs), goals, dim)  # (1 + D + W, G)
 
     def achieved(self, inputs: np.ndarray) -> np.ndarray:
         """Return achieved goals (n, *G), clipped to the bounds of the goal space, for inputs (n, D)."""
@@ -85,6 +86,21 @@ class GoalPredictor:
         """Restore what `get_checkpoint` returned."""
         for name, value in tree.items():
             setattr(self, name, np.array(value))
+
+    @staticmethod
+    def _fit(features: np.ndarray, goals: np.ndarray, dim: int) -> np.ndarray:
+        """Return the weights (1 + D + W, G) of a ridge regression from features to goals (S, G), in time O(S D)."""
+        inputs = features[:, 1 : dim + 1]
+        directions = main_directions(inputs - inputs.mean(0), _MAX_INPUTS) if dim > _MAX_INPUTS else None
+        if directions is not None:
+            features = np.concatenate([features[:, :1], inputs @ directions, features[:, dim + 1 :]], 1)
+        gram = features.T @ features
+        ridge = _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+        weights: np.ndarray = np.linalg.solve(gram + ridge, features.T @ goals)
+        if directions is None:
+            return weights
+        last = directions.shape[1] + 1
+        return np.concatenate([weights[:1], directions @ weights[1:last], weights[last:]])
 
     def _features(self, inputs: np.ndarray) -> np.ndarray:
         """Return features (n, 1 + D + W) float64 of inputs (n, D)."""

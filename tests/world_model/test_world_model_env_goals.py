@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from robossl.agents.sb3.algorithms import SacAgent
@@ -13,6 +16,7 @@ from robossl.core.errors import UsageError
 from robossl.core.io import load_tree, save_tree
 from robossl.streams import Recorder
 from robossl.world_model import RewardModel, WorldModel, WorldModelEnv
+from robossl.world_model.goal_predictor import GoalPredictor
 
 
 def goal_stream(goal_space: spaces.Space | None = None) -> ToyStream:
@@ -113,3 +117,17 @@ def test_discrete_goals_are_rejected() -> None:
     model = WorldModel(SMALL_CONFIG, stream.observation_space, stream.action_space)
     with pytest.raises(UsageError, match=r"expected Box, got Discrete\(3\)"):
         WorldModelEnv(model, stream, num_envs=2, horizon=3)
+
+
+def test_goals_of_long_observations_are_fitted_in_time_linear_in_the_length() -> None:
+    random = np.random.default_rng(0)
+    hidden = random.normal(size=(400, 3))
+    inputs = (hidden @ random.normal(size=(3, 6000))).astype(np.float32)
+    goal = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    space = spaces.Dict(observation=goal, achieved_goal=goal, desired_goal=goal)
+    started = time.process_time()
+    predictor = GoalPredictor(space, inputs[:300], hidden[:300, :2], np.zeros((300, 2)), seed=0)
+    assert time.process_time() - started < 5, "a Gram matrix of 6,257 features takes half a minute"
+    np.testing.assert_allclose(predictor.achieved(inputs[300:]), hidden[300:, :2], atol=0.05)
+    tensor = predictor.achieved_tensor(torch.from_numpy(inputs[300:])).numpy()
+    np.testing.assert_allclose(tensor, predictor.achieved(inputs[300:]), atol=1e-2)
