@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import UNUSABLE_FRACTION, Checkpointable, RecordedInfosEnv
-from robossl.core.spaces import flatten_by_path, unflatten_by_path
+from robossl.core.spaces import flatten_by_path
 from robossl.rollout import autoreset_mode
 from robossl.streams.env_metadata import (
     check_compatible,
@@ -26,9 +26,12 @@ from robossl.streams.step_converter import (
     FieldArrays,
     StepConverter,
     any_mask,
+    changed_masks,
     non_finite_masks,
+    replaced_observations,
     unusable_mask,
     unusable_text,
+    with_final_observations,
 )
 from robossl.streams.stream import Stream
 
@@ -133,14 +136,16 @@ class Recorder(VectorWrapper):
         actions_copy = np.array(actions)  # envs may overwrite their argument
         if (
             self._reset_first.any()
-        ):  # their last step was unusable; the env does not know that it ended an episode
-            self.env.reset(options={"reset_mask": self._reset_first.copy()})
+        ):  # their last step was unusable; the env does not know that an episode ended
+            _, current, ignored = self._reset_lanes(self._reset_first)
+            if ignored.any():
+                self._begin(ignored, current)
             self._reset_first[:] = False
         before, result = self._pending, self.env.step(actions)
         unusable = self._record(actions_copy, *result)
-        return result if unusable is None else self._ended(unusable, before, *result)
+        return result if unusable is None else self._end_unusable(unusable, before, *result)
 
-    def _ended(
+    def _end_unusable(
         self,
         lanes: np.ndarray,
         before: FieldArrays,
@@ -150,19 +155,46 @@ class Recorder(VectorWrapper):
         truncated: np.ndarray,
         infos: dict[str, Any],
     ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Return the result of a step with the episodes of `lanes` (n,) truncated at their observations `before`."""
+        """Return the result of a step with the episodes of `lanes` (n,) truncated at `before`, and reset if needed."""
+        ended = np.asarray(terminated, bool) | np.asarray(truncated, bool)
+        running, last = lanes & ~ended, lanes
         space = self.env.single_observation_space
-        parts = {path: np.array(value) for path, value in flatten_by_path(space, observation).items()}
-        for path, values in parts.items():
-            values[lanes] = before[observation_name(path)][lanes].reshape(values[lanes].shape)
-        self._reset_first = lanes.copy() if self._mode is AutoresetMode.NEXT_STEP else self._reset_first
+        previous = {path: before[observation_name(path)] for path in flatten_by_path(space, observation)}
+        if self._mode is AutoresetMode.SAME_STEP:
+            infos = with_final_observations(space, infos, previous, lanes)
+            if running.any():
+                after, current, ignored = self._reset_lanes(running)
+                if ignored.any():
+                    parts = flatten_by_path(space, observation)
+                    infos = with_final_observations(space, infos, parts, ignored & ~ended)
+                lanes = lanes | ignored
+                self._begin(running | ignored, current)
+                observation = after
+        else:
+            if self._mode is AutoresetMode.NEXT_STEP:
+                self._reset_first = running
+            observation = replaced_observations(space, observation, previous, lanes)
         return (
-            unflatten_by_path(space, parts),
-            np.where(lanes, 0.0, reward),
-            np.asarray(terminated, bool) & ~lanes,
+            observation,
+            np.where(last, 0.0, reward),
+            np.asarray(terminated, bool) & ~last,
             np.asarray(truncated, bool) | lanes,
             infos,
         )
+
+    def _reset_lanes(self, lanes: np.ndarray) -> tuple[Any, FieldArrays, np.ndarray]:
+        """Reset `lanes` (n,) bool of the env, whose episodes have ended.
+
+        Returns:
+            The observations, the same by field, and the other lanes (n,) that the env has reset too: it ignores
+            `reset_mask`. Their episodes end here.
+        """
+        observation, infos = self.env.reset(options={"reset_mask": lanes.copy()})
+        current = self._converter.convert(observation, infos)
+        moved = any_mask(changed_masks(current, self._pending), self.num_envs) & ~lanes
+        ignored = ~lanes if moved.any() else np.zeros(self.num_envs, bool)
+        self._end(ignored & self._in_episode)
+        return observation, current, ignored
 
     def finish(self) -> None:
         """End the running episodes and commit; the envs stay open and can be reset."""
@@ -196,8 +228,7 @@ class Recorder(VectorWrapper):
         """Write the rows that this step completes and store the pending observations.
 
         Returns:
-            Lanes (n,) bool whose episode ends here because of a number that is not finite, unless the env ended it;
-            None without such lanes.
+            Lanes (n,) bool whose episode ends here because of a number that is not finite; None without such lanes.
         """
         same_step = self._mode is AutoresetMode.SAME_STEP
         stepped = self._in_episode.copy()  # in NEXT_STEP mode the other lanes were only reset
@@ -226,9 +257,7 @@ class Recorder(VectorWrapper):
         self._pending = final
         self._in_episode = stepped & ~faulty
         self.num_steps += int(stepped.sum())
-        found = non_finite & ~unusable & ~ended
-        if same_step and found.any():
-            self._raise_non_finite(found, faults)
+        found = non_finite & ~unusable
         for lane in np.flatnonzero(faulty).tolist():
             name = next((n for n, fault in faults.items() if fault[lane]), "a number")
             self._count_unusable(lane, unusable_text(infos, lane) if unusable[lane] else f"non-finite {name}")

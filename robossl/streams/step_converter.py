@@ -115,6 +115,48 @@ def non_finite_masks(current: FieldArrays, reward: np.ndarray | None = None) -> 
     return {n: np.logical_not(f.reshape(len(f), -1).all(axis=1)) for n, f in finite.items() if not f.all()}
 
 
+def changed_masks(one: FieldArrays, other: FieldArrays) -> list[np.ndarray]:
+    """Return for each observation field the lanes (n,) bool in which two observations differ."""
+    names = [name for name in one if name.startswith("observation")]
+    same = (
+        (one[name] == other[name]) | ((one[name] != one[name]) & (other[name] != other[name]))
+        for name in names
+    )
+    return [~equal.reshape(len(equal), -1).all(axis=1) for equal in same]
+
+
+def replaced_observations(
+    space: Space, observation: Any, parts: Mapping[str, np.ndarray], lanes: np.ndarray
+) -> Any:
+    """Return an observation (n, ...) whose `lanes` (n,) bool are those of `parts`, arrays (n, ...) by path."""
+    values = {path: np.array(value) for path, value in spaces.flatten_by_path(space, observation).items()}
+    for path, value in values.items():
+        value[lanes] = parts[path][lanes].reshape(value[lanes].shape)
+    return spaces.unflatten_by_path(space, values)
+
+
+def with_final_observations(
+    space: Space, infos: Mapping[str, Any], parts: Mapping[str, np.ndarray], lanes: np.ndarray
+) -> dict[str, Any]:
+    """Return infos of a SAME_STEP env with other last observations.
+
+    Args:
+        space: Observation space of one sub-environment.
+        infos: Of the step.
+        parts: Observations (n, ...) by path.
+        lanes: (n,) bool, the sub-environments whose last observation is taken from `parts`.
+    """
+    known = np.full(len(lanes), "final_obs" in infos) & infos.get("_final_obs", True) & ~lanes
+    final = np.full(len(lanes), None, object)
+    for lane in np.flatnonzero(known).tolist():
+        final[lane] = final_observation(infos, lane)
+    for lane in np.flatnonzero(lanes).tolist():
+        final[lane] = spaces.unflatten_by_path(
+            space, {path: np.array(value[lane]) for path, value in parts.items()}
+        )
+    return {**infos, "final_obs": final, "_final_obs": known | lanes}
+
+
 def any_mask(arrays: Sequence[np.ndarray], count: int) -> np.ndarray:
     """Return the lanes (n,) bool that are in any of the masks."""
     return np.logical_or.reduce([np.zeros(count, bool), *arrays])

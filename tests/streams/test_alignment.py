@@ -205,7 +205,7 @@ def test_nan_at_a_reset_raises_and_keeps_earlier_rows(tmp_path, mode):
     assert recorder.stream.rows > 0
 
 
-@pytest.mark.parametrize("mode", [mode for mode in AUTORESET_MODES if mode is not SAME])
+@pytest.mark.parametrize("mode", AUTORESET_MODES)
 @pytest.mark.parametrize("step", [2, 4, 5])
 def test_nan_ends_its_episode_only_and_is_never_recorded(tmp_path, mode, step):
     """Lane 1 observes NaN in its first episode: in the middle, or at its end; the other lanes are as without it."""
@@ -227,6 +227,43 @@ def test_nan_ends_its_episode_only_and_is_never_recorded(tmp_path, mode, step):
     assert faulty["is_first"][step]
     assert faulty["observation"][step][1] == 1  # the next episode
     assert faulty["valid"][step:].sum() >= 8
+
+
+@pytest.mark.parametrize("kind", ["vector", "goal"])
+@pytest.mark.parametrize("step", [2, 5])
+def test_result_of_a_step_with_nan_has_the_last_usable_and_the_first_observation(tmp_path, kind, step):
+    """Lane 1 has five steps in its first episode; in SAME_STEP mode the step itself begins the next one."""
+    envs = CountingEnvs(3, SAME, kind)
+    envs.nan_at = (1, 0, step)
+    recorder = Recorder.create(envs, tmp_path / "s")
+    recorder.reset()
+    for _ in range(step):
+        observation, reward, terminated, truncated, infos = recorder.step(np.zeros((3, 1), np.float32))
+    assert reward[1] == 0
+    assert truncated[1]
+    assert not terminated[1]
+    first = observation if kind == "vector" else observation["observation"]
+    last = infos["final_obs"][1] if kind == "vector" else infos["final_obs"][1]["observation"]
+    assert last[1:3].tolist() == [0, step - 1]
+    assert first[1, 1:3].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("mode", [NEXT, SAME])
+def test_envs_that_ignore_the_reset_mask_begin_all_episodes_again(tmp_path, mode):
+    class WholeResetEnvs(CountingEnvs):
+        def reset(self, *, seed=None, options=None):
+            return super().reset(seed=seed)
+
+    envs = WholeResetEnvs(3, mode)
+    envs.nan_at = (1, 0, 2)
+    recorder = Recorder.create(envs, tmp_path / "s")
+    reset_and_record(recorder, 20)
+    recorder.finish()
+    for lane in range(3):
+        rows = rows_of(Stream.open(tmp_path / "s"), lane)
+        follows = rows["valid"][:-1] & ~rows["is_last"][:-1]
+        assert (np.diff(rows["observation"][:, 1])[follows] == 0).all(), "no transition between two episodes"
+        assert rows["valid"].sum() >= 6
 
 
 def reset_and_record(recorder, steps):
