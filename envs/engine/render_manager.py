@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robossl.core.errors import OperationError, UsageError
+from robossl.core.errors import OperationError, UsageError, WindowClosedError
 
 from .mujoco_setup import headless, load_mujoco
 from .rendering import Renderer, add_marker, camera_id
@@ -52,9 +53,16 @@ class RenderManager:
         return self._renderer.frame(physics, self._markers(env_index), visuals)
 
     def update(self, env_index: int = 0) -> None:
-        """Show the current state in the viewer if the mode is "human"; the first call opens it."""
+        """Show the current state in the viewer if the mode is "human"; the first call opens it.
+
+        Raises:
+            OperationError: There is no display.
+            WindowClosedError: The user closed the window.
+        """
         if self.mode != "human":
             return
+        if self._viewer is not None and not self._viewer.is_running():
+            raise WindowClosedError("the window was closed")
         mujoco = load_mujoco()
         model = self._simulation.model
         if self._data is None:
@@ -70,14 +78,19 @@ class RenderManager:
         self._viewer.sync()
 
     def _open_viewer(self) -> Any:
-        if headless():
+        if headless() or not _can_open_windows():
             raise OperationError(
-                "no display to open a window on; use render_mode='rgb_array', which needs none"
+                "no display to open a window on; a video needs none: --video FILE.mp4, or render_mode='rgb_array'"
             )
         import mujoco.viewer
 
         before = set(threading.enumerate())
-        viewer = mujoco.viewer.launch_passive(self._simulation.model, self._data)
+        try:
+            viewer = mujoco.viewer.launch_passive(
+                self._simulation.model, self._data, show_left_ui=False, show_right_ui=False
+            )
+        except RuntimeError as error:  # macOS without mjpython
+            raise OperationError(f"MuJoCo's viewer cannot be opened: {error}") from error
         self._viewer_threads = [thread for thread in threading.enumerate() if thread not in before]
         if self._camera is not None:
             viewer.cam.type, viewer.cam.fixedcamid = int(mujoco.mjtCamera.mjCAMERA_FIXED), self._camera
@@ -97,3 +110,12 @@ class RenderManager:
             ) in self._viewer_threads:  # wait for them, because the program may exit right after this
                 thread.join(_CLOSE_TIMEOUT)
         self._viewer, self._viewer_threads = None, []
+
+
+def _can_open_windows() -> bool:
+    """Return whether the display can be reached; MuJoCo would end the process where it cannot."""
+    import glfw
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", glfw.GLFWError)
+        return bool(glfw.init())

@@ -208,8 +208,12 @@ class MujocoVectorEnv(VectorEnv):
         return tuple(self.simulation.generator(env_index) for env_index in range(self.num_envs))
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """Return a frame (H, W, 3) uint8 of each sub-environment; None unless render_mode is "rgb_array"."""
+        """Return a frame (H, W, 3) uint8 of each sub-environment; None unless render_mode is "rgb_array".
+
+        If it is "human", the window is brought up to date, as each step does.
+        """
         if self.render_mode != "rgb_array":
+            self._render_manager.update()
             return None
         return tuple(self._render_manager.frame(i) for i in range(self.num_envs))  # type: ignore[misc]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from robossl.cli.command import Command, CommandResult, add_flags, count, trust_env
+from robossl.core.errors import UsageError
 
 if TYPE_CHECKING:
     from robossl.watch.server import PageServer
@@ -19,15 +21,34 @@ def _add_page_flags(parser: ArgumentParser) -> None:
 
 def _add_watch_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run, agent, model or study folder, running or finished")
+    parser.add_argument(
+        "--viewer",
+        action="store_true",
+        help="instead show its recorded episodes in MuJoCo's viewer, a window",
+    )
     _add_page_flags(parser)
 
 
 def _watch(options: Namespace) -> CommandResult:
+    if options.viewer:
+        return _view_episodes(options)
     from robossl.watch.run_source import RunSource
     from robossl.watch.server import PageServer
 
     source = RunSource(options.run)
     return _serve(PageServer(source.routes(), options.port), options.open)
+
+
+def _view_episodes(options: Namespace) -> CommandResult:
+    """Show recorded episodes until the window is closed or Ctrl-C, which are the ways to end it and no failure."""
+    if options.open or options.port:
+        raise UsageError("expected --viewer, or a page with --open and --port, got both")
+    from robossl.watch.viewer import show_episodes
+
+    with contextlib.suppress(KeyboardInterrupt):
+        shown = show_episodes(options.run)
+        return CommandResult(f"{shown:,} episodes in the viewer")
+    return CommandResult()
 
 
 def _add_view_arguments(parser: ArgumentParser) -> None:

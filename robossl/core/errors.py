@@ -30,6 +30,10 @@ class OperationError(RuntimeError):
         return printable(super().__str__())
 
 
+class WindowClosedError(OperationError):
+    """The user closed the window that the work is shown in, which is the usual way to end it."""
+
+
 class CorruptedFileError(OperationError):
     """A robossl file that is truncated, altered or not what its name states."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 
 from robossl import registry
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, WindowClosedError
 from robossl.core.interfaces import Policy
 from robossl.core.io import check_writable
 from robossl.evaluation.context import recorded_settings, step_seconds
@@ -72,18 +72,19 @@ def run_viewer(
 ) -> int:
     """Run the policy in the viewer, at most at real-time speed; return the number of steps.
 
-    It ends after `num_steps` steps, or after `episodes` episodes of sub-environment 0.
+    It ends after `num_steps` steps, after `episodes` episodes of sub-environment 0, or when the window is closed.
     """
     period = 1 / (envs.metadata.get("render_fps") or 30)  # [s]
     observation, _ = envs.reset(seed=seed)
     due = time.monotonic()
     count = ended = 0
-    for count, step in enumerate(rollout_steps(envs, policy, observation), 1):
-        due = max(due + period, now := time.monotonic())
-        time.sleep(due - now)
-        ended += int(step.done[0])
-        if count >= num_steps or ended == episodes:
-            break
+    with contextlib.suppress(WindowClosedError):
+        for count, step in enumerate(rollout_steps(envs, policy, observation), 1):
+            due = max(due + period, now := time.monotonic())
+            time.sleep(due - now)
+            ended += int(step.done[0])
+            if count >= num_steps or ended == episodes:
+                break
     return count
 
 

@@ -12,20 +12,19 @@ from typing import Any
 import numpy as np
 
 from robossl.core.errors import OperationError, UsageError
-from robossl.core.interfaces import PhysicsStateEnv
 from robossl.evaluation.context import recorded_settings, step_seconds
 from robossl.evaluation.video.frames import write_video
-from robossl.evaluation.video.recording import make_render_env, render_frame
+from robossl.evaluation.video.recording import render_frame
 from robossl.streams import Episode, Stream
 from robossl.streams.schema import Field
 from robossl.training import output_dirs
+from robossl.watch.recorded_physics import RecordedPhysics
 from robossl.watch.server import Answer, Route, page_file
 
 _MAX_EPISODES = 5000  # listed on the page, the newest
 _MAX_CURVES = 64  # elements of fields that are drawn
 _MAX_STEPS = 5000  # of an episode that are drawn and rendered
 _ORDER = ("reward", "action", "state", "info", "observation", "flag")  # of the roles of fields on the page
-_PHYSICS = "physics"
 
 
 class StreamSource:
@@ -144,35 +143,16 @@ class StreamSource:
         Raises:
             UsageError: No physics was recorded, or the env cannot be set to it.
         """
-        if _PHYSICS not in self.stream.schema.names:
-            raise UsageError(
-                "the stream has neither images nor physics states; its curves are all there is to see"
-            )
-        physics = self.stream.read(episode.lane, episode.start, _stop(episode), [_PHYSICS])[_PHYSICS]
-        envs = make_render_env(str(self.env), **recorded_settings(self.stream))
+        physics = RecordedPhysics(self.stream, str(self.env))
         try:
-            inner = envs.unwrapped
-            if not isinstance(inner, PhysicsStateEnv):
-                raise UsageError(
-                    f"{self.env} cannot be set to recorded states; the curves are all there is to see"
-                )
-            envs.reset(seed=0)
-            goals = self._goals(episode)
             frames = []
-            for i, state in enumerate(np.asarray(physics)):
-                inner.set_physics_state(state[None], goal=None if goals is None else goals[i : i + 1])
-                if (frame := render_frame(envs)) is None:
+            for _ in physics.states(episode, _MAX_STEPS):
+                if (frame := render_frame(physics.envs)) is None:
                     raise OperationError("frames cannot be rendered on this machine; run: robossl doctor")
                 frames.append(frame.copy())
             return frames
         finally:
-            envs.close()
-
-    def _goals(self, episode: Episode) -> np.ndarray | None:
-        name = "observation.desired_goal"
-        if name not in self.stream.schema.names:
-            return None
-        return np.asarray(self.stream.read(episode.lane, episode.start, _stop(episode), [name])[name], float)
+            physics.close()
 
 
 def _stop(episode: Episode) -> int:
