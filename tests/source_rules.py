@@ -19,12 +19,13 @@ FOLDERS = {
 
 # Package -> the packages that its modules may import; "" is robossl/__init__.py.
 CORE_PACKAGES = {
-    "core", "logging", "env_objects", "env_registry", "registry", "rollout", "streams", "world_model", "evaluation",
-    "training", "study", "env_checker", "cli",
+    "core", "cells", "logging", "env_objects", "env_registry", "registry", "rollout", "streams", "world_model",
+    "evaluation", "training", "study", "sweep", "env_checker", "cli",
 }  # fmt: skip
 ALLOWED = {
     "": CORE_PACKAGES | {"plot"},
     "core": {"core"},
+    "cells": {"core", "cells"},
     "logging": {"core", "logging"},
     "env_registry": {"core", "env_registry"},
     "env_objects": {"core", "env_registry"},
@@ -33,8 +34,9 @@ ALLOWED = {
     "streams": {"core", "rollout", "streams"},
     "world_model": {"core", "registry", "streams", "world_model"},
     "evaluation": {"core", "registry", "rollout", "streams", "world_model", "evaluation"},
-    "training": CORE_PACKAGES - {"cli", "env_checker", "study"} | {""},
-    "study": CORE_PACKAGES - {"cli", "env_checker"} | {""},
+    "training": CORE_PACKAGES - {"cli", "env_checker", "study", "sweep"} | {""},
+    "study": CORE_PACKAGES - {"cli", "env_checker", "sweep"} | {""},
+    "sweep": CORE_PACKAGES - {"cli", "env_checker"} | {""},
     "plot": {"core", "logging", "streams", "world_model", "evaluation"},
     "watch": {"core", "logging", "streams", "world_model", "evaluation", "training", "watch"},
     "env_checker": CORE_PACKAGES - {"cli"} | {""},

@@ -111,6 +111,10 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "action": "store_true",
         "help": "with --resume: go on although versions, robot, config or device differ from those of the start",
     },
+    "engine": {
+        "metavar": "NAME",
+        "help": "what runs the workers: local, processes of this machine; ray, a Ray cluster (local)",
+    },
     "quiet": {"action": "store_true", "help": "print no progress"},
 }
 

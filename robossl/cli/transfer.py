@@ -38,6 +38,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--retry-failed", action="store_true", help="run failed cells again")
     parser.add_argument("--workers", type=count(1), metavar="N", help="processes (one for each core)")
+    add_flags(parser, "engine")
     parser.add_argument("--list-rows", action="store_true", help="print the rows, and those of each budget")
     for name, text in _SIZES.items():
         low = 0 if name == "goal_trials" else 1
@@ -67,7 +68,7 @@ def _run(options: Namespace) -> CommandResult:
             raise UsageError(f"--resume uses the settings of the study; remove {', '.join(given)}")
     names = (
         "robot", "budget", "rows", "tasks", "seeds", "agent_seeds", "out", "workers", "threads", "pixels",
-        "retry_failed", "resume",
+        "retry_failed", "resume", "engine",
     )  # fmt: skip
     request = TransferRequest(**specified(options, names), sizes=specified(options, tuple(_SIZES)))
     return _result(run_transfer(request, make_progress(options.quiet)))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from robossl import registry
+from robossl.cells.work import Resources, cores
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import NullProgress, ProgressReporter
-from robossl.study.execution import run_jobs
+from robossl.study.execution import run_study_jobs
 from robossl.study.jobs import Job, Plan, Planner, check_rows
 from robossl.study.protocol import load_protocol, override
 from robossl.study.study_folder import Selection, Study, StudySpec, is_study, locked, open_study, read_spec
@@ -41,17 +41,13 @@ class TransferRequest:
     retry_failed: bool = False
     sizes: Mapping[str, int] = field(default_factory=dict)  # in place of those of the budget
     resume: str | Path | None = None  # a study folder, whose settings are used
+    engine: str = "local"  # local, processes of this machine; or ray
 
     def __post_init__(self) -> None:
         """Raise UsageError for a wrong value."""
-        if self.workers < 0:
-            raise UsageError(f"workers: expected 0 or more, got {self.workers}")
         if self.threads < 0:
             raise UsageError(f"threads: expected 0 or more, got {self.threads}")
-        if (needed := self.workers * thread_count(self.threads)) > _cores() and self.workers > 1:
-            raise UsageError(
-                f"workers: expected at most {_cores()} threads in all, one for each core, got {needed}"
-            )
+        Resources(self.engine, self.workers, thread_count(self.threads))
         for name, low, high in (("pixels", 0, None), ("agent_seeds", 1, 1000)):
             value = getattr(self, name)
             if value is not None and not low <= value <= (high or value):
@@ -156,10 +152,10 @@ def _run(study: Study, plan: Plan, request: TransferRequest, progress: ProgressR
 
     trusted = [task for task in (study.spec.stream_task, *study.selection.tasks) if ":" in task]
     threads = thread_count(request.threads)
-    workers = request.workers or _free_workers(study, threads)
+    workers = request.workers or (_free_workers(study, threads) if request.engine == "local" else 0)
     progress.start("run the study", total, "parts")
     try:
-        run_jobs(study, plan.jobs, workers, threads, finished, trusted)
+        run_study_jobs(study, plan.jobs, Resources(request.engine, workers, threads), finished, trusted)
     finally:
         progress.stop()
 
@@ -167,18 +163,13 @@ def _run(study: Study, plan: Plan, request: TransferRequest, progress: ProgressR
 def _free_workers(study: Study, threads: int) -> int:
     """Return a worker for each core; one alone if another process would not know a task."""
     known = all(map(_is_installed, {study.spec.stream_task, *study.selection.tasks}))
-    return max(_cores() // threads, 1) if known else 1
+    return max(cores() // threads, 1) if known else 1
 
 
 def _is_installed(task: str) -> bool:
     """Return whether every process knows a task: it has the name of its package, or belongs to robossl or Gymnasium."""
     entry_point = registry.env_spec(task).entry_point
     return ":" in task or str(entry_point).split(".")[0] in ("robossl", "gymnasium")
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def transfer(
@@ -195,6 +186,7 @@ def transfer(
     retry_failed: bool = False,
     resume: str | Path | None = None,
     progress: ProgressReporter | None = None,
+    engine: str = "local",
     **sizes: int,
 ) -> dict[str, Any]:
     """Evaluate how far representations of a reward-free stream carry to the tasks of a robot.
@@ -219,6 +211,7 @@ def transfer(
         retry_failed: Run failed cells again.
         resume: Folder of a study, whose settings are used.
         progress: Receives the finished parts.
+        engine: local, processes of this machine; or ray, tasks of a Ray cluster.
         sizes: Sizes in place of those of the budget: stream_steps, model_updates, offline_updates, online_steps,
             episodes, hidden, batch_size, goal_trials. They change the protocol hash.
 
@@ -239,5 +232,6 @@ def transfer(
         retry_failed,
         sizes,
         resume,
+        engine,
     )
     return run_transfer(request, progress or NullProgress())

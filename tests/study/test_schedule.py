@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from robossl.cells.schedule import Schedule
 from robossl.core.seeding import generator
-from robossl.study.execution import Schedule
 from robossl.study.jobs import Job
 from robossl.study.study_folder import Cell
 

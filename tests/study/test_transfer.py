@@ -17,10 +17,12 @@ import pytest
 import toy_tasks
 
 import robossl
+from robossl.cells import processes
+from robossl.cells.processes import WorkerProcess
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.io import write_json
 from robossl.core.small_files import read_json
-from robossl.study import cell_work, execution
+from robossl.study import cell_work
 from robossl.study.execution import JobRunner
 from robossl.study.study_folder import Study
 
@@ -281,18 +283,18 @@ def test_worker_that_dies_fails_its_cells_alone(
     folder = copy_of(finished, tmp_path)
     for path in (folder / "cells").glob("random-*"):
         path.unlink()
-    sent, whole = [], execution._Worker.send
+    sent, whole = [], WorkerProcess.send
 
     def send(self: Any, job: Any) -> None:
-        sent.append(job)
-        if len(sent) == 1:
+        sent.append("target" not in job)
+        if sum(sent) == 1:
             self._process.kill()
         whole(self, job)
 
-    monkeypatch.setattr(execution._Worker, "send", send)
+    monkeypatch.setattr(WorkerProcess, "send", send)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr(
-        execution, "WORKER", ("-c", "import toy_tasks; from robossl.study.study_worker import main; main()")
+        processes, "WORKER", ("-c", "import toy_tasks; from robossl.cells.worker import main; main()")
     )
     report = robossl.transfer(resume=folder, workers=2)["transfer"]
     assert [entry["error"] for entry in report["failed"]] == ["the worker process was ended by signal 9"]

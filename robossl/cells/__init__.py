@@ -1,0 +1,1 @@
+"""Engines that run jobs: processes of this machine, or tasks of a Ray cluster."""

@@ -1,0 +1,143 @@
+"""Work of a worker process: which function runs the jobs, with what settings and on how many cores."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from robossl.core.errors import OperationError, UsageError, unknown_name_error
+
+ENGINES = ("local", "ray")
+# thread pools of OpenMP, MKL, OpenBLAS, numexpr and Accelerate: each reads one of these when it is loaded
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+Run = Callable[
+    [dict[str, Any]], dict[str, Any]
+]  # a job as JSON values -> its answer, {} or {"error": one line}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker process runs.
+
+    Attributes:
+        target: `module:function` of robossl; the function gets the settings and returns what runs a job.
+        settings: JSON values.
+    """
+
+    target: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Run:
+        """Return what runs the jobs, in this process."""
+        module, _, name = self.target.partition(":")
+        return getattr(importlib.import_module(module), name)(self.settings)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Engine, number of workers, and the share of each.
+
+    Attributes:
+        engine: local, processes of this machine; or ray.
+        workers: Number of workers; 0: as many as there is room for.
+        threads: CPU threads of each for MuJoCo, torch and BLAS.
+        gpus: GPUs of each; 0.5: two workers share one.
+    """
+
+    engine: str = "local"
+    workers: int = 0
+    threads: int = 1
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a wrong value, or more local workers than cores."""
+        if self.engine not in ENGINES:
+            raise unknown_name_error("engine", self.engine, ENGINES)
+        if self.workers < 0:
+            raise UsageError(f"workers: expected 0 or more, got {self.workers}")
+        if self.threads < 1:
+            raise UsageError(f"CPU threads of a worker: expected 1 or more, got {self.threads}")
+        if not self.gpus >= 0 or (self.gpus > 1 and self.gpus != int(self.gpus)):
+            raise UsageError(f"GPUs of a worker: expected 0 to 1, or a whole number, got {self.gpus}")
+        if self.engine == "local":
+            check_cores(self.workers, self.threads)
+
+    @property
+    def local_workers(self) -> int:
+        """Number of processes of this machine: as requested, or as many as cores and GPUs allow."""
+        return self.workers or max(cores() // self.threads, 1)
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_cores(workers: int, threads: int) -> None:
+    """Raise UsageError if several workers have more threads than there are cores."""
+    if workers > 1 and workers * threads > cores():
+        raise UsageError(
+            f"workers: expected at most {cores()} threads in all, one for each core, got {workers * threads}"
+        )
+
+
+def worker_environment(threads: int, gpu: str | None = None) -> dict[str, str]:
+    """Return environment variables of a worker: its share of cores and GPUs, and where its modules are.
+
+    Args:
+        threads: CPU threads of its thread pools.
+        gpu: Indices of its GPUs, "0" or "2,3"; None: as in this process. Its renderer uses the first one.
+    """
+    variables = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [*sys.path]))
+    if gpu is not None:
+        variables |= {"CUDA_VISIBLE_DEVICES": gpu, "MUJOCO_EGL_DEVICE_ID": gpu.split(",")[0]}
+    return variables
+
+
+def gpu_shares(gpus: float, workers: int) -> list[str | None]:
+    """Return the GPUs of each local worker; fewer workers if there are not enough GPUs.
+
+    Args:
+        gpus: GPUs of each worker.
+        workers: Number of workers.
+
+    Raises:
+        UsageError: A worker needs more GPUs than there are.
+    """
+    if gpus == 0:
+        return [None] * workers
+    visible = _visible_gpus()
+    room = int(len(visible) / gpus + 1e-9)
+    if room == 0:
+        raise UsageError(
+            f"GPUs of a worker: expected at most the {len(visible)} of this machine, got {gpus:g}"
+        )
+    if gpus < 1:
+        each = int(1 / gpus + 1e-9)
+        return [visible[index // each] for index in range(min(workers, each * len(visible)))]
+    count = int(gpus)
+    return [",".join(visible[index * count :][:count]) for index in range(min(workers, room))]
+
+
+def _visible_gpus() -> list[str]:
+    """Return the indices of the GPUs of this process."""
+    if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [part for part in given.split(",") if part.strip()]
+    import torch
+
+    return list(map(str, range(torch.cuda.device_count())))
+
+
+def answer_of(run: Run, job: dict[str, Any]) -> dict[str, Any]:
+    """Run a job and return its answer; {"stop": reason} if no further job can run, as on a full disk."""
+    try:
+        return run(job)
+    except OperationError as error:
+        return {"stop": str(error)}

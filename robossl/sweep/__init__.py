@@ -1,0 +1,1 @@
+"""Sweeps: a grid of cells, each one command with its own settings and folder."""
