@@ -41,6 +41,11 @@ class GoalPlanner(LoopAgent):
     With goal heads (`robossl.world_model.goal_heads`) it acts in any goal env; without, it needs an env with a method
     `goal_observation`, and compares latents. Nothing is trained: `learn` acts, so that its steps
     can be recorded.
+
+    Example:
+        model = robossl.from_pretrained("reacher")
+        agent = robossl.agents.GoalPlanner(envs, model, seed=0)
+        action = agent.act(observation, explore=False)
     """
 
     name = "planner"

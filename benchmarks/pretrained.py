@@ -38,14 +38,14 @@ class Recipe:
     """How the model of a robot is trained."""
 
     env: str
-    steps: int = 150_000  # of colored noise, without reward
-    updates: int = 1200  # of the world model
+    steps: int = 80_000  # of colored noise, without reward
+    updates: int = 800  # of the world model
     agent: str = _BY_REWARD
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 RECIPES = {
-    "reacher": Recipe("robossl/Reacher-v0", 48_000, agent="planner"),
+    "reacher": Recipe("robossl/Reacher-v0", 48_000, 1200, "planner"),
     "cartpole": Recipe("robossl/CartPoleSwingUp-v0"),
     "pointmaze": Recipe("robossl/PointMaze-v0", agent="planner", settings={"cost": "temporal"}),
     "arm": Recipe("robossl/ArmReach-v0", agent="planner"),
@@ -76,9 +76,9 @@ def main() -> None:
     add(
         "--agent-updates",
         type=int,
-        default=3000,
+        default=1500,
         metavar="N",
-        help="gradient steps of imagination-sac (3000)",
+        help="gradient steps of imagination-sac (1500)",
     )
     add("--scale", type=float, default=1.0, help="multiplies steps and updates, for a short trial (1)")
     add("--episodes", type=int, default=8, metavar="N", help="held-out episodes of each row (8)")
@@ -131,6 +131,7 @@ def train(name: str, recipe: Recipe, options: argparse.Namespace) -> dict[str, A
             "steps": stream.transitions,
             "updates": updates,
             "labeled_steps": options.labels if recipe.agent == _BY_REWARD else 0,
+            "agent_updates": learn.get("offline_updates", 0),
             **evaluate(work, options),
         }
         write(name, work, options, results)
@@ -173,7 +174,8 @@ def card(name: str, results: dict[str, Any], command: str) -> str:
     """Return the model card of a robot."""
     labels = results["labeled_steps"]
     rewards = (
-        f"The agent also used the reward of {labels:,} of these steps, and no further env steps."
+        f"The agent also used the reward of {labels:,} of these steps in "
+        f"{results['agent_updates']:,} gradient steps, and no further env steps."
         if labels
         else "Neither the model nor the agent used any reward."
     )

@@ -67,6 +67,9 @@ def skill(report: Any, ax: Axes | None = None) -> Axes:
 def goals(report: Any, criterion: str = "reached_any", ax: Axes | None = None) -> Axes:
     """Plot the share of goals reached over the distance between start and goal, with 95 % intervals.
 
+    Example:
+        robossl.plot.goals("runs/reacher").figure.savefig("goals.pdf")
+
     Args:
         report: A report, a run or the path of one.
         criterion: reached_any (at any step), reached_final (at the last step) or sustained.
@@ -108,6 +111,9 @@ def goals(report: Any, criterion: str = "reached_any", ax: Axes | None = None) -
 
 def returns(report: Any, ax: Axes | None = None) -> Axes:
     """Plot the return of every row of the control table with its 95 % interval.
+
+    Example:
+        robossl.plot.returns("runs/reacher").figure.savefig("returns.pdf")
 
     Args:
         report: A report, a run or the path of one.
@@ -182,6 +188,9 @@ def latents(
     ax: Axes | None = None,
 ) -> Axes:
     """Plot the latents of held-out time steps in their first two principal components.
+
+    Example:
+        robossl.plot.latents(model, "streams/reacher", color="state.fingertip")
 
     Args:
         model: A world model without image observations.

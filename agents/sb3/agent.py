@@ -51,6 +51,10 @@ class Sb3Agent(DisplayedAgent, ABC):
     Off-policy algorithms replay the stream that `envs`, a `Recorder`, writes; in other envs they only act.
     Everything that SB3 draws from the global random generators is isolated from the rest of the process.
 
+    Example:
+        agent = robossl.train("robossl/Reacher-v0", "sac", representation="models/reacher", steps=5_000)
+        agent.algorithm  # stable_baselines3.SAC
+
     Attributes:
         algorithm: SB3's algorithm.
         features: Converts env observations to those of the algorithm.

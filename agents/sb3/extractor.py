@@ -24,14 +24,15 @@ from .parts import PartLayers
 class RepresentationExtractor(BaseFeaturesExtractor):
     """Observations (B, ...) -> features (B, 64) of the latent and of the numbers of the observation and the goals.
 
-        SAC("MultiInputPolicy", gymnasium.make("robossl/Reacher-v0"), policy_kwargs=dict(
-            features_extractor_class=robossl.agents.RepresentationExtractor,
-            features_extractor_kwargs=dict(model="models/reacher")))
-
     Latent and numbers pass `PartLayers`, which are trained with the policy. Actor, critic and targets share the
     encoder, which is not a submodule of theirs: it gets no gradient, is not reinitialized, and is not saved with them.
     A saved policy has the path of the model's folder and a fingerprint of its weights; it does not load with other
     weights in that folder.
+
+    Example:
+        SAC("MultiInputPolicy", gymnasium.make("robossl/Reacher-v0"), policy_kwargs=dict(
+            features_extractor_class=robossl.agents.RepresentationExtractor,
+            features_extractor_kwargs=dict(model="models/reacher")))
     """
 
     fingerprint: Tensor  # () int64 of the encoder's weights

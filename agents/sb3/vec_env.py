@@ -30,6 +30,10 @@ class SB3VecEnv(VecEnv):
     it; otherwise this class resets the sub-environments that ended, through `options["reset_mask"]`, so that no dummy
     step happens. The infos of the last step of an episode have `terminal_observation` and `episode` (r: return, l:
     steps, t: seconds); the infos of every step have `TimeLimit.truncated`. Discrete actions start at 0.
+
+    Example:
+        envs = gymnasium.make_vec("robossl/CheetahRun-v0", num_envs=8)
+        stable_baselines3.PPO("MlpPolicy", robossl.agents.SB3VecEnv(envs)).learn(10_000)
     """
 
     def __init__(

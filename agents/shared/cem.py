@@ -31,10 +31,14 @@ class DynamicsModel(Protocol):
 
 @dataclass(frozen=True)
 class PlannerConfig:
-    """Settings of iCEM (Pinneri et al., "Sample-efficient Cross-Entropy Method", 2020)."""
+    """Settings of iCEM (Pinneri et al., "Sample-efficient Cross-Entropy Method", 2020).
+
+    Example:
+        robossl.agents.PlannerConfig(samples=128, iterations=6, horizon=10)
+    """
 
     samples: int = 64  # action sequences of one iteration
-    iterations: int = 4
+    iterations: int = 4  # of the search in each decision
     warm_iterations: int = 0  # where the last plan is continued; 0: as `iterations`
     elites: int = 10  # best sequences; the next iteration is drawn around them
     elite_fraction_kept: float = 0.3  # of the elites, reused in the next iteration and the next plan
@@ -108,6 +112,10 @@ class Planner:
 
     Each sub-environment has its own random generator, and each call of the network gets equally many rollouts, those
     of a sub-environment side by side. Therefore the plan of a sub-environment does not depend on `num_envs`.
+
+    Example:
+        config = robossl.agents.PlannerConfig(samples=128, horizon=10)
+        planner = robossl.agents.Planner(model, config, envs.single_action_space, num_envs=8)
     """
 
     def __init__(

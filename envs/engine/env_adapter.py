@@ -27,9 +27,19 @@ from .standard_env import StandardEnv
 
 
 class EnvAdapter:
-    """State and goal of one third-party env; `env` is the env without wrappers."""
+    """State and goal of one third-party env; `env` is the env without wrappers.
+
+    Example:
+        class MyAdapter(robossl.envs.EnvAdapter):
+            ...  # saves and sets the state of the env; each method states what it returns
+    """
 
     def __init__(self, env: gymnasium.Env) -> None:
+        """Adapt an env.
+
+        Args:
+            env: The env without wrappers.
+        """
         self.env: Any = env
 
     def get_state(self) -> np.ndarray:
@@ -54,7 +64,11 @@ class EnvAdapter:
 
 
 class MujocoAdapter(EnvAdapter):
-    """Adapter of envs with the attributes `model` and `data` of MuJoCo and a method `_get_obs`, as Gymnasium's have."""
+    """Adapter of envs with the attributes `model` and `data` of MuJoCo and a method `_get_obs`, as Gymnasium's have.
+
+    Example:
+        envs = robossl.envs.make_gymnasium_envs("HalfCheetah-v5", 4, adapter=robossl.envs.MujocoAdapter)
+    """
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)

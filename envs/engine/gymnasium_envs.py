@@ -55,6 +55,9 @@ class GymnasiumVectorEnv(VectorWrapper):
 
     Errors of the env become an `OperationError` of one line with the env, the call and the line in the env's code.
 
+    Example:
+        envs = robossl.envs.make_gymnasium_envs("Pendulum-v1", num_envs=8)
+
     Args:
         env: Gymnasium's vector env.
         env_name: The env as the user named it, for messages.
@@ -240,6 +243,9 @@ def make_gymnasium_envs(
     **arguments: Any,
 ) -> GymnasiumVectorEnv:
     """Make a vector env of any Gymnasium id, with the time limit of its spec.
+
+    Example:
+        envs = robossl.envs.make_gymnasium_envs("Pendulum-v1", num_envs=8, g=9.81)
 
     Args:
         env_id: "id" or "module:id", with arguments and options as in `robossl.core.env_ids`.

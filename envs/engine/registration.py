@@ -19,6 +19,9 @@ NAMESPACE = "robossl"
 def register() -> list[str]:
     """Register `robossl/<Name>-v0` for every task of this package, and `robossl/Mjcf-v0`, which needs an MJCF file.
 
+    Example:
+        robossl.envs.register()[0]  # 'robossl/ArmLift-v0'
+
     Returns:
         The sorted ids of the tasks. A second call changes nothing.
     """
@@ -29,6 +32,9 @@ def register() -> list[str]:
 
 def register_tasks(tasks: Mapping[str, type[Task]], namespace: str = NAMESPACE) -> list[str]:
     """Register `<namespace>/<Name>-v0` for each task, as single env and as native vector env.
+
+    Example:
+        robossl.envs.register_tasks({"Balance": Balance}, namespace="mine")  # ['mine/Balance-v0']
 
     Args:
         tasks: Task classes by name; each must be importable from its module.
@@ -45,7 +51,14 @@ def register_tasks(tasks: Mapping[str, type[Task]], namespace: str = NAMESPACE) 
 
 
 def is_native(spec: gymnasium.envs.registration.EnvSpec) -> bool:
-    """Return whether an id is simulated as one MuJoCo batch, by this or another package."""
+    """Return whether an id is simulated as one MuJoCo batch, by this or another package.
+
+    Example:
+        robossl.envs.is_native(gymnasium.spec("robossl/Reacher-v0"))  # True
+
+    Args:
+        spec: The entry of the id in Gymnasium's registry.
+    """
     return str(spec.vector_entry_point).startswith(f"{__package__}.")
 
 

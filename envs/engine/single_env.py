@@ -25,6 +25,9 @@ class MujocoEnv(gymnasium.Env):
 
     When the physics diverges the episode is truncated and `info["physics_error"]` is true.
 
+    Example:
+        env = gymnasium.make("robossl/CheetahRun-v0", render_mode="rgb_array")
+
     Args:
         task: A Task, a subclass of it, or "module:Name".
         render_mode: "human", "rgb_array" or None.
@@ -133,7 +136,12 @@ def _info(success: np.ndarray | None, physics_error: bool) -> dict[str, Any]:
 
 
 class MujocoGoalEnv(MujocoEnv):
-    """Gymnasium env of one goal task; libraries recognize a goal env by its `compute_reward`."""
+    """Gymnasium env of one goal task; libraries recognize a goal env by its `compute_reward`.
+
+    Example:
+        env = gymnasium.make("robossl/Reacher-v0")
+        env.unwrapped.compute_reward(achieved_goal, desired_goal, {})
+    """
 
     def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any = None) -> Any:
         """Return the rewards (...,) of goals (..., G), for hindsight relabeling; `info` is not used."""

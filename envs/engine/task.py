@@ -32,6 +32,15 @@ def cached_per_step(method: Callable[[Any], Value]) -> Callable[[Any], Value]:
     not write into the result.
     """
 
+
+    Example:
+        class MyRobot(robossl.envs.Robot):
+            @robossl.envs.cached_per_step
+            def height(self):
+                return self.position[:, 2] - self.floor  # (n,), computed once in a step
+
+    Args:
+        method: Method of a robot or a task that returns an array for all sub-environments.
     @wraps(method)
     def cached(owner: Any) -> Value:
         cache = owner.step_cache
@@ -51,7 +60,11 @@ def to_column_major(goal: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Marker:
-    """A translucent shape that shows a goal in rendered frames; it is not part of the physics."""
+    """A translucent shape that shows a goal in rendered frames; it is not part of the physics.
+
+    Example:
+        marker = robossl.envs.Marker("sphere", position, (0.015,))  # position (3,) [m]
+    """
 
     shape: str  # "sphere": size = (radius,); "capsule": size = (radius, half length); "box": half sizes
     position: np.ndarray  # (3,) [m]
@@ -79,6 +92,10 @@ class Robot(ABC):
 
     Args:
         batch: The MuJoCo batch that simulates `model` n times.
+    Example:
+        class MyRobot(robossl.envs.Robot):
+            ...  # binds arrays in its constructor and observes; envs/cartpole.py is a short, complete file
+
     """
 
     model: ClassVar[str]  # MJCF file: a path inside robossl.assets, or an absolute path
@@ -120,7 +137,12 @@ class Robot(ABC):
 
 
 class Task(ABC, Generic[RobotT]):
-    """Initial-state distribution, reward, success and termination for one robot."""
+    """Initial-state distribution, reward, success and termination for one robot.
+
+    Example:
+        class Balance(robossl.envs.Task):
+            ...  # overrides the methods of the base class; envs/cartpole.py is a short, complete file
+    """
 
     robot: type[RobotT]
     max_episode_steps: ClassVar[int]  # [control steps]
@@ -146,7 +168,12 @@ class Task(ABC, Generic[RobotT]):
 
 
 class GoalTask(Task[RobotT]):
-    """A task with a goal vector (G,) sampled in each episode."""
+    """A task with a goal vector (G,) sampled in each episode.
+
+    Example:
+        class Reach(robossl.envs.GoalTask):
+            ...  # overrides the methods of the base class; envs/reacher.py is a short, complete file
+    """
 
     goal_limit: ClassVar[np.ndarray]  # (G,) goals lie in [-limit, limit]
     # columns of the observation that are the achieved goal, if any

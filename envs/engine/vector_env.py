@@ -31,6 +31,9 @@ class MujocoVectorEnv(VectorEnv):
     Autoreset, rewards, infos and seeds equal those of Gymnasium's `SyncVectorEnv` over the single env, to the bit.
     When the physics of a sub-environment diverges its episode is truncated and `infos["physics_error"]` is true.
 
+    Example:
+        envs = gymnasium.make_vec("robossl/CheetahRun-v0", num_envs=64, nthread=2)
+
     Args:
         task: A Task, a subclass of it, or "module:Name".
         num_envs: Number of sub-environments n.

@@ -31,6 +31,9 @@ def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin:
 
     Args:
         value: Array of any shape.
+    Example:
+        reward = robossl.envs.tolerance(distance, upper=0.02, margin=0.1)  # 1 within 2 cm, 0.1 at 12 cm
+
         lower: Lower bound, may be -inf.
         upper: Upper bound, may be inf.
         margin: Distance at which the value is 0.1; if 0, the value is 0 everywhere outside.

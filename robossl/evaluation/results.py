@@ -29,7 +29,12 @@ class EvaluationReport(dict[str, Any]):
     """
 
     def __init__(self, content: Mapping[str, Any], folder: str | Path | None = None) -> None:
-        """Create a report of the content of report.json."""
+        """Create a report.
+
+        Args:
+            content: The content of report.json.
+            folder: Folder of report.json and report.html; None for a report that was not written.
+        """
         super().__init__(content)
         self.folder = None if folder is None else Path(folder)
         if self.folder is not None:

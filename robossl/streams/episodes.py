@@ -8,7 +8,12 @@ import numpy as np
 
 
 class Episode(NamedTuple):
-    """Rows [start, stop) of a lane; the last one has the final observation and no action."""
+    """Rows [start, stop) of a lane; the last one has the final observation and no action.
+
+    Example:
+        episode = stream.episodes()[0]
+        rows = stream.read(episode.lane, episode.start, episode.stop, ["reward"])
+    """
 
     lane: int
     start: int

@@ -17,6 +17,12 @@ from robossl.streams.stream import Stream
 def describe_stream(path: str | Path) -> dict[str, Any]:
     """Return the summary of the committed rows of the stream at `path` as JSON values.
 
+    Example:
+        robossl.streams.describe_stream("streams/reacher")["transitions"]
+
+    Args:
+        path: Folder of the stream.
+
     Keys: {"path", "env", "rows", "transitions", "episodes", "lanes", "lengths", "episode_rows": {"min", "mean",
     "max"}, "splits": {name: {"episodes", "transitions"}}, "policy", "seed", "backend", "randomization", "versions",
     "format", "id", "chunks", "lost_chunks", "bytes", "fields": [{"name", "dtype", "shape", "role", "unit", "min",

@@ -18,12 +18,23 @@ class LaneView(Stream):
 
     The lanes keep their numbers and their episodes keep their splits. In a run these are the lanes of the exploration
     policy, which no rewarded agent chose, or those of the agent.
+
+    Example:
+        exploration = robossl.streams.LaneView("runs/reacher/stream", 0, 64)
+        model = robossl.pretrain(exploration, out="models/reacher")
     """
 
     def __init__(
         self, path: str | Path, first: int, stop: int, cache_bytes: int = DEFAULT_CACHE_BYTES
     ) -> None:
-        """Open the lanes [first, stop) of the stream in the folder `path`."""
+        """Open lanes of a stream.
+
+        Args:
+            path: Folder of the stream.
+            first: The first lane.
+            stop: The lane after the last one.
+            cache_bytes: Limit of the memory for cached small fields.
+        """
         self._shown = range(first, stop)
         super().__init__(path, cache_bytes)
         if not 0 <= first < stop <= self.lanes:

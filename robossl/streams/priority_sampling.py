@@ -17,6 +17,10 @@ class Prioritized:
     Schaul et al., "Prioritized Experience Replay", 2016, proportional variant. A row without a priority gets the
     largest priority so far, so that it is sampled soon. Rows that begin no transition of the split get zero priority
     when they are first sampled: use one sampler for one split of one stream.
+
+    Example:
+        sampler = robossl.streams.Prioritized(exponent=0.6)
+        window = stream.windows(256, 1, rng, sampler=sampler)
     """
 
     def __init__(self, exponent: float = 0.6) -> None:

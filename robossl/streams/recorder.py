@@ -52,6 +52,12 @@ class Recorder(VectorWrapper):
     there; too many of them end the recording.
     """
 
+    Example:
+        envs = robossl.make("robossl/Reacher-v0", num_envs=8)
+        envs = robossl.streams.Recorder(envs, robossl.load("streams/reacher"))
+        envs.reset(seed=0)
+        envs.step(envs.action_space.sample())  # is recorded
+
     def __init__(self, envs: VectorEnv, stream: Stream | None, first_lane: int = 0) -> None:
         """Record `envs` into the lanes of `stream` from `first_lane` on.
 

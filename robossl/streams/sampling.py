@@ -18,6 +18,11 @@ class Sampler(Protocol):
     """Proposes rows; those that begin no transition of the split are rejected.
 
     An optional method `mark_invalid(lane, position)` receives the rejected rows.
+
+    Example:
+        class First:
+            def propose(self, rng, count, limits):
+                return rng.integers(0, len(limits), count), np.zeros(count, int)  # the first row of a lane
     """
 
     def propose(
@@ -33,7 +38,11 @@ class Sampler(Protocol):
 
 
 class Uniform:
-    """Sample all rows with equal probability."""
+    """Sample all rows with equal probability.
+
+    Example:
+        window = stream.windows(256, 1, rng, sampler=robossl.streams.Uniform())
+    """
 
     def propose(
         self, rng: np.random.Generator, count: int, limits: np.ndarray
@@ -100,7 +109,11 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Recent:
-    """Prefer the newest rows: half of the windows begin within the last `half_life` rows of a lane."""
+    """Prefer the newest rows: half of the windows begin within the last `half_life` rows of a lane.
+
+    Example:
+        window = stream.windows(256, 1, rng, sampler=robossl.streams.Recent(half_life=10_000))
+    """
 
     half_life: float  # [rows]
 

@@ -27,11 +27,15 @@ FLAGS = ("terminated", "truncated", "valid", "is_first", "is_last")
 class Field:
     """One column of a stream; `shape` is the shape of one row."""
 
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    role: str
-    unit: str = ""
+    Example:
+        {field.name: (field.shape, field.unit) for field in stream.schema.fields}
+    """
+
+    name: str  # for example observation.desired_goal
+    dtype: str  # of NumPy
+    shape: tuple[int, ...]  # of one row
+    role: str  # observation, action, reward, state, info, flag, ...
+    unit: str = ""  # for example m/s
 
     @property
     def row_bytes(self) -> int:
@@ -46,11 +50,16 @@ class Field:
 
 @dataclass(frozen=True)
 class Schema:
-    """All fields of a stream and the spaces (of a single lane) that they come from."""
+    """All fields of a stream and the spaces (of a single lane) that they come from.
 
-    observation_space: Space
-    action_space: Space
-    fields: tuple[Field, ...]
+    Example:
+        stream.schema.names  # of all fields
+        stream.schema.observation_space
+    """
+
+    observation_space: Space  # of one sub-environment
+    action_space: Space  # likewise
+    fields: tuple[Field, ...]  # in the order of the header
 
     @classmethod
     def from_spaces(

@@ -33,6 +33,10 @@ class Stream(Store):
     A lane is the sequence of time steps of one sub-environment; one stored time step is a row. Row t of a lane has
     observation[t], the action[t] taken there, and its result: reward[t], terminated[t], truncated[t]. The last row of
     an episode has its final observation and no action. valid[t]: action[t] leads from row t to row t+1.
+
+    Example:
+        stream = robossl.load("streams/reacher")
+        stream.to_dataframe(["action", "reward"])
     """
 
     def __init__(self, path: str | Path, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:

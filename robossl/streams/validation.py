@@ -51,6 +51,9 @@ def validate_stream(path: str | Path, repair: bool = False, undo: bool = False) 
     A repaired stream opens and can be appended to. Rows before and after a lost chunk are kept, and no transition
     crosses the gap. Repair requires the writer lock.
 
+    Example:
+        robossl.streams.validate_stream("streams/reacher", repair=True)["messages"]
+
     Args:
         path: Folder of the stream.
         repair: Rename damaged files to `damaged-*`, list damaged chunks in the header, and count the chunks again.

@@ -10,7 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Window:
-    """B windows of T actions and T+1 observations. After the first invalid step another episode follows."""
+    """B windows of T actions and T+1 observations. After the first invalid step another episode follows.
+
+    Example:
+        window = stream.windows(256, 5, rng)
+        error = ((predicted - window.action) ** 2)[window.mask].mean()
+    """
 
     observation: Any  # [B, T+1, ...]; a dict of arrays for Dict spaces
     action: np.ndarray  # [B, T, ...]  action[t] leads from observation[t] to observation[t+1] where mask[t]

@@ -96,6 +96,10 @@ class VariationConfig:
 class LearnConfig:
     """Configuration of a run.
 
+    Example:
+        config = robossl.LearnConfig(env="robossl/CartPoleSwingUp-v0", steps=20_000)
+        report = robossl.learn(config, "runs/cartpole")
+
     Raises:
         UsageError: A value is outside its valid range.
     """

@@ -98,7 +98,11 @@ class Run:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """Open the run in `folder`."""
+        """Open a run.
+
+        Args:
+            folder: Folder of the run.
+        """
         self.folder = Path(folder)
         self.manifest = output_dirs.read_manifest(folder, "run")
 

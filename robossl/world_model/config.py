@@ -21,6 +21,10 @@ class WorldModelConfig:
     """Sizes, objectives and optimizer settings of a world model.
 
     An entry of `objectives` is a name, or `name:weight` to replace the objective's default weight (`inverse:2`).
+
+    Example:
+        config = robossl.WorldModelConfig(latent_dim=32, objectives=("forward", "inverse:2"))
+        model = robossl.pretrain("streams/reacher", config=config, out="models/small")
     """
 
     latent_dim: int = 64  # size Z of a latent; up to about 4 times the observation size, at most 256
@@ -36,8 +40,8 @@ class WorldModelConfig:
     objectives: tuple[str, ...] = ("forward", "inverse", "reconstruction", "error_prediction")
     unroll_steps: int = 5  # length of the open-loop predictions in training
     batch_size: int = 256  # windows in one gradient step
-    learning_rate: float = 1e-3  # of AdamW
-    weight_decay: float = 1e-5  # of AdamW
+    learning_rate: float = 1e-3  # learning rate of AdamW
+    weight_decay: float = 1e-5  # weight decay of AdamW
     max_grad_norm: float = 1.0  # gradient clipping; each detached head is clipped by its own norm
     # network; or a fixed one: pca, scrambled (the observation in a random basis), noise
     encoder: str = "network"

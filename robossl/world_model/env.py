@@ -45,6 +45,11 @@ class WorldModelEnv(VectorEnv):
     Infos: `disagreement` (n,) of the last step, 0 after a reset; `truncation_reason` (n,) "horizon" or "uncertainty"
     where an episode was truncated.
 
+    Example:
+        envs = robossl.world_model.WorldModelEnv(model, stream, num_envs=64, horizon=25)
+        observation, _ = envs.reset(seed=0)
+        observation, reward, terminated, truncated, infos = envs.step(envs.action_space.sample())
+
     Args:
         model: The world model; the env holds a frozen copy.
         stream: The stream with the start states.

@@ -34,6 +34,12 @@ class WorldModel(nn.Module):
 
     The methods take env observations and env actions, single or in batches of any rank. For numpy arrays they return
     arrays, without gradients; for tensors they return tensors, with gradients.
+
+    Example:
+        model = robossl.from_pretrained("reacher")
+        z = model.encode(observation)  # (n, latent_dim)
+        z_next = model.predict(z, action)  # (n, latent_dim)
+        model.infer_action(z, z_next)  # (n, A)
     """
 
     def __init__(

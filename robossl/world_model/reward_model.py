@@ -34,6 +34,10 @@ class RewardModel:
     inputs are then both goals and their difference, and `goal_reward(achieved, desired)` returns the reward; in other
     envs `goal_reward` is None.
 
+    Example:
+        reward = robossl.world_model.RewardModel(model, stream, labeled_steps=10_000)
+        reward.r2  # on held-out steps
+
     Args:
         model: The world model; it encodes and is not changed.
         stream: Recorded time steps with rewards, of which the train split is used; or labeled steps.

@@ -40,6 +40,11 @@ class WorldModelTrainer:
 
     On a CPU the same seed and stream give bit-identical weights, also across `get_checkpoint` and `set_checkpoint`.
 
+    Example:
+        trainer = robossl.world_model.WorldModelTrainer(model, stream, seed=0)
+        metrics = trainer.update(500)
+        trainer.ema_model.save("models/reacher")
+
     Args:
         model: The initial weights. It becomes `ema_model` and is updated in place.
         stream: The training data.

@@ -148,7 +148,16 @@ class RepresentationVectorWrapper(VectorWrapper):
     """
 
     def __init__(self, env: VectorEnv, model: Representation, observed: Observed | None = None) -> None:
-        """Wrap a vector env; arguments as those of `RepresentationWrapper`."""
+        """Wrap a vector env.
+
+        Args:
+            env: A vector env with the observations that the model was made for.
+            model: A world model, or an object with `latent_dim`, `version` and `encode`; it is copied and not trained.
+            observed: "latent", or "latent_observation" for latent and numbers; None: both, of images the latent alone.
+
+        Raises:
+            UsageError: The model was made for other observations.
+        """
         super().__init__(env)
         self._features = _Features(env.single_observation_space, model, observed, env.num_envs)
         shape = (self._features.size,)

@@ -26,6 +26,9 @@ def export_stream(
 ) -> dict[str, Any]:
     """Write the episodes of a stream into the new folder `out` as a dataset of format `to`.
 
+    Example:
+        robossl.streams.formats.export_stream("streams/reacher", "minari", "exported")["losses"]
+
     Args:
         stream: Stream, or its folder.
         to: One of `FORMATS`.
@@ -51,6 +54,9 @@ def import_stream(
     """Read the dataset `source` into a new stream in `out`.
 
     A dataset from `export_stream` is read back with its lanes, fields and splits.
+
+    Example:
+        robossl.streams.formats.import_stream("exported", "minari", "streams/imported")
 
     Args:
         source: Folder, or the name of a local Minari dataset.

@@ -30,7 +30,16 @@ _CONSTANT = 1e-6  # a goal with a smaller relative standard deviation is constan
 
 
 def create_goal_heads(model: WorldModel, max_steps: int = MAX_STEPS, seed: int = 0) -> GoalHeads:
-    """Return heads with random weights for a model; UsageError if its env has goals that are no Box."""
+    """Return heads with random weights for a model; UsageError if its env has goals that are no Box.
+
+    Example:
+        heads = robossl.world_model.goal_heads.create_goal_heads(model)  # untrained
+
+    Args:
+        model: The world model whose latents they read.
+        max_steps: K [steps], longest distance in training.
+        seed: Seed of the weights.
+    """
     goals = goal_box(model.observation_space)
     goal_dim = model.latent_dim if goals is None else int(np.prod(goals.shape))
     heads = GoalHeads(
@@ -59,6 +68,10 @@ def fit_goal_heads(
     """Fit goal heads to the train split of a stream, and set them as `model.goal_heads`; rewards are not used.
 
     On a CPU the same seed and stream give bit-identical weights.
+
+    Example:
+        heads = robossl.world_model.goal_heads.fit_goal_heads(model, stream, updates=1500)
+        model.save("models/reacher")
 
     Args:
         model: A frozen world model; it is not changed otherwise.

@@ -31,6 +31,10 @@ class GoalHeads:
 
     Goals (..., G) are those of the env, normalized; in an env without goals a goal is a latent, so that G = Z.
 
+    Example:
+        model = robossl.from_pretrained("reacher")
+        model.goal_heads.metrics
+
     Attributes:
         version: Version of the world model that the heads were fitted to.
         discrete: Whether the actions are Discrete.
@@ -51,7 +55,21 @@ class GoalHeads:
         max_steps: int = MAX_STEPS,
         seed: int = 0,
     ) -> None:
-        """Create heads with random weights; UsageError if `max_steps` is below 1."""
+        """Create heads with random weights.
+
+        Args:
+            latent_dim: Z of the world model.
+            action_dim: Numbers of an encoded action.
+            goal_dim: G, numbers of a goal.
+            has_goals: Whether goals are those of the env.
+            discrete: Whether the actions are Discrete.
+            version: Version of the world model.
+            max_steps: K [steps], longest distance in training.
+            seed: Seed of the weights.
+
+        Raises:
+            UsageError: `max_steps` is below 1.
+        """
         if max_steps < 1:
             raise UsageError(f"goal heads: expected max_steps of 1 or more, got {max_steps}")
         self.version, self.max_steps = int(version), int(max_steps)
