@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .engine.arrays import as_array
     from .engine.env_adapter import EnvAdapter, MujocoAdapter
     from .engine.gymnasium_envs import GymnasiumVectorEnv, make_gymnasium_envs
     from .engine.registration import is_native, register, register_tasks
@@ -29,6 +30,7 @@ _MODULES = {
     "Pose": "engine.task",
     "Robot": "engine.task",
     "Task": "engine.task",
+    "as_array": "engine.arrays",
     "cached_per_step": "engine.task",
     "is_native": "engine.registration",
     "make_gymnasium_envs": "engine.gymnasium_envs",
@@ -49,6 +51,7 @@ __all__ = [
     "Pose",
     "Robot",
     "Task",
+    "as_array",
     "cached_per_step",
     "is_native",
     "make_gymnasium_envs",

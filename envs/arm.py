@@ -18,10 +18,12 @@ Goals are positions from the tray's center / 0.3 m. Episodes do not terminate ea
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from .engine.arrays import as_array
 from .engine.task import GoalTask, Marker, Pose, Robot, Task
 from .shared.reward_shaping import tolerance
 from .shared.rotations import distance_to_cube, dot, lowest_corner, quaternion_from_6d, rotation_6d
@@ -124,7 +126,7 @@ class ArmRobot(Robot):
         width, length = frame[..., 0::3] * _PAD_HALF[0], frame[..., 2::3] * _PAD_HALF[1]
         points = [center, *(center + i * width + j * length for i in (-1, 1) for j in (-1, 1))]
         distances = [distance_to_cube(point, cube[:, None], axes[:, None], _CUBE_HALF) for point in points]
-        return np.minimum.reduce(distances)
+        return reduce(np.minimum, distances)
 
 
 def inverse_kinematics(position: np.ndarray, yaw: np.ndarray) -> np.ndarray:
@@ -298,7 +300,7 @@ class ArmLift(Task[ArmRobot]):
 
 def goal_distance(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
     """Return the distance (...,) [m] between goals (..., 2 or 3)."""
-    offset = np.asarray(achieved, np.float64) - np.asarray(desired, np.float64)
+    offset = as_array(achieved, np.float64) - as_array(desired, np.float64)
     square = offset[..., 0] ** 2 + offset[..., 1] ** 2
     if offset.shape[-1] == 3:
         square = square + offset[..., 2] ** 2

@@ -49,7 +49,7 @@ class CartPoleRobot(Robot):
 
     def observation(self) -> np.ndarray:
         """Return the observation (n, 5)."""
-        observation = np.empty((len(self.qpos), 5))
+        observation = np.empty((len(self.qpos), 5), like=self.qpos)
         np.divide(self.qpos[:, 0], _RAIL, out=observation[:, 0])
         observation[:, 1] = self.upright()
         np.sin(self.qpos[:, 1], out=observation[:, 2])

@@ -164,7 +164,7 @@ def _cube_quaternion(qpos: np.ndarray) -> Quaternion:
 def fingertip_position(qpos: np.ndarray, finger_index: int) -> Vector:
     """Return the center [m] of a fingertip in the world's frame, for poses (m, 23)."""
     finger, first = FINGERS[finger_index], 7 + 4 * finger_index
-    x, y, z = (np.full(len(qpos), value) for value in finger.offsets[-1])
+    x, y, z = (np.full(len(qpos), value, like=qpos) for value in finger.offsets[-1])
     for joint in (3, 2, 1, 0):
         x, y, z = rotate_about_axis((x, y, z), finger.axes[joint], qpos[:, first + joint])
         if joint:

@@ -38,7 +38,7 @@ class PointMazeRobot(Robot):
 
     def observation(self) -> np.ndarray:
         """Return the observation (n, 4)."""
-        observation = np.empty((len(self.qpos), 4), order="F")
+        observation = np.empty((len(self.qpos), 4), order="F", like=self.qpos)
         np.divide(self.qpos, _HALF, out=observation[:, :2])
         np.divide(self.qvel, _SPEED, out=observation[:, 2:])
         return observation

@@ -17,6 +17,7 @@ import math
 
 import numpy as np
 
+from .engine.arrays import as_array
 from .engine.task import GoalTask, Marker, Pose, Robot, cached_per_step
 from .shared.reward_shaping import tolerance
 
@@ -51,7 +52,7 @@ class PushTRobot(Robot):
 
     def observation(self) -> np.ndarray:
         """Return the observation (n, 11)."""
-        observation = np.empty((len(self.qpos), 11))
+        observation = np.empty((len(self.qpos), 11), like=self.qpos)
         np.divide(self.qpos[:, :4], _HALF, out=observation[:, :4])
         observation[:, 4:6] = self.block_pose()[:, 2:]
         np.divide(self.qvel[:, :4], _SPEED, out=observation[:, 6:10])
@@ -173,7 +174,7 @@ class PushT(GoalTask[PushTRobot]):
 
 def pose_error(achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance [m] and the cosine of the angle, each (...,), between goals (..., 4)."""
-    achieved, desired = np.asarray(achieved, np.float64), np.asarray(desired, np.float64)
+    achieved, desired = as_array(achieved, np.float64), as_array(desired, np.float64)
     x, y = achieved[..., 0] - desired[..., 0], achieved[..., 1] - desired[..., 1]
     cosine = achieved[..., 2] * desired[..., 2] + achieved[..., 3] * desired[..., 3]
     return np.sqrt(x * x + y * y) * _HALF, cosine

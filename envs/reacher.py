@@ -42,7 +42,7 @@ class ReacherRobot(Robot):
     def observation(self) -> np.ndarray:
         """Return the observation (n, 8)."""
         joints = self.qpos.copy("F")
-        observation = np.empty((len(joints), 8), order="F")
+        observation = np.empty((len(joints), 8), order="F", like=joints)
         cosine, sine = observation[:, :2], observation[:, 2:4]
         np.cos(joints, out=cosine)
         np.sin(joints, out=sine)

@@ -66,13 +66,7 @@ class DomainRandomization:
             mask: The sub-environments.
         """
         env_ids = np.flatnonzero(mask)
-        if isinstance(spec, (list, tuple)):
-            if len(spec) != len(self.specs):
-                expected = f"{len(self.specs)} randomization specs, one for each sub-environment"
-                raise UsageError(f"expected {expected}, got {len(spec)}")
-            specs: Sequence[Any] = [spec[env_index] for env_index in env_ids]
-        else:
-            specs = [spec] * len(env_ids)
+        specs = spec_list(spec, env_ids, len(self.specs))
         for env_index, valid in zip(env_ids, [validate_spec(s, self.parameters) for s in specs]):
             self.specs[env_index] = valid
             self.active = self.active or bool(valid)
@@ -190,6 +184,17 @@ class DomainRandomization:
         self._generators = [None if state is None else _generator_from(state) for state in tree["generators"]]
         self._sent_actions[:] = tree["sent_actions"]
         self._noise[:] = tree["noise"]
+
+
+def spec_list(spec: RandomizationArgument, env_ids: np.ndarray, num_envs: int) -> Sequence[Any]:
+    """Return the spec of each of `env_ids` (m,): of one for all, or of a list for all sub-environments."""
+    if not isinstance(spec, (list, tuple)):
+        return [spec] * len(env_ids)
+    if len(spec) != num_envs:
+        raise UsageError(
+            f"expected {num_envs} randomization specs, one for each sub-environment, got {len(spec)}"
+        )
+    return [spec[env_index] for env_index in env_ids]
 
 
 def _generator_from(state: dict[str, Any]) -> np.random.Generator:

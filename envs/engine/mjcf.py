@@ -10,9 +10,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
 
+from .backends import make_vector as make_batch
 from .camera_choice import default_camera
 from .control_ranges import control_ranges
 from .joint_layout import JointLayout, chosen_sensors
@@ -23,7 +25,6 @@ from .robot_reward import RobotReward
 from .single_env import MujocoEnv
 from .start_states import StartStates, find_keyframe
 from .task import Pose, Robot, Task
-from .vector_env import MujocoVectorEnv
 
 if TYPE_CHECKING:
     from mujoco import MjModel
@@ -202,10 +203,10 @@ def make(model: str | None = None, **settings: Any) -> MujocoEnv:
     return MujocoEnv(task, **rest)
 
 
-def make_vector(model: str | None = None, **settings: Any) -> MujocoVectorEnv:
-    """Make a vector env of a robot file; `settings` are those of MjcfTask and MujocoVectorEnv."""
+def make_vector(model: str | None = None, **settings: Any) -> VectorEnv:
+    """Make a vector env of a robot file; `settings` are those of MjcfTask and `backends.make_vector`."""
     task, rest = _task(model, settings)
-    return MujocoVectorEnv(task, **rest)
+    return make_batch(task, **rest)
 
 
 def _task(model: str | None, settings: dict[str, Any]) -> tuple[MjcfTask, dict[str, Any]]:

@@ -61,7 +61,7 @@ class ObservationBuilder:
         numbers = box(self.limit)
         image = None if self._renderer is None else spaces.Box(0, 255, (*self._renderer.size, 3), np.uint8)
         goals = None if self._goal_limit is None else (box(self._goal_limit), box(self._goal_limit))
-        space = self._compose(numbers, image, goals)
+        space = compose_observation(numbers, image, goals, self._proprioception)
         return spaces.Dict(space) if isinstance(space, dict) else space
 
     def clip(self, numbers: np.ndarray) -> np.ndarray:
@@ -88,21 +88,24 @@ class ObservationBuilder:
             goals: Achieved and desired goals, or None.
         """
         images = None if self._renderer is None else self._renderer.frames(physics, visuals)
-        return self._compose(numbers, images, goals)
-
-    def _compose(self, numbers: Any, images: Any, goals: tuple[Any, Any] | None) -> Any:
-        """Return numbers, images or both, with the goals of a goal task; for spaces and for batches of values."""
-        numbers_and_images = {"observation": numbers, "pixels": images}
-        observation = numbers if images is None else images
-        if goals is None:
-            return numbers_and_images if self._proprioception else observation
-        goal_entries = {"achieved_goal": goals[0], "desired_goal": goals[1]}
-        return goal_entries | (numbers_and_images if self._proprioception else {"observation": observation})
+        return compose_observation(numbers, images, goals, self._proprioception)
 
     def close(self) -> None:
         """Free the renderer; it opens again on the next observation."""
         if self._renderer is not None:
             self._renderer.close()
+
+
+def compose_observation(
+    numbers: Any, images: Any, goals: tuple[Any, Any] | None, proprioception: bool
+) -> Any:
+    """Return numbers, images or both, with the goals of a goal task; for spaces and for batches of values."""
+    numbers_and_images = {"observation": numbers, "pixels": images}
+    observation = numbers if images is None else images
+    if goals is None:
+        return numbers_and_images if proprioception else observation
+    goal_entries = {"achieved_goal": goals[0], "desired_goal": goals[1]}
+    return goal_entries | (numbers_and_images if proprioception else {"observation": observation})
 
 
 def clip_to_float32(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -78,7 +78,7 @@ def _register_task(env_id: str, path: str, task: type[Task]) -> None:
     gymnasium.register(
         env_id,
         entry_point=f"{__package__}.single_env:{single}",
-        vector_entry_point=f"{__package__}.vector_env:MujocoVectorEnv",
+        vector_entry_point=f"{__package__}.backends:make_vector",
         max_episode_steps=task.max_episode_steps,
         kwargs={"task": path},
     )

@@ -73,7 +73,7 @@ class RobotReward:
         values = [_KINDS[term.kind].bind(term, self._model, self._home, batch) for term in self.terms]
 
         def reward(action: np.ndarray) -> np.ndarray:
-            total = np.zeros(batch.nsim)
+            total = np.zeros(batch.nsim, like=action)
             for share, value in zip(self._shares, values):
                 total += share * value(action)
             return np.minimum(total, 1.0)
@@ -245,7 +245,7 @@ def _reach(term: Term, model: MjModel, home: MjData, batch: Batch) -> Value:
 
 def _effort(term: Term, model: MjModel, home: MjData, batch: Batch) -> Value:
     def value(action: np.ndarray) -> np.ndarray:
-        total = np.zeros(len(action))
+        total = np.zeros(len(action), like=action)
         for column in action.T:  # one by one: the same bits for any number of sub-environments
             total = total + column * column
         return 1.0 - total / action.shape[1]

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -25,8 +25,11 @@ from .physics_errors import PhysicsStepper
 from .randomization_spec import RandomizationArgument
 from .rest_states import RestStates
 from .robot_files import load_model
-from .task import GoalTask, Task, cached_per_step
+from .task import GoalTask, Robot, Task, cached_per_step
 from .task_validation import check_declared, dry_run
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
 
 _ACTION_LOW, _ACTION_HIGH = np.array(-1.0), np.array(1.0)
 _STAGES = {
@@ -105,7 +108,7 @@ class Simulation:
         )
         self.generators: list[np.random.Generator | None] = [None] * num_envs
 
-        self._stage = int(getattr(mujoco.mjtStage, _STAGES[task.robot.forward_stage]))
+        self._stage = stage_number(task.robot)
         self.stepper = PhysicsStepper(self.batch, self.model, self.substeps, self._stage, type(task).__name__)
         self._rest_states = RestStates(task, self.model, self._stage)
         self._state = self.batch.state  # (n, P) view of the batch
@@ -120,8 +123,7 @@ class Simulation:
         self._goal: np.ndarray | None = None  # (n, G) float32
         self._achieved_slice: slice | None = None
         if isinstance(task, GoalTask):
-            if type(task).achieved is GoalTask.achieved:
-                self._achieved_slice = _achieved_slice(task)
+            self._achieved_slice = achieved_columns(task)
             self._goal = np.zeros((num_envs, len(task.goal_limit)), np.float32)
 
     # --- spaces
@@ -348,10 +350,7 @@ class Simulation:
 
     def model_digest(self) -> str:
         """Return a digest of the compiled model."""
-        mujoco = load_mujoco()
-        data = np.zeros(mujoco.mj_sizeModel(self.model), np.uint8)
-        mujoco.mj_saveModel(self.model, None, data)
-        return hashlib.blake2b(data.tobytes(), digest_size=16).hexdigest()
+        return model_digest(self.model)
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Return everything that determines the future of physics, goals, randomization and generators."""
@@ -376,13 +375,28 @@ class Simulation:
             restore_generator(self.generator(env_index), state)
 
 
+def stage_number(robot: type[Robot]) -> int:
+    """Return MuJoCo's stage of the derived fields that a robot needs after a step; 0 for none."""
+    return int(getattr(load_mujoco().mjtStage, _STAGES[robot.forward_stage]))
+
+
+def model_digest(model: MjModel) -> str:
+    """Return a digest of a compiled model."""
+    mujoco = load_mujoco()
+    data = np.zeros(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, data)
+    return hashlib.blake2b(data.tobytes(), digest_size=16).hexdigest()
+
+
 def robot_name(model: str) -> str:
     """Return the name of a robot, equal on every machine: its MJCF file, without the folder of an absolute path."""
     return os.path.basename(model) if os.path.isabs(model) else model
 
 
-def _achieved_slice(task: GoalTask) -> slice:
-    """Return the columns of the observation that are the achieved goal."""
+def achieved_columns(task: GoalTask) -> slice | None:
+    """Return the columns of the observation that are the achieved goal; None if the task computes it."""
+    if type(task).achieved is not GoalTask.achieved:
+        return None
     if task.achieved_slice is None:
         raise UsageError(
             f"expected {type(task).__name__}.achieved_slice or {type(task).__name__}.achieved(robot), got neither; "

@@ -17,6 +17,8 @@ import numpy as np
 
 from robossl.core.errors import UsageError
 
+from .arrays import as_array
+
 if TYPE_CHECKING:
     from mujoco.batch import Batch
 
@@ -30,8 +32,6 @@ def cached_per_step(method: Callable[[Any], Value]) -> Callable[[Any], Value]:
 
     The result is kept in `self.step_cache`, which is None between a step's observation and the next step. Callers must
     not write into the result.
-    """
-
 
     Example:
         class MyRobot(robossl.envs.Robot):
@@ -41,6 +41,8 @@ def cached_per_step(method: Callable[[Any], Value]) -> Callable[[Any], Value]:
 
     Args:
         method: Method of a robot or a task that returns an array for all sub-environments.
+    """
+
     @wraps(method)
     def cached(owner: Any) -> Value:
         cache = owner.step_cache
@@ -55,7 +57,7 @@ def cached_per_step(method: Callable[[Any], Value]) -> Callable[[Any], Value]:
 
 def to_column_major(goal: np.ndarray) -> np.ndarray:
     """Return goals (..., G) as float64 in column-major order, in which each column is contiguous."""
-    return np.asarray(goal).astype(np.float64, "F")
+    return as_array(goal).astype(np.float64, "F")
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,12 @@ class Robot(ABC):
 
     A subclass binds the arrays that it reads (`batch.bind("xpos")`, ...) in its constructor.
 
-    Args:
-        batch: The MuJoCo batch that simulates `model` n times.
     Example:
         class MyRobot(robossl.envs.Robot):
             ...  # binds arrays in its constructor and observes; envs/cartpole.py is a short, complete file
 
+    Args:
+        batch: The MuJoCo batch that simulates `model` n times.
     """
 
     model: ClassVar[str]  # MJCF file: a path inside robossl.assets, or an absolute path

@@ -6,6 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..engine.arrays import as_array
+
 _VALUE_AT_MARGIN = 0.1
 
 
@@ -29,11 +31,11 @@ def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin:
 
     The value at distance d outside is 1 / (1 + 9 (d / margin)^2): a long tail, so that there is a slope everywhere.
 
-    Args:
-        value: Array of any shape.
     Example:
         reward = robossl.envs.tolerance(distance, upper=0.02, margin=0.1)  # 1 within 2 cm, 0.1 at 12 cm
 
+    Args:
+        value: Array of any shape.
         lower: Lower bound, may be -inf.
         upper: Upper bound, may be inf.
         margin: Distance at which the value is 0.1; if 0, the value is 0 everywhere outside.
@@ -42,10 +44,10 @@ def tolerance(value: np.ndarray, lower: float = 0.0, upper: float = 0.0, margin:
         Float64 array in [0, 1] with the shape of `value`.
     """
     lower, upper, margin = float(lower), float(upper), float(margin)
-    distance = _signed_distance(np.asarray(value, np.float64), lower, upper)
+    distance = _signed_distance(as_array(value, np.float64), lower, upper)
     if margin == 0.0:
         return (distance == _ZERO).astype(np.float64)
-    square = np.asarray(distance * distance)  # the next operations work in place
+    square = as_array(distance * distance)  # the next operations work in place
     square *= _tail_scale(margin)
     square += _ONE
     return np.reciprocal(square, out=square)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import reduce
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -28,7 +29,7 @@ class FloorContactRobot(Robot):
     def foot_contacts(cls, qpos: np.ndarray) -> np.ndarray:
         """Return (m, feet) 1 where a foot touches the floor, else 0, for poses (m, nq)."""
         gap = cls.floor_clearance(qpos)
-        foot_gap = [np.minimum.reduce([gap[:, point] for point in foot]) for foot in cls.feet]
+        foot_gap = [reduce(np.minimum, [gap[:, point] for point in foot]) for foot in cls.feet]
         return (np.stack(foot_gap, axis=1) <= _FOOT_CONTACT).astype(np.float64)
 
     @abstractmethod

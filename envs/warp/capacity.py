@@ -1,0 +1,86 @@
+"""Room for contacts and constraints, from a rehearsal on the CPU, and the sub-environments that memory holds."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from robossl.core.errors import UsageError
+from robossl.core.seeding import generator
+
+from ..engine.mujoco_setup import QuietConsole, load_batch
+from ..engine.task import Task
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
+
+_ENVS, _STEPS = 32, 150  # of a rehearsal
+_RESERVE = 1.5  # times the most contacts and constraints of a rehearsal
+_STEP = 16  # capacities are multiples of it: kernels are compiled for each number of constraints
+_SHARE = 0.9  # of the free memory
+
+
+class Capacity(NamedTuple):
+    """Room of one sub-environment."""
+
+    contacts: int
+    constraints: int
+
+
+def rehearse(task: Task, model: MjModel, substeps: int) -> Capacity:
+    """Return room for 1.5 times the contacts and constraints that random actions reach on the CPU."""
+    batch = load_batch().Batch(model, _ENVS, 1)
+    batch.reset(keyframe=task.keyframe, stage=0)
+    random = generator(0, "warp", "capacity")
+    qpos, qvel, control = (batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
+    contacts, constraints = batch.bind("ncon"), batch.bind("nefc")
+    for env_index in range(_ENVS):
+        qpos[env_index], qvel[env_index] = task.sample_initial_state(random)
+    limited = model.actuator_ctrllimited.astype(bool)
+    low, high = np.where(limited[:, None], model.actuator_ctrlrange, (-1.0, 1.0)).T
+    most_contacts = most_constraints = 0
+    with QuietConsole():
+        for step in range(_STEPS):
+            if step % 5 == 0:
+                extreme = random.random((_ENVS, model.nu)) < 0.5
+                uniform = random.uniform(low, high, (_ENVS, model.nu))
+                control[...] = np.where(extreme, np.where(uniform > (low + high) / 2, high, low), uniform)
+            try:
+                batch.step(None, substeps, 0)
+            except load_batch().SimulationError:
+                pass  # a simulation diverged
+            batch.warning[...] = 0
+            most_contacts = max(most_contacts, int(contacts.max(initial=0)))
+            most_constraints = max(most_constraints, int(constraints.max(initial=0)))
+    return Capacity(_rounded(most_contacts), _rounded(most_constraints))
+
+
+def _rounded(most: int) -> int:
+    return max(_STEP, math.ceil(_RESERVE * most / _STEP) * _STEP)
+
+
+def check_memory(per_env: float, num_envs: int, device: torch.device) -> None:
+    """Raise UsageError if `num_envs` sub-environments of `per_env` [bytes] do not fit into the free memory."""
+    free = free_memory(device)
+    if free is None or per_env * num_envs <= _SHARE * free:
+        return
+    fitting = int(_SHARE * free / per_env)
+    raise UsageError(
+        f"expected at most {fitting:,} sub-environments of {per_env / 1e6:.2g} MB in the {free / 1e9:.1f} GB of free "
+        f"memory of {device}, got {num_envs:,}"
+    )
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the free memory [bytes] of a device; None if it is not known."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None

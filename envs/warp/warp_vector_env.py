@@ -1,0 +1,401 @@
+"""WarpVectorEnv: a task in many sub-environments on a device as one Gymnasium vector env with torch tensors."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from robossl.core.errors import UsageError
+
+from ..engine.input_checks import (
+    check_env_ids,
+    check_finite_rows,
+    check_reset_mask,
+    check_reset_options,
+    check_seeds,
+)
+from ..engine.randomization_spec import RandomizationArgument
+from ..engine.randomized_parameter import RandomizedParameter
+from ..engine.registration import resolve_task
+from ..engine.simulation import robot_name
+from ..engine.task import Task
+from .capacity import Capacity
+from .device_array import DeviceArray
+from .warp_modules import warp_device
+from .warp_pixels import BACKEND
+from .warp_simulation import Tensors, WarpSettings, WarpSimulation, capture
+
+_logger = logging.getLogger(__name__)
+_MAX_WARNINGS = 10
+_FORMAT = "warp 1"
+Transition = tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
+
+
+class WarpVectorEnv(VectorEnv):
+    """Vector env of one task on MuJoCo Warp; actions, observations, rewards and infos are tensors on its device.
+
+    Starts and autoreset equal those of `MujocoVectorEnv`; the physics is float32 and differs from it by rounding. On a
+    GPU a step is one CUDA graph; the host only draws the starts of later episodes. When contacts or constraints of a
+    sub-environment were lost, or its state is not finite, its episode is truncated, `infos["physics_error"]` is true,
+    and a warning is logged. In SAME_STEP mode `infos["final_obs"]` is the observation (n, ...) before the resets.
+
+    Args:
+        task: A Task, a subclass of it, or "module:Name".
+        num_envs: Number of sub-environments n.
+        max_episode_steps: Time limit of an episode [control steps]; None for no limit.
+        device: "cuda", also with a number, "cpu" or "auto": a GPU if there is one.
+        autoreset_mode: Gymnasium's autoreset mode.
+        camera: Name of the camera of image observations; None takes the first.
+        pixels: Size (height, width) of image observations [pixels]; None observes numbers.
+        proprioception: Observe the numbers beside the image.
+        randomization: Domain randomization, as of `MujocoVectorEnv`.
+        substeps: Physics steps per control step; None takes the robot's.
+        max_contacts: Contacts of a sub-environment that there is room for; None: 1.5 times those of a rehearsal.
+        max_constraints: The same of constraints.
+        deterministic: Slower kernels that give the same bits in every run on a GPU.
+        cuda_graph: Capture the step as a CUDA graph; without effect on the CPU.
+        render_mode: None; frames of a stream are rendered from its physics states.
+    """
+
+    metadata = {  # noqa: RUF012
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        task: Task | type[Task] | str,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        device: Any = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        camera: str | None = None,
+        pixels: tuple[int, int] | None = None,
+        proprioception: bool = False,
+        randomization: RandomizationArgument = None,
+        substeps: int | None = None,
+        max_contacts: int | None = None,
+        max_constraints: int | None = None,
+        deterministic: bool = False,
+        cuda_graph: bool = True,
+        render_mode: str | None = None,
+    ) -> None:
+        self._arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
+        if render_mode is not None:
+            raise UsageError(
+                f"expected render_mode=None for backend='warp', got {render_mode!r}; set the states of "
+                "get_physics_state() in an env with backend='mujoco' and render that"
+            )
+        if (max_contacts is None) != (max_constraints is None):
+            raise UsageError("expected both of max_contacts and max_constraints, got one of them")
+        capacity = None if max_contacts is None else Capacity(int(max_contacts), int(max_constraints or 0))
+        self.device = warp_device(device)
+        self.simulation = WarpSimulation(
+            resolve_task(task),
+            num_envs,
+            WarpSettings(self.device, capacity, deterministic),
+            max_episode_steps,
+            pixels=pixels,
+            proprioception=proprioception,
+            camera=camera,
+            randomization=randomization,
+            substeps=substeps,
+        )
+        simulation = self.simulation
+        self.num_envs = num_envs
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.render_mode = None
+        self.metadata = {
+            **self.metadata,
+            "robot": robot_name(simulation.task.robot.model),
+            "render_fps": round(1 / simulation.control_step),
+            "step_seconds": simulation.control_step,
+            "render_backend": None if pixels is None else BACKEND,
+            "physics_backend": "mujoco_warp",
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self.single_observation_space = simulation.observation_space()
+        self.single_action_space = simulation.action_space()
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.num_physics_errors = 0  # known to the host
+        self._num_warnings = 0
+        self._started = False
+        self._action = torch.zeros((num_envs, simulation.action_dim), device=self.device)
+        self._all = torch.ones(num_envs, dtype=torch.bool, device=self.device)
+        self._uses_graph = cuda_graph and self.device.type == "cuda"
+        self._graph: tuple[Any, Tensors] | None = None
+
+    # --- Gymnasium
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start new episodes; seeds and options are those of `MujocoVectorEnv.reset`."""
+        options = dict(check_reset_options(options, ("reset_mask", "randomization")))
+        given = options.get("reset_mask")
+        mask = check_reset_mask(
+            given.cpu().numpy() if isinstance(given, torch.Tensor) else given, self.num_envs
+        )
+        simulation = self.simulation
+        if "randomization" in options:
+            simulation.variations.set_spec(options["randomization"], mask)
+            simulation.bank.discard(np.flatnonzero(mask).tolist())
+        seeds = check_seeds(seed, self.num_envs)
+        simulation.bank.seed({i: s for i, s in enumerate(seeds) if s is not None and mask[i]})
+        simulation.bank.prepare()
+        chosen = torch.from_numpy(mask).to(self.device)
+        simulation.reset(chosen)
+        self._started = True
+        success = simulation.success()
+        result = {"physics_error": torch.zeros_like(self._all)}
+        if success is not None:
+            result["success"] = success
+        return simulation.observation(), self._infos(result, chosen)
+
+    def step(self, actions: Any) -> Transition:
+        """Advance every sub-environment by one control step; `actions` is (n, A), clipped to [-1, 1].
+
+        Values of `actions` are not checked: an action that is not finite ends the episode with a physics error.
+        """
+        if not self._started:
+            raise UsageError("step() was called before reset(); call reset() first")
+        actions = torch.as_tensor(actions)
+        if tuple(actions.shape) != self.action_space.shape:
+            raise UsageError(
+                f"expected actions of shape {self.action_space.shape}, got {tuple(actions.shape)}"
+            )
+        if self.autoreset_mode is AutoresetMode.DISABLED and bool(self.simulation.ended.any()):
+            ended = torch.nonzero(self.simulation.ended)[:, 0].tolist()
+            raise UsageError(
+                f"sub-environments {ended} have ended and autoreset is disabled; call "
+                "reset(options={'reset_mask': ...}) before the next step"
+            )
+        self._action.copy_(actions)
+        self.simulation.bank.prepare()
+        result = self._run()
+        self.simulation.bank.prepare_ahead()
+        self._report_errors()
+        return self._transition(result)
+
+    def _run(self) -> Tensors:
+        """Return the results of a step, as new tensors."""
+        if not self._uses_graph:
+            return self._step()
+        if self._graph is None:
+            tree = self._saved()
+            self._graph = capture(self._step, self.device)
+            self._restore(tree)
+        graph, outputs = self._graph
+        graph.replay()
+        return {name: value.clone() for name, value in outputs.items()}
+
+    def _step(self) -> Tensors:
+        """Step and reset; the observations are parts of the result, by name."""
+        simulation = self.simulation
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            resets = self.autoreset_mode is AutoresetMode.NEXT_STEP
+            result = simulation.step(self._action, simulation.ended.clone() if resets else None)
+            return result | _named("observation", simulation.observation())
+        result = simulation.step(self._action, None)
+        result |= _named("final", simulation.observation())
+        if simulation.with_privileged:
+            result |= _named("privileged", simulation.privileged_state())
+            result["final_physics"] = simulation.physics_state()
+        ended = simulation.ended.clone()
+        result["ended"] = ended
+        simulation.reset(ended)
+        success = simulation.success()
+        if success is not None:
+            result["success_after_reset"] = success
+        return result | _named("observation", simulation.observation())
+
+    def _transition(self, result: Tensors) -> Transition:
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            infos = self._same_step_infos(result)
+        else:
+            infos = self._infos(result, None)
+        observation = tree_of(result, "observation")
+        return observation, result["reward"], result["terminated"], result["truncated"], infos
+
+    def _same_step_infos(self, result: Tensors) -> dict[str, Any]:
+        """Return infos with the last observations and infos of the episodes that ended."""
+        ended = result["ended"]
+        infos: dict[str, Any] = {"final_obs": tree_of(result, "final"), "_final_obs": ended}
+        infos |= {"final_info": self._infos(result, ended), "_final_info": ended}
+        after = {"physics_error": result["physics_error"] & ~ended}
+        if "success_after_reset" in result:
+            after["success"] = result["success_after_reset"]
+        return infos | self._infos(after, None)
+
+    def _infos(self, result: Tensors, mask: torch.Tensor | None) -> dict[str, Any]:
+        """Return the infos of the sub-environments of `mask` (n,) bool; None: of all."""
+        infos = {}
+        for key, name in (("is_success", "success"), ("physics_error", "physics_error")):
+            if name in result:
+                infos[key] = result[name] if mask is None else result[name] & mask
+                infos[f"_{key}"] = (self._all if mask is None else mask).clone()
+        return infos
+
+    def _report_errors(self) -> None:
+        """Log the physics errors, when the host knows of new ones."""
+        bank = self.simulation.bank
+        if self.device.type == "cuda" and not bank.just_read:
+            return
+        total = int(self.simulation.error_counts.sum())
+        if total == self.num_physics_errors:
+            return
+        new, self.num_physics_errors = total - self.num_physics_errors, total
+        self._num_warnings += 1
+        if self._num_warnings > _MAX_WARNINGS:
+            return
+        codes = self.simulation.last_error.cpu().numpy()
+        env_index = int(np.flatnonzero(codes)[0])
+        suffix = "; further physics errors are not logged" if self._num_warnings == _MAX_WARNINGS else ""
+        _logger.warning(
+            "%s: physics errors in %d episodes, which are truncated (%d in all); such as sub-environment %d: %s%s",
+            type(self.simulation.task).__name__,
+            new,
+            total,
+            env_index,
+            self._reason(int(codes[env_index])),
+            suffix,
+        )
+        self.simulation.last_error.zero_()
+
+    def _reason(self, code: int) -> str:
+        if code == -1:
+            return "a position or velocity is not finite"
+        capacity = self.simulation.capacity
+        reasons = [text for bit, text in self.simulation.batch.overflow_reasons.items() if code & bit]
+        return (
+            f"{', '.join(reasons)} (max_contacts={capacity.contacts}, max_constraints={capacity.constraints}; "
+            "give larger ones)"
+        )
+
+    # --- goals and randomization
+
+    def observation(self) -> Any:
+        """Return the current observation."""
+        return self.simulation.observation()
+
+    def success(self) -> torch.Tensor | None:
+        """Return (n,) bool: the task is solved in the current state; None for a task without success."""
+        return self.simulation.success()
+
+    def compute_reward(self, achieved: torch.Tensor, desired: torch.Tensor, info: Any = None) -> torch.Tensor:
+        """Return the rewards (...,) of goals (..., G) on the device, for hindsight relabeling; `info` is not used."""
+        task: Any = self.simulation.task
+        if self.simulation.goals() is None:
+            raise UsageError(f"expected a goal task, got {type(task).__name__}, which has no goals")
+        return task.goal_reward(DeviceArray(achieved), DeviceArray(desired)).tensor
+
+    def randomized_values(self) -> dict[str, torch.Tensor]:
+        """Return the current value (n,) of each randomized parameter."""
+        return self.simulation.variations.values_by_name()
+
+    @property
+    def randomized_parameters(self) -> dict[str, RandomizedParameter]:
+        """The parameters that can be randomized, by name."""
+        return self.simulation.variations.parameters
+
+    # --- physics state and checkpoints
+
+    def privileged_state(self) -> Tensors:
+        """Return physical quantities by name, each (n, k)."""
+        return {name: value.clone() for name, value in self.simulation.privileged_state().items()}
+
+    def get_physics_state(self) -> torch.Tensor:
+        """Return the complete physics state (n, P)."""
+        return self.simulation.physics_state()
+
+    def set_physics_state(self, physics: Any, env_ids: Any = None, goal: Any = None) -> Any:
+        """Put sub-environments into physics states and start their episodes there; return all observations.
+
+        Args:
+            physics: Physics states (m, P), also those of an env with backend="mujoco".
+            env_ids: Distinct sub-environments (m,); None means all.
+            goal: Goals (m, G); None keeps the goals.
+        """
+        ids = check_env_ids(_numpy(env_ids), self.num_envs)
+        shape = (len(ids), self.simulation.batch.nstate)
+        states = check_finite_rows("physics states", _numpy(physics), shape, np.float64)
+        self.simulation.set_state(states, ids, _numpy(goal))
+        self._started = True
+        return self.observation()
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        """Return everything that determines the future, as arrays and plain JSON."""
+        simulation = self.simulation
+        goals = simulation.goals()
+        return {
+            "format": _FORMAT,
+            "physics": simulation.physics_state().cpu().numpy().astype(np.float64),
+            "goal": None if goals is None else goals.cpu().numpy().copy(),
+            "elapsed_steps": simulation.elapsed.cpu().numpy().copy(),
+            "ended": simulation.ended.cpu().numpy().copy(),
+            "started": self._started,
+            "generators": simulation.bank.get_checkpoint(),
+            "randomization": simulation.variations.get_checkpoint(simulation.batch),
+        }
+
+    def set_checkpoint(self, tree: dict[str, Any]) -> None:
+        """Continue from `get_checkpoint`; on the CPU to the same bits."""
+        if tree.get("format") != _FORMAT:
+            raise UsageError(
+                f"expected a checkpoint of an env with backend='warp', got format {tree.get('format')!r}"
+            )
+        if len(tree["generators"]) != self.num_envs:
+            raise UsageError(
+                f"expected a checkpoint of {self.num_envs} sub-environments, got {len(tree['generators'])}"
+            )
+        simulation = self.simulation
+        simulation.variations.set_checkpoint(tree["randomization"], simulation.batch)
+        simulation.bank.set_checkpoint(tree["generators"])
+        sent = simulation.variations.get_sent()
+        simulation.set_state(tree["physics"], np.arange(self.num_envs), tree["goal"])
+        simulation.variations.set_sent(sent)
+        simulation.elapsed.copy_(torch.from_numpy(np.array(tree["elapsed_steps"], np.int64)))
+        simulation.ended.copy_(torch.from_numpy(np.array(tree["ended"], bool)))
+        self._started = bool(tree["started"])
+
+    def _saved(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return every tensor that a step changes, with a copy."""
+        return [(tensor, tensor.clone()) for tensor in self.simulation.changing()]
+
+    def _restore(self, saved: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        for tensor, copied in saved:
+            tensor.copy_(copied)
+        self.simulation.refresh()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"arguments": self._arguments, "checkpoint": self.get_checkpoint(), "spec": self.spec}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state["arguments"])  # type: ignore[misc]
+        self.set_checkpoint(state["checkpoint"])
+        self.spec = state["spec"]
+
+
+def _named(name: str, tree: Any) -> Tensors:
+    """Return an observation as named tensors of one dict."""
+    if isinstance(tree, dict):
+        return {f"{name}.{key}": value for key, value in tree.items()}
+    return {name: tree}
+
+
+def tree_of(tensors: Tensors, name: str) -> Any:
+    """Return the observation of `_named`."""
+    if name in tensors:
+        return tensors[name]
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _numpy(values: Any) -> Any:
+    return values.cpu().numpy() if isinstance(values, torch.Tensor) else values
