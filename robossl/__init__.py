@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from robossl.evaluation.results import EvaluationReport
     from robossl.streams import Stream
     from robossl.study.study_run import transfer
+    from robossl.sweeps.sweep_run import sweep
     from robossl.training.api import collect, evaluate, make, pretrain, relabel, train
     from robossl.training.config import LearnConfig
     from robossl.training.loading import Run, load
@@ -49,6 +50,7 @@ _EXPORTS = {  # name -> module that defines it, imported at first use
     "pretrained_names": "robossl.training.pretrained",
     "relabel": "robossl.training.api",
     "resume": "robossl.training.resuming",
+    "sweep": "robossl.sweeps.sweep_run",
     "train": "robossl.training.api",
     "transfer": "robossl.study.study_run",
 }
@@ -78,6 +80,7 @@ __all__ = [
     "register",
     "relabel",
     "resume",
+    "sweep",
     "train",
     "transfer",
 ]

@@ -20,7 +20,7 @@ FOLDERS = {
 # Package -> the packages that its modules may import; "" is robossl/__init__.py.
 CORE_PACKAGES = {
     "core", "cells", "logging", "env_objects", "env_registry", "registry", "rollout", "streams", "world_model",
-    "evaluation", "training", "study", "sweep", "env_checker", "cli",
+    "evaluation", "training", "study", "sweeps", "env_checker", "cli",
 }  # fmt: skip
 ALLOWED = {
     "": CORE_PACKAGES | {"plot"},
@@ -34,9 +34,9 @@ ALLOWED = {
     "streams": {"core", "rollout", "streams"},
     "world_model": {"core", "registry", "streams", "world_model"},
     "evaluation": {"core", "registry", "rollout", "streams", "world_model", "evaluation"},
-    "training": CORE_PACKAGES - {"cli", "env_checker", "study", "sweep"} | {""},
-    "study": CORE_PACKAGES - {"cli", "env_checker", "sweep"} | {""},
-    "sweep": CORE_PACKAGES - {"cli", "env_checker"} | {""},
+    "training": CORE_PACKAGES - {"cli", "env_checker", "study", "sweeps"} | {""},
+    "study": CORE_PACKAGES - {"cli", "env_checker", "sweeps"} | {""},
+    "sweeps": CORE_PACKAGES - {"cli", "env_checker"} | {""},
     "plot": {"core", "logging", "streams", "world_model", "evaluation"},
     "watch": {"core", "logging", "streams", "world_model", "evaluation", "training", "watch"},
     "env_checker": CORE_PACKAGES - {"cli"} | {""},

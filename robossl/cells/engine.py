@@ -16,6 +16,7 @@ def run_jobs(
     resources: Resources,
     finished: Callable[[JobT, str | None, bool], None],
     run_here: Callable[[], Run] | None = None,
+    retries: int = 0,
 ) -> None:
     """Run jobs, each after those that it needs.
 
@@ -26,6 +27,7 @@ def run_jobs(
         finished: Called after each job with the reason if it failed, and whether only something that it needs failed.
         run_here: With one local worker, or one job, returns what runs the jobs in this process; None: they run in a
             worker process even then.
+        retries: How often a job runs again whose worker died.
 
     Raises:
         OperationError: A job stopped all work, as on a full disk.
@@ -42,7 +44,7 @@ def run_jobs(
     if resources.engine == "ray":
         from robossl.cells.ray_tasks import run_on_ray
 
-        run_on_ray(work, resources, note, schedule)
+        run_on_ray(work, resources, note, schedule, retries)
     elif run_here is not None and (resources.local_workers == 1 or len(jobs) == 1):
         run = run_here()
         while (job := schedule.next()) is not None:
@@ -51,4 +53,4 @@ def run_jobs(
                 raise OperationError(answer["stop"])
             note(job, answer.get("error"))
     else:
-        run_in_processes(jobs, work, resources, note, schedule)
+        run_in_processes(work, resources, note, schedule, len(jobs), retries)

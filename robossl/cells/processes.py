@@ -11,6 +11,7 @@ import os
 import selectors
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -80,22 +81,25 @@ def worker_pool(work: Work, threads: int, gpus: Sequence[str | None]) -> Iterato
 
 
 def run_in_processes(
-    jobs: Sequence[JobT],
     work: Work,
     resources: Resources,
     finished: Callable[[JobT, str | None], None],
     schedule: Schedule[JobT],
+    count: int,
+    retries: int,
 ) -> None:
-    """Run the jobs of a schedule in worker processes; a job whose worker died has failed.
+    """Run the jobs of a schedule in worker processes.
 
     Args:
-        jobs: All jobs.
         work: What runs them.
         resources: Number of workers and the share of each.
         finished: Called after each job with the reason if it failed.
         schedule: The jobs that are left.
+        count: Number of jobs.
+        retries: How often a job runs again whose worker died; then it has failed.
     """
-    gpus = gpu_shares(resources.gpus, min(resources.local_workers, len(jobs)))
+    gpus = gpu_shares(resources.gpus, min(resources.local_workers, count))
+    deaths: Counter[str] = Counter()
     with (
         worker_pool(work, resources.threads, gpus) as pool,
         selectors.DefaultSelector() as selector,
@@ -126,4 +130,8 @@ def run_in_processes(
                     pool.append(worker)
                     selector.register(worker.output, selectors.EVENT_READ, worker)
                 idle.append(worker)
-                finished(job, error)
+                deaths[job.name] += "died" in answer
+                if "died" in answer and deaths[job.name] <= retries:
+                    schedule.again(job)
+                else:
+                    finished(job, error)

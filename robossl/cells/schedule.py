@@ -54,6 +54,11 @@ class Schedule(Generic[JobT]):
         self._running.add(job.name)
         return job
 
+    def again(self, job: JobT) -> None:
+        """Let a running job wait for another start."""
+        self._running.discard(job.name)
+        heapq.heappush(self._ready, (-job.cost, self._order[job.name], job.name))
+
     @property
     def finished(self) -> bool:
         """Whether no job is left or running."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from robossl.cli import checking, learn, single_steps, stream_commands, transfer, viewing, watching
+from robossl.cli import checking, learn, single_steps, stream_commands, sweeping, transfer, viewing, watching
 from robossl.cli.command import Command, Parser
 from robossl.cli.env_flags import HELP as ENV_HELP
 from robossl.cli.env_flags import EnvFlags, split_env_flags
@@ -26,6 +26,7 @@ COMMANDS = [
     *learn.COMMANDS,
     *single_steps.COMMANDS,
     *transfer.COMMANDS,
+    *sweeping.COMMANDS,
     *viewing.COMMANDS,
     *watching.COMMANDS,
     *stream_commands.COMMANDS,
