@@ -9,10 +9,10 @@ from typing import Any
 from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
+from robossl.core.simulation_backends import DEFAULT, check_backend
 
 from .vector_env import MujocoVectorEnv
 
-BACKENDS = ("mujoco", "warp")
 _WARP = f"{str(__package__).rpartition('.')[0]}.warp"  # imported when it is used
 
 
@@ -28,9 +28,7 @@ def make_vector(
         arrays: What an env with backend="warp" takes and returns: "torch" or "numpy".
         settings: Further arguments of the env.
     """
-    if backend not in BACKENDS:
-        raise UsageError(f"unknown backend {backend!r}; available: {', '.join(BACKENDS)}")
-    if backend == "mujoco":
+    if check_backend(backend) == DEFAULT:
         if settings.get("device") not in (None, "cpu", "auto"):
             raise UsageError(
                 f"expected backend='warp' with device={str(settings['device'])!r}, got backend='mujoco'"
@@ -45,14 +43,13 @@ def make_vector(
     if not name:
         raise UsageError(f"expected arrays='torch' or 'numpy', got {arrays!r}")
     creator = getattr(importlib.import_module(f"{_WARP}.{module}"), name)
-    unknown = sorted(set(settings) - set(inspect.signature(creator).parameters))
-    if unknown:
-        raise UsageError(f"backend='warp' does not take {', '.join(unknown)}; available: {_names(creator)}")
+    plain = importlib.import_module(f"{_WARP}.warp_vector_env").WarpVectorEnv
+    known = set(inspect.signature(plain).parameters) - {"task", "num_envs"}
+    if unknown := sorted(set(settings) - known):
+        raise UsageError(
+            f"backend='warp' does not take {', '.join(unknown)}; available: {', '.join(sorted(known))}"
+        )
     return creator(task, num_envs, **settings)
-
-
-def _names(creator: Any) -> str:
-    return ", ".join(sorted(set(inspect.signature(creator).parameters) - {"self", "task", "num_envs"}))
 
 
 def _signature() -> inspect.Signature:
