@@ -30,11 +30,21 @@ class LossBalancer:
         """Return the weighted sum of the losses and update the average, without waiting for the device."""
         scale: Tensor | float = 1.0
         if "inverse" in losses:
-            average = torch.lerp(losses["inverse"].detach().clamp_max(1.0), self.inverse_error_ema, _DECAY)
+            scale, average = inverse_scale(losses["inverse"], self.inverse_error_ema)
             self.inverse_error_ema.copy_(average)  # in place: a CUDA graph keeps the address
-            scale = ((1 - average) / _FULL_WEIGHT_AT).clamp(_MIN_WEIGHT, 1.0)
         terms = [
             self.weights[name] * loss * (1.0 if self.objectives[name].prevents_collapse else scale)
             for name, loss in losses.items()
         ]
         return torch.stack(terms).sum()
+
+
+def inverse_scale(error: Tensor, average: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scale of losses that a constant encoder can minimize, and the new average of the inverse loss.
+
+    Args:
+        error: Inverse loss (...) of this update.
+        average: Its moving average (...) before this update.
+    """
+    average = torch.lerp(error.detach().clamp_max(1.0), average, _DECAY)
+    return ((1 - average) / _FULL_WEIGHT_AT).clamp(_MIN_WEIGHT, 1.0), average

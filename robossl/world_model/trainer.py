@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from robossl.world_model import data_validation, model_files
 from robossl.world_model.config import WorldModelConfig
 from robossl.world_model.cuda_graph import CudaGraphStep, make_train_step
 from robossl.world_model.device import resolve
+from robossl.world_model.device_ring import DeviceRing
 from robossl.world_model.diagnostics import compute_diagnostics
 from robossl.world_model.encoded_batch import encode_windows
 from robossl.world_model.loss_balancer import LossBalancer
@@ -96,6 +98,9 @@ class WorldModelTrainer:
         self.clip_groups = [shared, *detached]  # each is clipped by its own norm
         self.window_rng = generator(seed, "world", "windows")
         self.sampler: Sampler | None = None  # of the windows; None: uniform
+        self.window_source: DeviceRing | None = None  # of the windows in place of the stream
+        # held while windows are read; one lock for trainers in several threads that share a stream
+        self.window_lock: AbstractContextManager[Any] = nullcontext()
         self.random = torch.Generator().manual_seed(derive(seed, "world", "objectives"))
         # for matrix products only; norms, errors and weights are float32
         self.use_bf16 = model.device.type == "cuda"
@@ -116,6 +121,20 @@ class WorldModelTrainer:
             UsageError: The training data are invalid, see `check_training_data`.
             OperationError: A loss is not finite.
         """
+        self.prepare()
+        if count:
+            self.ema_model.goal_heads = None  # they belong to the weights before these updates
+        history = [self._update_once() for _ in range(count)]
+        means = torch.stack(history).mean(0).tolist() if history else []
+        check_losses(means, count, self.updates)
+        return dict(zip(("loss", *self.objectives), means))
+
+    def prepare(self) -> None:
+        """Check the training data and fit the normalizer of the observations, unless that is done already.
+
+        Raises:
+            UsageError: The training data are invalid, see `check_training_data`.
+        """
         if not self.normalizer_fitted:
             data_validation.check_training_data(self.ema_model, self.stream, self.objectives, self.seed)
             fit_normalizer(self.ema_model.observation_processor, self.stream, self.seed)
@@ -125,25 +144,22 @@ class WorldModelTrainer:
                 fit_pca(self.ema_model, self.stream, self.seed)
                 self.model.encoder.load_state_dict(self.ema_model.encoder.state_dict())
             self.normalizer_fitted = True
-        if count:
-            self.ema_model.goal_heads = None  # they belong to the weights before these updates
-        history = [self._update_once() for _ in range(count)]
-        means = torch.stack(history).mean(0).tolist() if history else []
-        if not np.all(np.isfinite(means)):
-            raise OperationError(
-                f"the loss of the world model is not finite within the {count} updates before update {self.updates}; "
-                "reduce world_model.learning_rate or check the observations"
+
+    def draw_window(self) -> Window:
+        """Return the windows of the next gradient step."""
+        length = self.ema_model.training_window
+        if self.window_source is not None:
+            return self.window_source.windows(self.config.batch_size, length, self.window_rng)
+        with self.window_lock:
+            window = self.stream.windows(
+                self.config.batch_size, length, self.window_rng, split="train", sampler=self.sampler
             )
-        return dict(zip(("loss", *self.objectives), means))
+        data_validation.check_finite(window, self.stream.observation_space)
+        return window
 
     def _update_once(self) -> torch.Tensor:
         """Run one gradient step and return the losses (1 + objectives,), still on the device."""
-        length = self.ema_model.training_window
-        window = self.stream.windows(
-            self.config.batch_size, length, self.window_rng, split="train", sampler=self.sampler
-        )
-        data_validation.check_finite(window, self.stream.observation_space)
-        losses = self._train_step(window)
+        losses = self._train_step(self.draw_window())
         self.updates += 1
         update_ema(self.ema_model, self.model, self.updates)
         return losses
@@ -244,6 +260,15 @@ class WorldModelTrainer:
         self.ema_model.version, self.ema_model.metadata = int(tree["version"]), dict(tree["metadata"])
 
 
+def check_losses(losses: Sequence[float], count: int, updates: int, where: str = "") -> None:
+    """Raise OperationError unless the mean losses over the `count` updates before `updates` are finite."""
+    if not np.all(np.isfinite(losses)):
+        raise OperationError(
+            f"the loss of the world model{where} is not finite within the {count} updates before update {updates}; "
+            "reduce world_model.learning_rate or check the observations"
+        )
+
+
 @torch.no_grad()
 def update_ema(average: nn.Module, model: nn.Module, updates: int) -> None:
     """Move the weights of `average` toward those of `model`.
@@ -253,11 +278,15 @@ def update_ema(average: nn.Module, model: nn.Module, updates: int) -> None:
         model: The trained model.
         updates: Gradient steps so far. The average is shorter in the first steps.
     """
-    weight = max(1 / _EMA_UPDATES, 9 / (9 + updates))
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), weight)
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), ema_weight(updates))
     encoders = (module.get_submodule("encoder") for module in (average, model))
     for target, source in zip(*(encoder.buffers() for encoder in encoders)):
         target.copy_(source)
+
+
+def ema_weight(updates: int) -> float:
+    """Return the weight of the trained model in its average at the `updates`-th gradient step."""
+    return max(1 / _EMA_UPDATES, 9 / (9 + updates))
 
 
 def _cpu_state(module: nn.Module) -> dict[str, torch.Tensor]:
