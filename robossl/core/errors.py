@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
@@ -11,6 +12,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shell_path(path: object) -> str:
+    """Return a path as it is pasted into a command line: quoted if it has spaces or other special characters."""
+    return shlex.quote(str(path))
 
 
 class UsageError(Exception):

@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv
 
 from robossl import registry
 from robossl.core import spaces
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, shell_path
 from robossl.streams import Stream
 from robossl.streams.env_metadata import env_id
 
@@ -80,7 +80,7 @@ def check_rewards(stream: Stream, envs: VectorEnv) -> None:
 
 def _relabel_hint(stream: Stream, envs: VectorEnv) -> str:
     """Return the command that gives a stream the rewards and goals of `envs`, for a message."""
-    return f"; relabel it: robossl stream relabel {stream.path} --task {env_id(envs)} --out DIR"
+    return f"; relabel it: robossl stream relabel {shell_path(stream.path)} --task {env_id(envs)} --out DIR"
 
 
 def offline_updates(name: str, requested: int | None) -> int:

@@ -19,7 +19,7 @@ from robossl import registry
 from robossl.core import interrupts
 from robossl.core.agent_observation import row_name
 from robossl.core.env_ids import canonical_id
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import Agent, OfflineAgent, ProgressReporter
 from robossl.core.io import check_writable
 from robossl.logging.logger import Logger, ScopedLogger
@@ -121,7 +121,7 @@ def resume_agent_training(
         parts = _Parts.of(request, env, envs)
         before = saved["provenance"]
         before["config"]["steps"] = parts.provenance["config"]["steps"]  # may change
-        command = f"robossl train --resume {folder}"
+        command = f"robossl train --resume {shell_path(folder)}"
         for line in provenance.check_changes(before, parts.provenance, command, accept_changes):
             progress.message(f"{folder} {line}")
         parts = replace(parts, provenance=provenance.resumed(before, parts.provenance))
@@ -231,7 +231,7 @@ class _Training:
     def run(self) -> None:
         """Learn from the recorded stream and then in the envs; write the agent, also after Ctrl-C."""
         request, progress, name = self.request, self.progress, self.parts.name
-        command = f"robossl train --resume {self.folder}"
+        command = f"robossl train --resume {shell_path(self.folder)}"
         info = RunInfo(self.folder, dict(self.parts.settings))
         sinks = load_sinks(request.log)
         with Logger(info, sinks, progress.message, self.metrics_offset) as logger:

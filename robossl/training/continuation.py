@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from robossl import registry
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import ProgressReporter
 from robossl.core.seeding import derive
 from robossl.streams import Recorder, Stream
@@ -41,7 +41,7 @@ def resume_collection(
         if saved is None:
             raise UsageError(
                 f"{folder}: expected a stream that `robossl collect` recorded, got one without checkpoints; to add new "
-                f"episodes: robossl collect ENV --append {folder}"
+                f"episodes: robossl collect ENV --append {shell_path(folder)}"
             )
         settings, loop_tree = dict(saved["settings"]), saved["loop"]
         settings["steps"] = new_total(settings["steps"], steps, "steps")
@@ -60,7 +60,7 @@ def resume_collection(
             now = provenance_of(settings, envs)
             assert now is not None
             origin["config"]["steps"] = now["config"]["steps"]  # may change
-            command = f"robossl collect --resume {folder}"
+            command = f"robossl collect --resume {shell_path(folder)}"
             for line in provenance.check_changes(origin, now, command, accept_changes):
                 progress.message(f"{folder} {line}")
             stream = Stream.open(folder)
@@ -162,6 +162,6 @@ def _truncate(stream: Stream, tree: dict[str, Any], folder: Path) -> None:
     ):  # more than the end of its episodes
         raise UsageError(
             f"{folder}: expected a stream that ends with its recording, got one with more rows; to add new episodes: "
-            f"robossl collect --append {folder} --seed N"
+            f"robossl collect --append {shell_path(folder)} --seed N"
         )
     stream.truncate(offset)

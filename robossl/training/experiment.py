@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from robossl import registry
-from robossl.core.errors import OperationError
+from robossl.core.errors import OperationError, shell_path
 from robossl.core.interfaces import Agent, ProgressReporter
 from robossl.core.seeding import derive
 from robossl.evaluation.context import EVALUATION_SEED, EvaluationContext
@@ -124,7 +124,7 @@ class Experiment:
             for damage in validate_stream(stream.path)["damaged"]:
                 raise OperationError(
                     f"{stream.path} is damaged: {damage['reason']}; to set the chunk aside and keep the rest: "
-                    f"robossl stream validate --repair {stream.path}"
+                    f"robossl stream validate --repair {shell_path(stream.path)}"
                 )
         return self._streams[name]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from robossl import registry
 from robossl.core.display import dataframe, html_table, one_line
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import Agent
 from robossl.evaluation.report import report_file
 from robossl.evaluation.results import EvaluationReport
@@ -127,7 +127,7 @@ class Run:
         """Report of a finished run."""
         if not self.finished:
             raise UsageError(
-                f"{self.folder} has no report yet; continue it: robossl learn --resume {self.folder}"
+                f"{self.folder} has no report yet; continue it: robossl learn --resume {shell_path(self.folder)}"
             )
         return EvaluationReport.load(self.folder)
 

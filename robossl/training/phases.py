@@ -15,7 +15,7 @@ from robossl import registry
 from robossl.core import interrupts
 from robossl.core.display import in_notebook
 from robossl.core.env_ids import EnvName
-from robossl.core.errors import OperationError, UsageError
+from robossl.core.errors import OperationError, UsageError, shell_path
 from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.report.page import write_report
 from robossl.evaluation.report.section import compute_sections
@@ -131,7 +131,7 @@ def learn(
 def resume_command(folder: Path, env: str) -> str:
     """Return the command line that resumes a run."""
     trust = f" --trust-env {shlex.quote(env)}" if EnvName.parse(env).modules else ""
-    return f"robossl learn --resume {folder}{trust}"
+    return f"robossl learn --resume {shell_path(folder)}{trust}"
 
 
 def run_phases(run: Experiment) -> EvaluationReport:

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import ProgressReporter
 from robossl.logging.logger import Logger
 from robossl.logging.sinks.base import RunInfo
@@ -114,7 +114,7 @@ def resume_pretraining(
         now = _provenance(settings)
         before = {**saved["provenance"], "config": {"rows of the stream": saved["rows"]}}
         found = {**now, "config": {"rows of the stream": stream.rows}}
-        command = f"robossl pretrain --resume {folder}"
+        command = f"robossl pretrain --resume {shell_path(folder)}"
         for line in provenance.check_changes(before, found, command, accept_changes):
             progress.message(f"{folder} {line}")
         now = provenance.resumed(before, now)
@@ -207,7 +207,7 @@ class _Training:
             except KeyboardInterrupt:
                 interruption = KeyboardInterrupt(
                     f"interrupted; the model of {trainer.updates} updates is in {self.folder}; to go on: "
-                    f"robossl pretrain --resume {self.folder}"
+                    f"robossl pretrain --resume {shell_path(self.folder)}"
                 )
             else:
                 save()

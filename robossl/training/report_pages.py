@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, shell_path
 from robossl.core.io import write_bytes_atomic
 from robossl.core.small_files import read_toml
 from robossl.evaluation.comparison import Group, compare
@@ -82,7 +82,7 @@ def seed_runs(folder: Path) -> list[Path]:
 def _read(path: Path, kind: str) -> Report:
     if not (path / report_file.NAME).is_file():
         command = "robossl transfer" if kind == "study" else "robossl learn"
-        raise UsageError(f"{path} has no report yet; finish it: {command} --resume {path}")
+        raise UsageError(f"{path} has no report yet; finish it: {command} --resume {shell_path(path)}")
     return report_file.read(path)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from robossl import registry
-from robossl.core.errors import OperationError, UsageError
+from robossl.core.errors import OperationError, UsageError, shell_path
 from robossl.core.interfaces import ProgressReporter
 from robossl.evaluation.comparison import Group, compare
 from robossl.evaluation.report import page, report_file
@@ -105,7 +105,7 @@ def _check_same_config(folder: Path, config: LearnConfig) -> None:
         if key not in _NOT_COMPARED and _plain(recorded.get(key)) != _plain(given.get(key)):
             raise UsageError(
                 f"{folder} has runs with {key} {recorded.get(key)!r}, got {given.get(key)!r}; give another --out, or "
-                f"the same settings (robossl learn --resume {folder})"
+                f"the same settings (robossl learn --resume {shell_path(folder)})"
             )
 
 
@@ -137,13 +137,14 @@ def _run_all(
             failed[seed] = str(error)
         except KeyboardInterrupt as interruption:
             raise KeyboardInterrupt(
-                f"seed {seed} {interruption}\nTo continue with all seeds: robossl learn --resume {folder}"
+                f"seed {seed} {interruption}\nTo continue with all seeds: robossl learn --resume {shell_path(folder)}"
             ) from None
     report = write_seeds_report(folder, failed)
     if failed:
         listed = "; ".join(f"seed {seed}: {error}" for seed, error in failed.items())
         raise OperationError(
-            f"{len(failed)} of {len(seeds)} seeds failed ({listed}); to try again: robossl learn --resume {folder}"
+            f"{len(failed)} of {len(seeds)} seeds failed ({listed}); "
+            f"to try again: robossl learn --resume {shell_path(folder)}"
         )
     return report
 

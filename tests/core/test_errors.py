@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import shlex
 
 import pytest
 
-from robossl.core.errors import CorruptedFileError, OperationError, UsageError, unknown_name_error
+from robossl.core.errors import CorruptedFileError, OperationError, UsageError, shell_path, unknown_name_error
 
 
 def test_close_matches_come_first_and_all_names_are_listed():
@@ -46,3 +47,8 @@ def test_docstring_examples_are_correct(module):
     results = doctest.testmod(importlib.import_module(f"robossl.core.{module}"))
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_path_with_spaces_is_quoted_for_a_command_line():
+    assert shell_path("runs/reacher") == "runs/reacher"
+    assert shell_path("my runs/a'b") == shlex.quote("my runs/a'b") != "my runs/a'b"

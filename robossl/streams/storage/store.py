@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from robossl.core.errors import CorruptedFileError, OperationError, UsageError
+from robossl.core.errors import CorruptedFileError, OperationError, UsageError, shell_path
 from robossl.core.io import sync_folder
 from robossl.streams.schema import FLAGS, Schema
 from robossl.streams.splits import Splits
@@ -112,7 +112,7 @@ class Store:
     def _damaged(self, error: CorruptedFileError) -> CorruptedStreamError:
         return CorruptedStreamError(
             f"{self.path} is damaged: {error}; to set the damaged file aside and keep the rest: "
-            f"robossl stream validate --repair {self.path}"
+            f"robossl stream validate --repair {shell_path(self.path)}"
         )
 
     def _store_committed_state(self) -> None:

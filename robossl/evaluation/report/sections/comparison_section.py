@@ -89,9 +89,7 @@ def _differences(data: Data, index: int) -> list[str]:
         by_verdict.setdefault(difference["verdict"], []).append(text)
     if not found:
         return [f"{name} and {first} have no metric of the same env that could be compared."]
-    parts = [
-        f"{text}: {_some(by_verdict[verdict])}." for verdict, text in _FOUND.items() if verdict in by_verdict
-    ]
+    parts = [_sentence(verdict, by_verdict[verdict]) for verdict in _FOUND if verdict in by_verdict]
     return [f"{name} against {first}{_method(found)}. {' '.join(parts)}"]
 
 
@@ -102,6 +100,13 @@ def _method(differences: Iterable[Mapping[str, Any]]) -> str:
     """Return how the differences were measured, in brackets, if all were measured in one way."""
     methods = {found["method"] for found in differences}
     return f" ({methods.pop()})" if len(methods) == 1 else ""
+
+
+def _sentence(verdict: str, texts: list[str]) -> str:
+    """Return the metrics of a verdict; of many without a difference only how many they are."""
+    if verdict == "equal" and len(texts) > _MENTIONED:
+        return f"No difference in {len(texts)} metrics."
+    return f"{_FOUND[verdict]}: {_some(texts)}."
 
 
 def _some(texts: list[str]) -> str:
