@@ -23,6 +23,8 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from robossl.core.env_ids import EnvName, base_id, canonical_id, is_mjcf_path
 from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.limits import check_batch_memory, check_memory
+from robossl.core.simulation_backends import WARP
 from robossl.core.spaces import format_space
 from robossl.core.traceback_utils import format_location
 
@@ -220,6 +222,11 @@ def make_envs(
         settings["pixels"] = (pixels, pixels) if isinstance(pixels, int) else tuple(pixels)
         _check_pixels(env, spec)
     if is_native_batch(env):
+    if settings.get("backend") == WARP:
+        raise UsageError(
+            f"expected an env of robossl without wrappers for backend {WARP!r}, got {env}; leave the backend out, or "
+            f"give one of {', '.join(env_ids()[:3])}, ..."
+        )
         return _make_native(env, spec, num_envs, threads, settings)
     envs = importlib.import_module(_THIRD_PARTY).make_gymnasium_envs(
         env, num_envs, spec=spec, adapter=adapter, **settings
@@ -236,6 +243,12 @@ def _make_native(
     env: str, spec: EnvSpec, num_envs: int, threads: int, settings: dict[str, Any]
 ) -> gymnasium.vector.VectorEnv:
     """Make one MuJoCo batch; arguments that its constructor does not have are a UsageError."""
+    if settings.get("backend") == WARP:  # it checks its memory itself
+        return gymnasium.make_vec(spec.id, num_envs=num_envs, **{"arrays": "numpy", **settings})
+
+    def make(count: int) -> gymnasium.vector.VectorEnv:
+        return gymnasium.make_vec(spec.id, num_envs=count, nthread=threads, **settings)
+
     given = EnvName.parse(env).arguments
     try:
         return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)

@@ -6,18 +6,22 @@ import importlib
 import inspect
 from typing import Any
 
+import gymnasium
 from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
 from robossl.core.simulation_backends import DEFAULT, check_backend
 
+from .registration import resolve_task
+from .single_env import MujocoEnv, MujocoGoalEnv
+from .task import GoalTask
 from .vector_env import MujocoVectorEnv
 
 _WARP = f"{str(__package__).rpartition('.')[0]}.warp"  # imported when it is used
 
 
 def make_vector(
-    task: Any, num_envs: int = 1, backend: str = "mujoco", arrays: str = "torch", **settings: Any
+    task: Any, num_envs: int = 1, backend: str = DEFAULT, arrays: str = "torch", **settings: Any
 ) -> VectorEnv:
     """Make a batch of a task.
 
@@ -29,11 +33,7 @@ def make_vector(
         settings: Further arguments of the env.
     """
     if check_backend(backend) == DEFAULT:
-        if settings.get("device") not in (None, "cpu", "auto"):
-            raise UsageError(
-                f"expected backend='warp' with device={str(settings['device'])!r}, got backend='mujoco'"
-            )
-        settings.pop("device", None)
+        _check_device(settings.pop("device", None))
         return MujocoVectorEnv(task, num_envs, **settings)
     settings.pop("nthread", None)  # of the CPU
     module, name = {
@@ -42,14 +42,42 @@ def make_vector(
     }.get(arrays, ("", ""))
     if not name:
         raise UsageError(f"expected arrays='torch' or 'numpy', got {arrays!r}")
-    creator = getattr(importlib.import_module(f"{_WARP}.{module}"), name)
-    plain = importlib.import_module(f"{_WARP}.warp_vector_env").WarpVectorEnv
-    known = set(inspect.signature(plain).parameters) - {"task", "num_envs"}
+    _check_settings(settings)
+    return getattr(importlib.import_module(f"{_WARP}.{module}"), name)(task, num_envs, **settings)
+
+
+def make_single(task: Any, backend: str = DEFAULT, device: Any = None, **settings: Any) -> gymnasium.Env:
+    """Make a single env of a task.
+
+    Args:
+        task: A Task, a subclass of it, or "module:Name".
+        backend: "mujoco" or "warp".
+        device: Device of the simulation with backend="warp".
+        settings: Further arguments of `MujocoEnv`, or of `WarpVectorEnv`.
+    """
+    task = resolve_task(task)
+    if check_backend(backend) == DEFAULT:
+        _check_device(device)
+        return (MujocoGoalEnv if isinstance(task, GoalTask) else MujocoEnv)(task, **settings)
+    settings = {name: value for name, value in settings.items() if name != "arrays"}
+    _check_settings(settings)
+    return importlib.import_module(f"{_WARP}.single_warp_env").make_single(task, device=device, **settings)
+
+
+def _check_device(device: Any) -> None:
+    """Raise UsageError if a device is given without a backend that has one."""
+    if device not in (None, "cpu", "auto"):
+        raise UsageError(f"expected backend='warp' with device={str(device)!r}, got backend='mujoco'")
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Raise UsageError for settings that an env with backend="warp" does not have."""
+    creator = importlib.import_module(f"{_WARP}.warp_vector_env").WarpVectorEnv
+    known = set(inspect.signature(creator).parameters) - {"task", "num_envs"}
     if unknown := sorted(set(settings) - known):
         raise UsageError(
             f"backend='warp' does not take {', '.join(unknown)}; available: {', '.join(sorted(known))}"
         )
-    return creator(task, num_envs, **settings)
 
 
 def _signature() -> inspect.Signature:

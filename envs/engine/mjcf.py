@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
 
+from .backends import make_single
 from .backends import make_vector as make_batch
 from .camera_choice import default_camera
 from .control_ranges import control_ranges
@@ -22,7 +24,6 @@ from .mocap_action import mocap_home, mocap_mode
 from .mujoco_setup import load_batch
 from .robot_files import load_model, scene_file
 from .robot_reward import RobotReward
-from .single_env import MujocoEnv
 from .start_states import StartStates, find_keyframe
 from .task import Pose, Robot, Task
 
@@ -197,10 +198,10 @@ def _check_robot(model: MjModel, path: str, mocap: str | None) -> None:
 _OPTIONS = ("substeps", "keyframe", "sensors", "mocap", "reward")
 
 
-def make(model: str | None = None, **settings: Any) -> MujocoEnv:
-    """Make a single env of a robot file; `settings` are those of MjcfTask and MujocoEnv."""
+def make(model: str | None = None, **settings: Any) -> gymnasium.Env:
+    """Make a single env of a robot file; `settings` are those of MjcfTask and `backends.make_single`."""
     task, rest = _task(model, settings)
-    return MujocoEnv(task, **rest)
+    return make_single(task, **rest)
 
 
 def make_vector(model: str | None = None, **settings: Any) -> VectorEnv:

@@ -11,7 +11,7 @@ import gymnasium
 
 from robossl.core.errors import UsageError, unknown_name_error
 
-from .task import GoalTask, Task
+from .task import Task
 
 NAMESPACE = "robossl"
 
@@ -74,10 +74,9 @@ def _register_mjcf() -> None:
 
 
 def _register_task(env_id: str, path: str, task: type[Task]) -> None:
-    single = "MujocoGoalEnv" if issubclass(task, GoalTask) else "MujocoEnv"
     gymnasium.register(
         env_id,
-        entry_point=f"{__package__}.single_env:{single}",
+        entry_point=f"{__package__}.backends:make_single",
         vector_entry_point=f"{__package__}.backends:make_vector",
         max_episode_steps=task.max_episode_steps,
         kwargs={"task": path},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from robossl.core.errors import UsageError
 from robossl.core.seeding import generator
 
 from ..engine.mujoco_setup import QuietConsole, load_batch
+from ..engine.simulation import model_digest
 from ..engine.task import Task
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _ENVS, _STEPS = 32, 150  # of a rehearsal
 _RESERVE = 1.5  # times the most contacts and constraints of a rehearsal
 _STEP = 16  # capacities are multiples of it: kernels are compiled for each number of constraints
 _SHARE = 0.9  # of the free memory
+_rehearsed: dict[Any, Capacity] = {}  # in this process
 
 
 class Capacity(NamedTuple):
@@ -32,6 +34,13 @@ class Capacity(NamedTuple):
 
 def rehearse(task: Task, model: MjModel, substeps: int) -> Capacity:
     """Return room for 1.5 times the contacts and constraints that random actions reach on the CPU."""
+    key = (type(task), task.keyframe, substeps, model_digest(model))
+    if key not in _rehearsed:
+        _rehearsed[key] = _rehearse(task, model, substeps)
+    return _rehearsed[key]
+
+
+def _rehearse(task: Task, model: MjModel, substeps: int) -> Capacity:
     batch = load_batch().Batch(model, _ENVS, 1)
     batch.reset(keyframe=task.keyframe, stage=0)
     random = generator(0, "warp", "capacity")

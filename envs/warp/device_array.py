@@ -67,6 +67,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         if function not in FUNCTIONS:
             raise TypeError(f"numpy.{function.__name__} has no implementation on a device")
+        options.pop("device", None)  # numpy's own argument: the result is on the device of the array
         return wrap(FUNCTIONS[function](self.tensor.device, *args, **options))
 
     def __array__(self, *args: Any, **options: Any) -> np.ndarray:

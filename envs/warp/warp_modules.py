@@ -22,11 +22,11 @@ def load_warp() -> tuple[ModuleType, ModuleType]:
     """
     try:
         warp = importlib.import_module("warp")
-        warp.config.log_level = warp.LOG_WARNING  # no line for each kernel
+        warp.config.log_level = warp.LOG_ERROR  # no line for each kernel, nor about a missing GPU
+        warp.init()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             mujoco_warp = importlib.import_module("mujoco_warp")
-        warp.init()
     except ImportError as error:
         raise UsageError(
             f"expected the packages of the extra {EXTRA!r} for backend='warp', got none ({error}); "
