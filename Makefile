@@ -12,18 +12,19 @@ PYTHON = $(or $(shell for p in python3 python3.14 python3.13 python3.12 python3.
   if $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done),python3)
 endif
 
-.PHONY: help setup run test test-fast test-slow lint types docs wheel compat compat-mujoco compat-lerobot lance-loader clean
+.PHONY: help setup run test test-fast test-slow test-warp lint types docs wheel compat compat-mujoco compat-lerobot lance-loader clean
 
 help:
 	@echo "make run        set up, then the main job: robossl learn (8 to 10 minutes on 2 cores)"
 	@echo "make test       set up, then the tests"
 	@echo "make test-fast  the laws of the core packages, under a minute"
 	@echo "make test-slow  the tests with longer training"
+	@echo "make test-warp  the robots on MuJoCo Warp; installs the extra warp (0.4 GB)"
 	@echo "make lint       ruff"
 	@echo "make types      mypy"
 	@echo "make docs       the documentation site, tutorials executed, warnings as errors"
 	@echo "make wheel      build the wheel, install it clean, use it from another folder"
-	@echo "make compat     TorchRL, rl_zoo3 and SB3 wrappers on every id (own environment)"
+	@echo "make compat     TorchRL, CleanRL, rl_zoo3 and SB3 wrappers on every id (own environment)"
 	@echo "make compat-mujoco  environments of other packages on MuJoCo 3.3 (own environment)"
 	@echo "make compat-lerobot  LeRobot's loader reads exported data (own environment, about 6 GB)"
 	@echo "make lance-loader    the loader that benchmarks.streams compares with (own environment, about 6 GB)"
@@ -51,6 +52,11 @@ test-fast: $(READY)
 
 test-slow: $(READY)
 	@"$(BIN)/python" -m pytest -m slow
+
+# Robots on MuJoCo Warp, on the CPU: its kernels compile once on a machine, for several minutes.
+test-warp: $(READY)
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[warp]"
+	@"$(BIN)/python" -m pytest -m "slow or not slow" tests/warp
 
 # LeRobot needs an older torch and numpy, and Python 3.12: it runs in its own environment.
 PYTHON312 ?= $(firstword $(shell command -v python3.12 python3.13))
@@ -82,14 +88,16 @@ types: $(READY)
 wheel: $(READY)
 	@"$(BIN)/python" -m pytest -m "slow or not slow" tests/test_wheel.py
 
-# Their dependencies conflict with the pins above (python-dateutil): own pins, own environment.
+# Their dependencies conflict with the pins above (python-dateutil): own pins, own environment. CleanRL is scripts that
+# are run as they are; its package demands Python below 3.11 and is installed without its dependencies.
 compat: $(COMPAT)/.ready
 	@"$(COMPAT)/bin/python" -m pytest -m "slow or not slow" tests/compat
 
 $(COMPAT)/.ready: pyproject.toml tests/compat/constraints.txt
 	"$(PYTHON)" -m venv "$(COMPAT)"
 	"$(COMPAT)/bin/python" -m pip install --quiet --disable-pip-version-check -c tests/compat/constraints.txt \
-	  -e . pytest pytest-timeout torchrl rl_zoo3 requests moviepy
+	  -e . pytest pytest-timeout torchrl rl_zoo3 requests moviepy tensorboard setuptools
+	"$(COMPAT)/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python cleanrl==1.2.0
 	@touch "$(COMPAT)/.ready"
 
 # The site in build/docs: warnings are errors, and the tutorials are executed (cached in build/docs-cache).

@@ -91,6 +91,7 @@ def main() -> None:
             continue
         results = train(name, RECIPES[name], options)
         print(f"{name}: {json.dumps(results)}", flush=True)
+    print("\n".join(table_row(folder.parent) for folder in sorted(options.out.glob("*/results.json"))))
 
 
 def train(name: str, recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
@@ -164,10 +165,33 @@ def write(name: str, work: Path, options: argparse.Namespace, results: dict[str,
     folder.mkdir(parents=True, exist_ok=True)
     manifest = output_dirs.read_manifest(work / "agent", "agent")
     command = f"python -m benchmarks.pretrained --robots {name} --seed {options.seed}"
-    write_json(folder / output_dirs.MANIFEST, {"command": command, **{key: manifest[key] for key in _KEPT}})
+    kept = {"command": command, **{key: manifest[key] for key in _KEPT}}
+    write_json(folder / output_dirs.MANIFEST, kept, checksum=True)
     shutil.copytree(work / "agent" / "agent", folder / "agent", dirs_exist_ok=True)
     write_bytes_atomic(folder / "card.md", card(name, results, command).encode())
-    write_json(folder / "results.json", results)  # last: it marks a finished robot
+    write_json(folder / "results.json", results, checksum=True)  # last: it marks a finished robot
+
+
+def table_row(folder: Path) -> str:
+    """Return the line of a model for the table of docs/pretrained.md."""
+    results = read_json(folder / "results.json")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+    def measured(prefix: str) -> str:
+        value, success = results[f"{prefix}return"], results[f"{prefix}success"]
+        text = f"{value['mean']:.3g} [{value['low']:.3g}, {value['high']:.3g}]"
+        return text if success is None else f"{text}, {success:.0%}"
+
+    labels = f", the reward of {results['labeled_steps']:,} of them" if results["labeled_steps"] else ""
+    columns = (
+        f"`{folder.name}`",
+        f"{results['steps']:,} steps{labels or ' without reward'}, {results['updates']:,} gradient steps",
+        f"`{results['agent']}` {measured('')}",
+        measured("random_"),
+        f"{results['prediction_skill_10']:.3f} ({results['linear_skill_10']:.3f})",
+        f"{size / 1e6:.1f} MB",
+    )
+    return f"| {' | '.join(columns)} |"
 
 
 def card(name: str, results: dict[str, Any], command: str) -> str:

@@ -171,6 +171,11 @@ class RepresentationVectorWrapper(VectorWrapper):
         """The frozen encoder."""
         return self._features.model
 
+    @property
+    def autoreset_mode(self) -> AutoresetMode:
+        """When a sub-environment is reset after its episode; TorchRL reads it."""
+        return AutoresetMode(self._mode)
+
     def reset(
         self, *, seed: Any = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:

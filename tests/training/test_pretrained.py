@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import types
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -13,11 +14,13 @@ import pytest
 from cli_runner import fail, succeed
 
 import robossl
+from benchmarks.pretrained import table_row
 from robossl.core.errors import OperationError, UsageError
 from robossl.training import hub, pretrained
 from robossl.training.pretrained import pretrained_folder
 
 NAMES = robossl.pretrained_names()
+DOCS = Path(__file__).parents[2] / "docs"
 LIMIT = 30e6  # [bytes] of all installed models
 
 
@@ -31,6 +34,7 @@ def test_every_installed_model_is_complete_small_and_from_nowhere_else():
         assert "/tmp" not in "".join(path.read_text() for path in files if path.suffix in (".json", ".md"))
         results = json.loads((folder / "results.json").read_text())
         assert results["prediction_skill_10"] > results["linear_skill_10"]
+        assert table_row(folder) in (DOCS / "pretrained.md").read_text()
         assert results["env"] in robossl.model_card(name)
     assert total < LIMIT
 
