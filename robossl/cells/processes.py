@@ -12,7 +12,7 @@ import selectors
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from robossl.cells.schedule import JobT, Schedule
@@ -68,12 +68,10 @@ class WorkerProcess:
 
 
 @contextlib.contextmanager
-def worker_pool(work: Work, threads: int, gpus: Sequence[str | None]) -> Iterator[list[WorkerProcess]]:
-    """Yield a list of workers; all that are in it at the end of the block are ended, however it ends."""
+def worker_pool() -> Iterator[list[WorkerProcess]]:
+    """Yield an empty list; the workers that are in it at the end of the block are ended, however it ends."""
     pool: list[WorkerProcess] = []
     try:
-        for gpu in gpus:
-            pool.append(WorkerProcess(work, threads, gpu))
         yield pool
     finally:
         for worker in pool:
@@ -100,13 +98,16 @@ def run_in_processes(
     """
     gpus = gpu_shares(resources.gpus, min(resources.local_workers, count))
     deaths: Counter[str] = Counter()
-    with (
-        worker_pool(work, resources.threads, gpus) as pool,
-        selectors.DefaultSelector() as selector,
-    ):
-        idle, busy = list(pool), {}
-        for worker in pool:
+    with worker_pool() as pool, selectors.DefaultSelector() as selector:
+
+        def start(gpu: str | None) -> WorkerProcess:
+            worker = WorkerProcess(work, resources.threads, gpu)
+            pool.append(worker)
             selector.register(worker.output, selectors.EVENT_READ, worker)
+            return worker
+
+        idle = [start(gpu) for gpu in gpus]
+        busy: dict[WorkerProcess, JobT] = {}
         while not schedule.finished:
             while idle and (job := schedule.next()) is not None:
                 worker = idle.pop()
@@ -126,9 +127,7 @@ def run_in_processes(
                     selector.unregister(worker.output)
                     worker.kill()
                     pool.remove(worker)
-                    worker = WorkerProcess(work, resources.threads, worker.gpu)
-                    pool.append(worker)
-                    selector.register(worker.output, selectors.EVENT_READ, worker)
+                    worker = start(worker.gpu)
                 idle.append(worker)
                 deaths[job.name] += "died" in answer
                 if "died" in answer and deaths[job.name] <= retries:

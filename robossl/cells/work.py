@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robossl.core.errors import OperationError, UsageError, unknown_name_error
+from robossl.core.system_info import cores
 
 ENGINES = ("local", "ray")
 # thread pools of OpenMP, MKL, OpenBLAS, numexpr and Accelerate: each reads one of these when it is loaded
@@ -72,11 +73,6 @@ class Resources:
     def local_workers(self) -> int:
         """Number of processes of this machine: as requested, or as many as cores and GPUs allow."""
         return self.workers or max(cores() // self.threads, 1)
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_cores(workers: int, threads: int) -> None:

@@ -7,6 +7,7 @@ from robossl.streams.priority_sampling import Prioritized
 from robossl.streams.recorder import Recorder
 from robossl.streams.sampling import Recent, Sampler, Uniform
 from robossl.streams.schema import Field, Schema
+from robossl.streams.shards import Shards
 from robossl.streams.splits import SPLITS
 from robossl.streams.storage.chunk_file import CorruptedStreamError
 from robossl.streams.stream import Stream
@@ -24,6 +25,7 @@ __all__ = [
     "Recorder",
     "Sampler",
     "Schema",
+    "Shards",
     "Stream",
     "Uniform",
     "Window",

@@ -49,7 +49,7 @@ def describe_stream(path: str | Path) -> dict[str, Any]:
         "id": stream.id,
         "chunks": len(chunk_reader.chunks),
         "lost_chunks": [entry["chunk"] for entry in header["lost_chunks"]],
-        "bytes": sum(file.stat().st_size for file in stream.path.glob("chunk-*.safetensors")),
+        "bytes": sum(file.stat().st_size for file in stream.path.rglob("chunk-*.safetensors")),
         "fields": [_field_info(field, chunk_reader) for field in stream.schema.fields],
     }
 

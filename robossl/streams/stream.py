@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,10 @@ class Stream(Store):
 
     @classmethod
     def open(cls, path: str | Path, cache_bytes: int = DEFAULT_CACHE_BYTES) -> Stream:
-        """Open an existing stream; the first append makes this object its writer."""
+        """Open an existing stream, or shards; the first append makes this object its writer."""
+        for name, reader in _READERS.items():
+            if (Path(path) / name).is_file():
+                return reader(path, cache_bytes)
         return cls(path, cache_bytes)
 
     @classmethod
@@ -226,3 +229,16 @@ class Stream(Store):
             UsageError: If a row cannot be restored.
         """
         return restore.restore_env(self, envs, lane, position, env_ids)
+
+
+_READERS: dict[str, type[Stream]] = {}  # file in a folder -> class that reads such a folder
+
+
+def reader_of(file_name: str) -> Callable[[type[Stream]], type[Stream]]:
+    """Return a decorator for the class that reads folders with this file, for `Stream.open`."""
+
+    def register(reader: type[Stream]) -> type[Stream]:
+        _READERS[file_name] = reader
+        return reader
+
+    return register

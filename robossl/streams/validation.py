@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from robossl.core.errors import CorruptedFileError, UsageError, printable
+from robossl.core.errors import CorruptedFileError, UsageError, printable, shell_path
 from robossl.core.io import check_tensors, resolve_within, sync_folder, write_bytes_atomic
 from robossl.core.small_files import has_correct_checksum, read_limited
 from robossl.streams.schema import Schema
+from robossl.streams.shards import is_shards, read_shards, shard_folder
 from robossl.streams.storage.chunk_file import (
     HEAD_FILE,
     TAIL_FILE,
@@ -65,6 +66,8 @@ def validate_stream(path: str | Path, repair: bool = False, undo: bool = False) 
         unknown for that chunk alone. `lost_lanes` gives the lost rows by lane over all damaged chunks.
     """
     folder = Path(path)
+    if is_shards(folder):
+        return _validate_shards(folder, repair, undo)
     with contextlib.ExitStack() as stack:
         if repair or undo:
             if not (folder / HEADER).is_file():
@@ -105,6 +108,25 @@ def validate_stream(path: str | Path, repair: bool = False, undo: bool = False) 
         "lost_lanes": {str(lane): int(lost[lane]) for lane in np.flatnonzero(lost)},
     }
     return report | {"messages": _messages(report, head_damage, tail_damage, repairs)}
+
+
+def _validate_shards(folder: Path, repair: bool, undo: bool) -> dict[str, Any]:
+    """Check every shard of a folder; lanes are counted over all of them."""
+    parts, lanes = [], 0
+    report: dict[str, Any] = {"path": str(folder), "ok": True, "repaired": False, "lost_lanes": {}}
+    for shard in range(read_shards(folder)[0]):
+        part = validate_stream(shard_folder(folder, shard), repair, undo)
+        report["lost_lanes"] |= {str(int(lane) + lanes): n for lane, n in part["lost_lanes"].items()}
+        lanes += read_header(shard_folder(folder, shard))["lanes"]
+        parts.append(part)
+    lost = [part["lost_rows"] for part in parts]
+    return report | {
+        "ok": all(part["ok"] for part in parts),
+        "repaired": any(part["repaired"] for part in parts),
+        **{name: sum(part[name] for part in parts) for name in ("chunks", "rows", "bytes")},
+        **{name: [each for part in parts for each in part[name]] for name in ("damaged", "messages")},
+        "lost_rows": None if None in lost else sum(lost),
+    }
 
 
 def _inspect_tail(
@@ -311,9 +333,9 @@ def _messages(
     lines += [f"repaired: {text}" for text in repairs]
     if report["repaired"] and report["damaged"]:
         lines.append("repaired: the damaged chunks are set aside, the rest can be read and appended to")
-        lines.append(f"to undo this: robossl stream validate --undo {report['path']}")
+        lines.append(f"to undo this: robossl stream validate --undo {shell_path(report['path'])}")
     elif not report["ok"]:
         lines.append(
-            f"to set them aside and keep the rest: robossl stream validate --repair {report['path']}"
+            f"to set them aside and keep the rest: robossl stream validate --repair {shell_path(report['path'])}"
         )
     return lines

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from robossl import registry
-from robossl.cells.work import Resources, cores
-from robossl.core.errors import OperationError, UsageError
+from robossl.cells.work import Resources
+from robossl.core.errors import OperationError, UsageError, shell_path
 from robossl.core.interfaces import NullProgress, ProgressReporter
+from robossl.core.limits import check_seeds
+from robossl.core.system_info import cores
 from robossl.study.execution import run_study_jobs
 from robossl.study.jobs import Job, Plan, Planner, check_rows
 from robossl.study.protocol import load_protocol, override
@@ -19,6 +21,7 @@ from robossl.study.study_report import write_report
 from robossl.study.tasks import resolve_tasks
 from robossl.training import output_dirs
 from robossl.training.config import thread_count
+from robossl.training.shard_collection import is_installed
 from robossl.training.work_context import interrupt_message
 
 BUDGET = "quick"
@@ -52,11 +55,8 @@ class TransferRequest:
             value = getattr(self, name)
             if value is not None and not low <= value <= (high or value):
                 raise UsageError(f"{name}: expected {low} or more, got {value}")
-        for seed in self.seeds or ():
-            if type(seed) is not int or not 0 <= seed < 2**31:
-                raise UsageError(f"seeds: expected whole numbers from 0, got {seed!r}")
-        if self.seeds is not None and not self.seeds:
-            raise UsageError("seeds: expected one or more, got none")
+        if self.seeds is not None:
+            check_seeds(self.seeds)
         settings = {
             "a robot": self.robot, "rows": self.rows, "tasks": self.tasks, "seeds": self.seeds, "out": self.out,
             "budget": None if self.budget == BUDGET else self.budget, "agent_seeds": self.agent_seeds,
@@ -84,7 +84,7 @@ def run_transfer(request: TransferRequest, progress: ProgressReporter) -> dict[s
         study = open_study(folder, spec, selection)
         study.clean()
         plan = Planner(study, load_protocol()).plan(selection, request.retry_failed)
-        command = f"robossl transfer --resume {folder}"
+        command = f"robossl transfer --resume {shell_path(folder)}"
         try:
             with interrupt_message(f"the finished cells are kept; go on with: {command}"):
                 _run(study, plan, request, progress)
@@ -162,14 +162,8 @@ def _run(study: Study, plan: Plan, request: TransferRequest, progress: ProgressR
 
 def _free_workers(study: Study, threads: int) -> int:
     """Return a worker for each core; one alone if another process would not know a task."""
-    known = all(map(_is_installed, {study.spec.stream_task, *study.selection.tasks}))
+    known = all(map(is_installed, {study.spec.stream_task, *study.selection.tasks}))
     return max(cores() // threads, 1) if known else 1
-
-
-def _is_installed(task: str) -> bool:
-    """Return whether every process knows a task: it has the name of its package, or belongs to robossl or Gymnasium."""
-    entry_point = registry.env_spec(task).entry_point
-    return ":" in task or str(entry_point).split(".")[0] in ("robossl", "gymnasium")
 
 
 def transfer(

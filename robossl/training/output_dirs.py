@@ -34,6 +34,7 @@ _START = {
     "stream.json",
     "head.json",
     "writer.lock",
+    "shards.json",
 }  # before a manifest
 
 

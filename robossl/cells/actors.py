@@ -1,0 +1,83 @@
+"""Actors: workers with a state of their own, each given one job after the other; one that dies is started again."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from robossl.cells.processes import WorkerProcess, worker_pool
+from robossl.cells.work import Resources, Work, gpu_shares
+from robossl.core.errors import OperationError
+
+MAX_DEATHS = 5  # of an actor, one after the other, without an answer in between
+# index of an actor and its last answer, None at first -> its next job, or None if there is none
+NextJob = Callable[[int, dict[str, Any] | None], dict[str, Any] | None]
+
+
+def run_actors(works: Sequence[Work], resources: Resources, next_job: NextJob) -> None:
+    """Run an actor for each work until `next_job` has no job for any of them.
+
+    Each actor has one job at a time. If it dies, the job is given again to a new actor of the same work, so a job must
+    continue, or begin again, from what is on the disk.
+
+    Args:
+        works: What each actor runs; with the local engine all of them run at once.
+        resources: Engine, and the share of each actor.
+        next_job: Called after each answer; jobs and answers are JSON values.
+
+    Raises:
+        OperationError: A job failed, or an actor died several times in a row.
+    """
+    if resources.engine == "ray":
+        from robossl.cells.ray_actors import run_ray_actors
+
+        run_ray_actors(works, resources, next_job)
+        return
+    gpus = gpu_shares(resources.gpus, len(works))
+    jobs: dict[int, dict[str, Any]] = {}
+    deaths = [0] * len(works)
+    with worker_pool() as pool, selectors.DefaultSelector() as selector:
+
+        def start(index: int) -> None:
+            worker = WorkerProcess(works[index], resources.threads, gpus[index % len(gpus)])
+            pool.append(worker)
+            selector.register(worker.output, selectors.EVENT_READ, (index, worker))
+            worker.send(jobs[index])
+
+        def stop(worker: WorkerProcess) -> None:
+            selector.unregister(worker.output)
+            worker.kill()
+            pool.remove(worker)
+
+        for index in range(len(works)):
+            if (job := next_job(index, None)) is not None:
+                jobs[index] = job
+                start(index)
+        while jobs:
+            for key, _ in selector.select():
+                index, worker = key.data
+                answer = worker.receive()
+                if "died" in answer:
+                    deaths[index] += 1
+                    stop(worker)
+                    if deaths[index] >= MAX_DEATHS:
+                        raise OperationError(f"{answer['died']}, {MAX_DEATHS} times in a row")
+                    start(index)
+                    continue
+                deaths[index] = 0
+                check_answer(answer)
+                following = next_job(index, answer)
+                if following is None:
+                    del jobs[index]
+                    stop(worker)
+                else:
+                    jobs[index] = following
+                    worker.send(following)
+
+
+def check_answer(answer: dict[str, Any]) -> None:
+    """Raise OperationError if an answer is a failure."""
+    for key in ("stop", "error"):
+        if key in answer:
+            raise OperationError(answer[key])
