@@ -12,13 +12,14 @@ PYTHON = $(or $(shell for p in python3 python3.14 python3.13 python3.12 python3.
   if $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done),python3)
 endif
 
-.PHONY: help setup run test test-fast test-slow test-warp lint types docs wheel compat compat-mujoco compat-lerobot lance-loader clean
+.PHONY: help setup run test test-fast test-slow test-warp test-ray lint types docs wheel compat compat-mujoco compat-lerobot lance-loader clean
 
 help:
 	@echo "make run        set up, then the main job: robossl learn (8 to 10 minutes on 2 cores)"
 	@echo "make test       set up, then the tests"
 	@echo "make test-fast  the laws of the core packages, under a minute"
 	@echo "make test-slow  the tests with longer training"
+	@echo "make test-ray   sweeps and collectors on a Ray of three processes; installs the extra ray (240 MB)"
 	@echo "make test-warp  the robots on MuJoCo Warp; installs the extra warp (0.4 GB)"
 	@echo "make lint       ruff"
 	@echo "make types      mypy"
@@ -54,6 +55,10 @@ test-slow: $(READY)
 	@"$(BIN)/python" -m pytest -m slow
 
 # Robots on MuJoCo Warp, on the CPU: its kernels compile once on a machine, for several minutes.
+test-ray: $(READY)
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ray]"
+	@"$(BIN)/python" -m pytest -n 0 -m "slow or not slow" tests/cells/test_ray.py
+
 test-warp: $(READY)
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[warp]"
 	@"$(BIN)/python" -m pytest -m "slow or not slow" tests/warp
