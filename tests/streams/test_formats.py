@@ -11,8 +11,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from capabilities import require_module
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict
 from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
 from robossl.envs import register
 from stream_toys import AUTORESET_MODES, CountingEnvs, check_alignment, record_steps, rows_of
 
@@ -333,3 +334,29 @@ def test_lerobot_statistics_match_the_rows(tmp_path):
         == stream.rows
         == read_json(tmp_path / "l/meta/info.json")["total_frames"]
     )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_names_with_slashes_dots_and_percent_signs_are_exported_and_read_back(tmp_path, name):
+    class NamedEnvs(CountingEnvs):
+        names = ("robot0/joint pos", "robot0.eef", "50%2F", "größe 机")
+
+        def __init__(self):
+            super().__init__(2, SAME)
+            inner = self.single_observation_space
+            self.single_observation_space = Dict(
+                {**dict.fromkeys(self.names, inner), "arm": Dict({"a/b": inner})}
+            )
+            self.observation_space = batch_space(self.single_observation_space, 2)
+
+        def observe(self):
+            values = super().observe()
+            return {**dict.fromkeys(self.names, values), "arm": {"a/b": values}}
+
+    recorder = Recorder.create(NamedEnvs(), tmp_path / "s")
+    recorder.reset()
+    record_steps(recorder, 30)
+    recorder.finish()
+    report, back = export_and_import(recorder.stream, name, tmp_path)
+    assert any("%2F" in loss for loss in report["losses"])
+    assert equal_streams(recorder.stream, back)

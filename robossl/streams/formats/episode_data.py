@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from robossl.core.errors import CorruptedFileError, UsageError
@@ -37,12 +38,8 @@ class EpisodeReader:
 
     def __init__(self, stream: Stream) -> None:
         """Select all episodes of `stream` with at least one step."""
-        for name in stream.schema.names:
-            if "/" in name:
-                raise UsageError(
-                    f"expected field names without a slash, got {name!r}; the format uses slashes itself"
-                )
         self._stream = stream
+        self.schema = exported_schema(stream.schema)  # with the names that episodes have
         self._losses: Counter[str] = Counter()
         self.episodes = sorted(
             (e for e in stream.episodes() if e.stop - e.start > 1), key=lambda e: e.ordinal
@@ -64,6 +61,7 @@ class EpisodeReader:
                 for name in ("valid", "terminated", "truncated"):
                     rows[name][-1] = False
                 rows["is_last"][-1] = True
+            rows = {exported_name(name): values for name, values in rows.items()}
             yield EpisodeData(episode.lane, episode.ordinal, rows)
 
     def losses(self) -> list[str]:
@@ -76,7 +74,28 @@ class EpisodeReader:
         has_gaps = any(e.ordinal // self._stream.lanes >= episodes_of_lane[e.lane] for e in self.episodes)
         if has_gaps:
             messages.append("episodes were lost: after an import the others may be in another split")
+        if self.schema.names != self._stream.schema.names:
+            messages.append("names: a slash is written as %2F, as the format uses slashes itself")
         return messages
+
+
+def exported_name(name: str) -> str:
+    """Return the name of a field or of a part of an observation in other formats, which use slashes themselves."""
+    return name.replace("%", "%25").replace("/", "%2F")
+
+
+def exported_schema(schema: Schema) -> Schema:
+    """Return a schema with the names of `exported_name`."""
+    fields = (replace(field, name=exported_name(field.name)) for field in schema.fields)
+    return Schema(_exported_space(schema.observation_space), schema.action_space, tuple(fields))
+
+
+def _exported_space(space: gym.Space) -> gym.Space:
+    if isinstance(space, gym.spaces.Dict):
+        return gym.spaces.Dict([(exported_name(k), _exported_space(v)) for k, v in space.spaces.items()])
+    if isinstance(space, gym.spaces.Tuple):
+        return gym.spaces.Tuple([_exported_space(inner) for inner in space.spaces])
+    return space
 
 
 def build_episode(

@@ -12,7 +12,13 @@ import numpy as np
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.interfaces import ProgressReporter
 from robossl.core.io import read_json, resolve_within
-from robossl.streams.formats.episode_data import Rows, build_episode, create_stream_like
+from robossl.streams.formats.episode_data import (
+    Rows,
+    build_episode,
+    create_stream_like,
+    exported_name,
+    exported_schema,
+)
 from robossl.streams.formats.hostile import check_folder
 from robossl.streams.formats.labels import frames_per_second
 from robossl.streams.formats.lerobot_features import Feature, features_of
@@ -38,7 +44,7 @@ def read(source: str | Path, folder: Path, progress: ProgressReporter) -> dict[s
     is_exported = header is not None
     if header is not None:
         stream = create_stream_like(folder, header)
-        features = _as_stored(features_of(stream.schema, "video"), files.info["features"])
+        features = _as_stored(features_of(exported_schema(stream.schema), "video"), files.info["features"])
     else:
         features = feature_list(files.info["features"])
         metadata = {"env": files.info.get("robot_type"), "policy": "lerobot", "seed": None}
@@ -78,7 +84,8 @@ def _as_stored(features: list[Feature], feature_specs: Mapping[str, Any]) -> lis
 
 def _rows(schema: Schema, features: list[Feature], values_by_name: Values) -> Rows:
     """Return the rows of an episode of an exported stream."""
-    by_field = {f.field.name: values_by_name[f.name] for f in features}
+    names = {exported_name(name): name for name in schema.names}
+    by_field = {names[f.field.name]: values_by_name[f.name] for f in features}
     for field in schema.fields:
         if field.row_bytes == 0:
             by_field[field.name] = np.zeros((len(by_field["valid"]), *field.shape), field.dtype)

@@ -36,7 +36,7 @@ _DATA_MB, _VIDEO_MB = 100, 200  # [MiB] a new file begins at this size
 def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter) -> dict[str, Any]:
     """Write the episodes of `stream` into `folder`."""
     episodes = EpisodeReader(stream)
-    features = features_of(stream.schema, images)
+    features = features_of(episodes.schema, images)
     fps = frames_per_second(stream.header)
     writer = _Writer(folder, features, fps or _DEFAULT_FPS)
     progress.start("export", len(episodes.episodes), "episodes")

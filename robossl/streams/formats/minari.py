@@ -23,6 +23,8 @@ from robossl.streams.formats.episode_data import (
     all_finite,
     build_episode,
     create_stream_like,
+    exported_name,
+    exported_schema,
 )
 from robossl.streams.formats.hostile import check_folder, check_hdf5
 from robossl.streams.formats.labels import frames_per_second, robot_name, task_name
@@ -43,7 +45,7 @@ def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter)
     spec, reason = _spec(stream.header)
     storage = MinariStorage.new(
         folder / "data",
-        stream.observation_space,
+        episodes.schema.observation_space,
         stream.action_space,
         spec,
         data_format="hdf5",
@@ -52,7 +54,7 @@ def write(stream: Stream, folder: Path, images: str, progress: ProgressReporter)
     progress.start("export", len(episodes.episodes), "episodes")
     episode_metadata, pending = [], []
     for episode in episodes:
-        pending.append(_buffer(stream.schema, episode))
+        pending.append(_buffer(episodes.schema, episode))
         episode_metadata.append({"lane": episode.lane, "ordinal": episode.ordinal})
         if sum(map(len, pending)) * stream.schema.row_bytes > _BATCH_BYTES:
             storage.update_episodes(pending)
@@ -174,9 +176,12 @@ def _check_files(folder: Path) -> None:
 
 def _rows(schema: Schema, episode: Any, thirdparty: bool) -> Rows:
     """Return the rows of an episode; raise UsageError if it does not fit the schema."""
-    parts = spaces.flatten_by_path(schema.observation_space, episode.observations)
-    observations = {observation_name(path): value for path, value in parts.items()}
-    info_fields = {} if thirdparty else {n: episode.infos[n] for n in (*_info_names(schema), "valid")}
+    stored = schema if thirdparty else exported_schema(schema)
+    parts = spaces.flatten_by_path(stored.observation_space, episode.observations)
+    names = dict(zip(stored.names, schema.names))
+    observations = {names[observation_name(path)]: value for path, value in parts.items()}
+    info_names = [] if thirdparty else [*_info_names(schema), "valid"]
+    info_fields = {name: episode.infos[exported_name(name)] for name in info_names}
     outcomes = {
         "reward": episode.rewards,
         "terminated": episode.terminations,
