@@ -211,8 +211,7 @@ def make_envs(
         adapter: Subclass of `EnvAdapter` for a third-party env.
         settings: Further arguments of the env.
     """
-    if num_envs < 1:
-        raise UsageError(f"expected num_envs of 1 or more, got {num_envs}")
+    check_memory("num_envs", num_envs)
     spec, implied = env_spec(env), env_kwargs(env)
     settings = implied | settings
     if is_mjcf_path(env):
@@ -222,12 +221,12 @@ def make_envs(
         settings["pixels"] = (pixels, pixels) if isinstance(pixels, int) else tuple(pixels)
         _check_pixels(env, spec)
     if is_native_batch(env):
+        return _make_native(env, spec, num_envs, threads, settings)
     if settings.get("backend") == WARP:
         raise UsageError(
             f"expected an env of robossl without wrappers for backend {WARP!r}, got {env}; leave the backend out, or "
             f"give one of {', '.join(env_ids()[:3])}, ..."
         )
-        return _make_native(env, spec, num_envs, threads, settings)
     envs = importlib.import_module(_THIRD_PARTY).make_gymnasium_envs(
         env, num_envs, spec=spec, adapter=adapter, **settings
     )
@@ -243,15 +242,16 @@ def _make_native(
     env: str, spec: EnvSpec, num_envs: int, threads: int, settings: dict[str, Any]
 ) -> gymnasium.vector.VectorEnv:
     """Make one MuJoCo batch; arguments that its constructor does not have are a UsageError."""
+    given = EnvName.parse(env).arguments
     if settings.get("backend") == WARP:  # it checks its memory itself
         return gymnasium.make_vec(spec.id, num_envs=num_envs, **{"arrays": "numpy", **settings})
 
     def make(count: int) -> gymnasium.vector.VectorEnv:
         return gymnasium.make_vec(spec.id, num_envs=count, nthread=threads, **settings)
 
-    given = EnvName.parse(env).arguments
     try:
-        return gymnasium.make_vec(spec.id, num_envs=num_envs, nthread=threads, **settings)
+        check_batch_memory(make, num_envs)
+        return make(num_envs)
     except TypeError as error:
         if not given:
             raise

@@ -136,7 +136,8 @@ class SyncEnvs(_MergedInfos, SyncVectorEnv):
         self._rewards, self._terminations, self._truncations = rewards, terminations, truncations
         self._autoreset_envs = terminations | truncations
         self._previous = batch
-        return copy.deepcopy(batch), rewards.copy(), terminations.copy(), truncations.copy(), infos
+        returned = batch.copy() if isinstance(batch, np.ndarray) else copy.deepcopy(batch)
+        return returned, rewards.copy(), terminations.copy(), truncations.copy(), infos
 
     def _end_unusable(
         self,
@@ -177,6 +178,10 @@ class SyncEnvs(_MergedInfos, SyncVectorEnv):
                 over="ignore"
             ):  # of a float64 that its float32 space cannot hold: found afterwards
                 if isinstance(space, spaces.Box):
+                    if all(type(o) is np.ndarray and o.dtype == space.dtype for o in observations):
+                        batch = np.array(observations)  # faster than stack
+                        if batch.shape == (self.num_envs, *space.shape):
+                            return batch
                     return np.stack(observations, out=np.empty((self.num_envs, *space.shape), space.dtype))
                 out: Any = create_empty_array(space, self.num_envs, fn=np.zeros)
                 return concatenate(space, observations, out)

@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrap
 from robossl.core.call_watch import HungCallError, watched
 from robossl.core.env_ids import EnvName, parse_wrapper
 from robossl.core.errors import OperationError, UsageError
+from robossl.core.limits import MAX_PROCESSES, MemoryGuard, check_memory
 from robossl.core.rendered_frame import as_frame
 from robossl.core.seeding import env_seed
 from robossl.core.spaces import is_image, leaves
@@ -260,8 +261,7 @@ def make_gymnasium_envs(
     """
     if vectorization not in ("auto", "sync", "async"):
         raise UsageError(f"unknown vectorization {vectorization!r}; available: auto, sync, async")
-    if num_envs < 1:
-        raise UsageError(f"expected num_envs >= 1, got {num_envs}")
+    check_memory("num_envs", num_envs)
     if arguments.get("render_mode") is not None:
         if vectorization == "async":
             raise UsageError("expected vectorization='sync' with a render_mode, got 'async'")
@@ -275,7 +275,7 @@ def make_gymnasium_envs(
             envs = (
                 _vectorize(make_env, num_envs, mode, vectorization)
                 if adapter is None
-                else AdaptedEnvs([make_env] * num_envs, adapter, autoreset_mode=mode)
+                else AdaptedEnvs(_guarded(make_env, num_envs), adapter, autoreset_mode=mode)
             )
     except (OperationError, UsageError):
         raise
@@ -315,12 +315,19 @@ def _vectorize(make_env: EnvMaker, num_envs: int, mode: AutoresetMode, vectoriza
                 return envs
     if vectorization == "async":
         return AsyncEnvs([make_env] * num_envs, autoreset_mode=mode)
-    if vectorization == "sync" or num_envs == 1 or not _gains_from_processes(make_env):
-        return SyncEnvs([make_env] * num_envs, autoreset_mode=mode)
-    candidates = [kind([make_env] * num_envs, autoreset_mode=mode) for kind in (SyncEnvs, AsyncEnvs)]
+    few = 1 < num_envs <= MAX_PROCESSES
+    if vectorization == "sync" or not few or not _gains_from_processes(make_env):
+        return SyncEnvs(_guarded(make_env, num_envs), autoreset_mode=mode)
+    candidates: list[VectorEnv] = [SyncEnvs(_guarded(make_env, num_envs), autoreset_mode=mode)]
+    candidates.append(AsyncEnvs([make_env] * num_envs, autoreset_mode=mode))
     fastest = int(np.argmax([_steps_per_second(envs) for envs in candidates]))
     candidates[1 - fastest].close()
     return candidates[fastest]
+
+
+def _guarded(make_env: EnvMaker, num_envs: int) -> list[Callable[[], gymnasium.Env]]:
+    """Return the functions that make the sub-environments of a process, within its memory."""
+    return [MemoryGuard(make_env, num_envs)] * num_envs
 
 
 def _gains_from_processes(make_env: EnvMaker) -> bool:

@@ -91,8 +91,10 @@ class Simulation:
             )
         try:
             self.batch = load_batch().Batch(self.model, num_envs, nthread)
-        except (ValueError, mujoco.FatalError) as error:
+        except (ValueError, MemoryError, mujoco.FatalError) as error:
             reason = " ".join(str(error).split())
+            if isinstance(error, MemoryError) or "bad_alloc" in reason:
+                reason = f"{num_envs:,} sub-environments do not fit in the memory"
             raise UsageError(f"MuJoCo cannot simulate {task.robot.model} as a batch: {reason}") from error
         dry_run(task, self.model)
         self.robot = task.robot(self.batch)

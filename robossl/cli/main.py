@@ -162,8 +162,9 @@ def main() -> NoReturn:
     except UsageError as error:
         print(f"robossl: {error}", file=sys.stderr)
         code = 2
-    except OperationError as error:
-        print(f"robossl: {error}", file=sys.stderr)
+    except (OperationError, MemoryError) as error:
+        text = "the memory is full; give smaller sizes" if isinstance(error, MemoryError) else error
+        print(f"robossl: {text}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt as interruption:
         with contextlib.suppress(OSError):  # the terminal may be gone

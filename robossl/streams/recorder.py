@@ -27,6 +27,7 @@ from robossl.streams.step_converter import (
     StepConverter,
     any_mask,
     changed_masks,
+    lost_by_rounding,
     non_finite_masks,
     replaced_observations,
     unusable_mask,
@@ -50,13 +51,13 @@ class Recorder(VectorWrapper):
 
     A step whose info has `unusable` (a number of the env was not finite) is recorded as invalid and ends the episode
     there; too many of them end the recording.
-    """
 
     Example:
         envs = robossl.make("robossl/Reacher-v0", num_envs=8)
         envs = robossl.streams.Recorder(envs, robossl.load("streams/reacher"))
         envs.reset(seed=0)
         envs.step(envs.action_space.sample())  # is recorded
+    """
 
     def __init__(self, envs: VectorEnv, stream: Stream | None, first_lane: int = 0) -> None:
         """Record `envs` into the lanes of `stream` from `first_lane` on.
@@ -140,9 +141,7 @@ class Recorder(VectorWrapper):
                 'reset(options={"reset_mask": mask})'
             )
         actions_copy = np.array(actions)  # envs may overwrite their argument
-        if (
-            self._reset_first.any()
-        ):  # their last step was unusable; the env does not know that an episode ended
+        if self._reset_first.any():  # the env does not know that these episodes have ended
             _, current, ignored = self._reset_lanes(self._reset_first)
             if ignored.any():
                 self._begin(ignored, current)
@@ -249,12 +248,13 @@ class Recorder(VectorWrapper):
         non_finite = stepped & any_mask(list(faults.values()), self.num_envs)
         unusable = stepped & unusable_mask(infos, same_step, self.num_envs)
         faulty = non_finite | unusable
+        is_faulty = np.count_nonzero(faulty) > 0
         self._write(
             stepped,
             action=actions,
-            reward=np.where(faulty, 0.0, reward).astype(np.float32),
-            terminated=terminated & ~faulty,
-            truncated=truncated & ~faulty,
+            reward=(np.where(faulty, 0.0, reward) if is_faulty else reward).astype(np.float32),
+            terminated=terminated & ~faulty if is_faulty else terminated,
+            truncated=truncated & ~faulty if is_faulty else truncated,
             valid=~faulty,
             is_first=self._steps == 0,
             is_last=faulty,
@@ -262,7 +262,7 @@ class Recorder(VectorWrapper):
         self._steps[stepped] += 1
         self._pending = final
         self._in_episode = stepped & ~faulty
-        self.num_steps += int(stepped.sum())
+        self.num_steps += int(np.count_nonzero(stepped))
         found = non_finite & ~unusable
         for lane in np.flatnonzero(faulty).tolist():
             name = next((n for n, fault in faults.items() if fault[lane]), "a number")
@@ -271,7 +271,7 @@ class Recorder(VectorWrapper):
         self._pending = current
         if self._mode is not AutoresetMode.DISABLED:
             self._begin(ended if same_step else ~stepped, current)
-        return found if found.any() else None
+        return found if np.count_nonzero(found) else None
 
     def _begin(self, lanes: np.ndarray, current: FieldArrays) -> None:
         """Begin episodes in `lanes` (n,) bool with the `current` observations."""
@@ -280,7 +280,7 @@ class Recorder(VectorWrapper):
         elif self._pending is not current:
             for name, value in current.items():
                 self._pending[name][lanes] = value[lanes]
-        if not lanes.any():
+        if not np.count_nonzero(lanes):
             return
         self._steps[lanes] = 0
         faults = {name: fault & lanes for name, fault in non_finite_masks(current).items()}
@@ -291,7 +291,7 @@ class Recorder(VectorWrapper):
 
     def _end(self, lanes: np.ndarray) -> None:
         """End the episodes in `lanes` (n,) bool: the pending observation becomes the last row, if they have a step."""
-        if not lanes.any():
+        if not np.count_nonzero(lanes):
             return
         assert self.stream is not None
         null_action = self.stream.schema.null_action
@@ -313,7 +313,7 @@ class Recorder(VectorWrapper):
         assert self.stream is not None
         rows = {**self._pending, **row}
         try:
-            if lanes.all():
+            if np.count_nonzero(lanes) == self.num_envs:
                 self.stream.append(rows, self.lanes)
             else:
                 self.stream.append({name: value[lanes] for name, value in rows.items()}, self.lanes[lanes])
@@ -335,16 +335,12 @@ class Recorder(VectorWrapper):
         )
 
     def _report_rounding(self, reward: np.ndarray) -> None:
-        """Log once a reward (n,) that float32 cannot hold: a whole number above 2^24, or one that becomes 0."""
-        with np.errstate(over="ignore"):
-            rounded = reward.astype(np.float32).astype(np.float64)
-        changed = (rounded != reward) & ((rounded == 0) | (reward == np.rint(reward))) & np.isfinite(rounded)
-        if changed.any():
+        """Log once a reward (n,) that float32 cannot hold."""
+        if (example := lost_by_rounding(reward)) is not None:
             self._rounding_reported = True
-            index = int(np.flatnonzero(changed)[0])
             _logger.warning(
                 "%s: rewards are recorded as float32: %.17g becomes %.17g; subtract an offset or scale them",
-                env_id(self.env), reward[index], rounded[index],
+                env_id(self.env), *example,
             )  # fmt: skip
 
     def _count_unusable(self, lane: int, text: str) -> None:

@@ -25,7 +25,7 @@ FLAGS = ("terminated", "truncated", "valid", "is_first", "is_last")
 
 @dataclass(frozen=True)
 class Field:
-    """One column of a stream; `shape` is the shape of one row."""
+    """One column of a stream; `shape` is the shape of one row.
 
     Example:
         {field.name: (field.shape, field.unit) for field in stream.schema.fields}
@@ -128,7 +128,12 @@ class Schema:
         """Return the bytes of one row over all fields."""
         return sum(field.row_bytes for field in self.fields)
 
-    @property
+    @cached_property
+    def _dtypes(self) -> dict[str, np.dtype]:
+        """The dtype of each field."""
+        return {field.name: np.dtype(field.dtype) for field in self.fields}
+
+    @cached_property
     def null_action(self) -> np.ndarray:
         """Return the action stored in rows without one: zeros, or the first choice of a Discrete space."""
         field, first = self["action"], getattr(self.action_space, "start", 0)
@@ -145,6 +150,9 @@ class Schema:
                 raise UsageError(
                     f"expected {field.name!r} of shape {(count, *field.shape)}, got {value.shape}"
                 )
+            if value.dtype == self._dtypes[field.name]:
+                values[field.name] = value
+                continue
             if not np.can_cast(value.dtype, field.dtype, "same_kind"):
                 raise UsageError(f"expected {field.name!r} as {field.dtype}, got {value.dtype}")
             values[field.name] = value.astype(field.dtype, copy=False)

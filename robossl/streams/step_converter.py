@@ -13,6 +13,9 @@ from robossl.core.interfaces import UNUSABLE, FinalStateEnv, PhysicsStateEnv
 from robossl.rollout import final_observation
 from robossl.streams.schema import Schema, observation_name
 
+_LARGEST_WHOLE = 2.0**24  # up to which float32 holds every whole number
+_SMALLEST = 2.0**-148  # from which on a number does not become 0
+
 FieldArrays = dict[str, np.ndarray]  # by field name, (n, ...)
 
 
@@ -32,6 +35,7 @@ class StepConverter:
         self._infos = [f.name for f in schema.fields if f.role == "info"]
         self._state_fields = [f.name for f in schema.fields if f.role in ("state", "physics")]
         self._fields = [f for f in schema.fields if f.role in ("observation", "state", "physics", "info")]
+        self._arrays = [(f.name, np.dtype(f.dtype), (count, *f.shape)) for f in self._fields]
 
     def convert(self, observation: Any, infos: Mapping[str, Any]) -> FieldArrays:
         """Return observations, state, physics and infos (n, ...) by field name."""
@@ -41,9 +45,7 @@ class StepConverter:
             values |= {f"state.{name}": value for name, value in self._physics.privileged_state().items()}
             values["physics"] = self._physics.get_physics_state()
         values |= self._info_arrays(infos)
-        return {
-            f.name: np.array(values[f.name], f.dtype).reshape(self._count, *f.shape) for f in self._fields
-        }
+        return {name: np.array(values[name], dtype).reshape(shape) for name, dtype, shape in self._arrays}
 
     def convert_final(self, lanes: np.ndarray, current: FieldArrays, infos: Mapping[str, Any]) -> FieldArrays:
         """Return `current` with the final observations of `lanes` (k,), which were reset within the step.
@@ -112,7 +114,27 @@ def non_finite_masks(current: FieldArrays, reward: np.ndarray | None = None) -> 
     if reward is not None:
         checked["reward"] = reward
     finite: FieldArrays = {name: np.asarray(np.isfinite(values)) for name, values in checked.items()}
-    return {n: np.logical_not(f.reshape(len(f), -1).all(axis=1)) for n, f in finite.items() if not f.all()}
+    return {
+        n: np.logical_not(f.reshape(len(f), -1).all(axis=1))
+        for n, f in finite.items()
+        if np.count_nonzero(f) < f.size  # much faster than `all` for small arrays
+    }
+
+
+def lost_by_rounding(reward: np.ndarray) -> tuple[float, float] | None:
+    """Return a reward of (n,) that float32 cannot hold, and what it becomes; None if there is none.
+
+    These are whole numbers above 2^24, and numbers that become 0.
+    """
+    if np.vdot(reward, reward) < _LARGEST_WHOLE**2 and (np.abs(reward[reward != 0]) > _SMALLEST).all():
+        return None
+    with np.errstate(over="ignore"):
+        rounded = reward.astype(np.float32).astype(np.float64)
+    changed = (rounded != reward) & ((rounded == 0) | (reward == np.rint(reward))) & np.isfinite(rounded)
+    if not changed.any():
+        return None
+    index = int(np.flatnonzero(changed)[0])
+    return float(reward[index]), float(rounded[index])
 
 
 def changed_masks(one: FieldArrays, other: FieldArrays) -> list[np.ndarray]:
@@ -159,7 +181,7 @@ def with_final_observations(
 
 def any_mask(arrays: Sequence[np.ndarray], count: int) -> np.ndarray:
     """Return the lanes (n,) bool that are in any of the masks."""
-    return np.logical_or.reduce([np.zeros(count, bool), *arrays])
+    return np.logical_or.reduce(arrays) if arrays else np.zeros(count, bool)
 
 
 def unusable_mask(infos: Mapping[str, Any], same_step: bool, count: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from typing import Any
 from robossl import registry
 from robossl.core.errors import OperationError, UsageError, shell_path
 from robossl.core.interfaces import ProgressReporter
+from robossl.core.limits import check_seeds
 from robossl.evaluation.comparison import Group, compare
 from robossl.evaluation.report import page, report_file
 from robossl.evaluation.results import EvaluationReport
@@ -86,15 +87,6 @@ def resume_seeds(
     registry.check_recorded_env(config.env, path)
     with output_dirs.lock(folder):
         return _run_all(learn_run, config, folder, check_seeds(manifest["seeds"]), progress, options)
-
-
-def check_seeds(seeds: Sequence[int]) -> list[int]:
-    """Return the seeds; raise UsageError unless they are different whole numbers of 0 or more."""
-    chosen = list(seeds)
-    valid = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in chosen)
-    if not chosen or not valid or len(set(chosen)) < len(chosen):
-        raise UsageError(f"seeds: expected different whole numbers of 0 or more, got {chosen}")
-    return chosen
 
 
 def _check_same_config(folder: Path, config: LearnConfig) -> None:

@@ -86,19 +86,19 @@ class RowIndex:
 
     def check(self, lane: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
         """Raise UsageError if rows (k,), one for each `lane`, are not valid next rows of their episodes."""
-        without_first = ~rows["is_first"] & ~self._episode_open[lane] & ~self._gap_before[lane]
-        if without_first.any():
+        without_first = ~(rows["is_first"] | self._episode_open[lane] | self._gap_before[lane])
+        if np.count_nonzero(without_first):
             raise UsageError(
                 f"lane {lane[without_first][0]} has no running episode; its next row must have is_first"
             )
-        if (rows["valid"] & rows["is_last"]).any():
+        if np.count_nonzero(rows["valid"] & rows["is_last"]):
             raise UsageError("expected valid to be false in a last row: it has no action")
 
     def append(self, lane: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
         """Append one row (k,) to each of the lanes `lane` (k,), after `check`."""
         is_first = rows["is_first"] | self._gap_before[lane]
-        self._break_off(lane[is_first & self._episode_open[lane]])
-        if is_first.any():
+        if np.count_nonzero(is_first):
+            self._break_off(lane[is_first & self._episode_open[lane]])
             starting = lane[is_first]
             ordinal = self.episodes_started[starting] * self.lanes + starting
             self.episodes_started[starting] += 1
@@ -106,7 +106,8 @@ class RowIndex:
             self._episodes.add(starting, self.lengths[starting], ordinal)
         position = self.lengths[lane]
         self._buffer.reserve(int(position.max()) + 1)
-        self._set_flags(lane, position, {**rows, "is_first": is_first}, self._split[lane])
+        flags = {name: rows[name] for name in FLAGS} | {"is_first": is_first}
+        self._set_flags(lane, position, flags, self._split[lane])
         self._episode_open[lane] = ~rows["is_last"]
         self._gap_before[lane] = False
         self.lengths[lane] += 1
@@ -186,7 +187,8 @@ class RowIndex:
         """Write the flag bytes of rows (n,) and count the valid ones."""
         byte = split << np.uint8(_SPLIT_SHIFT)
         for name, bit in _BIT.items():
-            byte |= rows[name].view(np.uint8) * bit
+            if np.count_nonzero(rows[name]):
+                byte |= rows[name].view(np.uint8) * bit
         self._buffer.set_rows("byte", self._buffer.flat_index(lane, position), byte)
         self.counts += np.bincount(split[rows["valid"]], minlength=len(SPLITS))
 

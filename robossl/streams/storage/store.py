@@ -198,7 +198,7 @@ class Store:
         self._commit_when_due()
 
     def _commit_when_due(self) -> None:
-        num_uncommitted = int(self._index.lengths.sum()) - int(self.chunk_reader.rows.sum())
+        num_uncommitted = int((self._index.lengths - self.chunk_reader.rows).sum())
         if (
             num_uncommitted >= self.commit_rows
             or num_uncommitted * self.schema.row_bytes >= self.commit_bytes
