@@ -140,7 +140,8 @@ def _concatenate(device: torch.device, arrays: Any, axis: int = 0, out: Any = No
 
 
 def _stack(device: torch.device, arrays: Any, axis: int = 0, out: Any = None) -> _Tensor:
-    return torch.stack(torch.broadcast_tensors(*_common(list(arrays), device)), dim=axis)
+    same: list[_Tensor] = list(torch.broadcast_tensors(*_common(list(arrays), device)))
+    return torch.stack(same, dim=axis)
 
 
 def _where(device: torch.device, condition: Any, first: Any, second: Any) -> _Tensor:

@@ -17,8 +17,6 @@ from ..engine.simulation import model_digest, stage_number
 from .warp_simulation import Tensors
 from .warp_vector_env import WarpVectorEnv, tree_of
 
-Transition = tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
-
 
 class HostWarpEnv(WarpVectorEnv):
     """`WarpVectorEnv` with numpy arrays in and out: each step copies its results to the host.
@@ -37,10 +35,10 @@ class HostWarpEnv(WarpVectorEnv):
         observation, infos = super().reset(seed=seed, options=options)
         return to_numpy(observation), to_numpy(infos)
 
-    def step(self, actions: Any) -> Transition:
+    def step(self, actions: Any) -> Any:
         """Advance every sub-environment by one control step; `actions` is (n, A), finite, clipped to [-1, 1]."""
         checked = check_action(actions, self.action_space.shape)
-        return super().step(torch.from_numpy(np.array(checked, np.float32)))  # type: ignore[return-value]
+        return super().step(torch.from_numpy(np.array(checked, np.float32)))
 
     def _transition(self, result: Tensors) -> Any:
         observation, reward, terminated, truncated, infos = super()._transition(result)

@@ -108,22 +108,23 @@ class StartBank:
         self.read()
         self.just_read = True
         left = self._drawn - self._known_taken
-        self._draw(np.flatnonzero(left <= DEPTH // 2))
+        self._draw(np.flatnonzero(left < DEPTH // 2), DEPTH // 2)
         self._steps = 1
 
     def prepare_ahead(self) -> None:
         """Draw a few starts that are not needed yet, while the device steps."""
         left = self._drawn - self._known_taken
         missing = np.flatnonzero(left < DEPTH)
-        self._draw(missing[np.argsort(left[missing])][: self._num_envs // _EAGER + 1])
+        if len(missing):
+            self._draw(missing[np.argsort(left[missing])][: self._num_envs // _EAGER + 1], DEPTH)
 
     def read(self) -> None:
         """Read from the device how many starts were taken."""
         self._known_taken = self.taken.cpu().numpy().copy()
         self._steps = 0
 
-    def _draw(self, env_ids: np.ndarray) -> None:
-        """Fill the banks of sub-environments."""
+    def _draw(self, env_ids: np.ndarray, count: int) -> None:
+        """Draw starts of sub-environments until each has `count` that are not known to be taken."""
         if not len(env_ids):
             return
         places, rows = [], []
@@ -131,7 +132,7 @@ class StartBank:
             random, before = self._generator(env_index), self._before[env_index]
             for old in [number for number in before if number < self._known_taken[env_index]]:
                 del before[old]
-            while self._drawn[env_index] - self._known_taken[env_index] < DEPTH:
+            while self._drawn[env_index] - self._known_taken[env_index] < count:
                 number = int(self._drawn[env_index])
                 before[number] = generator_state(random)
                 places.append(env_index * DEPTH + number % DEPTH)

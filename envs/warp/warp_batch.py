@@ -121,6 +121,7 @@ class WarpBatch:
         }
         self._lost = int(np.bitwise_or.reduce(list(self.overflow_reasons)))
         self._graphs: dict[Any, Any] = {}
+        self._warp.synchronize_device(self._warp_device)  # from here on everything is on the stream of torch
 
     @staticmethod
     def bytes_per_env(model: MjModel, device: torch.device, max_contacts: int, max_constraints: int) -> float:
@@ -255,7 +256,9 @@ class WarpBatch:
         warp = self._warp
         if self.device.type == "cuda":
             stream = warp.stream_from_torch(torch.cuda.current_stream(self.device))
-            with warp.ScopedStream(stream):
+            with warp.ScopedStream(
+                stream, sync_enter=False
+            ):  # a captured stream may not wait for another one
                 work()
             return
         graph = self._graphs.get(key)
@@ -276,7 +279,7 @@ class WarpBatch:
 
 def _num_bytes(data: Any, kind: type) -> int:
     """Return the bytes of the arrays of a dataclass and of those within it."""
-    arrays = [value for value in vars(data).values() if isinstance(value, kind)]
+    arrays: list[Any] = [value for value in vars(data).values() if isinstance(value, kind)]
     inner = [value for value in vars(data).values() if dataclasses.is_dataclass(value)]
     return sum(array.capacity for array in arrays) + sum(_num_bytes(value, kind) for value in inner)
 

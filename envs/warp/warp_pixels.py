@@ -45,6 +45,7 @@ class WarpPixels:
             )
             self._colors = self._warp.zeros((batch.nsim, height, width), dtype=self._warp.vec3)
         self._tensor = self._warp.to_torch(self._colors)
+        self._warp.synchronize_device(self._warp.device_from_torch(batch.device))
 
     def render(self) -> torch.Tensor:
         """Return the images (n, H, W, 3) uint8 of the current state."""

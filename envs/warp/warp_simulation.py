@@ -331,7 +331,7 @@ def capture(work: Callable[[], Tensors], device: torch.device) -> tuple[Any, Ten
             work()
     torch.cuda.current_stream(device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # the mode of Warp
         stream = warp.stream_from_torch(torch.cuda.current_stream(device))
         warp.capture_begin(stream=stream, external=True)
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from robossl.core.errors import UsageError
+from robossl.core.limits import LARGEST_COUNT, LARGEST_EPISODES, LARGEST_THREADS
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,17 @@ class Parser(ArgumentParser):
         raise UsageError(f"{message.replace('argument ', '')}; see {self.prog} --help")
 
 
-def count(minimum: int) -> Callable[[str], int]:
-    """Return a converter of text to a whole number of `minimum` or more; `1_000` is allowed."""
+def count(minimum: int, maximum: int = LARGEST_COUNT) -> Callable[[str], int]:
+    """Return a converter of text to a whole number from `minimum` to `maximum`; `1_000` is allowed."""
 
     def convert(text: str) -> int:
         try:
             value = int(text.replace("_", ""))
         except ValueError:
-            raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
-        if value < minimum:
-            raise argparse.ArgumentTypeError(f"expected {minimum} or more, got {value}")
+            raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r:.60}") from None
+        if not minimum <= value <= maximum:
+            limits = f"{minimum} or more" if value < minimum else f"{minimum} to {maximum:,}"
+            raise argparse.ArgumentTypeError(f"expected {limits}, got {value}")
         return value
 
     return convert
@@ -92,14 +94,22 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "steps": {"type": count(1), "metavar": "N", "help": "environment steps of all sub-environments"},
     "updates": {"type": count(1), "metavar": "N", "help": "gradient steps"},
     "num-envs": {"type": count(1), "metavar": "N", "help": "number of sub-environments"},
-    "threads": {"type": count(0), "metavar": "N", "help": "CPU threads; 0: all cores, at most 8"},
+    "threads": {
+        "type": count(0, LARGEST_THREADS),
+        "metavar": "N",
+        "help": "CPU threads; 0: all cores, at most 8",
+    },
     "pixels": {
         "type": count(0),
         "metavar": "N",
         "help": "observe images of N x N pixels; 0: what the env returns (0)",
     },
-    "episodes": {"type": count(1), "metavar": "N", "help": "held-out episodes"},
+    "episodes": {"type": count(1, LARGEST_EPISODES), "metavar": "N", "help": "held-out episodes"},
     "device": {"choices": ["auto", "cpu", "cuda", "mps"], "help": "device of the networks (auto)"},
+    "backend": {
+        "choices": ["mujoco", "warp"],
+        "help": "what simulates the robots of robossl: mujoco, on the CPU; warp, on a GPU (mujoco)",
+    },
     "log": {
         "type": name_list,
         "metavar": "NAMES",

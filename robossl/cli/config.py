@@ -37,6 +37,9 @@ COMMON_FLAGS = {  # flags with the same meaning in several commands -> keys of L
     "device": "device",
     "log": "log",
     "num_envs": "explore.num_envs",
+    "backend": "explore.backend",
+    "workers": "explore.workers",
+    "engine": "explore.engine",
     "updates": "pretrain.updates",
 }
 

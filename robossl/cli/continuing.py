@@ -66,9 +66,24 @@ def collect(options: Namespace) -> Any:
 
     progress = make_progress(options.quiet)
     if options.resume:
-        check_resume(options, ("policy", "num_envs", "threads", "pixels", "seed", "out", "append"))
+        fixed = (
+            "policy",
+            "num_envs",
+            "threads",
+            "pixels",
+            "seed",
+            "out",
+            "append",
+            "backend",
+            "device",
+            "record_envs",
+            "workers",
+            "engine",
+        )
+        check_resume(options, fixed)
         return resume_collection(options.resume, progress, options.steps, options.accept_changes)
-    extra = [name for name in ("num_envs", "pixels", "out") if getattr(options, name) is not None]
+    refused = ("num_envs", "pixels", "out", "backend", "device", "record_envs", "workers", "engine")
+    extra = [name for name in refused if getattr(options, name) is not None]
     if extra:
         raise UsageError(
             f"--append records in the lanes of the stream; remove --{extra[0].replace('_', '-')}"

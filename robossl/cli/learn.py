@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from robossl.cli.command import Command, CommandResult, add_flags, name_list, trust_env
+from robossl.cli.command import Command, CommandResult, add_flags, count, name_list, trust_env
 from robossl.cli.continuing import check_resume
 from robossl.core.errors import UsageError
 
 _EXCLUSIVE = (
-    "seeds", "updates", "num_envs", "threads", "pixels", "device", "seed", "log", "config", "out",
+    "workers", "engine",
+    "seeds", "updates", "num_envs", "threads", "pixels", "backend", "device", "seed", "log", "config", "out",
 )  # fmt: skip
 
 
@@ -27,8 +28,15 @@ def _add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="repeat the run with each seed in DIR/seed-N, and report over all: 0 1 2",
     )
+    parser.add_argument(
+        "--workers",
+        type=count(1),
+        metavar="N",
+        help="processes that explore, each in its share of the sub-environments (0: this one)",
+    )
     add_flags(
-        parser, "updates", "num-envs", "threads", "pixels", "device", "seed", "log", "config", "out", "json",
+        parser, "engine",
+        "updates", "num-envs", "threads", "pixels", "backend", "device", "seed", "log", "config", "out", "json",
         "quiet", "trust-env", "accept-changes",
     )  # fmt: skip
 
@@ -53,11 +61,11 @@ def _run(options: Namespace) -> CommandResult:
         )
     if str(options.steps).startswith("+"):
         raise UsageError(f"--steps: expected +N with --resume RUN, got {options.steps} for a new run")
-    seeds = None if options.seeds is None else _seeds(options)
+    seeds = None if options.seeds is None else seed_list(options)
     return report_result(learn(_config(options), options.out, progress=progress, seeds=seeds))
 
 
-def _seeds(options: Namespace) -> list[int]:
+def seed_list(options: Namespace) -> list[int]:
     """Return the seeds of `--seeds 0 1 2` or `--seeds 0,1,2`."""
     if options.seed is not None:
         raise UsageError("--seeds and --seed: expected one of them, got both")

@@ -197,7 +197,7 @@ def make_recorder(run: Experiment, row: AgentRow, agent: str, seed: int) -> Reco
     """Return the environments of an agent: the main one records into the stream of the run, others into their own."""
     envs = make_agent_envs(run)
     if row.folder == AGENT:
-        return Recorder(envs, run.stream(), first_lane=run.config.explore.num_envs)
+        return Recorder(envs, run.stream(), first_lane=run.config.explore.lanes)
     if row.stream in run.state.stream_offsets:
         return Recorder(envs, run.stream(row.stream))
     folder = run.folder / row.stream

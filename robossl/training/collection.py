@@ -11,14 +11,19 @@ from gymnasium.vector import VectorEnv
 
 from robossl import registry
 from robossl.core.env_ids import canonical_id
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import LearningPolicy, Policy, ProgressReporter
+from robossl.core.limits import check_disk
+from robossl.core.simulation_backends import DEFAULT
 from robossl.streams import Recorder, Stream
+from robossl.streams.env_metadata import schema_from_env
 from robossl.training import agent_loading, output_dirs, provenance
 from robossl.training.checkpoints import Checkpoints
 from robossl.training.collect_loop import CollectLoop
 from robossl.training.config import thread_count
+from robossl.training.recorded_envs import backend_arguments, make_recorder
 from robossl.training.requests import CollectRequest
+from robossl.training.shard_collection import collect_shards
 from robossl.training.work_context import interrupt_message, torch_threads
 
 Report = Callable[[str], None]
@@ -30,6 +35,8 @@ def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Strea
     Raises:
         KeyboardInterrupt: The recording was interrupted; `continuation.resume_collection` goes on with it.
     """
+    if request.workers:
+        return collect_shards(request, progress)
     policy, seed = request.policy, request.seed
     if isinstance(policy, str) and not Path(policy).is_dir():
         registry.policy(policy)  # raises for an unknown name before any work
@@ -37,7 +44,11 @@ def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Strea
         if not isinstance(request.envs, VectorEnv):
             name = canonical_id(registry.name_of(request.envs, **request.arguments))
             envs = registry.make_envs(
-                name, request.num_envs, threads=thread_count(request.threads), pixels=request.pixels
+                name,
+                request.num_envs,
+                threads=thread_count(request.threads),
+                pixels=request.pixels,
+                **backend_arguments(request.backend, request.device),
             )
             stack.callback(envs.close)
         else:
@@ -52,9 +63,18 @@ def collect_stream(request: CollectRequest, progress: ProgressReporter) -> Strea
             "threads": request.threads,
             "pixels": request.pixels,
         }
+        if request.record_envs:
+            settings["record_envs"] = request.record_envs
+        if request.backend != DEFAULT:
+            settings |= {"backend": request.backend, "device": request.device}
         policy_object = make_policy(policy, envs, seed)
-        with output_dirs.output_dir(request.out, f"streams/{output_dirs.slug(name)}") as folder:
-            recorder = Recorder.create(envs, folder, policy=label, seed=seed)
+        default = f"streams/{output_dirs.slug(name)}"
+        recorded = request.steps * (request.record_envs or envs.num_envs) // envs.num_envs
+        check_disk(request.out or default, recorded, schema_from_env(envs).row_bytes)
+        with output_dirs.output_dir(request.out, default) as folder:
+            recorder = make_recorder(
+                envs, request.record_envs, lambda made: Recorder.create(made, folder, policy=label, seed=seed)
+            )
             try:
                 attach(policy_object, recorder, request.steps, "auto", progress)
             except UsageError:
@@ -100,7 +120,7 @@ class Collection:
         total, threads = self.settings["steps"], self.settings["threads"]
         if self.origin is not None:
             threads = self.origin["threads"]
-        command = f"robossl collect --resume {self.folder}"
+        command = f"robossl collect --resume {shell_path(self.folder)}"
         progress.start("collect", total, "steps")
         progress.update(loop.num_steps)
         try:

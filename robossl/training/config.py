@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from robossl.core.agent_observation import ENCODERS, ROWS
 from robossl.core.errors import UsageError, unknown_name_error
+from robossl.core.limits import LARGEST_EPISODES, LARGEST_THREADS, check_count
+from robossl.core.simulation_backends import DEFAULT, check_backend
 from robossl.world_model.config import WorldModelConfig
 from robossl.world_model.goal_heads import DEFAULT_UPDATES
 
@@ -26,6 +28,18 @@ class ExploreConfig:
     num_envs: int = 64  # sub-environments that explore
     fraction: float = 0.75  # exploration's share of all environment steps; the rest is for the agent
     steps: int = 0  # environment steps of exploration; 0: `fraction` of all
+    backend: str = DEFAULT  # that simulates an env of robossl: mujoco (CPU), warp (GPU; extra warp)
+    record_envs: int = 0  # sub-environments that are recorded; 0: all
+    # newest steps of each sub-environment that is not recorded, which the world model is trained on, on its device; 0:
+    # it is trained on recorded steps
+    ring_steps: int = 0
+    workers: int = 0  # processes that explore, each in its share of the sub-environments; 0: this one
+    engine: str = "local"  # of the workers: local, processes of this machine; or ray
+
+    @property
+    def lanes(self) -> int:
+        """Sub-environments that are recorded."""
+        return self.record_envs or self.num_envs
 
 
 @dataclass(frozen=True)
@@ -127,6 +141,9 @@ class LearnConfig:
             ("pixels", self.pixels, 0),
             ("explore.num_envs", self.explore.num_envs, 1),
             ("explore.steps", self.explore.steps, 0),
+            ("explore.workers", self.explore.workers, 0),
+            ("explore.record_envs", self.explore.record_envs, 0),
+            ("explore.ring_steps", self.explore.ring_steps, 0),
             ("pretrain.updates", self.pretrain.updates, 1),
             ("pretrain.updates_per_iteration", self.pretrain.updates_per_iteration, 0),
             ("agent.num_envs", self.agent.num_envs, 1),
@@ -142,6 +159,24 @@ class LearnConfig:
             ("seed", self.seed, 0),
         ):
             check_count(name, value, minimum)
+        check_count("threads", self.threads, 0, LARGEST_THREADS)
+        for name, value in (
+            ("evaluate.episodes", self.evaluate.episodes),
+            ("evaluate.curve_episodes", self.evaluate.curve_episodes),
+            ("goals.trials", self.goals.trials),
+        ):
+            check_count(name, value, 0, LARGEST_EPISODES)
+        check_backend(self.explore.backend)
+        if self.explore.lanes > self.explore.num_envs:
+            raise UsageError(
+                f"explore.record_envs: expected at most the {self.explore.num_envs} sub-environments that explore "
+                f"(explore.num_envs), got {self.explore.record_envs}"
+            )
+        if self.explore.ring_steps and self.explore.lanes == self.explore.num_envs:
+            raise UsageError(
+                "explore.ring_steps: expected sub-environments that are not recorded, got none; give "
+                "explore.record_envs, less than explore.num_envs"
+            )
         if not 0 < self.explore.fraction <= 1:
             raise UsageError(
                 f"explore.fraction: expected more than 0 and at most 1, got {self.explore.fraction}"
@@ -214,12 +249,6 @@ def thread_count(threads: int) -> int:
         return threads
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, _MAX_DEFAULT_THREADS)
-
-
-def check_count(name: str, value: float, minimum: int = 1) -> None:
-    """Raise UsageError if a count is less than `minimum` or not finite."""
-    if not minimum <= value < float("inf"):
-        raise UsageError(f"{name}: expected {minimum} or more, got {value}")
 
 
 def check_horizons(name: str, horizons: Sequence[int]) -> None:

@@ -11,13 +11,18 @@ import numpy as np
 from robossl import registry
 from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import ProgressReporter
+from robossl.core.limits import check_disk
 from robossl.core.seeding import derive
+from robossl.core.simulation_backends import DEFAULT
 from robossl.streams import Recorder, Stream
+from robossl.streams.shards import is_shards
 from robossl.training import output_dirs, provenance
 from robossl.training.checkpoints import Checkpoints
 from robossl.training.collect_loop import CollectLoop
 from robossl.training.collection import Collection, attach, make_policy, provenance_of
 from robossl.training.extension import Steps, new_total
+from robossl.training.recorded_envs import backend_arguments, make_recorder
+from robossl.training.shard_collection import resume_shards
 
 
 def resume_collection(
@@ -36,6 +41,8 @@ def resume_collection(
     """
     folder = Path(folder)
     output_dirs.read_manifest(folder, "stream")
+    if is_shards(folder):
+        return resume_shards(folder, progress, steps, accept_changes)
     with output_dirs.lock(folder):
         saved = Checkpoints(folder / "checkpoints", progress.message).latest()
         if saved is None:
@@ -54,7 +61,11 @@ def resume_collection(
         threads = origin["threads"]
         with closing(
             registry.make_envs(
-                settings["env"], settings["num_envs"], threads=threads, pixels=settings["pixels"]
+                settings["env"],
+                settings["num_envs"],
+                threads=threads,
+                pixels=settings["pixels"],
+                **backend_arguments(settings.get("backend", DEFAULT), settings.get("device", "auto")),
             )
         ) as envs:
             now = provenance_of(settings, envs)
@@ -64,8 +75,11 @@ def resume_collection(
             for line in provenance.check_changes(origin, now, command, accept_changes):
                 progress.message(f"{folder} {line}")
             stream = Stream.open(folder)
+            check_disk(folder, max(settings["steps"] - stream.transitions, 0), stream.schema.row_bytes)
             _truncate(stream, loop_tree, folder)
-            recorder = Recorder(envs, stream)
+            recorder = make_recorder(
+                envs, settings.get("record_envs", 0), lambda made: Recorder(made, stream)
+            )
             policy = make_policy(settings["policy"], envs, settings["seed"])
             attach(policy, recorder, settings["steps"], "auto", progress)
             loop = CollectLoop(recorder, policy, settings["seed"])
@@ -107,6 +121,12 @@ def append_episodes(
         UsageError: The env does not fit the stream, or the policy is unknown.
     """
     folder = Path(folder)
+    if is_shards(folder):
+        if env is None and policy is None and seed is None:
+            return resume_shards(folder, progress, f"+{steps}")
+        raise UsageError(
+            f"expected one stream to append other episodes to, got the shards of {folder}; record a stream of its own"
+        )
     stream = Stream.open(folder)
     has_checkpoint = Checkpoints.exist(folder / "checkpoints")
     if env is None and policy is None and seed is None and has_checkpoint:

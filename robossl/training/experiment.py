@@ -142,13 +142,13 @@ class Experiment:
     @cached_property
     def explored(self) -> LaneView:
         """The steps of the exploration policy, without those of agents."""
-        return LaneView(self.folder / STREAM, 0, self.config.explore.num_envs)
+        return LaneView(self.folder / STREAM, 0, self.config.explore.lanes)
 
     @property
     def acted(self) -> LaneView:
         """The steps of the agent, without those of the exploration policy."""
-        num_envs = self.config.explore.num_envs
-        return LaneView(self.folder / STREAM, num_envs, num_envs + self.config.agent.num_envs)
+        lanes = self.config.explore.lanes
+        return LaneView(self.folder / STREAM, lanes, lanes + self.config.agent.num_envs)
 
     # --- world model and agents
 
@@ -235,7 +235,7 @@ class Experiment:
         if fraction == 0:
             return None
         rows = self.config.iteration_steps // agent.num_envs
-        return Mixed(fraction, LaneRange(self.config.explore.num_envs, agent.num_envs, rows), Uniform())
+        return Mixed(fraction, LaneRange(self.config.explore.lanes, agent.num_envs, rows), Uniform())
 
     # --- checkpoints
 

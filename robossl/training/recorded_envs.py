@@ -15,25 +15,14 @@ from robossl.streams import Recorder
 from robossl.streams.partial_recorder import PartialRecorder, StepSink
 
 
-def backend_arguments(env: str, backend: str, device: str) -> dict[str, Any]:
-    """Return the arguments with which `registry.make_envs` simulates an env on a backend, with numpy arrays.
+def backend_arguments(backend: str, device: str) -> dict[str, Any]:
+    """Return the arguments with which `registry.make_envs` simulates an env on a backend.
 
     Args:
-        env: Name of the env.
         backend: "mujoco" or "warp".
         device: Device of the simulation: "auto", "cpu" or "cuda".
-
-    Raises:
-        UsageError: There is no such backend, or it does not simulate this env.
     """
-    if check_backend(backend) == DEFAULT:
-        return {}
-    if not registry.is_native_batch(env):
-        raise UsageError(
-            f"expected an env of robossl without wrappers for backend {backend!r}, got {env}, which its own package "
-            f"simulates; leave the backend out, or give one of {', '.join(registry.env_ids()[:3])}, ..."
-        )
-    return {"backend": backend, "arrays": "numpy", "device": device}
+    return {} if check_backend(backend) == DEFAULT else {"backend": backend, "device": device}
 
 
 def make_recorder(

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from robossl.core.errors import UsageError, unknown_name_error
+from robossl.core.limits import LARGEST_EPISODES, LARGEST_THREADS, check_count
+from robossl.core.simulation_backends import DEFAULT, check_backend
 from robossl.evaluation.context import OPTIONAL_SECTIONS
 from robossl.training.config import (
     ENCODERS,
@@ -18,7 +20,6 @@ from robossl.training.config import (
     EvaluateConfig,
     ExploreConfig,
     GoalsConfig,
-    check_count,
     check_horizons,
     head_update_count,
 )
@@ -47,10 +48,22 @@ class CollectRequest:
     threads: int = 0
     pixels: int = 0  # edge of image observations, if `envs` is an id or a file; 0: the env's own observations
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of the constructor of the env
+    backend: str = DEFAULT  # that simulates an env of robossl: mujoco, warp
+    device: str = "auto"  # of the simulation with backend warp: auto, cpu, cuda
+    record_envs: int = 0  # sub-environments that are recorded; 0: all
+    workers: int = (
+        0  # collectors, each of which records a shard of whole episodes; 0: one stream, in this process
+    )
+    engine: str = "local"  # of the workers: local, processes of this machine; or ray
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
+        check_count("workers", self.workers, 0)
+        check_backend(self.backend)
+        check_count("record_envs", self.record_envs, 0)
+        check_count("num_envs", self.num_envs)
         check_count("pixels", self.pixels, 0)
+        _check_seed_and_threads(self.seed, self.threads)
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,7 @@ class RelabelRequest:
         if (self.task is None) == (self.reward is None):
             got = "neither" if self.task is None else "both"
             raise UsageError(f"expected a task or a reward function to relabel a stream with, got {got}")
+        _check_seed_and_threads(self.seed, self.threads)
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,7 @@ class PretrainRequest:
 
     def __post_init__(self) -> None:
         check_count("updates", self.updates)
+        _check_seed_and_threads(self.seed, self.threads)
         check_count("head_updates", head_update_count(self.head_updates, 0), 0)
         if self.from_model is not None and self.baseline is not None:
             raise UsageError(f"from_model: expected no baseline beside it, got {self.baseline!r}")
@@ -134,6 +149,7 @@ class TrainRequest:
                 raise UsageError("offline updates need a recorded stream, got none; give --stream STREAM")
         check_count("num_envs", self.num_envs)
         check_count("pixels", self.pixels, 0)
+        _check_seed_and_threads(self.seed, self.threads)
         if self.encoder is not None and self.encoder not in ENCODERS:
             raise UsageError(f"encoder: expected one of {', '.join(ENCODERS)}, got {self.encoder!r}")
         needs_model = self.encoder in ("frozen", "finetune", "cotrain")
@@ -179,8 +195,14 @@ class EvaluateRequest:
         for name in self.also:
             if name not in OPTIONAL_SECTIONS:
                 raise unknown_name_error("optional report section", name, OPTIONAL_SECTIONS)
-        check_count("episodes", self.episodes)
-        check_count("goal_trials", self.goal_trials, 0)
+        check_count("episodes", self.episodes, 1, LARGEST_EPISODES)
+        check_count("goal_trials", self.goal_trials, 0, LARGEST_EPISODES)
+        _check_seed_and_threads(self.seed, self.threads)
         check_count("head_updates", head_update_count(self.head_updates, 0), 0)
         if self.goal_horizons is not None:
             check_horizons("goal_horizons", self.goal_horizons)
+
+
+def _check_seed_and_threads(seed: int, threads: int) -> None:
+    check_count("seed", seed, 0)
+    check_count("threads", threads, 0, LARGEST_THREADS)

@@ -61,5 +61,10 @@ def load_ring(run: Experiment) -> DeviceRing | None:
     return ring
 
 
+def remove_ring(run: Experiment) -> None:
+    """Remove the file of `save_ring`, when the world model is trained."""
+    _path(run).unlink(missing_ok=True)
+
+
 def _path(run: Experiment) -> Path:
     return run.folder / _FILE

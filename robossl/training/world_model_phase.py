@@ -20,7 +20,7 @@ from robossl.world_model.diagnostics import NO_PROBLEMS
 from robossl.world_model.goal_heads import fit_goal_heads
 
 _MIN_EPISODES = 10  # with fewer, a split (validation, probe, test) may be empty
-_LOG_INTERVAL = 50  # updates between two records of the losses, and between two chances to write a checkpoint
+LOG_INTERVAL = 50  # updates between two records of the losses, and between two chances to write a checkpoint
 
 
 def few_episodes_warning(stream: Stream) -> str | None:
@@ -53,19 +53,30 @@ def run_trainer(
         after_slice: Called after every few gradient steps.
     """
     while trainer.updates < target:
-        count = min(_LOG_INTERVAL, target - trainer.updates)
+        count = min(LOG_INTERVAL, target - trainer.updates)
         start = time.perf_counter()
         losses = trainer.run(count, progress)
         rate = count / max(time.perf_counter() - start, 1e-9)
-        record = {f"world_model/{name}": value for name, value in losses.items()}
-        record |= {
-            "world_model/updates": trainer.updates,
-            "time/updates_per_second": rate,
-            **memory_metrics(),
-        }
-        logger.scalars(trainer.updates if step is None else step, record)
+        log_training(logger, trainer, losses, rate, step)
         interrupts.check()
         after_slice()
+
+
+def log_training(
+    logger: MetricLogger,
+    trainer: WorldModelTrainer,
+    losses: Mapping[str, float],
+    rate: float,
+    step: int | None = None,
+) -> None:
+    """Log losses, updates per second `rate` and memory of a trainer; `step` as for `run_trainer`."""
+    record = {f"world_model/{name}": value for name, value in losses.items()}
+    record |= {
+        "world_model/updates": trainer.updates,
+        "time/updates_per_second": rate,
+        **memory_metrics(),
+    }
+    logger.scalars(trainer.updates if step is None else step, record)
 
 
 def log_diagnostics(logger: MetricLogger, step: int, diagnostics: Mapping[str, Any]) -> None:
@@ -114,7 +125,7 @@ def save_model(run: Experiment, step: int, name: str) -> dict[str, Any]:
             run.progress.message(f"world model: {text}")
     folder = run.folder / name
     run.trainer.ema_model.save(folder)
-    only = {"exploration_lanes": run.config.explore.num_envs} if name == MODEL else {}
+    only = {"exploration_lanes": run.config.explore.lanes} if name == MODEL else {}
     output_dirs.write_manifest(
         folder, "model", env=run.config.env, seed=run.config.seed, stream=f"../{STREAM}", **only
     )

@@ -140,6 +140,8 @@ def _capture(device: torch.device, step: Callable[[], Tensor]) -> tuple[Callable
 
 def _to_pinned(value: Any) -> Tensor:
     """Return a CPU tensor, in pinned memory if there is CUDA, so that a copy to the GPU is asynchronous."""
+    if isinstance(value, Tensor) and value.device.type == "cuda":  # from a ring on the GPU
+        return to_tensor(value, value.device)
     value = to_tensor(value, _CPU)
     return value.pin_memory() if torch.cuda.is_available() else value
 

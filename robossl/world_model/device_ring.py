@@ -13,7 +13,7 @@ from robossl.core.errors import UsageError
 from robossl.core.spaces import flatten_by_path, leaves, unflatten_by_path
 from robossl.streams import Window
 
-_OVERSAMPLING = 1.25  # proposals for a window: some begin where no transition begins
+_OVERSAMPLING = 2  # proposals for a window: some begin where no transition begins
 
 
 class DeviceRing:
@@ -44,7 +44,8 @@ class DeviceRing:
         self._space, self._skip, self._rows, self._device = observation_space, skip, rows, device
         self._lanes = num_envs - skip
         self._observation = {
-            path: self._empty(leaf.shape, leaf.dtype) for path, leaf in leaves(observation_space).items()
+            path: self._empty(leaf.shape or (), leaf.dtype)
+            for path, leaf in leaves(observation_space).items()
         }
         self._action = self._empty(action_space.shape or (), action_space.dtype)
         self._valid = torch.zeros((rows, self._lanes), dtype=torch.bool, device=device)
@@ -109,12 +110,12 @@ class DeviceRing:
         first, lane = chosen[0][:, None], chosen[1][:, None]
         rows = (first + torch.arange(length + 1, device=self._device)) % self._rows  # (B, T+1)
         observation = {path: values[rows, lane] for path, values in self._observation.items()}
-        valid = self._valid[rows[:, :-1], lane]
+        valid: Any = self._valid[rows[:, :-1], lane]
+        action: Any = self._action[rows[:, :-1], lane]
         nothing: Any = torch.zeros_like(valid)
-        tensors: Any = (self._action[rows[:, :-1], lane], nothing.float(), nothing, nothing, valid)
-        return Window(
-            unflatten_by_path(self._space, observation), *tensors, chosen[1] + self._skip, chosen[0]
-        )
+        where: Any = (chosen[1] + self._skip, chosen[0])
+        inner = unflatten_by_path(self._space, observation)
+        return Window(inner, action, nothing.float(), nothing, nothing, valid, *where)
 
     # --- checkpoints
 

@@ -7,19 +7,21 @@ from warp_pairs import follow, make_c, make_warp, numbers
 
 pytestmark = pytest.mark.slow
 
-# by robot: largest difference of observed numbers over an episode, of the median and of the worst sub-environment
+# by robot: control steps after which MuJoCo's batch is put into the state of Warp's again, as the motion amplifies
+# every difference (None: never within an episode), and the largest difference of observed numbers of the median and of
+# the worst sub-environment
 BOUNDS = {
-    "cartpole": (2e-5, 1e-4),
-    "reacher": (2e-5, 1e-4),
-    "pointmaze": (2e-5, 1e-4),
-    "pusht": (1e-3, 0.05),
-    "cheetah": (0.02, 1.0),
-    "hopper": (0.05, 5.0),
-    "walker": (0.05, 5.0),
-    "quadruped": (0.05, 5.0),
-    "humanoid": (0.02, 1.0),
-    "arm": (1e-3, 0.05),
-    "hand": (0.05, 5.0),
+    "cartpole": (10, 1e-5, 1e-4),
+    "reacher": (None, 1e-5, 1e-4),
+    "pointmaze": (None, 1e-4, 1e-3),
+    "pusht": (None, 1e-3, 1e-2),
+    "cheetah": (10, 2e-4, 1e-2),
+    "hopper": (10, 5e-3, 0.2),
+    "walker": (10, 5e-3, 0.2),
+    "quadruped": (10, 5e-3, 0.2),
+    "humanoid": (10, 5e-3, 0.2),
+    "arm": (None, 1e-3, 1e-2),
+    "hand": (10, 5e-3, 0.2),
 }
 TASKS = [i.removeprefix("robossl/").removesuffix("-v0") for i in robossl.envs.register()]
 
@@ -33,11 +35,11 @@ def test_task_follows_c_over_an_episode(name, record_property):
     assert np.abs(warp.get_physics_state().numpy() - own.get_physics_state()).max() < 1.1e-4
     assert np.abs(numbers(first) - numbers(other)).max() < 2.5e-3
     steps = warp.simulation.task.max_episode_steps
-    apart, rewards, ends, own_ends = follow(warp, own, steps)
+    segment, median, largest = BOUNDS[warp.metadata["robot"].split("/")[0]]
+    apart, rewards, ends, own_ends = follow(warp, own, steps, segment=segment)
     np.testing.assert_array_equal(ends, own_ends)
     assert ends[-1].any() or name == "HandTurn"
     worst = apart.max(0)
-    median, largest = BOUNDS[warp.metadata["robot"].split("/")[0]]
     record_property("median", float(np.median(worst)))
     record_property("worst", float(worst.max()))
     assert np.median(worst) <= median, f"median {np.median(worst):.2g}, worst {worst.max():.2g}"
