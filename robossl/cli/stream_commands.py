@@ -142,6 +142,7 @@ COMMANDS = [
         "robossl stream relabel streams/walker --task robossl/WalkerRun-v0 --out streams/walker-run",
         _add_relabel_arguments,
         _relabel,
+        env="task",
     ),
     Command(
         "stream export",

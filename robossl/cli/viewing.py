@@ -45,6 +45,7 @@ def _add_imagine_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--video", metavar="FILE.mp4", help="where to write it (RUN/imagination.mp4)")
     parser.add_argument("--horizon", type=count(2), default=100, metavar="N", help="steps to imagine (100)")
+    parser.add_argument("--env", metavar="ENV", help="env that renders the frames (the recorded one)")
     add_flags(parser, "seed", "json", "quiet", "trust-env")
 
 
@@ -52,7 +53,10 @@ def _imagine(options: Namespace) -> CommandResult:
     from robossl.training import videos
 
     trust_env(options.trust_env, package=True)
-    data = videos.imagine(options.path, options.stream, options.video, options.horizon, options.seed or 0)
+    trust_env(options.env)
+    data = videos.imagine(
+        options.path, options.stream, options.video, options.horizon, options.seed or 0, options.env
+    )
     return CommandResult(data["text"], data)
 
 
@@ -89,6 +93,7 @@ COMMANDS = [
         "robossl imagine runs/reacher",
         _add_imagine_arguments,
         _imagine,
+        env="env",
     ),
     Command(
         "report",

@@ -88,7 +88,9 @@ def run_viewer(
     return count
 
 
-def imagine(path: str, stream: str | None, out: str | None, num_steps: int, seed: int) -> dict[str, Any]:
+def imagine(
+    path: str, stream: str | None, out: str | None, num_steps: int, seed: int, env: str | None = None
+) -> dict[str, Any]:
     """Write a video of a model that imagines a held-out episode, beside that episode.
 
     Args:
@@ -97,6 +99,7 @@ def imagine(path: str, stream: str | None, out: str | None, num_steps: int, seed
         out: mp4 file to write; `imagination.mp4` in the folder if None.
         num_steps: Length of the imagined rollout.
         seed: Seed of the choice of the episode.
+        env: Env that renders the frames, with arguments and options; the recorded one if None.
 
     Returns:
         JSON object with "text" for the terminal, "video" and the description of the video.
@@ -104,7 +107,7 @@ def imagine(path: str, stream: str | None, out: str | None, num_steps: int, seed
     source = find_stream(path, stream)
     model = agent_loading.load_model(path)
     target = _video_path(out or Path(path) / "imagination.mp4")
-    env = agent_loading.env_of(path)
+    env = env or agent_loading.env_of(path)
     registry.env_spec(env)
     video = record_imagination(target, env, model, source, seed, num_steps)
     result: dict[str, Any] = {"video": str(target), **dataclasses.asdict(video)}

@@ -147,3 +147,16 @@ def test_robot_arguments_have_short_flags() -> None:
         "sensors": "a,b",
     }
     assert "reward=forward=1%20+%20effort" in flags.apply("my_robot.xml")
+
+
+def test_a_stream_of_a_robot_file_is_relabeled_with_the_reward_of_a_flag(tmp_path) -> None:
+    (tmp_path / "arm.xml").write_text(
+        '<mujoco><worldbody><body><joint name="j" axis="0 1 0" range="-90 90" damping=".1"/>'
+        '<geom type="capsule" fromto="0 0 0 0 0 -.4" size=".03"/></body></worldbody>'
+        '<actuator><motor joint="j" ctrlrange="-1 1"/></actuator></mujoco>'
+    )
+    succeed(tmp_path, "collect", "arm.xml", "--steps", "60", "--num-envs", "2", "--out", "s", "--quiet")
+    relabel = ("stream", "relabel", "s", "--task", "arm.xml", "--reward", "qpos.j", "--out", "r", "--quiet")
+    document = succeed(tmp_path, *relabel, "--json").document
+    assert 0.3 < document["reward_mean"] < 0.7
+    assert read_json(tmp_path / "r" / "manifest.json")["env"].endswith("arm.xml?reward=qpos.j")

@@ -58,7 +58,7 @@ def test_new_process_makes_env_without_warnings() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_envs": 0}, "num_envs >= 1"),
+        ({"num_envs": 0}, "num_envs: expected 1 or more"),
         ({"nthread": -1}, "nthread >= 0"),
         ({"camera": "abov"}, "did you mean 'above'"),
         ({"render_mode": "ascii"}, "rgb_array"),
