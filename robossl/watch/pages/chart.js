@@ -1,7 +1,7 @@
 "use strict";
 // A line chart as SVG, drawn again when its data change; hovering shows the values below the pointer.
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 300, HEIGHT = 120, LEFT = 44, RIGHT = 6, TOP = 6, BOTTOM = 18;
+const WIDTH = 300, HEIGHT = 120, LEFT = 52, RIGHT = 6, TOP = 6, BOTTOM = 18;
 
 function element(name, attributes = {}, text = null) {
   const node = document.createElementNS(SVG, name);

@@ -23,6 +23,8 @@ const HUMAN = {
   "world_model/loss": "total loss",
   "world_model/forward": "prediction loss",
   "explore/return_mean": "return of exploration",
+  "agent/return_mean": "return in recorded episodes",
+  "agent/success_mean": "success in recorded episodes",
   "diagnostics/inverse_r2": "inverse dynamics R²",
   "diagnostics/no_change_error": "error if nothing changed",
 };
@@ -36,10 +38,18 @@ function human(name) {
   const parts = name.split("/");
   const skill = /^forward_skill_(\d+)$/.exec(parts[1] || "");
   if (skill) return `skill ${skill[1]} step${skill[1] === "1" ? "" : "s"} ahead, shuffled actions`;
+  const heldout = /^evaluation\/(\w+)\/(return_mean|success_rate)$/.exec(name);
+  if (heldout) return `held-out ${heldout[2].split("_")[0]}, ${rowName(heldout[1])}`;
   const inside = ["world_model", "diagnostics", "time", "memory", "goal_heads"].includes(parts[0]);
   const text = parts.slice(inside ? 1 : 0).filter(part => part !== "rollout").join(", ").replaceAll("_", " ");
   return text.replace("ep rew mean", "return while learning").replace("ep len mean", "episode length")
+    .replace("observation agent", "observation only").replace("return mean", "return in recorded episodes")
     + (parts[0] === "world_model" ? " loss" : "");
+}
+
+// Name of a row of the control table, as on the page of the report.
+function rowName(row) {
+  return {observation: "observation only", latent: "latent only", latent_observation: "latent + observation"}[row] || row.replaceAll("_", " ");
 }
 
 // Name of the curve that a chart also shows: skill with shuffled actions beside the skill of the model.
