@@ -17,6 +17,7 @@ from robossl.cli.command import (
     trust_env,
 )
 from robossl.core.errors import UsageError
+from robossl.core.limits import LARGEST_EPISODES
 
 _WORLD_MODEL_KEYS = (
     "world_model.", "seed", "threads", "device", "log", "pretrain.updates", "goals.head_updates",
@@ -57,7 +58,25 @@ def _add_collect_arguments(parser: ArgumentParser) -> None:
         help="record --steps more into a stream: it goes on where it ended, or with new episodes of another --policy, "
         "--seed or ENV of the same robot",
     )
-    add_flags(parser, "num-envs", "threads", "pixels", "seed", "out", "json", "quiet")
+    parser.add_argument(
+        "--workers",
+        type=count(1),
+        metavar="N",
+        help="collectors, each of which records whole episodes into a shard (0: one stream, in this process)",
+    )
+    add_flags(parser, "engine")
+    parser.add_argument(
+        "--record-envs",
+        type=count(1),
+        metavar="N",
+        help="record only the first N sub-environments (all)",
+    )
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        help="device of the simulation with --backend warp (auto)",
+    )
+    add_flags(parser, "num-envs", "threads", "pixels", "backend", "seed", "out", "json", "quiet")
 
 
 def _collect(options: Namespace) -> CommandResult:
@@ -72,7 +91,21 @@ def _collect(options: Namespace) -> CommandResult:
         continuing.check_new(options, ("steps",), "env")
         trust_env(options.env)
         registry.env_spec(options.env)
-        values = specified(options, ("policy", "steps", "out", "seed", "num_envs", "threads", "pixels"))
+        names = (
+            "policy",
+            "steps",
+            "out",
+            "seed",
+            "num_envs",
+            "threads",
+            "pixels",
+            "backend",
+            "record_envs",
+            "device",
+            "workers",
+            "engine",
+        )
+        values = specified(options, names)
         stream = collect_stream(CollectRequest(options.env, **values), make_progress(options.quiet))
     episodes = len(stream.episodes())
     text = f"{stream.rows:,} time steps in {stream.lanes} lanes, {episodes:,} episodes\n{stream.path}"
@@ -98,6 +131,12 @@ def _add_pretrain_arguments(parser: ArgumentParser) -> None:
         help="instead of a world model: random, pca, autoencoder, time_shuffled, scrambled or noise",
     )
     parser.add_argument(
+        "--seeds",
+        nargs="+",
+        metavar="N",
+        help="train a model with each seed at once, in DIR/seed-N, and report over all: 0 1 2 3",
+    )
+    parser.add_argument(
         "--push-to-hub", metavar="USER/NAME", help="also upload the model to the Hugging Face Hub"
     )
     add_flags(parser, "threads", "device", "seed", "log", "config", "out", "json", "quiet")
@@ -107,14 +146,17 @@ def _pretrain(options: Namespace) -> CommandResult:
     from robossl.logging.progress import make_progress
     from robossl.training import hub
     from robossl.training.pretraining import pretrain_world_model, resume_pretraining
+    from robossl.training.pretraining_seeds import is_pretraining_seeds
 
     progress = make_progress(options.quiet)
     if options.push_to_hub:
         hub.check_login(options.push_to_hub)
     if options.resume:
-        continuing.check_resume(
-            options, ("from_model", "baseline", "threads", "device", "seed", "log", "config", "out"), "stream"
-        )
+        exclusive = ("from_model", "baseline", "threads", "device", "seed", "seeds", "log", "config", "out")
+        continuing.check_resume(options, exclusive, "stream")
+    if options.seeds or (options.resume and is_pretraining_seeds(options.resume)):
+        return _pretrain_seeds(options, progress)
+    if options.resume:
         model = resume_pretraining(options.resume, progress, options.updates, options.accept_changes)
     else:
         model = pretrain_world_model(_pretrain_request(options), progress)
@@ -124,6 +166,19 @@ def _pretrain(options: Namespace) -> CommandResult:
         data["commit"] = hub.push(path, options.push_to_hub)
         text += f"\n{data['commit']}"
     return CommandResult(text, data)
+
+
+def _pretrain_seeds(options: Namespace, progress: Any) -> CommandResult:
+    from robossl.cli.learn import report_result, seed_list
+    from robossl.training.pretraining_seeds import pretrain_seeds, resume_pretraining_seeds
+
+    if options.push_to_hub:
+        raise UsageError("--push-to-hub: expected one model, got several seeds; upload one of their folders")
+    if options.resume:
+        report = resume_pretraining_seeds(options.resume, progress, options.updates, options.accept_changes)
+    else:
+        report = pretrain_seeds(_pretrain_request(options), seed_list(options), progress)
+    return report_result(report)
 
 
 def _pretrain_request(options: Namespace) -> Any:
@@ -232,7 +287,10 @@ def _add_evaluate_arguments(parser: ArgumentParser) -> None:
         "--env", metavar="ENV", help="the env (the one that the folder or stream was made for)"
     )
     parser.add_argument(
-        "--goal-trials", type=count(1), metavar="N", help="goal-reaching trials at each distance (16)"
+        "--goal-trials",
+        type=count(1, LARGEST_EPISODES),
+        metavar="N",
+        help="goal-reaching trials at each distance (16)",
     )
     parser.add_argument(
         "--goal-horizons", type=_counts, metavar="N,N", help="steps between start and goal (10,25,50,100)"

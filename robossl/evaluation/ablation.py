@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import torch
 from gymnasium.vector import VectorEnv
 
 from robossl import registry
@@ -23,6 +24,7 @@ from robossl.evaluation.metrics.probes import probe_r2
 from robossl.streams import Stream
 from robossl.world_model import WorldModel, WorldModelTrainer
 from robossl.world_model.objectives import objective
+from robossl.world_model.parallel_trainers import train_together
 
 _SINGLE_OBJECTIVE = {  # a detached predictor is added where no objective trains the dynamics
     "forward": ("forward",),
@@ -53,17 +55,16 @@ def evaluate_ablation(context: EvaluationContext, only: Collection[str] = ()) ->
     selected = variants(model.config.objectives, images_only=not model.observation_processor.vectors)
     selected = {name: objectives for name, objectives in selected.items() if not only or name in only}
     rows: dict[str, dict[str, Any]] = {}
-    models: dict[str, WorldModel] = {}
+    start = time.perf_counter()
+    models = train_variants(model, stream, selected, updates, context.progress)
+    trained = max(len(set(selected) - {"untrained"}), 1)
+    seconds = (time.perf_counter() - start) / trained  # they are trained at once
     for name, objectives in selected.items():
-        start = time.perf_counter()
-        variant_updates = 0 if name == "untrained" else updates
-        models[name] = train_variant(model, stream, objectives, variant_updates, name, context.progress)
-        seconds = time.perf_counter() - start
         heldout = load_heldout(models[name], stream, context.evaluation_seed)
         rows[name] = {
             "objectives": list(objectives),
             **evaluate_variant(models[name], heldout),
-            "seconds": seconds,
+            "seconds": 0.0 if name == "untrained" else seconds,
         }
     section: dict[str, Any] = {"updates": updates, "rows": rows}
     horizon = min(context.goal_horizons, key=lambda steps: abs(steps - _GOAL_HORIZON))
@@ -86,23 +87,35 @@ def _planners(envs: VectorEnv, models: Mapping[str, WorldModel], seed: int) -> d
     return {name: planner(envs, model.frozen_copy(), seed=seed) for name, model in models.items()}
 
 
-def train_variant(
+def train_variants(
     model: WorldModel,
     stream: Stream,
-    objectives: tuple[str, ...],
+    selected: Mapping[str, tuple[str, ...]],
     updates: int,
-    name: str,
     progress: ProgressReporter,
-) -> WorldModel:
-    """Return a new model like `model` after `updates` gradient steps on these objectives."""
-    config = dataclasses.replace(model.config, objectives=objectives)
-    variant = model.reinitialized(config)
-    trainer = WorldModelTrainer(variant, stream, model.seed, device=model.device)
-    trainer.update(0)  # fits the input normalizers
-    progress.start(f"ablation: {name.replace('_', ' ')}", updates, "updates")
-    trainer.run(updates, progress)
-    progress.stop()
-    return trainer.publish()
+) -> dict[str, WorldModel]:
+    """Return new models like `model`, trained at once on the objectives of each; "untrained" is not trained.
+
+    Args:
+        model: The model.
+        stream: The training data.
+        selected: Objectives by name of the variant.
+        updates: Gradient steps of each.
+        progress: Receives the gradient steps of a variant.
+    """
+    trainers = {}
+    for name, objectives in selected.items():
+        config = dataclasses.replace(model.config, objectives=objectives)
+        trainers[name] = WorldModelTrainer(
+            model.reinitialized(config), stream, model.seed, device=model.device
+        )
+        trainers[name].prepare()  # fits the input normalizers
+    trained = [trainer for name, trainer in trainers.items() if name != "untrained"]
+    if trained:
+        progress.start(f"ablation: {len(trained)} variants", updates, "updates")
+        train_together(trained, updates, progress, torch.get_num_threads())
+        progress.stop()
+    return {name: trainer.publish() for name, trainer in trainers.items()}
 
 
 def variants(objectives: tuple[str, ...], images_only: bool = False) -> dict[str, tuple[str, ...]]:

@@ -29,8 +29,9 @@ LearnRun = Callable[..., Any]  # robossl.training.phases.learn
 
 
 def is_seeds_folder(folder: str | Path) -> bool:
-    """Return whether a folder has one run for each seed."""
-    return output_dirs.manifest_of(folder).get("kind") == SEEDS
+    """Return whether a folder has one run for each seed; one of `pretrain --seeds` has models."""
+    manifest = output_dirs.manifest_of(folder)
+    return manifest.get("kind") == SEEDS and "work" not in manifest
 
 
 def learn_seeds(

@@ -7,7 +7,6 @@ each model needs no waiting between operations. A model gets the bits that it ge
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
@@ -31,8 +30,8 @@ class TrainerGroup(Protocol):
 
     trainers: list[WorldModelTrainer]
 
-    def run(self, updates: int, progress: ProgressReporter | None = None) -> list[Losses]:
-        """Run `updates` gradient steps of each model; return the mean losses of the last ones of each."""
+    def run_to(self, target: int, progress: ProgressReporter | None = None) -> list[Losses]:
+        """Train each model up to its `target`-th gradient step; return the mean losses of the last ones of each."""
 
 
 class ThreadedTrainers:
@@ -47,29 +46,29 @@ class ThreadedTrainers:
         for trainer in self.trainers:
             trainer.window_lock = self._windows
 
-    def run(self, updates: int, progress: ProgressReporter | None = None) -> list[Losses]:
-        """Run gradient steps of each model.
+    def run_to(self, target: int, progress: ProgressReporter | None = None) -> list[Losses]:
+        """Train each model up to its `target`-th gradient step.
 
         After an error or a Ctrl-C each model is whole, after a number of updates of its own.
 
         Args:
-            updates: Gradient steps of each model.
+            target: Total number of gradient steps of each model.
             progress: Receives the gradient steps of a model, the mean over the models.
 
         Returns:
-            The mean losses of the last updates of each model.
+            The mean losses of the last updates of each model; empty for one that has had them before.
         """
         progress, before = progress or NullProgress(), torch.get_num_threads()
-        work = _Work(self.trainers, updates)
+        work = _Work(self.trainers, target)
         threads = [threading.Thread(target=work.run, daemon=True) for _ in range(self.threads)]
         reported = 0
         try:
             for thread in threads:
                 thread.start()
             while any(thread.is_alive() for thread in threads):
-                time.sleep(_POLL if reported < updates else 0.001)
+                threads[0].join(_POLL)
                 if (done := work.updates_done()) > reported:
-                    progress.update(done - reported, loss=work.mean_loss())
+                    progress.update(done - reported, **work.mean_loss())
                     reported = done
         finally:
             work.stop()
@@ -79,17 +78,18 @@ class ThreadedTrainers:
         if work.error is not None:
             raise work.error
         if (done := work.updates_done()) > reported:
-            progress.update(done - reported, loss=work.mean_loss())
+            progress.update(done - reported, **work.mean_loss())
         return work.losses
 
 
 class _Work:
     """Gradient steps of several trainers, which threads share among them."""
 
-    def __init__(self, trainers: Sequence[WorldModelTrainer], updates: int) -> None:
+    def __init__(self, trainers: Sequence[WorldModelTrainer], target: int) -> None:
         self.trainers, self._start = trainers, [trainer.updates for trainer in trainers]
         self.losses: list[Losses] = [{} for _ in trainers]
-        self._left, self._busy, self._lock = [updates] * len(trainers), set[int](), threading.Condition()
+        self._left = [max(target - trainer.updates, 0) for trainer in trainers]
+        self._busy, self._lock = set[int](), threading.Condition()
         self._stopped = False
         self.error: BaseException | None = None
 
@@ -133,10 +133,10 @@ class _Work:
         done = [trainer.updates - start for trainer, start in zip(self.trainers, self._start)]
         return sum(done) // len(done)
 
-    def mean_loss(self) -> float:
-        """Return the mean of the newest losses."""
+    def mean_loss(self) -> dict[str, float]:
+        """Return the mean of the newest losses, if there are any."""
         found = [losses["loss"] for losses in list(self.losses) if losses]
-        return float(np.mean(found)) if found else float("nan")
+        return {"loss": float(np.mean(found))} if found else {}
 
 
 class _Alone:
@@ -145,8 +145,9 @@ class _Alone:
     def __init__(self, trainer: WorldModelTrainer) -> None:
         self.trainers = [trainer]
 
-    def run(self, updates: int, progress: ProgressReporter | None = None) -> list[Losses]:
-        return [self.trainers[0].run(updates, progress)]
+    def run_to(self, target: int, progress: ProgressReporter | None = None) -> list[Losses]:
+        trainer = self.trainers[0]
+        return [trainer.run(max(target - trainer.updates, 0), progress)]
 
 
 def group_trainers(
@@ -200,5 +201,7 @@ def train_together(
         threads: CPU threads.
         mode: As for `group_trainers`.
     """
+    progress = progress or NullProgress()
     for group in group_trainers(trainers, threads, progress, mode):
-        group.run(updates, progress)
+        target = max(trainer.updates for trainer in group.trainers) + updates
+        group.run_to(target, progress)

@@ -124,7 +124,8 @@ class StackedTrainer:
         Returns:
             The mean losses of the last updates of each model.
         """
-        progress, losses = progress or NullProgress(), []
+        progress = progress or NullProgress()
+        losses: list[dict[str, float]] = [{} for _ in self.trainers]
         try:
             for done in range(0, updates, _REPORT_EVERY):
                 count = min(_REPORT_EVERY, updates - done)
@@ -133,6 +134,10 @@ class StackedTrainer:
         finally:
             self.write_back()
         return losses
+
+    def run_to(self, target: int, progress: ProgressReporter | None = None) -> list[dict[str, float]]:
+        """Train every model up to its `target`-th gradient step, as `run`."""
+        return self.run(max(target - self.updates, 0), progress)
 
     def write_back(self) -> None:
         """Write weights, averages, optimizer states and counters into the trainers."""

@@ -161,7 +161,7 @@ def _run(
     experiment._CHECKPOINT_INTERVAL = interval  # [s] between checkpoints inside a phase
     collect_loop.CHECKPOINT_INTERVAL = min(interval, 0.1)
     agent_phase._SLICE = 40  # [steps]
-    world_model_phase._LOG_INTERVAL = 7  # [updates]
+    world_model_phase.LOG_INTERVAL = 7  # [updates]
     if moment is not None and moment.phase == "checkpoint":
         _kill_at_checkpoint(moment)
     progress = _KillingProgress(moment or _NEVER, messages_file(folder))

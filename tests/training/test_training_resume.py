@@ -11,7 +11,7 @@ import robossl
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.streams import Stream
-from robossl.training import agent_training, pretraining, world_model_phase
+from robossl.training import agent_training, model_training, world_model_phase
 from robossl.training.agent_training import resume_agent_training, train_agent
 from robossl.training.collection import collect_stream
 from robossl.training.continuation import append_episodes
@@ -50,11 +50,11 @@ def stream(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def checkpoints_at_every_chance(monkeypatch):
     """Write a checkpoint whenever there may be one."""
-    for module in (pretraining, agent_training):
+    for module in (model_training, agent_training):
         monkeypatch.setattr(module, "CHECKPOINT_INTERVAL", 0.0)
     monkeypatch.setattr(agent_training, "_SHARE", 1e9)
     monkeypatch.setattr(agent_training, "SLICE", 50)
-    monkeypatch.setattr(world_model_phase, "_LOG_INTERVAL", 10)
+    monkeypatch.setattr(world_model_phase, "LOG_INTERVAL", 10)
 
 
 def _weights(folder: Path) -> dict[str, bytes]:

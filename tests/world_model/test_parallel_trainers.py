@@ -139,8 +139,8 @@ def test_models_in_threads_get_the_bits_of_each_alone(stream) -> None:
     losses = [trainer.update(20) for trainer in alone]
     progress = Messages()
     group = ThreadedTrainers(together, threads=2)
-    group.run(10, progress)
-    found = group.run(10, progress)
+    group.run_to(10, progress)
+    found = group.run_to(20, progress)
     for first, second in zip(alone, together):
         assert_equal(first, second)
     assert progress.updates == 20
@@ -151,7 +151,7 @@ def test_models_in_threads_get_the_bits_of_each_alone(stream) -> None:
 def test_an_error_in_a_thread_ends_all_and_is_raised(stream) -> None:
     trainers = [make(stream), make(stream, 1, learning_rate=1e30)]
     with pytest.raises(OperationError, match="not finite"):
-        ThreadedTrainers(trainers, 2).run(5000)
+        ThreadedTrainers(trainers, 2).run_to(5000)
     assert trainers[0].updates < 5000
 
 
