@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -23,6 +25,14 @@ _CLASSES = (
     "WorldModel",
     "WorldModelConfig",
 )
+_PACKAGES = {  # documented below the names of `robossl` itself
+    "robossl.streams": "The record of interaction.",
+    "robossl.streams.formats": "Minari and LeRobot.",
+    "robossl.world_model": "Model, training, imagined env and learned reward.",
+    "robossl.world_model.goal_heads": "Networks for reaching goals.",
+    "robossl.envs": "Robots, tasks, and vector envs.",
+    "robossl.agents": "Planner, and Stable-Baselines3 with a representation.",
+}
 _API_INTRODUCTION = "Generated from the docstrings. [Python](../python.md) shows how the parts fit together."
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
 
@@ -102,6 +112,9 @@ def python_api() -> str:
     ]
     lines += ["## Classes", ""]
     lines += [f"```{{eval-rst}}\n.. autoclass:: robossl.{name}\n   :members:\n```\n" for name in _CLASSES]
+    for module, subject in _PACKAGES.items():
+        lines += [f"## {module}", "", subject, ""]
+        lines += [_directive(module, name) for name in _own_names(module)]
     lines += ["## Errors", ""]
     lines += [
         f"```{{eval-rst}}\n.. autoexception:: robossl.{name}\n```\n"
@@ -109,6 +122,21 @@ def python_api() -> str:
         if name.endswith("Error")
     ]
     return "\n".join(lines)
+
+
+def _own_names(module: str) -> list[str]:
+    """Return the public functions and classes of a subpackage that `robossl` itself does not have."""
+    package = importlib.import_module(module)
+    things = {name: getattr(package, name) for name in package.__all__ if name not in robossl.__all__}
+    return [name for name, thing in things.items() if inspect.isclass(thing) or inspect.isfunction(thing)]
+
+
+def _directive(module: str, name: str) -> str:
+    thing = getattr(importlib.import_module(module), name)
+    kind = (
+        "function" if inspect.isfunction(thing) else "exception" if issubclass(thing, Exception) else "class"
+    )
+    return f"```{{eval-rst}}\n.. auto{kind}:: {module}.{name}\n```\n"
 
 
 def _copied(path: Path) -> str:

@@ -84,3 +84,7 @@ def test_generated_pages_name_every_command_setting_and_public_name(monkeypatch)
     assert all(f"`{name}`" in site_pages.settings() for name in flatten_fields(LearnConfig))
     api = site_pages.python_api()
     assert all(f"robossl.{name}\n" in api for name in robossl.__all__ if name != "plot")
+    assert all(
+        f"{name}\n" in api
+        for name in ("robossl.streams.Recorder", "robossl.envs.Task", "robossl.agents.Planner")
+    )

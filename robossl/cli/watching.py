@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from robossl.watch.server import PageServer
 
 
+_WAIT = 20  # [s] for a run that was started just before
+
+
 def _add_page_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=count(0), default=0, metavar="N", help="port; 0: a free one (0)")
     parser.add_argument("--open", action="store_true", help="also open the page in a browser")
@@ -32,9 +35,12 @@ def _add_watch_arguments(parser: ArgumentParser) -> None:
 def _watch(options: Namespace) -> CommandResult:
     if options.viewer:
         return _view_episodes(options)
-    from robossl.watch.run_source import RunSource
+    from robossl.watch.run_source import RunSource, is_pending, wait_for_run
     from robossl.watch.server import PageServer
 
+    if is_pending(options.run):
+        print(f"waiting up to {_WAIT} s for {options.run}", file=sys.stderr, flush=True)
+        wait_for_run(options.run, _WAIT)
     source = RunSource(options.run)
     return _serve(PageServer(source.routes(), options.port), options.open)
 

@@ -12,13 +12,30 @@ from typing import Any
 
 from robossl.core.errors import UsageError
 from robossl.core.small_files import read_json, read_toml
+from robossl.training import output_dirs
 from robossl.watch.server import Answer, Route, page_file
 
 METRICS, LOG, REPORT, MANIFEST = "metrics.jsonl", "log.txt", "report.json", "manifest.json"
 KINDS = ("run", "agent", "model", "study")
 _ACTIVE = 30.0  # [s] since the last change of a file after which a run counts as stopped
+_POLL = 0.1  # [s] between two looks for a run that begins
 _LOG_BYTES = 64_000  # of the end of the log that is shown
 _CHUNK = 8_000_000  # [bytes] of metrics in one answer
+
+
+def is_pending(folder: str | Path) -> bool:
+    """Return whether a folder may become that of a run: it does not exist yet, or its manifest is not written yet."""
+    folder = Path(folder)
+    return not (folder / MANIFEST).is_file() and (
+        not folder.exists() or (folder / output_dirs.LOCK).is_file()
+    )
+
+
+def wait_for_run(folder: str | Path, seconds: float) -> None:
+    """Wait for a run that was started just before, at most so many seconds."""
+    end = time.monotonic() + seconds
+    while is_pending(folder) and time.monotonic() < end:
+        time.sleep(_POLL)
 
 
 class RunSource:

@@ -20,7 +20,7 @@ from small_report import small_report
 from robossl.core.errors import UsageError
 from robossl.training import output_dirs
 from robossl.training.config import LearnConfig
-from robossl.watch.run_source import RunSource
+from robossl.watch.run_source import RunSource, is_pending, wait_for_run
 from robossl.watch.server import PageServer
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -215,3 +215,21 @@ def test_page_in_a_browser_shows_records_that_are_written_while_it_is_open(run, 
 def test_port_that_no_machine_has_is_refused(port: int) -> None:
     with pytest.raises(UsageError, match=f"port: expected 0 to 65535, got {port}"):
         PageServer({}, port)
+
+
+def test_page_waits_for_a_run_that_begins_but_for_no_other_folder(tmp_path):
+    folder = tmp_path / "run"
+
+    def begin() -> None:
+        time.sleep(0.3)
+        folder.mkdir()
+        output_dirs.write_manifest(folder, "run", LearnConfig(), env="robossl/Reacher-v0", seed=3)
+
+    threading.Thread(target=begin).start()
+    wait_for_run(folder, 20)
+    assert RunSource(folder).manifest["seed"] == 3
+    other = tmp_path / "other"
+    other.mkdir()
+    assert not is_pending(other)
+    (other / output_dirs.LOCK).touch()
+    assert is_pending(other), "its manifest is written after its lock"
