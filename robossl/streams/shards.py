@@ -174,14 +174,11 @@ class Shards(Stream):
 
     def _with_all_lanes(self, chunk: Chunk, part: _Part) -> _ShardChunk:
         """Return a chunk of a shard with rows in its lanes only."""
-        arrays = {
-            "start": self._index.written.copy(),
-            "rows": np.zeros(self.lanes, np.int64),
-            "episodes": np.zeros(self.lanes, np.int64),
-        }
-        for name, values in arrays.items():
-            values[part.lanes] = getattr(chunk, name)
-        return _ShardChunk(chunk.number, **arrays, folder=part.folder.name)
+        start = self._index.written.copy()
+        rows, episodes = np.zeros(self.lanes, np.int64), np.zeros(self.lanes, np.int64)
+        for values, own in ((start, chunk.start), (rows, chunk.rows), (episodes, chunk.episodes)):
+            values[part.lanes] = own
+        return _ShardChunk(chunk.number, start, rows, episodes, folder=part.folder.name)
 
     def acquire(self) -> None:
         """Refuse to become a writer."""

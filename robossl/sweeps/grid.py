@@ -71,7 +71,8 @@ class Grid:
 
     def samples(self) -> list[SweepCell]:
         """Return cells that contain each value of each axis at least once."""
-        cells, seen = [], set()
+        cells: list[SweepCell] = []
+        seen: set[tuple[str, str]] = set()
         for cell in self.cells():
             new = {(axis, json.dumps(value)) for axis, value in cell.values.items()} - seen
             if new or not seen:
@@ -104,7 +105,7 @@ def _inserted(value: Any, by_axis: Mapping[str, Any]) -> Any:
 
     def replace(match: re.Match[str]) -> str:
         if match[1] not in by_axis:
-            raise unknown_name_error("axis", match[1], by_axis)
+            raise unknown_name_error("reference", f"{{{match[1]}}}", [f"{{{axis}}}" for axis in by_axis])
         return _slug(match[1], by_axis[match[1]])
 
     return _REFERENCE.sub(replace, value)

@@ -173,7 +173,10 @@ def read_sweep(folder: str | Path) -> SweepFolder:
 def _check_same(folder: Path, found: SweepFolder, grid: Grid, threads: int | None) -> None:
     """Raise UsageError unless a sweep has the same command, settings and names of axes, and as many threads."""
     before = found.grid
-    pairs = [("command", before.command, grid.command), ("axes", list(before.axes), list(grid.axes))]
+    pairs: list[tuple[str, Any, Any]] = [
+        ("command", before.command, grid.command),
+        ("axes", list(before.axes), list(grid.axes)),
+    ]
     pairs += [
         (key, before.settings.get(key), grid.settings.get(key))
         for key in dict.fromkeys([*before.settings, *grid.settings])

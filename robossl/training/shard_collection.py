@@ -17,6 +17,7 @@ from robossl.core.system_info import cores
 from robossl.streams import Stream
 from robossl.streams.shards import read_shards, write_shards
 from robossl.training import output_dirs, provenance
+from robossl.training.config import LearnConfig
 from robossl.training.extension import Steps, new_total
 from robossl.training.requests import CollectRequest
 from robossl.training.work_context import interrupt_message
@@ -101,6 +102,15 @@ def shard_settings(
         "env": env, "policy": policy, "steps": steps, "workers": workers, "num_envs": num_envs, "seed": seed,
         "threads": threads, "pixels": pixels, "engine": engine, "block_steps": -(-per_lane // blocks),
     }  # fmt: skip
+
+
+def shard_settings_of(config: LearnConfig, seed: int) -> dict[str, Any]:
+    """Return the settings of the shards of a run with `explore.workers`, after checking them; `seed` explores."""
+    explore = config.explore
+    return shard_settings(
+        config.env, explore.policy, config.explore_steps, explore.workers, explore.num_envs, seed, 0,
+        config.pixels, explore.engine,
+    )  # fmt: skip
 
 
 def is_installed(env: str) -> bool:

@@ -1,0 +1,142 @@
+"""Engines run each job once, start dead workers again, and give each worker its share of the cores."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robossl.cells.actors import run_actors
+from robossl.cells.engine import run_jobs
+from robossl.cells.work import Resources, Work, gpu_shares, worker_environment
+from robossl.core.errors import OperationError, UsageError
+from robossl.core.system_info import cores
+
+TARGET = "counting_work:runner"
+
+
+@dataclass(frozen=True)
+class ToyJob:
+    """A job of `counting_work`."""
+
+    name: str
+    kind: str = "add"
+    needs: tuple[str, ...] = ()
+    cost: float = 1.0
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "kind": self.kind, **self.more}
+
+
+@pytest.fixture(autouse=True)
+def worker_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers import the module of their work."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def run(
+    folder: Path, jobs: list[ToyJob], workers: int = 1, threads: int = 1, **settings: Any
+) -> dict[str, Any]:
+    ended: dict[str, Any] = {}
+    work = Work(TARGET, {"folder": str(folder), "threads": threads})
+    run_jobs(
+        jobs, work, Resources("local", workers, threads), lambda job, error, by_need: ended.update({job.name: error}),
+        **settings,
+    )  # fmt: skip
+    return ended
+
+
+def test_job_of_a_dead_worker_runs_again_and_others_once(tmp_path: Path) -> None:
+    jobs = [
+        ToyJob("killed", "kill"),
+        ToyJob("next", needs=("killed",)),
+        ToyJob("other"),
+        ToyJob("failed", "fail"),
+    ]
+    ended = run(tmp_path, jobs, retries=1)
+    assert ended == {"killed": None, "next": None, "other": None, "failed": "broken"}
+    assert sorted((tmp_path / "done.txt").read_text().split()) == ["killed", "next", "other"]
+
+
+def test_job_whose_worker_always_dies_fails(tmp_path: Path) -> None:
+    ended = run(tmp_path, [ToyJob("killed", "kill", more={"always": True})], retries=1)
+    assert ended == {"killed": "the worker process was ended by signal 9"}
+
+
+def test_actor_that_dies_gets_its_job_again(tmp_path: Path) -> None:
+    answers: list[int] = []
+
+    def next_job(index: int, answer: dict[str, Any] | None) -> dict[str, Any] | None:
+        if answer is not None:
+            answers.append(answer["sum"])
+        number = len(answers)
+        return (
+            {"name": str(number), "kind": "kill" if number == 1 else "add", "number": number}
+            if number < 3
+            else None
+        )
+
+    run_actors([Work(TARGET, {"folder": str(tmp_path), "threads": 1})], Resources(workers=1), next_job)
+    assert answers == [1, 2, 3]
+    assert (tmp_path / "done.txt").read_text().split() == ["0", "1", "2"]
+
+
+def test_failure_of_an_actor_ends_the_work(tmp_path: Path) -> None:
+    with pytest.raises(OperationError, match="broken"):
+        run_actors(
+            [Work(TARGET, {"folder": str(tmp_path), "threads": 1})], Resources(workers=1),
+            lambda index, answer: {"name": "a", "kind": "fail"},
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+def test_thread_pools_of_a_worker_have_its_share_of_the_cores(tmp_path: Path, threads: int) -> None:
+    if threads > cores():
+        pytest.skip("one core")
+    run(tmp_path, [ToyJob("count", "threads")], threads=threads)
+    pools = ast.literal_eval((tmp_path / "pools.json").read_text())
+    assert pools["torch"] == threads
+    assert pools["blas"]
+    assert max(pools["blas"]) <= threads
+    # the pools of MuJoCo, torch and BLAS work one after the other; each has the calling thread and `threads - 1` more
+    assert pools["used"] <= threads if threads == 1 else pools["used"] <= 1 + 3 * (threads - 1)
+
+
+def test_environment_of_a_worker_limits_every_thread_pool() -> None:
+    variables = worker_environment(3)
+    assert {variables[name] for name in variables if "THREAD" in name} == {"3"}
+    assert {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"} <= set(variables)
+
+
+def test_gpus_are_shared_or_given_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert gpu_shares(0.5, 8) == ["4", "4", "6", "6"]
+    assert gpu_shares(1, 8) == ["4", "6"]
+    assert gpu_shares(2, 8) == ["4,6"]
+    assert gpu_shares(0, 2) == [None, None]
+    assert worker_environment(1, "4,6")["MUJOCO_EGL_DEVICE_ID"] == "4"
+    with pytest.raises(UsageError, match="at most the 2 of this machine, got 3"):
+        gpu_shares(3, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"engine": "rya"}, "did you mean 'ray'"),
+        ({"workers": -1}, "workers: expected 0 or more"),
+        ({"workers": cores() + 1}, f"at most {cores()} threads in all"),
+        ({"threads": 0}, "1 or more, got 0"),
+        ({"gpus": 1.5}, "got 1.5"),
+        ({"gpus": -1.0}, "got -1.0"),
+    ],
+)
+def test_wrong_resources_get_one_line(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Resources(**values)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
