@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from robossl.core.errors import UsageError
+from robossl.core.limits import format_bytes, free_memory
 from robossl.core.seeding import generator
 
 from ..engine.mujoco_setup import QuietConsole, load_batch
@@ -71,25 +72,12 @@ def _rounded(most: int) -> int:
     return max(_STEP, math.ceil(_RESERVE * most / _STEP) * _STEP)
 
 
-def check_memory(per_env: float, num_envs: int, device: torch.device) -> None:
+def check_device_memory(per_env: float, num_envs: int, device: torch.device) -> None:
     """Raise UsageError if `num_envs` sub-environments of `per_env` [bytes] do not fit into the free memory."""
-    free = free_memory(device)
+    free = int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory()
     if free is None or per_env * num_envs <= _SHARE * free:
         return
-    fitting = int(_SHARE * free / per_env)
     raise UsageError(
-        f"expected at most {fitting:,} sub-environments of {per_env / 1e6:.2g} MB in the {free / 1e9:.1f} GB of free "
-        f"memory of {device}, got {num_envs:,}"
+        f"num_envs: expected at most {int(_SHARE * free / per_env):,} sub-environments of {format_bytes(per_env)} in "
+        f"the {format_bytes(free)} of free memory of {device}, got {num_envs:,}"
     )
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Return the free memory [bytes] of a device; None if it is not known."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None

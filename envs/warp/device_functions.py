@@ -145,7 +145,8 @@ def _stack(device: torch.device, arrays: Any, axis: int = 0, out: Any = None) ->
 
 
 def _where(device: torch.device, condition: Any, first: Any, second: Any) -> _Tensor:
-    return torch.where(_tensor(condition, device), *_common([first, second], device))
+    one, other = _common([first, second], device)
+    return torch.where(_tensor(condition, device), one, other)
 
 
 def _clip(device: torch.device, values: Any, low: Any = None, high: Any = None, **options: Any) -> _Tensor:

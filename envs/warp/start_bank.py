@@ -59,6 +59,11 @@ class StartBank:
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._before: list[dict[int, dict[str, Any]]] = [{} for _ in range(num_envs)]  # generators, by start
 
+    @staticmethod
+    def bytes_per_env(model: MjModel) -> int:
+        """Return the memory [bytes] of the starts of a sub-environment, without those of variations."""
+        return 4 * DEPTH * (model.nq + model.nv)
+
     # --- generators
 
     def seed(self, seeds: Mapping[int, int]) -> None:

@@ -37,6 +37,7 @@ _STATE = {
     "userdata": "USERDATA",
     "plastic": "PLASTIC",
 }
+NOT_FINITE, INVALID_ACTION = -1, -2  # physics errors that are no bits
 _COMPILING = "MuJoCo Warp compiles its kernels for this robot, once on this machine: a minute or more"
 _OVERFLOWS = {  # bits of `Data.overflow` with which contacts or constraints were lost, and what they mean
     "NEFC": "more constraints than njmax",
@@ -245,11 +246,15 @@ class WarpBatch:
         self._run("render", draw)
 
     def errors(self) -> torch.Tensor:
-        """Return (n,) int32: bits of lost contacts or constraints, -1 if the state is not finite; clear the bits."""
-        finite = torch.isfinite(self.parts["qpos"]).all(1) & torch.isfinite(self.parts["qvel"]).all(1)
+        """Return (n,) int32: bits of lost contacts or constraints, or NOT_FINITE; clear the bits."""
+        finite = self.is_finite()
         bits = (self._overflow & self._lost).to(torch.int32)
         self._overflow.zero_()
-        return torch.where(finite, bits, torch.full_like(bits, -1))
+        return torch.where(finite, bits, torch.full_like(bits, NOT_FINITE))
+
+    def is_finite(self) -> torch.Tensor:
+        """Return (n,) bool: positions and velocities are finite."""
+        return torch.isfinite(self.parts["qpos"]).all(1) & torch.isfinite(self.parts["qvel"]).all(1)
 
     def _run(self, key: Any, work: Any) -> None:
         """Run kernels: within a capture of torch directly, on the CPU as a graph of Warp, which is 10 times faster."""

@@ -10,6 +10,7 @@ import torch
 from gymnasium import spaces
 
 from robossl.core.errors import UsageError
+from robossl.core.limits import check_memory
 
 from ..engine.control_ranges import control_ranges
 from ..engine.mocap_action import MocapAction
@@ -20,11 +21,11 @@ from ..engine.robot_files import load_model
 from ..engine.simulation import achieved_columns
 from ..engine.task import GoalTask, Task
 from ..engine.task_validation import check_declared, dry_run
-from .capacity import Capacity, check_memory, rehearse
+from .capacity import Capacity, check_device_memory, rehearse
 from .device_array import DeviceArray
 from .device_tensors import constant
 from .start_bank import StartBank
-from .warp_batch import WarpBatch
+from .warp_batch import INVALID_ACTION, WarpBatch
 from .warp_pixels import WarpPixels
 from .warp_variations import WarpVariations
 
@@ -66,8 +67,7 @@ class WarpSimulation:
         randomization: RandomizationArgument = None,
         substeps: int | None = None,
     ) -> None:
-        if num_envs < 1:
-            raise UsageError(f"expected num_envs >= 1, got {num_envs}")
+        check_memory("num_envs", num_envs)  # a first look, before the memory of one is known
         if substeps is not None and substeps < 1:
             raise UsageError(f"expected substeps >= 1 (physics steps per control step), got {substeps}")
         check_declared(task)
@@ -85,14 +85,14 @@ class WarpSimulation:
             raise UsageError(
                 "expected pixels=(height, width) with proprioception=True, got none; give pixels"
             )
+        self.capacity = settings.capacity or rehearse(task, self.model, self.substeps)
+        per_env = WarpBatch.bytes_per_env(self.model, self.device, *self.capacity)
+        check_device_memory(per_env + StartBank.bytes_per_env(self.model), num_envs, self.device)
         mocap_size = 0 if task.mocap is None else self.model.nmocap * (6 if task.mocap == "pose" else 3)
         self.action_dim = self.model.nu + mocap_size
         self.variations = WarpVariations(
             task.robot, self.model, num_envs, self.device, randomization, self.action_dim
         )
-        self.capacity = settings.capacity or rehearse(task, self.model, self.substeps)
-        per_env = WarpBatch.bytes_per_env(self.model, self.device, *self.capacity)
-        check_memory(per_env, num_envs, self.device)
         self.batch = WarpBatch(
             self.model, num_envs, self.device, *self.capacity, self.variations.fields, settings.deterministic
         )
@@ -189,7 +189,8 @@ class WarpSimulation:
             "reward" (n,), "terminated", "truncated", "physics_error" (n,), and "success" of a task that has it.
         """
         stepping = self._all if resetting is None else ~resetting
-        action = action.clamp(-1.0, 1.0)
+        invalid = ~torch.isfinite(action).all(1)
+        action = torch.where(invalid[:, None], 0.0, action.clamp(-1.0, 1.0))
         action = self.variations.delay(action, stepping)
         control = action[:, : self.model.nu]
         for name, part in self.batch.parts.items():
@@ -198,9 +199,11 @@ class WarpSimulation:
             self._mocap.apply(DeviceArray(action[:, self.model.nu :]), None)  # type: ignore[arg-type]
         self.batch.parts["ctrl"].copy_(self._center + self._half_range * control)
         self.batch.step(self.substeps)
-        errors = torch.where(stepping, self.batch.errors(), 0)
+        errors = torch.where(invalid, INVALID_ACTION, self.batch.errors())
+        errors = torch.where(stepping, errors, 0)
         failed = errors != 0
         self.batch.write(self._before, failed)
+        self.batch.write(self._template, failed & ~self.batch.is_finite())  # a user wrote into the state
         self.last_error.copy_(torch.where(failed, errors, self.last_error))
         self.error_counts += failed
         self.elapsed += stepping

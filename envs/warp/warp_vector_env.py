@@ -26,6 +26,7 @@ from ..engine.simulation import robot_name
 from ..engine.task import Task
 from .capacity import Capacity
 from .device_array import DeviceArray
+from .warp_batch import INVALID_ACTION
 from .warp_modules import warp_device
 from .warp_pixels import BACKEND
 from .warp_simulation import Tensors, WarpSettings, WarpSimulation, capture
@@ -269,8 +270,12 @@ class WarpVectorEnv(VectorEnv):
         self.simulation.last_error.zero_()
 
     def _reason(self, code: int) -> str:
-        if code == -1:
-            return "a position or velocity is not finite"
+        if code < 0:
+            return (
+                "an action is not finite"
+                if code == INVALID_ACTION
+                else "a position or velocity is not finite"
+            )
         capacity = self.simulation.capacity
         reasons = [text for bit, text in self.simulation.batch.overflow_reasons.items() if code & bit]
         return (

@@ -93,22 +93,26 @@ def test_tensors_in_and_out():
     assert envs.compute_reward(observation["achieved_goal"], observation["desired_goal"]).allclose(reward)
 
 
-def test_state_that_is_not_finite_is_a_physics_error(caplog):
+@pytest.mark.parametrize("what", ["action", "velocity"])
+def test_number_that_is_not_finite_is_a_physics_error(what, caplog):
     envs = make_warp("CartPoleSwingUp", 3)
     envs.reset(seed=0)
     envs.step(torch.zeros(3, 1))
-    before = envs.get_physics_state()
-    action = torch.zeros(3, 1)
-    action[1] = float("nan")
+    before, action = envs.get_physics_state(), torch.zeros(3, 1)
+    if what == "action":
+        action[1] = float("nan")
+    else:
+        envs.simulation.batch.parts["qvel"][1] = float("nan")
     with caplog.at_level(logging.WARNING):
         observation, reward, terminated, truncated, infos = envs.step(action)
     assert infos["physics_error"].tolist() == truncated.tolist() == [False, True, False]
     assert not terminated.any()
     assert torch.isfinite(observation).all()
     assert torch.isfinite(reward).all()
-    assert torch.equal(envs.get_physics_state()[1], before[1])  # the step is undone
+    if what == "action":
+        assert torch.equal(envs.get_physics_state()[1], before[1])  # the step is undone
     assert envs.num_physics_errors == 1
-    assert "not finite" in caplog.text
+    assert f"{what} is not finite" in caplog.text
     assert "sub-environment 1" in caplog.text
     _, _, _, truncated, infos = envs.step(torch.zeros(3, 1))  # a new episode begins
     assert not truncated.any()
@@ -236,7 +240,7 @@ def test_own_robot_file_with_reward_and_sensors(tmp_path):
         ({"render_mode": "rgb_array"}, "backend='mujoco'"),
         ({"nonsense": 1}, "does not take nonsense"),
         ({"arrays": "jax"}, "'torch' or 'numpy'"),
-        ({"num_envs": 10**9}, "expected at most .* sub-environments"),
+        ({"num_envs": 10**9}, "num_envs: expected at most about .*, got 1,000,000,000"),
         ({"max_contacts": 4}, "both of max_contacts and max_constraints"),
     ],
 )

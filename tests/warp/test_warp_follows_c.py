@@ -8,26 +8,26 @@ from warp_pairs import follow, make_c, make_warp, numbers
 pytestmark = pytest.mark.slow
 
 # by robot: control steps after which MuJoCo's batch is put into the state of Warp's again, as the motion amplifies
-# every difference (None: never within an episode), and the largest difference of observed numbers of the median and of
-# the worst sub-environment
+# every difference (None: never within an episode), and the difference of observed numbers that 90 % of the steps do not
+# exceed, in the median and in the worst sub-environment
 BOUNDS = {
     "cartpole": (10, 1e-5, 1e-4),
     "reacher": (None, 1e-5, 1e-4),
     "pointmaze": (None, 1e-4, 1e-3),
-    "pusht": (None, 1e-3, 1e-2),
-    "cheetah": (10, 2e-4, 1e-2),
-    "hopper": (10, 5e-3, 0.2),
-    "walker": (10, 5e-3, 0.2),
-    "quadruped": (10, 5e-3, 0.2),
-    "humanoid": (10, 5e-3, 0.2),
-    "arm": (None, 1e-3, 1e-2),
-    "hand": (10, 5e-3, 0.2),
+    "pusht": (None, 1e-4, 1e-3),
+    "cheetah": (10, 1e-4, 1e-3),
+    "hopper": (10, 1e-3, 1e-2),
+    "walker": (10, 1e-3, 1e-2),
+    "quadruped": (10, 1e-4, 1e-3),
+    "humanoid": (10, 1e-4, 1e-3),
+    "arm": (None, 1e-4, 1e-3),
+    "hand": (10, 1e-3, 1e-2),
 }
 TASKS = [i.removeprefix("robossl/").removesuffix("-v0") for i in robossl.envs.register()]
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_task_follows_c_over_an_episode(name, record_property):
+def test_task_follows_c_over_an_episode(name):
     warp, own = make_warp(name), make_c(name)
     first, _ = warp.reset(seed=0)
     other, _ = own.reset(seed=0)
@@ -39,12 +39,11 @@ def test_task_follows_c_over_an_episode(name, record_property):
     apart, rewards, ends, own_ends = follow(warp, own, steps, segment=segment)
     np.testing.assert_array_equal(ends, own_ends)
     assert ends[-1].any() or name == "HandTurn"
-    worst = apart.max(0)
-    record_property("median", float(np.median(worst)))
-    record_property("worst", float(worst.max()))
-    assert np.median(worst) <= median, f"median {np.median(worst):.2g}, worst {worst.max():.2g}"
-    assert worst.max() <= largest, f"median {np.median(worst):.2g}, worst {worst.max():.2g}"
-    assert np.median(rewards.max(0)) <= median
+    typical = np.quantile(apart, 0.9, axis=0)
+    found = f"median {np.median(typical):.2g}, worst {typical.max():.2g}"
+    assert np.median(typical) <= median, found
+    assert typical.max() <= largest, found
+    assert np.quantile(rewards, 0.9) <= median
     assert warp.num_physics_errors == 0
     warp.close()
     own.close()
