@@ -15,6 +15,7 @@ EXTENSION_POINTS = {
     "custom_encoder",
     "custom_objective",
     "encoder_under_rl",
+    "env_adapter",
     "metric_sink",
     "report_section",
     "representation_wrapper",
