@@ -7,6 +7,7 @@ from typing import Any
 
 from robossl.cli.command import Command, CommandResult, add_flags, count, name_list, specified, trust_env
 from robossl.core.errors import UsageError
+from robossl.core.limits import LARGEST_THREADS
 
 _SIZES = {  # name -> help; in place of those of the budget
     "stream_steps": "env steps of the reward-free stream",
@@ -43,7 +44,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
     for name, text in _SIZES.items():
         low = 0 if name == "goal_trials" else 1
         parser.add_argument(f"--{name.replace('_', '-')}", type=count(low), metavar="N", help=text)
-    parser.add_argument("--threads", type=count(0), metavar="N", help="CPU threads of each process (1)")
+    parser.add_argument(
+        "--threads", type=count(0, LARGEST_THREADS), metavar="N", help="CPU threads of each process (1)"
+    )
     add_flags(parser, "pixels", "out", "json", "quiet", "trust-env")
 
 
