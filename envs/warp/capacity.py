@@ -1,4 +1,4 @@
-"""Room for contacts and constraints, from a rehearsal on the CPU, and the sub-environments that memory holds."""
+"""Capacity for contacts and constraints, measured in a trial on the CPU, and the sub-environments that memory holds."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from ..engine.task import Task
 if TYPE_CHECKING:
     from mujoco import MjModel
 
-_ENVS, _STEPS = 32, 150  # of a rehearsal
-_RESERVE = 1.5  # times the most contacts and constraints of a rehearsal
+_ENVS, _STEPS = 32, 150  # of a trial
+_RESERVE = 1.5  # times the most contacts and constraints of a trial
 _STEP = 16  # capacities are multiples of it: kernels are compiled for each number of constraints
 _SHARE = 0.9  # of the free memory
-_rehearsed: dict[Any, Capacity] = {}  # in this process
+_measured: dict[Any, Capacity] = {}  # in this process
 
 
 class Capacity(NamedTuple):
-    """Room of one sub-environment."""
+    """Capacity of one sub-environment."""
 
     contacts: int
     constraints: int
 
 
-def rehearse(task: Task, model: MjModel, substeps: int) -> Capacity:
-    """Return room for 1.5 times the contacts and constraints that random actions reach on the CPU."""
+def measure_capacity(task: Task, model: MjModel, substeps: int) -> Capacity:
+    """Return the capacity for 1.5 times the contacts and constraints that random actions reach on the CPU."""
     key = (type(task), task.keyframe, substeps, model_digest(model))
-    if key not in _rehearsed:
-        _rehearsed[key] = _rehearse(task, model, substeps)
-    return _rehearsed[key]
+    if key not in _measured:
+        _measured[key] = _measure(task, model, substeps)
+    return _measured[key]
 
 
-def _rehearse(task: Task, model: MjModel, substeps: int) -> Capacity:
+def _measure(task: Task, model: MjModel, substeps: int) -> Capacity:
     batch = load_batch().Batch(model, _ENVS, 1)
     batch.reset(keyframe=task.keyframe, stage=0)
     random = generator(0, "warp", "capacity")

@@ -2,7 +2,7 @@
 
 Robots and tasks call numpy functions on the arrays of their batch. Numpy hands such a call to the class of its
 arguments (`__array_ufunc__` and `__array_function__`, NEP 13 and NEP 18); here torch answers it, on the device of the
-tensor. All floating-point values are float32, whatever type numpy code asks for.
+tensor. All floating-point values are float32, also where numpy code names float64.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def torch_dtype(dtype: Any) -> torch.dtype:
 def constant(value: Any, device: torch.device) -> torch.Tensor:
     """Return a number or a numpy array as a tensor on a device.
 
-    A captured graph cannot copy from the host, so that equal values share one tensor, which stays for the life of the
+    A captured graph cannot copy from the host, so that equal values share one tensor, which stays until the end of the
     process. Tensors are returned as they are.
 
     Raises:

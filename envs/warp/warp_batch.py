@@ -45,8 +45,8 @@ _OVERFLOWS = {  # bits of `Data.overflow` with which contacts or constraints wer
     "BROADPHASE": "more contact candidates than nconmax",
     "NARROWPHASE": "more contacts than nconmax",
     "CCD": "more convex contacts than nconmax",
-    "HFIELD": "more height field contacts than Warp has room for",
-    "NVMAX": "more moving joints than Warp has room for",
+    "HFIELD": "more height field contacts than Warp holds",
+    "NVMAX": "more moving joints than Warp holds",
     "EPA_HORIZON": "a contact that Warp cannot resolve",
 }
 
@@ -73,8 +73,8 @@ class WarpBatch:
         model: The model; its copy simulates boxes with MuJoCo's own box collisions, which Warp has too.
         num_envs: Number of sub-environments n.
         device: Where they are simulated.
-        max_contacts: Contacts of a sub-environment that there is room for.
-        max_constraints: Constraints of a sub-environment that there is room for.
+        max_contacts: Largest number of contacts of a sub-environment.
+        max_constraints: Largest number of constraints of a sub-environment.
         fields: Fields of the model that differ between sub-environments.
         deterministic: Slower kernels with the same bits in every run on a GPU.
 

@@ -21,7 +21,7 @@ from ..engine.robot_files import load_model
 from ..engine.simulation import achieved_columns
 from ..engine.task import GoalTask, Task
 from ..engine.task_validation import check_declared, dry_run
-from .capacity import Capacity, check_device_memory, rehearse
+from .capacity import Capacity, check_device_memory, measure_capacity
 from .device_array import DeviceArray
 from .device_tensors import constant
 from .start_bank import StartBank
@@ -36,7 +36,7 @@ class WarpSettings(NamedTuple):
     """What an env with `backend="warp"` has beyond the settings of every env."""
 
     device: torch.device
-    capacity: Capacity | None = None  # room for contacts and constraints; None: from a rehearsal
+    capacity: Capacity | None = None  # for contacts and constraints; None: measured in a trial
     deterministic: bool = False
 
 
@@ -46,7 +46,7 @@ class WarpSimulation:
     Args:
         task: The task.
         num_envs: Number of sub-environments n.
-        settings: Device and room.
+        settings: Device and capacity.
         max_episode_steps: Time limit [control steps]; None or 0 for no limit.
         pixels: Size (height, width) of image observations; None observes numbers.
         proprioception: Observe the numbers beside the image.
@@ -85,7 +85,7 @@ class WarpSimulation:
             raise UsageError(
                 "expected pixels=(height, width) with proprioception=True, got none; give pixels"
             )
-        self.capacity = settings.capacity or rehearse(task, self.model, self.substeps)
+        self.capacity = settings.capacity or measure_capacity(task, self.model, self.substeps)
         per_env = WarpBatch.bytes_per_env(self.model, self.device, *self.capacity)
         check_device_memory(per_env + StartBank.bytes_per_env(self.model), num_envs, self.device)
         mocap_size = 0 if task.mocap is None else self.model.nmocap * (6 if task.mocap == "pose" else 3)

@@ -56,7 +56,7 @@ class WarpVectorEnv(VectorEnv):
         proprioception: Observe the numbers beside the image.
         randomization: Domain randomization, as of `MujocoVectorEnv`.
         substeps: Physics steps per control step; None takes the robot's.
-        max_contacts: Contacts of a sub-environment that there is room for; None: 1.5 times those of a rehearsal.
+        max_contacts: Largest number of contacts of a sub-environment; None: 1.5 times those of a trial.
         max_constraints: The same of constraints.
         deterministic: Slower kernels that give the same bits in every run on a GPU.
         cuda_graph: Capture the step as a CUDA graph; without effect on the CPU.

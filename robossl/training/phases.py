@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import torch
 from gymnasium.vector import VectorEnv
@@ -40,8 +41,12 @@ from robossl.training.experiment import MODEL, Experiment
 from robossl.training.extension import Steps, parse_steps, refresh_report
 from robossl.training.loss_curves import loss_curves
 from robossl.training.opening import create_run, resume_run
+from robossl.training.recorded_envs import backend_arguments, make_recorder
+from robossl.training.ring_phase import exploration_ring, load_ring, remove_ring, save_ring
 from robossl.training.seed_runs import is_seeds_folder, learn_seeds, resume_seeds
+from robossl.training.shard_phase import explore_in_shards, remove_shards
 from robossl.training.world_model_phase import few_episodes_warning, fit_heads, save_model, train_world_model
+from robossl.world_model.device_ring import DeviceRing
 
 
 def learn(
@@ -86,7 +91,7 @@ def learn(
             raise UsageError("seeds: expected a config, got a run to resume; give its folder as out instead")
         config = config or LearnConfig()
         registry.trust_env(config.env)
-        return learn_seeds(learn, validate_config(config), seeds, out, progress)
+        return learn_seeds(learn, validate_config(config, out), seeds, out, progress)
     if resume and is_seeds_folder(resume):
         if steps is not None:
             raise UsageError(
@@ -106,7 +111,7 @@ def learn(
     else:
         config = config or LearnConfig()
         config = dataclasses.replace(config, env=registry.name_of(config.env if env is None else env))
-        run = create_run(validate_config(config), out, progress)
+        run = create_run(validate_config(config, out), out, progress)
     run.progress = progress = FileProgress(progress, run.folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(run.threads)  # results depend on it, bit by bit
@@ -137,7 +142,8 @@ def resume_command(folder: Path, env: str) -> str:
 def run_phases(run: Experiment) -> EvaluationReport:
     """Run the remaining phases and return the report."""
     functions = {
-        "explore": explore, "pretrain": pretrain, "heads": heads, "goals": goals,
+        "explore": explore_in_shards if run.config.explore.workers else explore,
+        "pretrain": pretrain, "heads": heads, "goals": goals,
         "act": lambda run: act(run, evaluate), "evaluate": evaluate,
     }  # fmt: skip
     while run.state.phase != "done":
@@ -155,10 +161,15 @@ def explore(run: Experiment) -> None:
     with run.timed("explore"):
         run.progress.start("explore", config.explore_steps, "steps")
         envs = registry.make_envs(
-            config.env, config.explore.num_envs, threads=run.threads, pixels=config.pixels
+            config.env,
+            config.explore.num_envs,
+            threads=run.threads,
+            pixels=config.pixels,
+            **backend_arguments(config.explore.backend, config.device),
         )
         with closing(envs):
-            recorder = _exploration_recorder(run, envs)
+            ring = exploration_ring(run, envs)
+            recorder = _exploration_recorder(run, envs, ring)
             make_policy = registry.policy(config.explore.policy)
             policy = make_policy(envs.single_action_space, config.explore.num_envs, seed=run.seed("policy"))
             try:
@@ -173,43 +184,53 @@ def explore(run: Experiment) -> None:
                 loop.run(
                     config.explore_steps,
                     progress,
-                    lambda tree: run.save(explore={**tree, "counted": progress.counted}),
+                    # steps in a ring are not saved on the way: an interrupted exploration is recorded again
+                    None if ring else lambda tree: run.save(explore={**tree, "counted": progress.counted}),
                 )
                 progress.log()
             finally:
                 recorder.close()
         run.register_stream(STREAM, recorder.stream)
         run.loaded.pop("explore", None)
+        if ring is not None:
+            save_ring(run, ring)
         run.logger.scalars(
-            config.explore_steps, episode_metrics(run.stream(), "explore", range(config.explore.num_envs))
+            config.explore_steps, episode_metrics(run.stream(), "explore", range(config.explore.lanes))
         )
         run.progress.stop()
     if warning := few_episodes_warning(run.stream()):
         run.progress.message(warning)
 
 
-def _exploration_recorder(run: Experiment, envs: VectorEnv) -> Recorder:
+def _exploration_recorder(run: Experiment, envs: VectorEnv, ring: DeviceRing | None) -> Any:
     """Return a recorder into the stream as the newest checkpoint has it, or into a new stream."""
     config, folder = run.config, run.folder / STREAM
     if (tree := run.loaded.get("explore")) is not None:
         stream = Stream.open(folder)
         stream.truncate(tree["stream"])
-        return Recorder(envs, stream)
+        return make_recorder(envs, config.explore.record_envs, lambda made: Recorder(made, stream))
     remove_stream(folder)  # from a start without a checkpoint: recorded again, bit by bit
-    return Recorder.create(
-        envs,
-        folder,
-        policy=config.explore.policy,
-        seed=run.seed("explore"),
-        lanes=config.explore.num_envs + config.agent.num_envs,
-    )
+
+    def create(made: VectorEnv) -> Recorder:
+        return Recorder.create(
+            made,
+            folder,
+            policy=config.explore.policy,
+            seed=run.seed("explore"),
+            lanes=config.explore.lanes + config.agent.num_envs,
+        )
+
+    return make_recorder(envs, config.explore.record_envs, create, ring)
 
 
 def pretrain(run: Experiment) -> None:
     """Train the world model on the exploration data, without reward."""
     step = run.config.explore_steps
+    remove_shards(run.folder)
     with run.timed("pretrain"):
+        run.trainer.window_source = load_ring(run)
         train_world_model(run, run.config.pretrain.updates, step, after_slice=run.save_if_due)
+        run.trainer.window_source = None
         run.trainer.publish()
         run.state.sections["diagnostics"] = save_model(run, step, MODEL)
 
@@ -217,6 +238,7 @@ def pretrain(run: Experiment) -> None:
 def heads(run: Experiment) -> None:
     """Fit the goal heads to the exploration data, without reward, if the env has goals."""
     config = run.config
+    remove_ring(run)
     updates = head_update_count(config.goals.head_updates, config.pretrain.updates)
     with run.timed("fit goal heads"):
         metrics = fit_heads(run.model, run.explored, updates, run.seed("goal heads"), run.progress)
