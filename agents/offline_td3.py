@@ -2,7 +2,7 @@
 
 The stream is reward-free exploration that was relabeled (`robossl stream relabel`), so one stream serves all tasks of a
 robot. Actor and critics have a layer norm after the first layer. After offline training the agent can go on in the env;
-its batches are then half recorded and half its own.
+the part of a batch that are its own steps then grows to half.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Replay of a recorded stream: alone while an agent learns offline, half and half with its own steps after that."""
+"""Replay of a recorded stream: alone while an agent learns offline, later with its own steps."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .replay import StreamReplayBuffer
 
 _MAX_CACHED_BYTES = 1 << 30  # of the features of a stream; a larger one is sampled from the files
 _BLOCK_ROWS = 4096  # whose features are computed at once
+_FULL_SHARE_STEPS = 5000  # own env steps from which on half of a batch is the agent's own
 
 
 class RecordedReplay(Protocol):
@@ -146,10 +147,16 @@ class OfflineReplayBuffer(StreamReplayBuffer):
         return self.recorded is None and super().empty
 
     def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
-        """Return a batch: half of it recorded, or all of it while the agent has no steps of its own."""
+        """Return a batch, of which a part is the agent's own.
+
+        The part grows with the number of own steps, up to half of the batch: the first few steps, seen again and again,
+        would change what was learned offline (docs/control.md, "Offline, then online").
+        """
         if self.recorded is None:
             return super().sample(batch_size, env)
-        own_size = 0 if self.offline or super().empty else batch_size // 2
+        own_size = int(batch_size // 2 * min(1.0, self.size() / _FULL_SHARE_STEPS))
+        if self.offline or super().empty:
+            own_size = 0
         recorded = self.recorded.sample(batch_size - own_size, env)
         return recorded if own_size == 0 else _join(super().sample(own_size, env), recorded)
 

@@ -1,4 +1,4 @@
-"""Offline TD3: learns from a recorded stream alone, then half and half with its own steps."""
+"""Offline TD3: learns from a recorded stream alone, then with more and more of its own steps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import robossl.envs
 import torch
 from gymnasium.vector import AutoresetMode
 from robossl.agents.offline_td3 import OfflineTd3Agent
+from robossl.agents.sb3 import offline_replay
 from robossl.agents.sb3.critic_pretraining import pretrain_critics
 from robossl.agents.sb3.offline_replay import CachedReplay
 
@@ -93,7 +94,11 @@ def test_cached_transitions_are_those_of_the_stream(make, stream) -> None:
     assert np.array_equal(data.reward[inside, 0].numpy(), rows["reward"][position])
 
 
-def test_own_steps_are_half_of_each_batch_after_offline_training(make, stream) -> None:
+@pytest.mark.parametrize(("full_share_steps", "share"), [(40, 16), (80, 8), (5000, 0)])
+def test_the_share_of_own_steps_grows_to_half_of_a_batch(
+    make, stream, monkeypatch, full_share_steps, share
+) -> None:
+    monkeypatch.setattr(offline_replay, "_FULL_SHARE_STEPS", full_share_steps)
     agent, recorder = make()
     agent.learn_offline(2)
     agent.learn(recorder, 40)
@@ -103,8 +108,8 @@ def test_own_steps_are_half_of_each_batch_after_offline_training(make, stream) -
     all_own = {
         row.tobytes() for lane in range(2) for row in own.read(lane, 0, int(own.lengths[lane]))["observation"]
     }
-    assert all(row.tobytes() in all_own for row in batch[:16])
-    assert not any(row.tobytes() in all_own for row in batch[16:])
+    assert all(row.tobytes() in all_own for row in batch[:share])
+    assert not any(row.tobytes() in all_own for row in batch[share:])
     assert recorded - all_own
 
 
