@@ -21,7 +21,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
-from robossl.core.env_ids import EnvName, base_id, canonical_id, is_mjcf_path
+from robossl.core.env_ids import EnvName, base_id, canonical_id, is_robot_file
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.limits import check_batch_memory, check_memory
 from robossl.core.simulation_backends import WARP
@@ -135,7 +135,7 @@ def env_spec(env: str) -> EnvSpec:
 
 def _registered(base: str) -> EnvSpec:
     """Return the spec of an env name without arguments."""
-    if is_mjcf_path(base):
+    if is_robot_file(base):
         return gymnasium.registry[MJCF]
     module, colon, name = base.partition(":")
     env = name if colon else base
@@ -150,7 +150,7 @@ def _registered(base: str) -> EnvSpec:
 def env_kwargs(env: str) -> dict[str, Any]:
     """Return the constructor arguments that `env` implies: those of its name, and the model of an MJCF file."""
     name = EnvName.parse(env)
-    if not is_mjcf_path(env):
+    if not is_robot_file(env):
         return dict(name.arguments)
     if not os.path.isfile(name.base):
         raise UsageError(
@@ -214,7 +214,7 @@ def make_envs(
     check_memory("num_envs", num_envs)
     spec, implied = env_spec(env), env_kwargs(env)
     settings = implied | settings
-    if is_mjcf_path(env):
+    if is_robot_file(env):
         settings["model"] = implied["model"]  # of a file that was moved since a stream recorded it
     pixels = pixels or settings.pop("pixels", None)
     if pixels:

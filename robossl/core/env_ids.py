@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from robossl.core.errors import UsageError
 
-_MJCF_SUFFIXES = (".xml", ".mjcf", ".urdf", ".mjb")
+_ROBOT_SUFFIXES = (".xml", ".mjcf", ".urdf", ".mjb")
 _OPTIONS = ("wrap", "observe", "success", "info", "adapter")  # keys of a query with a + before them
 _LIST_OPTIONS = ("wrap", "observe", "info")
 _SINGLE_OPTIONS = ("success", "adapter")
@@ -63,7 +63,7 @@ class EnvName:
     @property
     def modules(self) -> list[str]:
         """Modules that must be imported before the env can be made: its package, and those of its wrappers."""
-        names = [] if is_mjcf_path(self.base) else [self.base]
+        names = [] if is_robot_file(self.base) else [self.base]
         return [name.split(":", 1)[0] for name in (*names, *self.wrap) if ":" in name]
 
     @property
@@ -75,7 +75,7 @@ class EnvName:
 def _split(text: str) -> tuple[str, dict[str, Any], dict[str, list[str]]]:
     """Return base, arguments and options of `base?key=value&+option=value`."""
     base, mark, query = text.partition("?")
-    if not mark or (text.lower().endswith(_MJCF_SUFFIXES) and os.path.isfile(text)):
+    if not mark or (text.lower().endswith(_ROBOT_SUFFIXES) and os.path.isfile(text)):
         return text, {}, {}
     arguments: dict[str, Any] = {}
     options: dict[str, list[str]] = {}
@@ -182,15 +182,17 @@ def base_id(env: str) -> str:
     return _split(env)[0]
 
 
-def is_mjcf_path(env: str) -> bool:
-    """Return whether `env` is the path of an MJCF file; the file need not exist."""
-    return base_id(env).lower().endswith(_MJCF_SUFFIXES)
+def is_robot_file(env: str) -> bool:
+    """Return whether `env` is the path of a robot file (MJCF, URDF, MJB); the file need not exist."""
+    return base_id(env).lower().endswith(_ROBOT_SUFFIXES)
 
 
 def canonical_id(env: str) -> str:
-    """Return the name to store: with the absolute path of an MJCF file, a Gymnasium id unchanged."""
+    """Return the name to store: with the absolute path of a robot file, a Gymnasium id unchanged."""
     name = EnvName.parse(env)
-    return str(dataclasses.replace(name, base=os.path.abspath(name.base))) if is_mjcf_path(env) else str(name)
+    return (
+        str(dataclasses.replace(name, base=os.path.abspath(name.base))) if is_robot_file(env) else str(name)
+    )
 
 
 def display_name(env: str) -> str:
@@ -200,7 +202,7 @@ def display_name(env: str) -> str:
     ('arm.xml', 'kinds/Push-v0 (size 6, wrap my_env:Noise)')
     """
     name = EnvName.parse(env)
-    base = os.path.basename(name.base) if is_mjcf_path(env) else name.base
+    base = os.path.basename(name.base) if is_robot_file(env) else name.base
     parts = [f"{key} {_value_text(value)}" for key, value in name.arguments.items()]
     parts += [f"{key} {value}" for key in _LIST_OPTIONS for value in getattr(name, key)]
     parts += [f"{key} {getattr(name, key)}" for key in _SINGLE_OPTIONS if getattr(name, key)]

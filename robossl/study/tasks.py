@@ -13,7 +13,7 @@ import gymnasium as gym
 
 from robossl import registry
 from robossl.core.agent_observation import images_only
-from robossl.core.env_ids import canonical_id, is_mjcf_path
+from robossl.core.env_ids import canonical_id, is_robot_file
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.interfaces import PhysicsStateEnv, StateOutcomeEnv
 from robossl.core.spaces import format_space, is_image, model_inputs
@@ -87,7 +87,7 @@ def known_robots(protocol: Protocol) -> list[str]:
 
 def _tasks_of(protocol: Protocol, robot: str) -> tuple[str, list[str]]:
     """Return the name of a robot and its tasks; `robot` is its name, or the name or id of one of its tasks."""
-    if is_mjcf_path(robot):
+    if is_robot_file(robot):
         raise UsageError(
             f"expected a robot with tasks, got {robot}, which has no reward; write a task for it first"
         )

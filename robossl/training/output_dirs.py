@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from robossl.core.env_ids import is_mjcf_path
+from robossl.core.env_ids import is_robot_file
 from robossl.core.errors import UsageError
 from robossl.core.folder_lock import FolderLock
 from robossl.core.io import read_json, remove_leftovers, write_bytes_atomic, write_json
@@ -197,5 +197,5 @@ def slug(env: str) -> str:
     ('cartpoleswingup', 'my_arm')
     """
     name = env.split(":")[-1].split("/")[-1]
-    name = Path(name).stem if is_mjcf_path(name) else name.rsplit("-v", 1)[0]
+    name = Path(name).stem if is_robot_file(name) else name.rsplit("-v", 1)[0]
     return "".join(c for c in name.lower() if c.isalnum() or c in "-_") or "env"

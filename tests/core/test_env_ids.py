@@ -6,7 +6,7 @@ from robossl.core.env_ids import (
     EnvName,
     canonical_id,
     display_name,
-    is_mjcf_path,
+    is_robot_file,
     parse_wrapper,
     read_value,
     with_options,
@@ -59,7 +59,7 @@ def test_a_plain_id_and_a_plain_path_stay_as_they_are(tmp_path, monkeypatch) -> 
     for name in ("CartPole-v1", "kinds:kinds/A-v0", "/robots/arm.xml"):
         assert canonical_id(name) == name == display_name(name).replace("arm.xml", "/robots/arm.xml")
     assert canonical_id("arm.xml?camera=side") == f"{tmp_path}/arm.xml?camera=side"
-    assert not is_mjcf_path("A-v0?model=arm.xml")
+    assert not is_robot_file("A-v0?model=arm.xml")
     (tmp_path / "what?.xml").touch()
     assert EnvName.parse("what?.xml").base == "what?.xml"
 

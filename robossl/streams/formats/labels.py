@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from robossl.core.env_ids import base_id, is_mjcf_path
+from robossl.core.env_ids import base_id, is_robot_file
 
 
 def task_name(header: Mapping[str, Any]) -> str:
@@ -15,8 +15,8 @@ def task_name(header: Mapping[str, Any]) -> str:
     kwargs = header.get("env_kwargs")
     model = kwargs.get("model") if isinstance(kwargs, dict) else None
     env = base_id(str(header.get("env") or "unknown"))
-    name = model if isinstance(model, str) and is_mjcf_path(model) else env
-    return _stem(name) if is_mjcf_path(name) else name
+    name = model if isinstance(model, str) and is_robot_file(model) else env
+    return _stem(name) if is_robot_file(name) else name
 
 
 def robot_name(header: Mapping[str, Any]) -> str:
