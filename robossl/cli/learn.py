@@ -29,6 +29,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="repeat the run with each seed in DIR/seed-N, and report over all: 0 1 2",
     )
     parser.add_argument(
+        "--seeds-at-once",
+        type=count(1),
+        metavar="N",
+        help="with --seeds: so many at the same time, in processes (1)",
+    )
+    parser.add_argument(
         "--workers",
         type=count(1),
         metavar="N",
@@ -57,12 +63,18 @@ def _run(options: Namespace) -> CommandResult:
                 progress=progress,
                 steps=options.steps,
                 accept_changes=options.accept_changes,
+                seeds_at_once=options.seeds_at_once or 1,
             )
         )
     if str(options.steps).startswith("+"):
         raise UsageError(f"--steps: expected +N with --resume RUN, got {options.steps} for a new run")
     seeds = None if options.seeds is None else seed_list(options)
-    return report_result(learn(_config(options), options.out, progress=progress, seeds=seeds))
+    if options.seeds_at_once and seeds is None:
+        raise UsageError("--seeds-at-once: expected --seeds with it")
+    at_once = options.seeds_at_once or 1
+    return report_result(
+        learn(_config(options), options.out, progress=progress, seeds=seeds, seeds_at_once=at_once)
+    )
 
 
 def seed_list(options: Namespace) -> list[int]:

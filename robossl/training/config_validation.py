@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import closing
+from pathlib import Path
 
 import gymnasium as gym
 
 from robossl import registry
 from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError
+from robossl.core.limits import check_disk, check_memory
 from robossl.evaluation.reward_free import REWARD_FREE, missing_goals_reason
+from robossl.streams.env_metadata import schema_from_env
 from robossl.training.agent_loading import resolve_agent
 from robossl.training.agent_settings import check_settings
-from robossl.training.config import LearnConfig
+from robossl.training.config import ExploreConfig, LearnConfig
 from robossl.training.metric_sinks import load_sinks
+from robossl.training.shard_collection import shard_settings_of
 from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.config import default_config_for
 from robossl.world_model.device import resolve
 
 
-def validate_config(config: LearnConfig) -> LearnConfig:
-    """Check that everything a config names exists and fits the env.
+def validate_config(config: LearnConfig, out: str | Path | None = None) -> LearnConfig:
+    """Check that everything a config names exists and fits the env, and its time steps on the disk of `out`.
 
     Returns:
         The config of the run: with the canonical env id, and, if its `world_model` is the default, with the default
@@ -30,6 +34,8 @@ def validate_config(config: LearnConfig) -> LearnConfig:
     Raises:
         UsageError: An env, policy, agent, agent setting, objective, device or metric sink is unknown or does not fit.
     """
+    for name, num_envs in (("explore", config.explore.num_envs), ("agent", config.agent.num_envs)):
+        check_memory(f"{name}.num_envs", num_envs)
     registry.env_spec(config.env)
     config = dataclasses.replace(config, env=canonical_id(config.env))
     resolve(config.device)
@@ -39,6 +45,7 @@ def validate_config(config: LearnConfig) -> LearnConfig:
         registry.agent(config.agent.name)
     with closing(registry.make_envs(config.env, 1, pixels=config.pixels)) as envs:
         make_policy(envs.single_action_space, 1, seed=0)
+        check_disk(out or ".", _recorded_steps(config), schema_from_env(envs).row_bytes)
         agent = resolve_agent(config.agent.name, envs.single_action_space)
         check_settings(agent, config.agent.settings, config.agent.encoder)
         check_goals(agent, config, envs.single_observation_space)
@@ -49,7 +56,18 @@ def validate_config(config: LearnConfig) -> LearnConfig:
         model = WorldModel(config.world_model, envs.single_observation_space, envs.single_action_space)
     check_exploration(config, model.training_window)
     check_iterations(config)
+    if config.explore.workers:
+        if config.explore.backend != ExploreConfig.backend or config.explore.record_envs:
+            raise UsageError("explore.workers: expected no backend or record_envs beside them")
+        shard_settings_of(config, config.seed)
     return config
+
+
+def _recorded_steps(config: LearnConfig) -> int:
+    """Return the number of time steps in the stream of a run: of exploration only those of some sub-environments."""
+    explore = config.explore
+    skipped = config.explore_steps - config.explore_steps * explore.lanes // explore.num_envs
+    return max(config.planned_steps, config.explore_steps) - skipped
 
 
 def check_goals(agent: str, config: LearnConfig, observation_space: gym.Space) -> None:

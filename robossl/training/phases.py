@@ -13,11 +13,12 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from robossl import registry
+from robossl.cells.work import Run
 from robossl.core import interrupts
 from robossl.core.display import in_notebook
 from robossl.core.env_ids import EnvName
 from robossl.core.errors import OperationError, UsageError, shell_path
-from robossl.core.interfaces import ProgressReporter
+from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.evaluation.report.page import write_report
 from robossl.evaluation.report.section import compute_sections
 from robossl.evaluation.report.sections.control_section import evaluate_rows
@@ -43,7 +44,7 @@ from robossl.training.loss_curves import loss_curves
 from robossl.training.opening import create_run, resume_run
 from robossl.training.recorded_envs import backend_arguments, make_recorder
 from robossl.training.ring_phase import exploration_ring, load_ring, remove_ring, save_ring
-from robossl.training.seed_runs import is_seeds_folder, learn_seeds, resume_seeds
+from robossl.training.seed_runs import is_seeds_folder, learn_seeds, resume_seeds, run_seed, seeds_config
 from robossl.training.shard_phase import explore_in_shards, remove_shards
 from robossl.training.world_model_phase import few_episodes_warning, fit_heads, save_model, train_world_model
 from robossl.world_model.device_ring import DeviceRing
@@ -58,6 +59,7 @@ def learn(
     accept_changes: bool = False,
     seeds: Sequence[int] | None = None,
     env: EnvLike | None = None,
+    seeds_at_once: int = 1,
 ) -> EvaluationReport:
     """Explore, train a world model, train an agent on it, and evaluate; or resume or extend such a run.
 
@@ -78,6 +80,7 @@ def learn(
             of them. A finished seed is not repeated, an unfinished one is resumed.
         env: Env of a new run, in place of the one of the config: a name, a function that makes an env, an env, a
             vector env or a spec.
+        seeds_at_once: Seeds at the same time, each in a process of its own with its share of the cores.
 
     Returns:
         The report: a dict as report.json, which a notebook shows as tables; `folder` is the folder of the run.
@@ -91,13 +94,13 @@ def learn(
             raise UsageError("seeds: expected a config, got a run to resume; give its folder as out instead")
         config = config or LearnConfig()
         registry.trust_env(config.env)
-        return learn_seeds(learn, validate_config(config, out), seeds, out, progress)
+        return learn_seeds(learn, validate_config(config, out), seeds, out, progress, seeds_at_once)
     if resume and is_seeds_folder(resume):
         if steps is not None:
             raise UsageError(
                 f"steps: expected one run to extend, got the seeds of {resume}; extend each of them"
             )
-        return resume_seeds(learn, resume, progress, accept_changes=accept_changes)
+        return resume_seeds(learn, resume, progress, seeds_at_once, accept_changes=accept_changes)
     if resume:
         run = resume_run(
             resume,
@@ -131,6 +134,19 @@ def learn(
         progress.close()
         run.close()
         torch.set_num_threads(threads)
+
+
+def seed_runner(settings: dict[str, Any]) -> Run:
+    """Return what runs the seeds of the folder `settings["folder"]`, in a worker process.
+
+    Args:
+        settings: folder, threads, trusted (packages of envs that the user typed), options of resumed runs.
+    """
+    for env in settings["trusted"]:
+        registry.trust_env(env)
+    folder = Path(settings["folder"])
+    config = dataclasses.replace(seeds_config(folder), threads=settings["threads"])
+    return lambda job: run_seed(learn, config, folder, job["seed"], NullProgress(), settings["options"])
 
 
 def resume_command(folder: Path, env: str) -> str:

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robossl import registry
+from robossl.cells.engine import run_jobs
+from robossl.cells.work import Resources, Work
 from robossl.core.errors import OperationError, UsageError, shell_path
 from robossl.core.interfaces import ProgressReporter
 from robossl.core.limits import check_seeds
+from robossl.core.system_info import cores
 from robossl.evaluation.comparison import Group, compare
 from robossl.evaluation.report import page, report_file
 from robossl.evaluation.results import EvaluationReport
@@ -25,6 +29,7 @@ from robossl.training.config import LearnConfig
 from robossl.training.report_pages import SEEDS, seed_runs, write_tables
 
 _NOT_COMPARED = ("seed", "log")  # keys of the config that runs of one folder may differ in
+RUNNER = "robossl.training.phases:seed_runner"
 LearnRun = Callable[..., Any]  # robossl.training.phases.learn
 
 
@@ -40,9 +45,10 @@ def learn_seeds(
     seeds: Sequence[int],
     out: str | Path | None,
     progress: ProgressReporter,
+    at_once: int = 1,
     **options: Any,
 ) -> EvaluationReport:
-    """Learn with each seed, one after the other, and report over all of them.
+    """Learn with each seed, one after the other or several at once, and report over all of them.
 
     A finished seed is not repeated, and an unfinished one is resumed: after any end the same call with the same folder
     goes on. More seeds may be added to a folder.
@@ -53,6 +59,7 @@ def learn_seeds(
         seeds: Seeds, each once.
         out: Folder; missing, empty, or one with runs of the same config. Default: runs/NAME-seeds.
         progress: Receives the progress.
+        at_once: Seeds at the same time, each in a process of its own that shares the cores; 1: in this process.
         options: Passed to `learn_run`.
 
     Returns:
@@ -74,25 +81,29 @@ def learn_seeds(
     with output_dirs.lock(folder):
         first = dataclasses.replace(config, seed=chosen[0])
         output_dirs.write_manifest(folder, SEEDS, first, env=config.env, seeds=chosen)
-        return _run_all(learn_run, config, folder, chosen, progress, options)
+        return _run_all(learn_run, config, folder, chosen, progress, at_once, options)
 
 
 def resume_seeds(
-    learn_run: LearnRun, folder: str | Path, progress: ProgressReporter, **options: Any
+    learn_run: LearnRun, folder: str | Path, progress: ProgressReporter, at_once: int = 1, **options: Any
 ) -> EvaluationReport:
     """Go on with a folder of seeds: unfinished runs are resumed, missing ones are started."""
     folder = Path(folder)
     manifest = output_dirs.read_manifest(folder, SEEDS)
-    path = folder / "config.toml"
-    config = config_io.parse(LearnConfig, (str(path), config_io.from_toml(path)))
-    registry.check_recorded_env(config.env, path)
+    config = seeds_config(folder)
+    registry.check_recorded_env(config.env, folder / "config.toml")
     with output_dirs.lock(folder):
-        return _run_all(learn_run, config, folder, check_seeds(manifest["seeds"]), progress, options)
+        return _run_all(learn_run, config, folder, check_seeds(manifest["seeds"]), progress, at_once, options)
+
+
+def seeds_config(folder: Path) -> LearnConfig:
+    """Return the config of the runs of a folder, with the first seed."""
+    path = folder / "config.toml"
+    return config_io.parse(LearnConfig, (str(path), config_io.from_toml(path)))
 
 
 def _check_same_config(folder: Path, config: LearnConfig) -> None:
-    path = folder / "config.toml"
-    recorded = config_io.flatten(config_io.parse(LearnConfig, (str(path), config_io.from_toml(path))))
+    recorded = config_io.flatten(seeds_config(folder))
     given = config_io.flatten(config)
     for key in dict.fromkeys([*recorded, *given]):
         if key not in _NOT_COMPARED and _plain(recorded.get(key)) != _plain(given.get(key)):
@@ -106,38 +117,98 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, list)) else value
 
 
+@dataclass(frozen=True)
+class SeedJob:
+    """The run of one seed, for an engine."""
+
+    seed: int
+    needs: tuple[str, ...] = ()
+    cost: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Name of the job."""
+        return f"seed {self.seed}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the job as JSON values."""
+        return {"seed": self.seed}
+
+
+def run_seed(
+    learn_run: LearnRun,
+    config: LearnConfig,
+    folder: Path,
+    seed: int,
+    progress: ProgressReporter,
+    options: dict[str, Any],
+) -> dict[str, str]:
+    """Start or resume the run of one seed; return {}, or {"error": why it failed}."""
+    run = folder / f"seed-{seed}"
+    try:
+        if (run / output_dirs.MANIFEST).is_file():
+            learn_run(resume=run, progress=progress, **options)
+        else:
+            learn_run(dataclasses.replace(config, seed=seed), run, progress=progress)
+    except OperationError as error:
+        return {"error": str(error)}
+    return {}
+
+
 def _run_all(
     learn_run: LearnRun,
     config: LearnConfig,
     folder: Path,
     seeds: Sequence[int],
     progress: ProgressReporter,
+    at_once: int,
     options: dict[str, Any],
 ) -> EvaluationReport:
     failed: dict[int, str] = {}
-    for index, seed in enumerate(seeds):
-        run = folder / f"seed-{seed}"
-        if (run / page.NAME).is_file():  # written last
-            continue
-        progress.message(f"seed {seed} ({index + 1} of {len(seeds)})")
+    left = [seed for seed in seeds if not (folder / f"seed-{seed}" / page.NAME).is_file()]  # written last
+    command = f"robossl learn --resume {shell_path(folder)}"
+
+    def run_here(job: dict[str, Any]) -> dict[str, str]:
+        seed = job["seed"]
+        progress.message(f"seed {seed} ({seeds.index(seed) + 1} of {len(seeds)})")
         try:
-            if (run / output_dirs.MANIFEST).is_file():
-                learn_run(resume=run, progress=progress, **options)
-            else:
-                learn_run(dataclasses.replace(config, seed=seed), run, progress=progress)
-        except OperationError as error:
-            progress.message(f"seed {seed} failed: {error}")
-            failed[seed] = str(error)
+            return run_seed(learn_run, config, folder, seed, progress, options)
         except KeyboardInterrupt as interruption:
-            raise KeyboardInterrupt(
-                f"seed {seed} {interruption}\nTo continue with all seeds: robossl learn --resume {shell_path(folder)}"
-            ) from None
+            raise KeyboardInterrupt(f"seed {seed} {interruption}") from None
+
+    def finished(job: SeedJob, error: str | None, by_need: bool) -> None:
+        if error is not None:
+            failed[job.seed] = error
+        if error is not None or at_once > 1:
+            progress.message(f"{job.name} {'is finished' if error is None else f'failed: {error}'}")
+
+    threads = config.threads or max(min(cores() // at_once, 8), 1)
+    trusted = [config.env] if ":" in config.env else []
+    settings = {
+        "folder": str(folder.resolve()),
+        "threads": threads,
+        "trusted": trusted,
+        "options": options,
+    }
+    resources = Resources("local", at_once, threads)
+    jobs = [SeedJob(seed) for seed in left]
+    try:
+        run_jobs(
+            jobs,
+            Work(RUNNER, settings),
+            resources,
+            finished,
+            (lambda: run_here) if at_once == 1 else None,
+            retries=2,
+        )
+    except KeyboardInterrupt as interruption:
+        text = str(interruption) or "interrupted; everything up to the last checkpoints is saved."
+        raise KeyboardInterrupt(f"{text}\nTo continue with all seeds: {command}") from None
     report = write_seeds_report(folder, failed)
     if failed:
         listed = "; ".join(f"seed {seed}: {error}" for seed, error in failed.items())
         raise OperationError(
-            f"{len(failed)} of {len(seeds)} seeds failed ({listed}); "
-            f"to try again: robossl learn --resume {shell_path(folder)}"
+            f"{len(failed)} of {len(seeds)} seeds failed ({listed}); to try again: {command}"
         )
     return report
 

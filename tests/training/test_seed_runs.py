@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from resume_helpers import tiny
+from resume_helpers import outcome, tiny
 from small_report import small_report
 
 from robossl.core.errors import OperationError, UsageError
@@ -12,6 +12,7 @@ from robossl.core.interfaces import NullProgress
 from robossl.evaluation.report import report_file
 from robossl.evaluation.report.sections import videos_section
 from robossl.training import output_dirs
+from robossl.training.phases import learn
 from robossl.training.report_pages import write_page
 from robossl.training.seed_runs import learn_seeds, resume_seeds
 
@@ -185,3 +186,14 @@ def test_what_cannot_be_compared_is_refused_in_one_line(runs, tmp_path):
             write_page(folders, tmp_path / "out")
         assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_seeds_at_once_give_the_runs_of_seeds_one_by_one(tmp_path):
+    config = tiny(threads=1, agent__num_iterations=0)
+    for name, at_once in (("serial", 1), ("parallel", 2)):
+        learn(config, tmp_path / name, seeds=[0, 1], progress=NullProgress(), seeds_at_once=at_once)
+    for seed in (0, 1):
+        assert outcome(tmp_path / "serial" / f"seed-{seed}") == outcome(
+            tmp_path / "parallel" / f"seed-{seed}"
+        )
