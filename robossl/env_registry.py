@@ -31,6 +31,7 @@ from robossl.core.traceback_utils import format_location
 NAMESPACE = "robossl"
 OBJECT_NAMESPACE = "python"  # of ids that only this process has: envs given as Python objects
 MJCF = f"{NAMESPACE}/Mjcf-v0"  # the env of a robot read from an MJCF file
+_LISTED_IDS = 12  # of a package, in a message
 _MAX_NAME = 4096  # [characters] of an env name in a file
 _THIRD_PARTY = "robossl.envs.engine.gymnasium_envs"
 _STANDARD, _ACTIONS = "robossl.envs.engine.standard_env", "robossl.envs.engine.action_conversion"
@@ -143,7 +144,7 @@ def _registered(base: str) -> EnvSpec:
         return gymnasium.registry[env]
     function = getattr(sys.modules.get(module), env, None) if colon else None
     if not callable(function):
-        raise _unknown_env(env)
+        raise _unknown_env_of(module, env) if colon else _unknown_env(env)
     return EnvSpec(id=base, entry_point=base)
 
 
@@ -183,6 +184,26 @@ def _unknown_env(env: str) -> UsageError:
         f"no env {env!r};{hint} available: {', '.join(env_ids())}, and {len(gymnasium.registry)} ids in all "
         "(robossl envs --all); write package:id if a package that has to be imported registers it"
     )
+
+
+def _unknown_env_of(module: str, env: str) -> UsageError:
+    """Return the error for an unknown id of an imported package: near ids, and those that it registers."""
+    package = module.partition(".")[0]
+    ids = [i for i, spec in gymnasium.registry.items() if _entry_package(spec) == package]
+    near = difflib.get_close_matches(env, ids, 1, 0.5)
+    hint = f" did you mean {near[0]!r}?" if near else ""
+    more = f" and {len(ids) - _LISTED_IDS} more" if len(ids) > _LISTED_IDS else ""
+    available = (
+        f"{', '.join(ids[:_LISTED_IDS])}{more}" if ids else "none; is it another module of the package?"
+    )
+    return UsageError(f"package {module!r} registers no env {env!r};{hint} available: {available}")
+
+
+def _entry_package(spec: EnvSpec) -> str:
+    """Return the package of the class or function that makes an env."""
+    entry = spec.entry_point or spec.vector_entry_point
+    name = entry if isinstance(entry, str) else getattr(entry, "__module__", "")
+    return re.split(r"[.:]", str(name))[0]
 
 
 def _task_name(env: str) -> str:

@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrap
 from robossl.core.call_watch import HungCallError, watched
 from robossl.core.env_ids import EnvName, parse_wrapper
 from robossl.core.errors import OperationError, UsageError
-from robossl.core.limits import MAX_PROCESSES, MemoryGuard, check_memory
+from robossl.core.limits import MAX_PROCESSES, check_memory, guarded
 from robossl.core.rendered_frame import as_frame
 from robossl.core.seeding import env_seed
 from robossl.core.spaces import is_image, leaves
@@ -70,6 +70,7 @@ class GymnasiumVectorEnv(VectorWrapper):
         self.env_name = env_name
         self._make_env = make_env
         self._hangs = False
+        self._trial: gymnasium.Env | None = None  # closed last: closing one env ends others in some packages
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset all sub-environments, or those of `options["reset_mask"]`.
@@ -99,6 +100,8 @@ class GymnasiumVectorEnv(VectorWrapper):
         """Close the envs; end the processes of envs that hang."""
         if not self._hangs:
             self.env.close(**kwargs)
+            if self._trial is not None:
+                self._trial.close()
         elif isinstance(self.env, AsyncEnvs):
             with warnings.catch_warnings():  # that a call is pending
                 warnings.simplefilter("ignore")
@@ -107,7 +110,8 @@ class GymnasiumVectorEnv(VectorWrapper):
     def recorded_infos(self) -> list[str]:
         """Return the keys of the infos to record, from a trial of one more sub-environment."""
         with _translate_errors(self.env_name, "its first steps"):
-            return recordable_infos(self._make_env, EnvName.parse(self.env_name).info)
+            self._trial = self._trial or self._make_env()
+            return recordable_infos(self._trial, EnvName.parse(self.env_name).info)
 
     def render_frame(self, env_index: int) -> np.ndarray | None:
         """Return a frame (H, W, 3) uint8 of one sub-environment; None if the env renders no frames.
@@ -275,12 +279,13 @@ def make_gymnasium_envs(
             envs = (
                 _vectorize(make_env, num_envs, mode, vectorization)
                 if adapter is None
-                else AdaptedEnvs(_guarded(make_env, num_envs), adapter, autoreset_mode=mode)
+                else AdaptedEnvs(guarded(make_env, num_envs), adapter, autoreset_mode=mode)
             )
     except (OperationError, UsageError):
         raise
     except Exception as error:
-        raise UsageError(f"cannot make the env {env_id!r}: {describe_error(error)}") from error
+        hint = "; give it with --env.NAME VALUE" if "required positional argument" in str(error) else ""
+        raise UsageError(f"cannot make the env {env_id!r}: {describe_error(error)}{hint}") from error
     envs.spec = _spec_with(spec, arguments)
     _report_left_out(env_id, envs)
     return GymnasiumVectorEnv(envs, env_id, make_env)
@@ -315,19 +320,13 @@ def _vectorize(make_env: EnvMaker, num_envs: int, mode: AutoresetMode, vectoriza
                 return envs
     if vectorization == "async":
         return AsyncEnvs([make_env] * num_envs, autoreset_mode=mode)
-    few = 1 < num_envs <= MAX_PROCESSES
-    if vectorization == "sync" or not few or not _gains_from_processes(make_env):
-        return SyncEnvs(_guarded(make_env, num_envs), autoreset_mode=mode)
-    candidates: list[VectorEnv] = [SyncEnvs(_guarded(make_env, num_envs), autoreset_mode=mode)]
+    if vectorization == "sync" or not 1 < num_envs <= MAX_PROCESSES or not _gains_from_processes(make_env):
+        return SyncEnvs(guarded(make_env, num_envs), autoreset_mode=mode)
+    candidates: list[VectorEnv] = [SyncEnvs(guarded(make_env, num_envs), autoreset_mode=mode)]
     candidates.append(AsyncEnvs([make_env] * num_envs, autoreset_mode=mode))
     fastest = int(np.argmax([_steps_per_second(envs) for envs in candidates]))
     candidates[1 - fastest].close()
     return candidates[fastest]
-
-
-def _guarded(make_env: EnvMaker, num_envs: int) -> list[Callable[[], gymnasium.Env]]:
-    """Return the functions that make the sub-environments of a process, within its memory."""
-    return [MemoryGuard(make_env, num_envs)] * num_envs
 
 
 def _gains_from_processes(make_env: EnvMaker) -> bool:

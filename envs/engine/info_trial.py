@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -16,30 +16,26 @@ _ALWAYS = ("is_success", "cost")  # recorded where the env has them
 _COSTS = "cost_"  # first letters of further costs
 
 
-def recordable_infos(make_env: Callable[[], gymnasium.Env], requested: Sequence[str]) -> list[str]:
+def recordable_infos(env: gymnasium.Env, requested: Sequence[str]) -> list[str]:
     """Return the keys of the infos to record: success, costs, and the requested ones.
 
     Args:
-        make_env: Makes one env; it is stepped with random actions and closed.
+        env: One env; it is reset and stepped with random actions.
         requested: Keys; a dotted one is an entry of a nested info.
 
     Raises:
         UsageError: If a requested key is no number.
     """
-    env = make_env()
     found: dict[str, Any] = {}
-    try:
-        env.action_space.seed(0)
-        _, info = env.reset(seed=0)
+    env.action_space.seed(0)
+    _, info = env.reset(seed=0)
+    found |= flat_info(info)
+    end = time.monotonic() + _MAX_TIME
+    for _ in range(_MAX_STEPS):
+        _, _, terminated, truncated, info = env.step(env.action_space.sample())
         found |= flat_info(info)
-        end = time.monotonic() + _MAX_TIME
-        for _ in range(_MAX_STEPS):
-            _, _, terminated, truncated, info = env.step(env.action_space.sample())
-            found |= flat_info(info)
-            if terminated or truncated or time.monotonic() > end:
-                break
-    finally:
-        env.close()
+        if terminated or truncated or time.monotonic() > end:
+            break
     numbers = [key for key, value in found.items() if is_number(value)]
     for key in requested:
         if key in found and key not in numbers:

@@ -245,7 +245,8 @@ def _number(reward: Any) -> float:
     array = np.asarray(reward)
     if array.size != 1 or array.dtype.kind not in "fiub":
         raise OperationError(
-            f"the reward is {type(reward).__name__} of shape {array.shape}, expected one number"
+            f"the reward is {type(reward).__name__} of shape {array.shape}, expected one number; a wrapper can join "
+            "them: --wrap module:Wrapper"
         )
     return float(array.reshape(-1)[0])
 

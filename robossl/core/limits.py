@@ -116,6 +116,11 @@ class MemoryGuard(Generic[_T]):
         return self._make()
 
 
+def guarded(make: Callable[[], _T], count: int) -> list[Callable[[], _T]]:
+    """Return a list of `count` functions that each make a sub-environment, within the memory."""
+    return [MemoryGuard(make, count)] * count
+
+
 def check_batch_memory(make: Callable[[int], Any], num_envs: int) -> None:
     """Raise UsageError if a batch of `num_envs` sub-environments takes more memory than there is.
 

@@ -128,7 +128,7 @@ def _image_problem(path: str, leaf: gym.Space) -> Iterator[CheckResult]:
     shape = leaf.shape
     form = f"{_part_name(path)} is {leaf.dtype} of shape {shape}"
     reason = "only uint8 (height, width, channels) is an image; everything else is treated as a vector"
-    if len(shape) == 3 and leaf.dtype == np.uint8 and shape[0] <= 12:
+    if len(shape) == 3 and leaf.dtype == np.uint8 and shape[0] <= 12 and shape[0] < min(shape[1:]):
         line = "np.ascontiguousarray(image.transpose(1, 2, 0))"
         yield check_failed(
             "images", f"{form}: channels come first", reason, f"move them last: {line}, also in the space"

@@ -10,6 +10,7 @@ import robossl.envs
 from robossl.envs.engine.vector_env import MujocoVectorEnv
 from robossl.envs.reacher import Reacher
 
+from robossl import registry
 from robossl.core.errors import UsageError
 
 IDS = robossl.envs.register()
@@ -58,7 +59,7 @@ def test_new_process_makes_env_without_warnings() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_envs": 0}, "num_envs: expected 1 or more"),
+        ({"num_envs": 0}, "num_envs >= 1"),
         ({"nthread": -1}, "nthread >= 0"),
         ({"camera": "abov"}, "did you mean 'above'"),
         ({"render_mode": "ascii"}, "rgb_array"),
@@ -135,3 +136,12 @@ def test_reset_does_not_change_the_mask() -> None:
     options = {"reset_mask": np.array([True, False])}
     envs.reset(options=options)
     assert options["reset_mask"].tolist() == [True, False]
+
+
+def test_an_unknown_id_of_a_package_lists_those_that_it_registers() -> None:
+    with pytest.raises(
+        UsageError, match=r"'gymnasium' registers no env 'CartPool-v1'; .*'CartPole-v1'"
+    ):
+        registry.env_spec("gymnasium:CartPool-v1")
+    with pytest.raises(UsageError, match=r"package 'json' registers no env 'A-v0'; available: none"):
+        registry.env_spec("json:A-v0")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import env_kinds
 import gymnasium as gym
 import numpy as np
@@ -196,3 +198,31 @@ def test_rewards_that_float32_cannot_hold_are_named_once(number, named, tmp_path
     name = f"env_kinds:habits/AtTimes-v0?what={number}&where=reward&every=2"
     robossl.collect(name, steps=60, num_envs=2, out=tmp_path / "s")
     assert caplog.text.count("rewards are recorded as float32") == named
+
+
+def test_envs_that_share_a_window_are_recorded(tmp_path) -> None:
+    """Closing one env ends the others in packages that close the display of the process."""
+
+    class Shared(gym.Env):
+        observation_space = spaces.Box(-1, 1, (2,), np.float32)
+        action_space = spaces.Box(-1, 1, (1,), np.float32)
+        open_display: ClassVar[bool] = False
+
+        def __init__(self) -> None:
+            Shared.open_display = True
+
+        def reset(self, *, seed=None, options=None):
+            assert Shared.open_display, "display Surface quit"
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action):
+            assert Shared.open_display, "display Surface quit"
+            return np.zeros(2, np.float32), 0.0, False, False, {"cost": 1.0}
+
+        def close(self) -> None:
+            Shared.open_display = False
+
+    gym.register("habits/Shared-v0", Shared, max_episode_steps=10)
+    stream = robossl.collect("habits/Shared-v0", steps=40, num_envs=2, out=tmp_path / "s")
+    assert "info.cost" in stream.schema.names
+    assert not Shared.open_display
