@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import itertools
 import os
 import re
@@ -11,6 +12,8 @@ from importlib import resources
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from robossl.core.errors import UsageError
 
@@ -64,6 +67,14 @@ def file_kind(file: str | os.PathLike[str]) -> str:
         root = _ROOT.search(stream.read(_ROOT_BYTES))
     is_urdf = root[1] == b"robot" if root else str(file).lower().endswith(".urdf")
     return "URDF" if is_urdf else "MJCF"
+
+
+def model_digest(model: MjModel) -> str:
+    """Return a digest of a compiled model."""
+    mujoco = load_mujoco()
+    data = np.zeros(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, data)
+    return hashlib.blake2b(data.tobytes(), digest_size=16).hexdigest()
 
 
 def removed_flags(file: str | os.PathLike[str]) -> list[str]:

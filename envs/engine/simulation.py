@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -24,12 +23,9 @@ from .observation_builder import Observation, ObservationBuilder, box, clip_to_f
 from .physics_errors import PhysicsStepper
 from .randomization_spec import RandomizationArgument
 from .rest_states import RestStates
-from .robot_files import load_model
+from .robot_files import load_model, model_digest
 from .task import GoalTask, Robot, Task, cached_per_step
 from .task_validation import check_declared, dry_run
-
-if TYPE_CHECKING:
-    from mujoco import MjModel
 
 _ACTION_LOW, _ACTION_HIGH = np.array(-1.0), np.array(1.0)
 _STAGES = {
@@ -380,14 +376,6 @@ class Simulation:
 def stage_number(robot: type[Robot]) -> int:
     """Return MuJoCo's stage of the derived fields that a robot needs after a step; 0 for none."""
     return int(getattr(load_mujoco().mjtStage, _STAGES[robot.forward_stage]))
-
-
-def model_digest(model: MjModel) -> str:
-    """Return a digest of a compiled model."""
-    mujoco = load_mujoco()
-    data = np.zeros(mujoco.mj_sizeModel(model), np.uint8)
-    mujoco.mj_saveModel(model, None, data)
-    return hashlib.blake2b(data.tobytes(), digest_size=16).hexdigest()
 
 
 def robot_name(model: str) -> str:

@@ -13,7 +13,7 @@ from robossl.core.limits import format_bytes, free_memory
 from robossl.core.seeding import generator
 
 from ..engine.mujoco_setup import QuietConsole, load_batch
-from ..engine.simulation import model_digest
+from ..engine.robot_files import model_digest
 from ..engine.task import Task
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from robossl.core.interfaces import StateOutcome
 from ..engine.input_checks import check_action, check_finite_rows
 from ..engine.observation_builder import clip_to_float32
 from ..engine.rest_states import RestStates
-from ..engine.simulation import model_digest, stage_number
+from ..engine.robot_files import model_digest
+from ..engine.simulation import stage_number
 from .warp_simulation import Tensors
 from .warp_vector_env import WarpVectorEnv, tree_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,11 @@ from ..engine.simulation import robot_name
 from ..engine.task import Task
 from .capacity import Capacity
 from .device_array import DeviceArray
-from .warp_batch import INVALID_ACTION
+from .error_report import ErrorReport
 from .warp_modules import warp_device
 from .warp_pixels import BACKEND
 from .warp_simulation import Tensors, WarpSettings, WarpSimulation, capture
 
-_logger = logging.getLogger(__name__)
-_MAX_WARNINGS = 10
 _FORMAT = "warp 1"
 Transition = tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
 
@@ -124,8 +121,7 @@ class WarpVectorEnv(VectorEnv):
         self.single_action_space = simulation.action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.num_physics_errors = 0  # known to the host
-        self._num_warnings = 0
+        self.errors = ErrorReport(simulation)
         self._started = False
         self._action = torch.zeros((num_envs, simulation.action_dim), device=self.device)
         self._all = torch.ones(num_envs, dtype=torch.bool, device=self.device)
@@ -181,7 +177,10 @@ class WarpVectorEnv(VectorEnv):
         self.simulation.bank.prepare()
         result = self._run()
         self.simulation.bank.prepare_ahead()
-        self._report_errors()
+        if (
+            self.device.type == "cpu" or self.simulation.bank.just_read
+        ):  # else the host would wait for the device
+            self.errors.report()
         return self._transition(result)
 
     def _run(self) -> Tensors:
@@ -243,45 +242,10 @@ class WarpVectorEnv(VectorEnv):
                 infos[f"_{key}"] = (self._all if mask is None else mask).clone()
         return infos
 
-    def _report_errors(self) -> None:
-        """Log the physics errors, when the host knows of new ones."""
-        bank = self.simulation.bank
-        if self.device.type == "cuda" and not bank.just_read:
-            return
-        total = int(self.simulation.error_counts.sum())
-        if total == self.num_physics_errors:
-            return
-        new, self.num_physics_errors = total - self.num_physics_errors, total
-        self._num_warnings += 1
-        if self._num_warnings > _MAX_WARNINGS:
-            return
-        codes = self.simulation.last_error.cpu().numpy()
-        env_index = int(np.flatnonzero(codes)[0])
-        suffix = "; further physics errors are not logged" if self._num_warnings == _MAX_WARNINGS else ""
-        _logger.warning(
-            "%s: physics errors in %d episodes, which are truncated (%d in all); such as sub-environment %d: %s%s",
-            type(self.simulation.task).__name__,
-            new,
-            total,
-            env_index,
-            self._reason(int(codes[env_index])),
-            suffix,
-        )
-        self.simulation.last_error.zero_()
-
-    def _reason(self, code: int) -> str:
-        if code < 0:
-            return (
-                "an action is not finite"
-                if code == INVALID_ACTION
-                else "a position or velocity is not finite"
-            )
-        capacity = self.simulation.capacity
-        reasons = [text for bit, text in self.simulation.batch.overflow_reasons.items() if code & bit]
-        return (
-            f"{', '.join(reasons)} (max_contacts={capacity.contacts}, max_constraints={capacity.constraints}; "
-            "give larger ones)"
-        )
+    @property
+    def num_physics_errors(self) -> int:
+        """Episodes that ended with a physics error, as far as the host knows."""
+        return self.errors.total
 
     # --- goals and randomization
 
