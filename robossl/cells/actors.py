@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from robossl.cells.processes import WorkerProcess, worker_pool
-from robossl.cells.work import Resources, Work, gpu_shares
+from robossl.cells.work import MAX_DEATHS, NextJob, Resources, Work, check_answer, gpu_shares
 from robossl.core.errors import OperationError
-
-MAX_DEATHS = 5  # of an actor, one after the other, without an answer in between
-# index of an actor and its last answer, None at first -> its next job, or None if there is none
-NextJob = Callable[[int, dict[str, Any] | None], dict[str, Any] | None]
 
 
 def run_actors(works: Sequence[Work], resources: Resources, next_job: NextJob) -> None:
@@ -74,10 +70,3 @@ def run_actors(works: Sequence[Work], resources: Resources, next_job: NextJob) -
                 else:
                     jobs[index] = following
                     worker.send(following)
-
-
-def check_answer(answer: dict[str, Any]) -> None:
-    """Raise OperationError if an answer is a failure."""
-    for key in ("stop", "error"):
-        if key in answer:
-            raise OperationError(answer[key])

@@ -19,7 +19,7 @@ from robossl.cells.schedule import JobT, Schedule
 from robossl.cells.work import Resources, Work, gpu_shares, worker_environment
 from robossl.core.errors import OperationError
 
-WORKER = ("-m", "robossl.cells.worker")
+WORKER = ("-m", "robossl.cells.cell_worker")
 
 
 class WorkerProcess:

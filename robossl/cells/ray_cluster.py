@@ -22,7 +22,7 @@ def ray_cluster(resources: Resources) -> Iterator[Any]:
     """Yield the module ray, connected; the connection ends with the block, unless the user made it.
 
     Raises:
-        UsageError: Ray is not installed, RAY_ADDRESS cannot be reached, or no node has room for a worker.
+        UsageError: Ray is not installed, RAY_ADDRESS cannot be reached, or no node is large enough for a worker.
     """
     try:
         import ray
@@ -34,7 +34,7 @@ def ray_cluster(resources: Resources) -> Iterator[Any]:
     try:
         if own:
             _connect(ray, resources)
-        _check_room(ray, resources)
+        _check_size(ray, resources)
         yield ray
     finally:
         if own:
@@ -50,6 +50,7 @@ def _connect(ray: Any, resources: Resources) -> None:
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # GPUs of the driver stay visible
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # on a busy machine
+    os.environ.setdefault("RAY_worker_niceness", "0")  # of a Ray of this machine; the default is 15
     address = os.environ.get("RAY_ADDRESS")
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if address:
@@ -68,7 +69,7 @@ def _connect(ray: Any, resources: Resources) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise UsageError if nobody listens at host:port; other forms of an address are left to Ray."""
+    """Raise UsageError if no process listens at host:port; other forms of an address are left to Ray."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdecimal():
         return
@@ -81,7 +82,7 @@ def _check_reachable(address: str) -> None:
         ) from None
 
 
-def _check_room(ray: Any, resources: Resources) -> None:
+def _check_size(ray: Any, resources: Resources) -> None:
     """Raise UsageError if no node of the cluster has as many CPUs and GPUs as one worker needs."""
     nodes = [node.get("Resources", {}) for node in ray.nodes() if node.get("Alive")]
     for name, needed in (("CPU", resources.threads), ("GPU", resources.gpus)):

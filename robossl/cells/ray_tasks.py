@@ -37,7 +37,7 @@ def run_on_ray(
 
     Args:
         work: What runs them.
-        resources: The share of each; `workers` limits how many run at once, 0: as many as there is room for.
+        resources: The share of each; `workers` limits how many run at once, 0: as many as fit.
         finished: Called after each job with the reason if it failed.
         schedule: The jobs that are left.
         retries: How often a job runs again whose worker died; then it has failed.

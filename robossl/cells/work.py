@@ -46,7 +46,7 @@ class Resources:
 
     Attributes:
         engine: local, processes of this machine; or ray.
-        workers: Number of workers; 0: as many as there is room for.
+        workers: Number of workers; 0: as many as fit.
         threads: CPU threads of each for MuJoCo, torch and BLAS.
         gpus: GPUs of each; 0.5: two workers share one.
     """
@@ -110,8 +110,8 @@ def gpu_shares(gpus: float, workers: int) -> list[str | None]:
     if gpus == 0:
         return [None] * workers
     visible = _visible_gpus()
-    room = int(len(visible) / gpus + 1e-9)
-    if room == 0:
+    capacity = int(len(visible) / gpus + 1e-9)
+    if capacity == 0:
         raise UsageError(
             f"GPUs of a worker: expected at most the {len(visible)} of this machine, got {gpus:g}"
         )
@@ -119,7 +119,7 @@ def gpu_shares(gpus: float, workers: int) -> list[str | None]:
         each = int(1 / gpus + 1e-9)
         return [visible[index // each] for index in range(min(workers, each * len(visible)))]
     count = int(gpus)
-    return [",".join(visible[index * count :][:count]) for index in range(min(workers, room))]
+    return [",".join(visible[index * count :][:count]) for index in range(min(workers, capacity))]
 
 
 def _visible_gpus() -> list[str]:

@@ -22,7 +22,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "file", metavar="SWEEP.toml", help="command, settings and axes of the cells; see docs/scale.md"
     )
     parser.add_argument(
-        "--workers", type=count(1), metavar="N", help="cells at the same time (as many as there is room for)"
+        "--workers", type=count(1), metavar="N", help="cells at the same time (as many as fit)"
     )
     parser.add_argument(
         "--cpus-per-cell", type=count(1), metavar="N", help="CPU threads of each cell (1, or as it began)"
@@ -45,7 +45,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> CommandResult:
     from robossl.logging.progress import make_progress
-    from robossl.sweeps.summary import summary_path, summary_text
+    from robossl.sweeps.sweep_summary import summary_path, summary_text
     from robossl.sweeps.sweep_run import SweepRequest, list_cells, run_sweep
 
     trust_env(options.trust_env, package=True)

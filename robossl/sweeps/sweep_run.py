@@ -17,7 +17,7 @@ from robossl.study.cell_work import error_line
 from robossl.study.study_folder import is_disk_full
 from robossl.sweeps.cell_commands import COMMANDS
 from robossl.sweeps.grid import Grid, SweepCell, read_grid
-from robossl.sweeps.summary import summarize, write_summary
+from robossl.sweeps.sweep_summary import summarize, write_summary
 from robossl.sweeps.sweep_folder import SweepFolder, open_sweep, read_sweep
 from robossl.training.work_context import interrupt_message, torch_threads
 
@@ -33,7 +33,7 @@ class SweepRequest:
     source: str | Path | Mapping[str, Any]  # a sweep file or its content
     out: str | Path | None = None  # None: as the file names it, else sweeps/NAME of the file
     engine: str = "local"  # local, processes of this machine; or ray
-    workers: int = 0  # cells at the same time; 0: as many as there is room for
+    workers: int = 0  # cells at the same time; 0: as many as fit
     cpus_per_cell: int | None = None  # None: as before, or 1
     gpus_per_cell: float = 0.0
     cell: int | None = None  # run this cell only, in this process
@@ -79,7 +79,7 @@ def sweep(
         source: A sweep file (docs/scale.md), or its content.
         out: Folder of the sweep; missing, empty, or one with the same sweep. Default: sweeps/NAME of the file.
         engine: local, processes of this machine; or ray, tasks of a Ray cluster.
-        workers: Cells at the same time; 0: as many as there is room for.
+        workers: Cells at the same time; 0: as many as fit.
         cpus_per_cell: CPU threads of each cell for MuJoCo, torch and BLAS; None: 1, or as the sweep began.
         gpus_per_cell: GPUs of each cell; 0.5: two cells share one.
         cell: Run this cell only, in this process, without a lock on the whole sweep.
@@ -87,7 +87,7 @@ def sweep(
         progress: Receives the finished cells.
 
     Returns:
-        The summary, see `robossl.sweeps.summary.summarize`, with the folder under "folder".
+        The summary, see `robossl.sweeps.sweep_summary.summarize`, with the folder under "folder".
 
     Raises:
         UsageError: The sweep has an unknown key, or another process runs it.

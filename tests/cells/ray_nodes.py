@@ -76,7 +76,7 @@ class Cluster:
         self.folder, self.address = folder, f"127.0.0.1:{free_port()}"
         self.environment = {
             **os.environ, "RAY_TMPDIR": str(folder), "RAY_raylet_start_wait_time_s": str(START_SECONDS),
-            "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": "",
+            "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": "", "RAY_worker_niceness": "0",
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
         }  # fmt: skip
         self.driver_environment = {**self.environment, "RAY_ADDRESS": self.address}

@@ -1,4 +1,4 @@
-"""Collectors and cells on a Ray of three processes end with the same bytes, whichever process is killed.
+"""Collectors and cells on a Ray of three processes end with the same bytes if processes are killed.
 
 `make test-ray` installs Ray and runs this file.
 """
@@ -78,7 +78,7 @@ def results(folder: Path) -> dict[str, str]:
 
 
 @needs_ray
-def test_collectors_end_with_the_same_bytes_whoever_is_killed(tmp_path: Path, cluster: Cluster) -> None:
+def test_collectors_end_with_the_same_bytes_if_processes_are_killed(tmp_path: Path, cluster: Cluster) -> None:
     """A collector, then a worker node, then the driver is killed with -9, against worker processes without a fault."""
     finish(start(tmp_path, cluster.environment, *COLLECT, "--out", "local"))
     environment, out = cluster.driver_environment, tmp_path / "ray"
@@ -102,7 +102,7 @@ def test_collectors_end_with_the_same_bytes_whoever_is_killed(tmp_path: Path, cl
 
 
 @needs_ray
-def test_cells_end_with_the_same_results_whoever_is_killed(tmp_path: Path, cluster: Cluster) -> None:
+def test_cells_end_with_the_same_results_if_processes_are_killed(tmp_path: Path, cluster: Cluster) -> None:
     """A worker process of a cell, then the driver, then a worker node is killed, against worker processes."""
     (tmp_path / "sweep.toml").write_text(SWEEP)
     finish(start(tmp_path, cluster.environment, "sweep", "sweep.toml", "--out", "local", "--quiet"))

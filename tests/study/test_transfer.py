@@ -294,7 +294,7 @@ def test_worker_that_dies_fails_its_cells_alone(
     monkeypatch.setattr(WorkerProcess, "send", send)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr(
-        processes, "WORKER", ("-c", "import toy_tasks; from robossl.cells.worker import main; main()")
+        processes, "WORKER", ("-c", "import toy_tasks; from robossl.cells.cell_worker import main; main()")
     )
     report = robossl.transfer(resume=folder, workers=2)["transfer"]
     assert [entry["error"] for entry in report["failed"]] == ["the worker process was ended by signal 9"]

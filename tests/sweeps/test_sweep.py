@@ -1,4 +1,4 @@
-"""Cells of a sweep: each runs once, whoever runs it, and ends with the same result after any interruption."""
+"""Cells of a sweep: each runs once, by any engine, and ends with the same result after any interruption."""
 
 from __future__ import annotations
 

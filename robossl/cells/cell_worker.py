@@ -1,4 +1,4 @@
-"""A worker process: `python -m robossl.cells.worker`, which reads jobs from stdin as lines of JSON.
+"""A worker process: `python -m robossl.cells.cell_worker`, which reads jobs from stdin as lines of JSON.
 
 The first line has the function that runs the jobs, and its settings. The process ends when stdin ends, in the middle
 of a job as well.
