@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from robossl.cells.actors import MAX_DEATHS, NextJob, check_answer
 from robossl.cells.ray_cluster import error_text, prepare_worker, ray_cluster, worker_options
-from robossl.cells.work import Resources, Work, answer_of, worker_environment
+from robossl.cells.work import (
+    MAX_DEATHS,
+    NextJob,
+    Resources,
+    Work,
+    answer_of,
+    check_answer,
+    worker_environment,
+)
 from robossl.core.errors import OperationError
 
 

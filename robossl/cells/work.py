@@ -20,6 +20,9 @@ _THREAD_VARIABLES = (
 Run = Callable[
     [dict[str, Any]], dict[str, Any]
 ]  # a job as JSON values -> its answer, {} or {"error": one line}
+MAX_DEATHS = 5  # of an actor, one after the other, without an answer in between
+# index of an actor and its last answer, None at first -> its next job, or None if there is none
+NextJob = Callable[[int, dict[str, Any] | None], dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -137,3 +140,10 @@ def answer_of(run: Run, job: dict[str, Any]) -> dict[str, Any]:
         return run(job)
     except OperationError as error:
         return {"stop": str(error)}
+
+
+def check_answer(answer: dict[str, Any]) -> None:
+    """Raise OperationError if an answer is a failure."""
+    for key in ("stop", "error"):
+        if key in answer:
+            raise OperationError(answer[key])

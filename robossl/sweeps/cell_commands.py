@@ -34,7 +34,7 @@ Settings = Mapping[str, Any]
 Measures = dict[str, float]
 _METRICS = "metrics.jsonl"
 _UNREPEATABLE = ("time/", "memory/")  # metrics that differ from run to run
-_TYPES = {"int": int, "bool": bool, "str": str, "float": (int, float)}
+_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "bool": (bool,), "str": (str,), "float": (int, float)}
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,9 @@ def _check_type(name: str, value: Any, annotation: str) -> None:
     kinds = [_TYPES[part] for part in names if part in _TYPES]
     if len(kinds) < len(names):
         return
-    if not any(isinstance(value, kind) for kind in kinds) or (isinstance(value, bool) and bool not in kinds):
+    if not any(isinstance(value, kind) for kind in kinds) or (
+        isinstance(value, bool) and (bool,) not in kinds
+    ):
         raise UsageError(f"{name}: expected {' or '.join(names)}, got {value!r}")
 
 

@@ -17,8 +17,8 @@ from robossl.study.cell_work import error_line
 from robossl.study.study_folder import is_disk_full
 from robossl.sweeps.cell_commands import COMMANDS
 from robossl.sweeps.grid import Grid, SweepCell, read_grid
-from robossl.sweeps.sweep_summary import summarize, write_summary
 from robossl.sweeps.sweep_folder import SweepFolder, open_sweep, read_sweep
+from robossl.sweeps.sweep_summary import summarize, write_summary
 from robossl.training.work_context import interrupt_message, torch_threads
 
 RUNNER = "robossl.sweeps.sweep_run:cell_runner"
