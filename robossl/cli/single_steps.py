@@ -128,7 +128,7 @@ def _add_pretrain_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--baseline",
         metavar="NAME",
-        help="instead of a world model: random, pca, autoencoder, time_shuffled, scrambled or noise",
+        help="instead of a world model: normalized, random, pca, autoencoder, time_shuffled, scrambled or noise",
     )
     parser.add_argument(
         "--seeds",
@@ -160,6 +160,8 @@ def _pretrain(options: Namespace) -> CommandResult:
         model = resume_pretraining(options.resume, progress, options.updates, options.accept_changes)
     else:
         model = pretrain_world_model(_pretrain_request(options), progress)
+    if "path" not in model.metadata:
+        return CommandResult()  # of a process of torchrun that writes nothing
     path = model.metadata["path"]
     text, data = f"latent dimension {model.latent_dim}, version {model.version}\n{path}", {"path": path}
     if options.push_to_hub:

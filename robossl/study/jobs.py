@@ -142,6 +142,8 @@ class Planner:
                 got = format_space(self._action_space)
                 return f"{row.agent} needs {' or '.join(kinds)} actions, the tasks have {got}"
         latent = int(self._spec.sizes.world_model.get("latent_dim", 64))
+        if row.representation == "normalized" and images:
+            return "it needs numbers, the observation has images"
         if row.representation == "scrambled" and (images or traits.values > latent):
             return f"it needs at most {latent} numbers, the observation has {'images' if images else traits.values}"
         return None

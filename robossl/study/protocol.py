@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -112,6 +112,13 @@ class Protocol:
         if name not in self.rows:
             raise unknown_name_error("row", name, self.rows)
         return self.rows[name]
+
+    def baseline_among(self, row: str, rows: Collection[str]) -> str:
+        """Return the row of `rows` that a row is compared with: its baseline, or else the baseline of that."""
+        other = self.row(row).baseline
+        while other not in rows and self.row(other).baseline != other:
+            other = self.row(other).baseline
+        return other
 
     def agent_settings(self, row: Row, agent: str, sizes: Sizes) -> dict[str, Any]:
         """Return the settings of the agent of a row: those of the row, and those that follow from the sizes."""

@@ -54,15 +54,16 @@ def write_report(study: Study, plan: Plan) -> dict[str, Any]:
     goals = {
         seed: found for seed in selection.stream_seeds if (found := _read_goals(study, seed)) is not None
     }
+    shown = tuple(
+        row for row in selection.rows if row not in plan.missing and protocol.row(row).kind != "reference"
+    )
     info = StudyInfo(
         robot=spec.robot,
         protocol=spec.protocol,
         budget=spec.budget,
         tasks=selection.tasks,
-        rows=tuple(
-            row for row in selection.rows if row not in plan.missing and protocol.row(row).kind != "reference"
-        ),
-        baseline_of={row: protocol.row(row).baseline for row in selection.rows if row in protocol.rows},
+        rows=shown,
+        baseline_of={row: protocol.baseline_among(row, shown) for row in shown},
         random={task: references[task]["random"] for task in selection.tasks if task in references},
         reference={task: references[task]["reference"] for task in selection.tasks if task in references},
         steps=steps,

@@ -169,8 +169,8 @@ def pretrain(
             input and output are documented in docs/world-model.md; load the model again with
             `WorldModel.load(folder, encoder=module)`.
         head_updates: Gradient steps of each goal head, if the env has goals; auto: `updates`, at most 1,500; 0: none.
-        baseline: random, pca, autoencoder, time_shuffled, scrambled or noise: a baseline representation with the sizes
-            of `config`, in the form of a world model; see docs/world-model.md.
+        baseline: normalized, random, pca, autoencoder, time_shuffled, scrambled or noise: a baseline
+            representation with the sizes of `config`, in the form of a world model; see docs/world-model.md.
         from_model: Folder of a model whose weights and config are the initial ones; it is not changed. To train more
             on the same stream, `robossl.resume(folder, "+1000")` keeps the state of the optimizer too.
     """

@@ -11,11 +11,13 @@ from dataclasses import replace
 
 from gymnasium import spaces
 
+from robossl.core.encoding import encoded_dim
 from robossl.core.errors import unknown_name_error
 from robossl.core.spaces import is_image, model_inputs
 from robossl.world_model.config import WorldModelConfig
 
 BASELINES = {
+    "normalized": "the observation, normalized as the world model reads it",
     "random": "the untrained encoder of the world model",
     "pca": "principal components of the observations",
     "autoencoder": "the encoder of the world model, trained to reconstruct what it reads",
@@ -55,4 +57,8 @@ def baseline_config(name: str, config: WorldModelConfig, observation_space: spac
         own += ["image_autoencoding"] if any(is_image(leaf) for leaf in leaves) else []
         kept = [entry for entry in config.objectives if entry.partition(":")[0] not in own]
         return replace(config, objectives=(*kept, *own), encoder_objectives=tuple(own))
+    if name == "normalized":
+        leaves = model_inputs(observation_space).values()
+        size = sum(encoded_dim(leaf) for leaf in leaves if not is_image(leaf))
+        return replace(config, encoder=name, latent_dim=max(1, size))
     return replace(config, encoder=name)

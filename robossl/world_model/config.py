@@ -11,7 +11,7 @@ from gymnasium import spaces
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.spaces import is_image, model_inputs
 
-ENCODER_KINDS = ("network", "pca", "scrambled", "noise")
+ENCODER_KINDS = ("network", "normalized", "pca", "scrambled", "noise")
 ALL = "all"  # value of `encoder_objectives`
 MIN_IMAGE_SIZE = 44  # [pixels] the smallest image whose output is not empty after three convolutions
 
@@ -43,7 +43,7 @@ class WorldModelConfig:
     learning_rate: float = 1e-3  # learning rate of AdamW
     weight_decay: float = 1e-5  # weight decay of AdamW
     max_grad_norm: float = 1.0  # gradient clipping; each detached head is clipped by its own norm
-    # network; or a fixed one: pca, scrambled (the observation in a random basis), noise
+    # network; or a fixed one: normalized (the observation itself), pca, scrambled (it in a random basis), noise
     encoder: str = "network"
     encoder_objectives: tuple[str, ...] = (ALL,)  # whose gradients train the encoder; none: it is not trained
     shuffle_time: bool = (

@@ -1,4 +1,4 @@
-"""Encoders that no objective trains: a linear map (PCA, a scrambled observation) and noise.
+"""Encoders that no objective trains: the observation itself, a linear map (PCA, a scrambled observation) and noise.
 
 They are baselines for the learned encoder. Their latents are not normalized to unit length: a linear map keeps the
 distances between observations. Networks on top of them are trained as on a learned encoder.
@@ -55,6 +55,15 @@ class LinearEncoder(nn.Module):
         return F.linear((self.inputs(vector, images) - self.mean) * self.scale, self.weight)
 
 
+class NormalizedEncoder(nn.Module):
+    """The normalized vector itself: -> z (..., D)."""
+
+    def forward(self, vector: Tensor | None, images: dict[str, ImagePair]) -> Tensor:
+        """Return latents (..., D); same arguments as `Encoder.forward`."""
+        assert vector is not None  # `make_fixed_encoder` refuses images
+        return vector
+
+
 class NoiseEncoder(nn.Module):
     """Standard normal numbers that the bits of an observation determine: -> z (..., Z).
 
@@ -92,17 +101,18 @@ def _mix(value: Tensor) -> Tensor:
 
 def make_fixed_encoder(
     kind: str, vector_dim: int, channels: dict[str, int], latent_dim: int
-) -> LinearEncoder | NoiseEncoder:
+) -> LinearEncoder | NoiseEncoder | NormalizedEncoder:
     """Return the encoder of `WorldModelConfig.encoder`.
 
     Args:
-        kind: pca, scrambled or noise.
+        kind: normalized, pca, scrambled or noise.
         vector_dim: Dimension of the normalized vector.
         channels: Number of channels of each image leaf by path.
         latent_dim: Dimension Z of the latent.
 
     Raises:
-        UsageError: A scrambled observation has images, or more values than the latent.
+        UsageError: A scrambled observation has images, or more values than the latent; a normalized one has images, or
+            not as many values as the latent.
     """
     if kind == "noise":
         return NoiseEncoder(latent_dim)
@@ -112,4 +122,12 @@ def make_fixed_encoder(
             "world_model.encoder scrambled: expected observations without images, of at most "
             f"latent_dim = {latent_dim} values, got {got}"
         )
+    if kind == "normalized" and (channels or vector_dim != latent_dim):
+        got = f"images {', '.join(map(repr, channels))}" if channels else f"{vector_dim} values"
+        raise UsageError(
+            "world_model.encoder normalized: expected observations without images, of exactly "
+            f"latent_dim = {latent_dim} values, got {got}"
+        )
+    if kind == "normalized":
+        return NormalizedEncoder()
     return LinearEncoder(vector_dim, channels, latent_dim)

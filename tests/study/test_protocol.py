@@ -85,7 +85,9 @@ def test_hash_changes_with_sizes_stream_task_and_images() -> None:
 )
 def test_hash_changes_with_each_table_of_the_file(table: str) -> None:
     content = dict(PROTOCOL.content)
-    content[table] = 2 if table == "version" else {**content[table], "added": {"kind": "policy"}}
+    content[table] = (
+        content[table] + 1 if table == "version" else {**content[table], "added": {"kind": "policy"}}
+    )
     assert Protocol(content).hash(QUICK, "a", 0) != PROTOCOL.hash(QUICK, "a", 0)
 
 
@@ -121,3 +123,21 @@ def test_invalid_sizes_raise_usage_errors(values: dict) -> None:
 def test_unknown_names_raise_usage_errors_with_similar_names(kind: str, name: str) -> None:
     with pytest.raises(UsageError, match="did you mean"):
         getattr(PROTOCOL, kind)(name)
+
+
+@pytest.mark.parametrize(
+    ("row", "rows", "baseline"),
+    [
+        ("latent", ("observation", "normalized_observation", "latent"), "normalized_observation"),
+        ("latent", ("observation", "latent"), "observation"),
+        ("time_shuffled", ("observation", "random_latent", "normalized_observation"), "random_latent"),
+        ("time_shuffled", ("observation", "normalized_observation"), "normalized_observation"),
+        ("normalized_observation", ("observation", "normalized_observation"), "observation"),
+        ("latent_online", ("observation", "latent_online"), "observation_online"),
+        ("observation", ("observation",), "observation"),
+    ],
+)
+def test_row_is_compared_with_its_baseline_or_where_that_is_missing_with_the_baseline_of_it(
+    row, rows, baseline
+) -> None:
+    assert PROTOCOL.baseline_among(row, rows) == baseline

@@ -75,6 +75,15 @@ def test_pca_of_images_finds_the_position_of_the_square(monkeypatch) -> None:
     assert residual.var() < 0.65 * column.var()  # a small square takes many components
 
 
+def test_normalized_baseline_is_the_observation_in_units_of_the_stream() -> None:
+    stream = linear(episodes=60)
+    model = trained("normalized", stream).ema_model
+    z = model.encode(stream.observation)
+    assert z.shape == stream.observation.shape
+    assert np.allclose(z, model.observation_processor.normalize({"": torch.from_numpy(stream.observation)}))
+    assert z.reshape(-1, 4).std(0) == pytest.approx(1, rel=0.1)
+
+
 def test_scrambled_observation_is_complete_and_noise_carries_nothing_over() -> None:
     stream = linear(episodes=60)
     scrambled, noise = (trained(name, stream).ema_model for name in ("scrambled", "noise"))
@@ -170,6 +179,7 @@ def test_time_shuffled_training_learns_neither_dynamics_nor_actions() -> None:
     [
         ("nothing", linear(3), "among the baselines"),
         ("scrambled", images_only(moving_square(2)), "expected observations without images"),
+        ("normalized", images_only(moving_square(2)), "expected observations without images"),
         ("scrambled", linear(3, axes=20), "at most latent_dim = 16"),
     ],
 )

@@ -21,6 +21,7 @@ _LABELS = {
     "scratch": "same network from scratch",
     "pca": "PCA",
     "time_shuffled": "time-shuffled pre-training",
+    "normalized_observation": "observation, normalized",
     "scrambled_state": "true state, scrambled",
     "mpc": "MPC with reward head",
     "imagination_sac": "SAC in imagination",
