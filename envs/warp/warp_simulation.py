@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from gymnasium import spaces
 
 from robossl.core.errors import UsageError
 from robossl.core.limits import check_memory
+from robossl.core.traceback_utils import format_location
 
 from ..engine.control_ranges import control_ranges
 from ..engine.mocap_action import MocapAction
@@ -128,6 +130,25 @@ class WarpSimulation:
             self._columns = achieved_columns(task)
         self._action = torch.zeros((num_envs, self.action_dim), device=self.device)
         self.with_privileged = False  # also return privileged quantities at the end of an episode
+        self._check_code()
+
+    def _check_code(self) -> None:
+        """Run the functions of the robot and the task once.
+
+        Raises:
+            UsageError: One of them cannot run on a device.
+        """
+        try:
+            self._rewards(self._action)
+            self.observation()
+            self.privileged_state()
+        except (TypeError, RuntimeError, AttributeError, IndexError) as error:
+            reason, task = " ".join(str(error).split()), type(self.task).__name__
+            place = format_location(traceback.extract_tb(error.__traceback__))
+            raise UsageError(
+                f"expected functions of {task} that run on a device for backend='warp', got an error"
+                f"{f' at {place}' if place else ''}: {reason}; backend='mujoco' can"
+            ) from error
 
     def _constant(self, values: np.ndarray) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.device)

@@ -17,8 +17,8 @@ _NUMPY = Path(numpy.__file__).resolve().parent
 _LIBRARIES = tuple(
     str(folder) + os.sep
     for folder in (
-        *(_PACKAGE / name for name in ("env_checker", "training", "core", "envs/engine")),
-        _PACKAGE.parent / "envs" / "engine",  # in a checkout
+        *(_PACKAGE / name for name in ("env_checker", "training", "core", "envs/engine", "envs/warp")),
+        *(_PACKAGE.parent / "envs" / name for name in ("engine", "warp")),  # in a checkout
         _GYMNASIUM,
         _NUMPY,
     )

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
+from robossl.envs.cartpole import CartPoleSwingUp
+from robossl.envs.warp.warp_vector_env import WarpVectorEnv
 from warp_pairs import make_c, make_warp, numbers
 
 from robossl.core.errors import UsageError
@@ -269,6 +271,18 @@ def test_feature_that_warp_lacks_is_named(tmp_path):
     )
     with pytest.raises(UsageError, match="PGS"):
         make_warp("Mjcf", model=str(file))
+
+
+def test_robot_code_without_an_implementation_on_a_device_is_named():
+    class Sorted(CartPoleSwingUp):
+        def reward(self, robot, action):
+            return np.sort(super().reward(robot, action))
+
+    with pytest.raises(
+        UsageError, match=r"Sorted that run on a device .* numpy\.sort has no implementation"
+    ) as error:
+        WarpVectorEnv(Sorted, 2, device="cpu")
+    assert "\n" not in str(error.value)
 
 
 def test_missing_extra_is_named(monkeypatch):
