@@ -257,11 +257,21 @@ def _effects(simulation: Simulation, seconds: float) -> Iterator[Finding]:
             "not reach it",
             "an agent has to find out how to touch it",
         )
-    if len(effects.without_effect):
-        names = actuator_names(model)
-        lacking = [
-            names[i] if i < len(names) else f"mocap action {i - len(names)}" for i in effects.without_effect
-        ]
+    names = actuator_names(model)
+    sticking = [i for i in effects.without_effect if i < len(names) and _needs_contact(model, i)]
+    if sticking:
+        yield Finding(
+            "actions in contact",
+            None,
+            f"no effect of {_listed([names[i] for i in sticking])} without contact",
+            "an adhesion acts only where its body touches something",
+        )
+    lacking = [
+        names[i] if i < len(names) else f"mocap action {i - len(names)}"
+        for i in effects.without_effect
+        if i not in sticking
+    ]
+    if lacking:
         yield Finding(
             "actions",
             False,
@@ -285,6 +295,11 @@ def _effects(simulation: Simulation, seconds: float) -> Iterator[Finding]:
             "it stays where it is",
             "--env.mocap true moves mocap bodies, --env.mocap pose also turns them",
         )
+
+
+def _needs_contact(model: MjModel, actuator: int) -> bool:
+    """Return whether an actuator is an adhesion, whose transmission is a body."""
+    return bool(model.actuator_trntype[actuator] == load_mujoco().mjtTrn.mjTRN_BODY)
 
 
 def _driven_roots(model: MjModel) -> set[int]:

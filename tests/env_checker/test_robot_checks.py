@@ -88,6 +88,13 @@ def test_action_without_effect_is_named(tmp_path) -> None:
     assert failed(found) == {"actions"}
 
 
+def test_adhesion_without_contact_is_no_fault(tmp_path) -> None:
+    suction = SERVO + '<adhesion name="suction" body="torso" ctrlrange="0 1" gain="1"/>'
+    found = findings(tmp_path, actuator=suction, height=2.0, root='<joint name="turn" axis="0 0 1"/>')
+    assert "suction" in found["actions in contact"].message
+    assert "actions" not in failed(found)
+
+
 def test_controls_without_range_are_named_with_their_source(tmp_path) -> None:
     found = findings(tmp_path, actuator='<motor name="push" joint="leg"/>')
     assert "push" in found["control ranges"].message
