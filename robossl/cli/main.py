@@ -98,6 +98,10 @@ def run(args: Sequence[str]) -> int:
         print(f"robossl {importlib.import_module('importlib.metadata').version('robossl')}")
         return 0
     command, rest = _select(list(args))
+    if "TORCHELASTIC_RUN_ID" in os.environ and command.name != "pretrain":
+        raise UsageError(
+            f"torchrun: expected the command pretrain, got {command.name}; start it without torchrun"
+        )
     show_help = bool({"-h", "--help"} & set(rest))
     parser = _make_parser(command, show_help)
     overrides: list[str] = []
@@ -152,6 +156,11 @@ def interrupt_on_signals() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
+def _is_follower() -> bool:
+    """Return whether `torchrun` started this process, and it is not the one that prints."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
+
+
 def main() -> NoReturn:
     """Run `robossl`; exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted and saved."""
     try:
@@ -160,7 +169,8 @@ def main() -> NoReturn:
             code = run(sys.argv[1:])
             sys.stdout.flush()
     except UsageError as error:
-        print(f"robossl: {error}", file=sys.stderr)
+        if not _is_follower():
+            print(f"robossl: {error}", file=sys.stderr)
         code = 2
     except (OperationError, MemoryError) as error:
         text = "the memory is full; give smaller sizes" if isinstance(error, MemoryError) else error
@@ -168,7 +178,8 @@ def main() -> NoReturn:
         code = 1
     except KeyboardInterrupt as interruption:
         with contextlib.suppress(OSError):  # the terminal may be gone
-            print(f"\nrobossl: {str(interruption) or 'interrupted'}", file=sys.stderr)
+            if not _is_follower():
+                print(f"\nrobossl: {str(interruption) or 'interrupted'}", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # the reader of stdout has ended, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,6 +15,7 @@ from robossl.logging.sinks.base import RunInfo
 from robossl.training import config_io, output_dirs, provenance
 from robossl.training.checkpoints import Checkpoints
 from robossl.training.metric_sinks import load_sinks
+from robossl.training.process_group import synchronize
 from robossl.training.work_context import torch_threads
 from robossl.training.world_model_phase import fit_heads, log_diagnostics, run_trainer
 from robossl.world_model import WorldModel, WorldModelTrainer
@@ -82,6 +83,7 @@ class ModelTraining:
         interruption: KeyboardInterrupt | None = None
         with ExitStack() as stack:
             stack.enter_context(torch_threads(self.origin["threads"]))
+            synchronize(trainer)
             logger = self.open_logger(stack)
             progress.start("train world model", self.total, "updates")
             progress.update(trainer.updates)
@@ -95,6 +97,8 @@ class ModelTraining:
             else:
                 self.save_now()
             progress.stop()
+            if trainer.group is not None:
+                trainer.group.leave()
             self.write_model(finished=interruption is None)
         if interruption is not None:
             raise interruption

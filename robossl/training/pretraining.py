@@ -5,13 +5,14 @@ The folder has a checkpoint of the trainer, from which an interrupted training i
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from robossl.core.errors import UsageError, shell_path
-from robossl.core.interfaces import ProgressReporter
+from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.streams import Stream
 from robossl.training import output_dirs, provenance
 from robossl.training.checkpoints import Checkpoints
@@ -20,11 +21,13 @@ from robossl.training.config_io import to_dict
 from robossl.training.extension import Steps, new_total
 from robossl.training.metric_sinks import load_sinks
 from robossl.training.model_training import ModelTraining, training_provenance
+from robossl.training.process_group import follow, threads_of
 from robossl.training.requests import PretrainRequest
 from robossl.training.world_model_phase import few_episodes_warning
 from robossl.world_model import WorldModel, WorldModelConfig, WorldModelTrainer, data_validation
 from robossl.world_model.baselines import baseline_config
 from robossl.world_model.config import default_config_for
+from robossl.world_model.data_parallel import ProcessGroup, process_count
 
 
 def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -> WorldModel:
@@ -35,9 +38,19 @@ def pretrain_world_model(request: PretrainRequest, progress: ProgressReporter) -
     Raises:
         KeyboardInterrupt: Training was interrupted; the model of the gradient steps so far is written.
     """
-    stream = open_stream(request)
+    stream, group = open_stream(request), None
+    if process_count() > 1:
+        group = ProcessGroup(request.device)
+        request = dataclasses.replace(request, threads=threads_of(group, request.threads))
+        if group.rank > 0:
+            model = _initial_model(request, stream)
+            return follow(
+                WorldModelTrainer(model, stream, request.seed, device=request.device, group=group),
+                request.updates,
+                request.threads,
+            )
     with output_dirs.output_dir(request.out, f"models/{output_dirs.slug(env_of(stream))}") as folder:
-        training = new_training(request, stream, folder, progress)
+        training = new_training(request, stream, folder, progress, group)
         if warning := few_episodes_warning(stream):
             progress.message(warning)
         return training.run()
@@ -54,7 +67,11 @@ def env_of(stream: Stream) -> str:
 
 
 def new_training(
-    request: PretrainRequest, stream: Stream, folder: Path, progress: ProgressReporter
+    request: PretrainRequest,
+    stream: Stream,
+    folder: Path,
+    progress: ProgressReporter,
+    group: ProcessGroup | None = None,
 ) -> ModelTraining:
     """Begin a training in a new folder, and write its first checkpoint and its manifest."""
     load_sinks(request.log)  # raises for an unknown name before any work
@@ -65,7 +82,7 @@ def new_training(
         "goals": {"head_updates": head_update_count(request.head_updates, request.updates)},
         "world_model": to_dict(model.config),
     }  # fmt: skip
-    trainer = WorldModelTrainer(model, stream, request.seed, device=request.device)
+    trainer = WorldModelTrainer(model, stream, request.seed, device=request.device, group=group)
     facts: dict[str, Any] = {
         "env": env_of(stream),
         "baseline": request.baseline,
@@ -100,8 +117,24 @@ def resume_pretraining(
         UsageError: The folder has no checkpoint, these updates are done already, or stream or versions have changed.
     """
     output_dirs.read_manifest(folder, "model")
+    if process_count() == 1:
+        with output_dirs.lock(folder):
+            return load_training(Path(folder), progress, updates, accept_changes, encoder).run()
+    saved = Checkpoints(Path(folder) / "checkpoints").latest() or {}
+    group = ProcessGroup(saved.get("settings", {}).get("device", "auto"))
+    if group.rank > 0:
+        training = load_training(
+            Path(folder), NullProgress(), updates, accept_changes, encoder, group, writes=False
+        )
+        group.wait()  # rank 0 writes after all have read
+        return follow(training.trainer, training.total, training.origin["threads"])
     with output_dirs.lock(folder):
-        return load_training(Path(folder), progress, updates, accept_changes, encoder).run()
+        training = load_training(
+            Path(folder), progress, updates, accept_changes, encoder, group, writes=False
+        )
+        group.wait()
+        training.save()
+        return training.run()
 
 
 def load_training(
@@ -110,8 +143,13 @@ def load_training(
     updates: Steps | None = None,
     accept_changes: bool = False,
     encoder: nn.Module | None = None,
+    group: ProcessGroup | None = None,
+    writes: bool = True,
 ) -> ModelTraining:
-    """Return the training of a folder from its newest checkpoint; arguments and errors of `resume_pretraining`."""
+    """Return the training of a folder from its newest checkpoint; arguments and errors of `resume_pretraining`.
+
+    With `writes` the checkpoint is written again, with the new total of updates.
+    """
     manifest = output_dirs.read_manifest(folder, "model")
     saved = (
         Checkpoints(folder / "checkpoints", progress.message).latest()
@@ -146,10 +184,11 @@ def load_training(
     config = WorldModelConfig.from_json(facts["config"])
     seed = settings["seed"]
     model = WorldModel(config, stream.observation_space, stream.action_space, seed, encoder)
-    trainer = WorldModelTrainer(model, stream, seed, device=settings["device"])
+    trainer = WorldModelTrainer(model, stream, seed, device=settings["device"], group=group)
     trainer.set_checkpoint(saved["trainer"])
     training = ModelTraining(folder, trainer, settings, facts, progress, now, int(saved["metrics_offset"]))
-    training.save()
+    if writes:
+        training.save()
     return training
 
 

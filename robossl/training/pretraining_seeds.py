@@ -37,6 +37,7 @@ from robossl.training.seed_runs import write_seeds_report
 from robossl.training.work_context import torch_threads
 from robossl.training.world_model_phase import few_episodes_warning, log_training
 from robossl.world_model import WorldModelConfig
+from robossl.world_model.data_parallel import process_count
 from robossl.world_model.device import resolve
 from robossl.world_model.parallel_trainers import TrainerGroup, group_trainers
 
@@ -73,6 +74,8 @@ def pretrain_seeds(
     chosen = check_seeds(seeds)
     if request.encoder is not None:
         raise UsageError("seeds: expected the built-in encoder, got a custom one; train each seed by itself")
+    if process_count() > 1:
+        raise UsageError("torchrun: expected one seed, got several; start one training for each GPU instead")
     stream = open_stream(request)
     default = f"models/{output_dirs.slug(env_of(stream))}-seeds"
     folder = output_dirs.free_path(default) if request.out is None else Path(request.out)

@@ -77,7 +77,12 @@ class EncodedBatch:
 
 
 def encode_windows(
-    model: ModelNetworks, window: Window, random: torch.Generator, shift: int = 0, shuffle: bool = False
+    model: ModelNetworks,
+    window: Window,
+    random: torch.Generator,
+    shift: int = 0,
+    shuffle: bool = False,
+    encode: Callable[..., Tensor] | None = None,
 ) -> EncodedBatch:
     """Encode windows of a stream.
 
@@ -92,6 +97,7 @@ def encode_windows(
             for the encoder only: the batch keeps unshifted images for targets and image objectives.
         shuffle: Exchange the observations of each time step between windows, and the actions as well, so that nothing
             about time can be learned. An image keeps its previous image.
+        encode: Called in place of `model.encoder` with the encoder and its arguments.
     """
     processor = model.observation_processor
     leaves = processor.select(window.observation)
@@ -111,7 +117,7 @@ def encode_windows(
         vector = None if vector is None else order(vector)
         encoded = _exchange(mask, random)(encoded)
     shifted = random_shift(images, shift / model.config.image_size, random) if shift and images else images
-    z = model.encoder(vector, shifted)
+    z = model.encoder(vector, shifted) if encode is None else encode(model.encoder, vector, shifted)
     if vector is None:
         vector = z.new_zeros(*z.shape[:2], 0)
     return EncodedBatch(model, z, vector, encoded, mask, random, images)

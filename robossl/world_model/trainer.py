@@ -19,6 +19,7 @@ from robossl.streams.sampling import Sampler
 from robossl.world_model import data_validation, model_files
 from robossl.world_model.config import WorldModelConfig
 from robossl.world_model.cuda_graph import CudaGraphStep, make_train_step
+from robossl.world_model.data_parallel import ProcessGroup
 from robossl.world_model.device import resolve
 from robossl.world_model.device_ring import DeviceRing
 from robossl.world_model.diagnostics import compute_diagnostics
@@ -55,6 +56,7 @@ class WorldModelTrainer:
             objectives are not trained; without `error_prediction`, `uncertainty` keeps its old error estimate.
         device: Device of the training.
         execution: "eager" runs operation by operation, "graph" as a CUDA graph; "auto" selects "graph" on CUDA.
+        group: Processes that train the same model with the same arguments, each with a share of every batch.
 
     Raises:
         UsageError: The stream or the objectives do not fit the model.
@@ -68,12 +70,17 @@ class WorldModelTrainer:
         config: WorldModelConfig | None = None,
         device: str | torch.device = "auto",
         execution: str = "auto",
+        group: ProcessGroup | None = None,
     ) -> None:
         self.ema_model = model.to(resolve(device))
         self.model = self.ema_model.trainable_copy()
         self.stream, self.seed = stream, int(seed)
         data_validation.check_spaces_match(model, stream.observation_space, stream.action_space, "the stream")
         self.config = config or model.config
+        self.group = group
+        if group is not None:
+            group.check(model, self.config.batch_size)
+            execution = "eager"  # joint operations are not captured
         weights = self.config.weights()
         self.objectives = {name: objective(name) for name in weights}
         missing = sorted(n for n, o in self.objectives.items() if o.make_head and n not in model.heads)
@@ -169,8 +176,9 @@ class WorldModelTrainer:
         with torch.autocast(
             self.ema_model.device.type, torch.bfloat16, enabled=self.use_bf16, cache_enabled=False
         ):
+            encode = None if self.group is None else self.group.encode
             batch = encode_windows(
-                self.model, window, self.random, self.config.random_shift, self.config.shuffle_time
+                self.model, window, self.random, self.config.random_shift, self.config.shuffle_time, encode
             )
             detached = dataclasses.replace(batch, z=batch.z.detach())
             losses = {
@@ -180,6 +188,8 @@ class WorldModelTrainer:
         total = self.loss_balancer.total(losses)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
+        if self.group is not None:
+            self.group.average_gradients(self.model.parameters())
         for parameters in self.clip_groups:
             torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
         self.optimizer.step()
