@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,19 +28,28 @@ class Splits:
     other split, in an order from a hash of the stream and the block. The splits are balanced at any length, and the
     split of an episode never changes while the stream grows. The first episode is a train episode, so that a model can
     be trained on a stream of few episodes.
+
+    Where groups of lanes are recorded one after the other, each group is numbered and split for itself: the ordinals of
+    the first one alone would have gaps, and so too few episodes of some split.
     """
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, lanes: int = 1, groups: Sequence[int] = ()) -> None:
         """Create the splits of a stream.
 
         Args:
             stream: Id of the stream.
+            lanes: Number of lanes.
+            groups: Numbers of lanes of the groups that are recorded one after the other; empty: all lanes together.
         """
-        self._stream = stream
+        self._stream, self._lanes = stream, lanes
+        self._ends = np.cumsum(groups, dtype=np.int64)  # (G,) first lane after each group
+        self._groups = [Splits(f"{stream}/{index}") for index in range(len(groups))]
         self._table = np.empty(0, np.uint8)
 
     def of(self, ordinals: np.ndarray) -> np.ndarray:
         """Return the split numbers (n,) uint8 of episodes `ordinals` (n,)."""
+        if self._groups:
+            return self._of_groups(ordinals)
         needed = int(ordinals.max(initial=-1)) + 1
         if needed > len(self._table):
             if needed > 4 * (len(self._table) + len(ordinals)) + _SMALL_TABLE:
@@ -47,6 +57,18 @@ class Splits:
             blocks = range(len(self._table) // 10, max(2 * len(self._table), needed) // 10 + 1)
             self._table = np.concatenate([self._table, *(self._block_splits(block) for block in blocks)])
         return self._table[ordinals]
+
+    def _of_groups(self, ordinals: np.ndarray) -> np.ndarray:
+        """Return the splits (n,) of ordinals, each by its number within its group of lanes."""
+        episode, lane = np.divmod(ordinals, self._lanes)
+        group = np.searchsorted(self._ends, lane, side="right")
+        result = np.empty(len(ordinals), np.uint8)
+        first = 0
+        for index, (splits, end) in enumerate(zip(self._groups, self._ends.tolist())):
+            chosen = group == index
+            result[chosen] = splits.of(episode[chosen] * (end - first) + lane[chosen] - first)
+            first = end
+        return result
 
     def _of_sparse(self, ordinals: np.ndarray) -> np.ndarray:
         """Return the splits (n,) of ordinals far beyond the table: only the blocks that occur are computed."""

@@ -81,9 +81,10 @@ class Stream(Store):
 
     def create_like(self, path: str | Path, lanes: int, **metadata: Any) -> Stream:
         """Create an empty stream for the same envs; `metadata` replaces entries of the header."""
-        return Stream.create(
-            path, self.schema, lanes, self._cache_bytes, **{**header_metadata(self.header), **metadata}
-        )
+        entries = {**header_metadata(self.header), **metadata}
+        if lanes != self.lanes:
+            entries.pop("lane_groups", None)
+        return Stream.create(path, self.schema, lanes, self._cache_bytes, **entries)
 
     def __enter__(self) -> Stream:
         """Return the stream; the end of the block closes it."""

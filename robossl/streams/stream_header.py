@@ -130,6 +130,12 @@ def read_header(folder: Path) -> dict[str, Any]:
         )
     for name, kind in _OPTIONAL.items():
         checked({name: header.get(name)}, name, (kind, type(None)), path)
+    if header.get("lane_groups") is not None:
+        groups = checked_ints(header, "lane_groups", path)
+        if min(groups, default=0) < 1 or sum(groups) != lanes:
+            raise CorruptedFileError(
+                f"{path} is damaged: lane_groups: expected {lanes} lanes, got {groups!r:.100}"
+            )
     numbers = set()
     for entry in checked(header, "lost_chunks", list, path):
         numbers.add(checked(entry, "chunk", int, path, 0, MAX_CHUNKS))

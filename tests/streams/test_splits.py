@@ -7,6 +7,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from stream_toys import CountingEnvs, record_steps
 
+from robossl.core.errors import CorruptedFileError
 from robossl.streams import SPLITS, Recorder, Stream
 from robossl.streams.splits import Splits
 
@@ -80,3 +81,29 @@ def test_counts_match_the_episodes(tmp_path):
     for stream in (recorder.stream, Stream.open(tmp_path / "s")):
         assert stream.counts == {s: sum(e.stop - e.start - 1 for e in stream.episodes(s)) for s in SPLITS}
         assert stream.transitions == sum(stream.counts.values())
+
+
+@pytest.mark.parametrize("stream", ["a", "0123", "f00d", "7", "stream 5"])
+def test_lanes_that_are_recorded_later_leave_no_split_without_an_episode(stream):
+    """24 episodes in the first 8 of 16 lanes: numbered over all lanes, a split may have none of them."""
+    ordinals = (np.arange(3)[:, None] * 16 + np.arange(8)).ravel()
+    splits = Splits(stream, 16, [8, 8])
+    first = splits.of(ordinals)
+    assert np.bincount(first, minlength=4).min() >= 2
+    later = splits.of(ordinals + 8)
+    assert np.bincount(later, minlength=4).min() >= 2
+    assert np.array_equal(splits.of(np.concatenate([ordinals, ordinals + 8])), [*first, *later])
+    assert splits.of(np.array([0])).tolist() == splits.of(np.array([8])).tolist() == [0]
+
+
+def test_groups_of_lanes_are_kept_by_the_header(tmp_path):
+    recorder = Recorder.create(CountingEnvs(5, MODE), tmp_path / "s", lanes=7, lane_groups=[5, 2])
+    recorder.reset()
+    record_steps(recorder, 60)
+    recorder.finish()
+    stream = Stream.open(tmp_path / "s")
+    assert stream.counts == recorder.stream.counts
+    assert sum(len(stream.episodes(split)) for split in SPLITS) == len(stream.episodes())
+    assert stream.create_like(tmp_path / "t", 3).header.get("lane_groups") is None
+    with pytest.raises(CorruptedFileError, match="lane_groups"):
+        Stream.create(tmp_path / "u", stream.schema, 7, lane_groups=[5, 3])

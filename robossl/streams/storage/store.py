@@ -58,7 +58,9 @@ class Store:
         self.schema = Schema.from_json(self.header)
         self.lanes: int = self.header["lanes"]
         self.id: str = self.header["id"]
-        self._index = RowIndex(self.lanes, Splits(self.header.get("split_id") or self.id))
+        groups = self.header.get("lane_groups") or ()
+        splits = Splits(self.header.get("split_id") or self.id, self.lanes, groups)
+        self._index = RowIndex(self.lanes, splits)
         self.chunk_reader = ChunkReader(self.path, self.schema, self.lanes)
         self._cache = FieldCache(self.schema, self.lanes, self._cache_bytes, self.chunk_reader)
         self._next = 0  # number of the next chunk
