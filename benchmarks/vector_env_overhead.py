@@ -29,29 +29,29 @@ _ACTIONS = 64  # different actions of a turn without a policy
 
 
 def stepping(envs: VectorEnv, num_steps: int) -> Callable[[], float]:
-    """Return a function that takes `num_steps` vector steps and returns seconds per step."""
+    """Return a function that takes `num_steps` vector steps and returns CPU seconds per step."""
     envs.action_space.seed(0)
     actions = [envs.action_space.sample() for _ in range(_ACTIONS)]
 
     def turn() -> float:
         envs.reset(seed=0)
-        start = time.perf_counter()
+        start = time.process_time()
         for index in range(num_steps):
             envs.step(actions[index % _ACTIONS])
-        return (time.perf_counter() - start) / num_steps
+        return (time.process_time() - start) / num_steps
 
     return turn
 
 
 def recording(envs: VectorEnv, num_steps: int, folder: Path) -> Callable[[], float]:
-    """Return a function that records `num_steps` vector steps of random actions and returns seconds per step."""
+    """Return a function that records `num_steps` vector steps of random actions and returns CPU seconds per step."""
     policy = registry.policy("random")(envs.single_action_space, envs.num_envs, seed=0)
     recorder = Recorder.create(envs, folder)
 
     def turn() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         collect_steps(recorder, policy, num_steps * envs.num_envs, 0, NullProgress())
-        return (time.perf_counter() - start) / num_steps
+        return (time.process_time() - start) / num_steps
 
     return turn
 
