@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from .warp_pixels import BACKEND
 from .warp_simulation import Tensors, WarpSettings, WarpSimulation, capture
 
 _FORMAT = "warp 1"
+_logger = logging.getLogger(__name__)
 Transition = tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
 
 
@@ -185,15 +187,26 @@ class WarpVectorEnv(VectorEnv):
 
     def _run(self) -> Tensors:
         """Return the results of a step, as new tensors."""
-        if not self._uses_graph:
-            return self._step()
+        if self._uses_graph and self._graph is None:
+            self._capture()
         if self._graph is None:
-            tree = self._saved()
-            self._graph = capture(self._step, self.device)
-            self._restore(tree)
+            return self._step()
         graph, outputs = self._graph
         graph.replay()
         return {name: value.clone() for name, value in outputs.items()}
+
+    def _capture(self) -> None:
+        """Capture the step as a CUDA graph; the state is then as before."""
+        saved = self._saved()
+        try:
+            self._graph = capture(self._step, self.device)
+        except RuntimeError as error:
+            self._uses_graph = False
+            reason = " ".join(str(error).split())
+            _logger.warning(
+                "the step cannot be captured as a CUDA graph (%s); it runs kernel by kernel", reason
+            )
+        self._restore(saved)
 
     def _step(self) -> Tensors:
         """Step and reset; the observations are parts of the result, by name."""

@@ -9,7 +9,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from robossl.envs.cartpole import CartPoleSwingUp
 from robossl.envs.warp.warp_vector_env import WarpVectorEnv
-from warp_pairs import make_c, make_warp, numbers
+from warp_pairs import follow, make_c, make_warp, numbers
 
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Checkpointable, FinalStateEnv, PhysicsStateEnv, StateOutcomeEnv
@@ -119,6 +119,40 @@ def test_number_that_is_not_finite_is_a_physics_error(what, caplog):
     _, _, _, truncated, infos = envs.step(torch.zeros(3, 1))  # a new episode begins
     assert not truncated.any()
     assert not infos["physics_error"].any()
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_graph_of_the_step_gives_the_same_results(works, monkeypatch, caplog):
+    """With a stand-in for CUDA's graph, which repeats the step and writes into the tensors of the capture."""
+
+    class Graph:
+        def __init__(self, work, outputs):
+            self.work, self.outputs = work, outputs
+
+        def replay(self):
+            for name, value in self.work().items():
+                self.outputs[name].copy_(value)
+
+    def capture(work, device):
+        work()
+        outputs = work()
+        if not works:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return Graph(work, outputs), outputs
+
+    monkeypatch.setattr("robossl.envs.warp.warp_vector_env.capture", capture)
+    plain, graph = make_warp("Reacher", 2, max_episode_steps=5), make_warp("Reacher", 2, max_episode_steps=5)
+    graph._uses_graph = True
+    for envs in (plain, graph):
+        envs.reset(seed=0)
+    kept = []
+    for action in _actions(plain):
+        one, other = plain.step(torch.from_numpy(action)), graph.step(torch.from_numpy(action))
+        kept.append((one[0]["observation"], other[0]["observation"]))
+        assert torch.equal(one[1], other[1])
+        assert torch.equal(one[3], other[3])
+    assert all(torch.equal(*pair) for pair in kept)  # also those of earlier steps
+    assert ("cannot be captured" in caplog.text) is not works
 
 
 def test_lost_contacts_are_a_physics_error(caplog):
@@ -232,6 +266,39 @@ def test_own_robot_file_with_reward_and_sensors(tmp_path):
         one, other = warp.step(torch.from_numpy(action)), own.step(action)
         np.testing.assert_allclose(one[0].numpy(), other[0], atol=2e-3)
         np.testing.assert_allclose(one[1].numpy(), other[1], atol=1e-3)
+
+
+MOVED_BY_MOCAP = """
+<mujoco><option timestep="0.005"/><worldbody><geom type="plane" size="3 3 .1"/>
+<body name="target" mocap="true" pos=".3 0 .5"><geom type="sphere" size=".03" contype="0" conaffinity="0"/></body>
+<body name="a" pos="0 0 .6"><joint name="h1" axis="0 1 0" range="-90 90"/>
+ <geom type="capsule" fromto="0 0 0 .2 0 0" size=".03" mass="1"/>
+ <body name="b" pos=".2 0 0"><joint name="h2" axis="0 1 0" range="-90 90" damping=".1"/>
+  <geom type="capsule" fromto="0 0 0 .2 0 0" size=".03" mass=".5"/><site name="tip" pos=".2 0 0"/></body></body>
+</worldbody>
+<equality><joint joint1="h1" joint2="h2" polycoef="0 0.5 0 0 0"/></equality>
+<actuator><position joint="h1" kp="20" ctrlrange="-1 1"/>
+<general joint="h2" dyntype="filter" dynprm=".1" gainprm="5" ctrlrange="-1 1"/></actuator>
+<sensor><framepos objtype="site" objname="tip"/><jointvel joint="h2"/></sensor>
+<keyframe><key name="home" qpos="0.2 0.4" ctrl="0.1 0"/></keyframe></mujoco>
+"""
+
+
+def test_robot_file_with_mocap_equality_and_activation_follows_c(tmp_path):
+    file = tmp_path / "robot.xml"
+    file.write_text(MOVED_BY_MOCAP)
+    settings = {
+        "model": str(file),
+        "sensors": "all",
+        "mocap": "pose",
+        "reward": "reach.tip.target + 0.1*effort",
+    }
+    warp, own = make_warp("Mjcf", 3, **settings), make_c("Mjcf", 3, **settings)
+    np.testing.assert_allclose(warp.reset(seed=0)[0].numpy(), own.reset(seed=0)[0], atol=1e-6)
+    apart, rewards, ends, own_ends = follow(warp, own, 60)
+    assert apart.max() < 1e-3
+    assert rewards.max() < 1e-4
+    np.testing.assert_array_equal(ends, own_ends)
 
 
 @pytest.mark.parametrize(
