@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl.core.errors import UsageError
@@ -32,7 +33,7 @@ def exploration_ring(run: Experiment, envs: VectorEnv) -> DeviceRing | None:
     spaces = envs.single_observation_space, envs.single_action_space
     lanes = envs.num_envs - explore.lanes
     needed = DeviceRing.num_bytes(*spaces, lanes, explore.ring_steps)
-    free = free_memory() if device.type == "cpu" else None
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
     if free is not None and needed > free:
         raise UsageError(
             f"explore.ring_steps: expected at most about {int(explore.ring_steps * free / needed):,}, as the steps of "

@@ -81,5 +81,7 @@ def test_ring_needs_sub_environments_that_are_not_recorded():
         LearnConfig(explore=ExploreConfig(ring_steps=10))
     with pytest.raises(UsageError, match=r"explore\.record_envs: expected at most the 4"):
         LearnConfig(explore=ExploreConfig(num_envs=4, record_envs=5))
+    with pytest.raises(UsageError, match=r"explore\.backend: expected mujoco with pixels"):
+        LearnConfig(pixels=64, explore=ExploreConfig(backend="warp"))
     with pytest.raises(UsageError, match="unknown backend 'gpu'; available: mujoco, warp"):
         LearnConfig(explore=ExploreConfig(backend="gpu"))
