@@ -140,6 +140,10 @@ def _run_train(settings: Settings, folder: Path, threads: int, progress: Progres
 
 def _evaluate_request(settings: Settings, threads: int, folder: Path | None = None) -> EvaluateRequest:
     values = _arguments(EvaluateRequest, settings, threads, ("out", "arguments"))
+    if not Path(values["model"]).is_dir():
+        raise UsageError(
+            f"model: expected the folder of a run, model or agent, got no folder {values['model']}"
+        )
     return EvaluateRequest(**values, out=folder)
 
 

@@ -91,8 +91,8 @@ def test_collectors_end_with_the_same_bytes_if_processes_are_killed(tmp_path: Pa
     count = len(chunks(out))
     more = wait_until(lambda: len(chunks(out)) > count or driver.poll() is not None)
     print(f"\na new collector {seconds:.1f} s after the kill, the next block {more:.1f} s later")
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
+    driver.kill()  # SIGKILL
+    driver.communicate()
     wait_until(lambda: not cluster.actors())
     driver = start(tmp_path, environment, "collect", "--resume", "ray", "--quiet")
     wait_until(lambda: cluster.actors() or driver.poll() is not None)
@@ -119,8 +119,8 @@ def test_cells_end_with_the_same_results_if_processes_are_killed(tmp_path: Path,
     wait_until(tasks)
     os.kill(tasks()[0], signal.SIGKILL)
     wait_until(lambda: results(out))
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
+    driver.kill()  # SIGKILL
+    driver.communicate()
     kept = {path: path.stat().st_mtime_ns for path in (out / "results").glob("*.json")}
     driver = start(tmp_path, environment, *command)
     wait_until(lambda: tasks() or driver.poll() is not None)

@@ -20,7 +20,7 @@ from robossl.training.requests import CollectRequest
 from robossl.training.shard_collector import ShardCollector, collector
 from robossl.training.shard_phase import join_lanes
 
-ENV = "robossl/CartPoleSwingUp-v0"
+ENV = "robossl/Reacher-v0"  # 200 steps an episode
 
 
 def digest(folder: Path) -> str:
@@ -46,7 +46,7 @@ def run_here(works: Any, resources: Any, next_job: Any) -> None:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of one episode of each lane."""
-    monkeypatch.setattr(shard_collection, "_BLOCK_STEPS", 500)
+    monkeypatch.setattr(shard_collection, "_BLOCK_STEPS", 200)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def here(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
 
 
 def request(out: Path, **settings: Any) -> CollectRequest:
-    values = {"steps": 4000, "num_envs": 3, "workers": 2, "seed": 7, "policy": "colored_noise", **settings}
+    values = {"steps": 1600, "num_envs": 3, "workers": 2, "seed": 7, "policy": "colored_noise", **settings}
     return CollectRequest(ENV, out=out, **values)
 
 
@@ -85,13 +85,13 @@ def test_killed_worker_process_changes_nothing(
     assert len(killed) > 4
     assert digest(tmp_path / "killed") == digest(tmp_path / "here")
     assert isinstance(stream, Shards)
-    assert stream.transitions >= 4000
+    assert stream.transitions >= 1600
 
 
 def test_episodes_are_whole_and_differ_between_shards_and_blocks(tmp_path: Path, here: None) -> None:
     stream = record(tmp_path / "shards")
     assert all(episode.ended for episode in stream.episodes())
-    firsts = [stream.read(e.lane, e.start, e.start + 1)["observation"].tobytes() for e in stream.episodes()]
+    firsts = [stream.read(e.lane, e.start, e.start + 1)["physics"].tobytes() for e in stream.episodes()]
     assert len(set(firsts)) == len(firsts) >= 8
     assert stream.lanes == 3
     assert read_shards(stream.path)[0] == 2
@@ -126,24 +126,24 @@ def test_interrupted_recording_goes_on_to_the_same_bytes(
 
 
 def test_extended_recording_is_that_of_the_new_length(tmp_path: Path, here: None) -> None:
-    record(tmp_path / "long", steps=6000)
-    short = request(tmp_path / "short", steps=3000)
+    record(tmp_path / "long", steps=2400)
+    short = request(tmp_path / "short", steps=1200)
     shard_collection.collect_shards(short, NullProgress())
     assert digest(tmp_path / "short") != digest(tmp_path / "long")
-    shard_collection.resume_shards(tmp_path / "short", NullProgress(), "+3000")
+    shard_collection.resume_shards(tmp_path / "short", NullProgress(), "+1200")
     assert digest(tmp_path / "short") == digest(tmp_path / "long")
 
 
 def test_joined_lanes_have_exactly_the_steps(tmp_path: Path, here: None) -> None:
     shards = record(tmp_path / "shards")
     with shards.create_like(tmp_path / "joined", 5) as stream:
-        join_lanes(shards, stream, 700, NullProgress())
-        assert stream.transitions == 3 * 700
-        assert stream.lengths.tolist() == [702, 702, 702, 0, 0]  # two episodes, the second one is cut
+        join_lanes(shards, stream, 280, NullProgress())
+        assert stream.transitions == 3 * 280
+        assert stream.lengths.tolist() == [282, 282, 282, 0, 0]  # two episodes, the second one is cut
         for lane in range(3):
-            joined, source = (s.read(lane, 0, 702) for s in (stream, shards))
-            assert np.array_equal(joined["observation"], source["observation"])
-            assert np.array_equal(joined["action"][:701], source["action"][:701])
+            joined, source = (s.read(lane, 0, 282) for s in (stream, shards))
+            assert np.array_equal(joined["physics"], source["physics"])
+            assert np.array_equal(joined["action"][:281], source["action"][:281])
             assert joined["is_last"][-1]
             assert not joined["truncated"][-1]
             assert not joined["valid"][-1]
@@ -173,6 +173,6 @@ def test_wrong_request_gets_one_line_before_anything_is_written(
 def test_other_episodes_are_not_appended_to_shards(tmp_path: Path, here: None) -> None:
     from robossl.training.continuation import append_episodes
 
-    folder = record(tmp_path / "shards", steps=1000).path
+    folder = record(tmp_path / "shards", steps=400).path
     with pytest.raises(UsageError, match="expected one stream to append other episodes to"):
         append_episodes(folder, NullProgress(), 100, policy="random")
