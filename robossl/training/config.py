@@ -169,7 +169,7 @@ class LearnConfig:
         if check_backend(self.explore.backend) == WARP and self.pixels:
             raise UsageError(
                 "explore.backend: expected mujoco with pixels, got warp: a run has images of one renderer, and "
-                "its agent acts with those of OpenGL; leave pixels out, or record a stream of images with collect --backend warp"
+                "its agent acts with those of OpenGL; leave pixels out, or record images with collect --backend warp"
             )
         if self.explore.lanes > self.explore.num_envs:
             raise UsageError(
