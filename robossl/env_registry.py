@@ -35,6 +35,7 @@ _LISTED_IDS = 12  # of a package, in a message
 _MAX_NAME = 4096  # [characters] of an env name in a file
 _THIRD_PARTY = "robossl.envs.engine.gymnasium_envs"
 _STANDARD, _ACTIONS = "robossl.envs.engine.standard_env", "robossl.envs.engine.action_conversion"
+_SETUP = "robossl.envs.engine.mujoco_setup"
 _BATCH_SETTINGS = ("autoreset_mode", "vectorization")  # of a vector env, not of one env
 
 
@@ -98,7 +99,8 @@ def _check_imported(env: str, start: str) -> None:
 
 
 def _import(module: str, env: str) -> None:
-    """Import a module for an env."""
+    """Import a module for an env. MuJoCo, which it may import, reads the rendering backend at its first import."""
+    importlib.import_module(_SETUP).choose_backend()
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:

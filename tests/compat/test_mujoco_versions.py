@@ -40,7 +40,8 @@ def robossl(folder, *arguments: str) -> str:
 def test_env_of_another_package_is_recorded_and_learned(env, tmp_path) -> None:
     flags = [part for key, value in ENVS[env].items() for part in (f"--env.{key}", value)]
     robossl(tmp_path, "collect", env, *flags, "--steps", "64", "--num-envs", "2", "--out", "stream")
-    assert "latent dimension" in robossl(tmp_path, "pretrain", "stream", "--updates", "2", "--out", "model")
+    small = ("--updates", "2", "--world_model.batch_size", "16")  # images of gym_aloha have 480 x 640 pixels
+    assert "latent dimension" in robossl(tmp_path, "pretrain", "stream", *small, "--out", "model")
 
 
 @pytest.mark.parametrize("env", ["robossl/Reacher-v0", "robot.xml"])

@@ -1,5 +1,6 @@
 """Env ids, light imports, and messages for wrong arguments, actions and resets."""
 
+import os
 import subprocess
 import sys
 
@@ -139,9 +140,23 @@ def test_reset_does_not_change_the_mask() -> None:
 
 
 def test_an_unknown_id_of_a_package_lists_those_that_it_registers() -> None:
-    with pytest.raises(
-        UsageError, match=r"'gymnasium' registers no env 'CartPool-v1'; .*'CartPole-v1'"
-    ):
+    with pytest.raises(UsageError, match=r"'gymnasium' registers no env 'CartPool-v1'; .*'CartPole-v1'"):
         registry.env_spec("gymnasium:CartPool-v1")
     with pytest.raises(UsageError, match=r"package 'json' registers no env 'A-v0'; available: none"):
         registry.env_spec("json:A-v0")
+
+
+def test_a_package_that_imports_mujoco_gets_a_rendering_backend(tmp_path) -> None:
+    (tmp_path / "early.py").write_text("import os\nBACKEND = os.environ.get('MUJOCO_GL')\nimport mujoco\n")
+    code = (
+        "import sys; sys.path.insert(0, '.'); from robossl import registry\n"
+        "try: registry.trust_env('early:A-v0')\n"
+        "except Exception: pass\n"
+        "import early; from robossl.envs.engine.mujoco_setup import headless\n"
+        "print(early.BACKEND in ('egl', 'osmesa') or not headless())"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True"
