@@ -6,6 +6,7 @@ own. It is written at once. A collector that is started again therefore goes on 
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -64,10 +65,12 @@ class ShardCollector:
             time.sleep(0.2)
 
     def record(self, blocks: int) -> dict[str, Any]:
-        """Record the next block, if there are fewer than `blocks`; return how many there are and their steps."""
+        """Record the next block, if there are fewer than `blocks`; return how many there are, and their steps."""
         if self._stream.blocks < blocks:
             self._record_block(self._stream.blocks)
-        return {"blocks": self._stream.blocks, "steps": self._stream.transitions}
+        return {
+            "blocks": self._stream.blocks, "steps": self._stream.transitions, "process": os.getpid()
+        }  # fmt: skip
 
     def _record_block(self, block: int) -> None:
         """Record a block: in each lane the episodes that begin before its number of steps, all of them to their end."""
