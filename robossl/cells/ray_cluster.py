@@ -22,14 +22,10 @@ def ray_cluster(resources: Resources) -> Iterator[Any]:
     """Yield the module ray, connected; the connection ends with the block, unless the user made it.
 
     Raises:
-        UsageError: Ray is not installed, RAY_ADDRESS cannot be reached, or no node is large enough for a worker.
+        UsageError: RAY_ADDRESS cannot be reached, or no node is large enough for a worker.
     """
-    try:
-        import ray
-    except ImportError:
-        raise UsageError(
-            'engine: expected ray to be installed, got none; pip install "robossl[ray]"'
-        ) from None
+    import ray
+
     own = not ray.is_initialized()
     try:
         if own:

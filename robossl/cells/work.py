@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -60,7 +61,7 @@ class Resources:
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a wrong value, or more local workers than cores."""
+        """Raise UsageError for a wrong value, more local workers than cores, or a missing package."""
         if self.engine not in ENGINES:
             raise unknown_name_error("engine", self.engine, ENGINES)
         if self.workers < 0:
@@ -71,6 +72,8 @@ class Resources:
             raise UsageError(f"GPUs of a worker: expected 0 to 1, or a whole number, got {self.gpus}")
         if self.engine == "local":
             check_cores(self.workers, self.threads)
+        elif importlib.util.find_spec("ray") is None:
+            raise UsageError('engine: expected ray to be installed, got none; pip install "robossl[ray]"')
 
     @property
     def local_workers(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,9 @@ def test_wrong_resources_get_one_line(values: dict[str, Any], words: str) -> Non
         Resources(**values)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_missing_ray_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r'pip install "robossl\[ray\]"'):
+        Resources("ray")

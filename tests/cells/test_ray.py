@@ -18,8 +18,6 @@ from typing import Any
 import pytest
 from ray_nodes import Cluster, free_port, ray_cluster_of_three, wait_until
 
-from robossl.core.errors import UsageError
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 needs_ray = pytest.mark.skipif(
     not Path(sys.executable).with_name("ray").exists(),
@@ -141,12 +139,3 @@ def test_address_without_a_cluster_gets_one_line_soon(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert "RAY_ADDRESS: expected a Ray cluster at" in errors.strip().splitlines()[-1]
     assert time.monotonic() - begin < 60
-
-
-def test_missing_ray_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    from robossl.cells.ray_cluster import ray_cluster
-    from robossl.cells.work import Resources
-
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r'pip install "robossl\[ray\]"'), ray_cluster(Resources("ray")):
-        pass
