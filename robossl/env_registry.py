@@ -36,6 +36,7 @@ _MAX_NAME = 4096  # [characters] of an env name in a file
 _THIRD_PARTY = "robossl.envs.engine.gymnasium_envs"
 _STANDARD, _ACTIONS = "robossl.envs.engine.standard_env", "robossl.envs.engine.action_conversion"
 _SETUP = "robossl.envs.engine.mujoco_setup"
+_WARP = "robossl.envs.warp.warp_modules"
 _BATCH_SETTINGS = ("autoreset_mode", "vectorization")  # of a vector env, not of one env
 
 
@@ -245,13 +246,10 @@ def make_envs(
         _check_pixels(env, spec)
     if is_native_batch(env):
         return _make_native(env, spec, num_envs, threads, settings)
-    if settings.get("backend") == WARP:
-        raise UsageError(
-            f"expected an env of robossl without wrappers for backend {WARP!r}, got {env}; leave the backend out, or "
-            f"give one of {', '.join(env_ids()[:3])}, ..."
-        )
+    check_backend(env, settings.get("backend"))
+    given = {name: settings.pop(name) for name in implied if name in settings}  # may have any names
     envs = importlib.import_module(_THIRD_PARTY).make_gymnasium_envs(
-        env, num_envs, spec=spec, adapter=adapter, **settings
+        env, num_envs, spec=spec, adapter=adapter, env_arguments=given, **settings
     )
     if 0 in (envs.single_action_space.shape or ()):
         envs.close()
@@ -259,6 +257,18 @@ def make_envs(
             f"expected an env with actions, got {env}, whose action space is {format_space(envs.single_action_space)}"
         )
     return envs
+
+
+def check_backend(env: str, backend: str | None, device: str = "auto") -> None:
+    """Raise UsageError if an env cannot be simulated on a backend, or the backend not on a device of this machine."""
+    if backend != WARP:
+        return
+    if not is_native_batch(env):
+        raise UsageError(
+            f"expected an env of robossl without wrappers for backend {WARP!r}, got {env}; leave the backend out, or "
+            f"give one of {', '.join(env_ids()[:3])}, ..."
+        )
+    importlib.import_module(_WARP).warp_device(device)
 
 
 def _make_native(

@@ -38,6 +38,7 @@ from robossl.core.env_ids import EnvName
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.env_objects import EnvLike, name_of
 from robossl.env_registry import (
+    check_backend,
     check_recorded_env,
     describe_actions,
     env_ids,
@@ -56,6 +57,7 @@ __all__ = [
     "GROUPS",
     "EnvLike",
     "agent",
+    "check_backend",
     "check_recorded_env",
     "check_settings",
     "describe_actions",

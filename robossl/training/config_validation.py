@@ -37,6 +37,7 @@ def validate_config(config: LearnConfig, out: str | Path | None = None) -> Learn
     for name, num_envs in (("explore", config.explore.num_envs), ("agent", config.agent.num_envs)):
         check_memory(f"{name}.num_envs", num_envs)
     registry.env_spec(config.env)
+    registry.check_backend(config.env, config.explore.backend, config.device)
     config = dataclasses.replace(config, env=canonical_id(config.env))
     resolve(config.device)
     load_sinks(config.log)

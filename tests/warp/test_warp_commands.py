@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from robossl import registry
+from robossl.core.env_ids import with_options
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.env_checker.check import check
@@ -65,13 +66,22 @@ def test_check_has_no_complaint():
     assert [f"{r.name}: {r.message}" for r in results if r.ok is False] == []
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", f"{ENV}?wrap=gymnasium.wrappers:RescaleAction"])
-def test_env_that_warp_cannot_simulate_is_refused(env, tmp_path):
-    with pytest.raises(
-        UsageError, match="expected an env of robossl without wrappers for backend 'warp'"
-    ) as error:
-        registry.make_envs("CartPole-v1", 2, backend="warp")
+@pytest.mark.parametrize(
+    "env", ["CartPole-v1", with_options(ENV, {}, ["gymnasium.wrappers:NormalizeReward"])]
+)
+def test_env_that_warp_cannot_simulate_is_refused_before_the_run(env, tmp_path):
+    registry.trust_env(env)
+    message = "expected an env of robossl without wrappers for backend 'warp'"
+    with pytest.raises(UsageError, match=message) as error:
+        registry.make_envs(env, 2, backend="warp")
     assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match=message):
+        learn(
+            LearnConfig(env=env, explore=ExploreConfig(backend="warp")),
+            tmp_path / "run",
+            progress=NullProgress(),
+        )
+    assert not (tmp_path / "run").exists()
 
 
 def test_ring_needs_sub_environments_that_are_not_recorded():
