@@ -171,6 +171,10 @@ class LearnConfig:
                 "explore.backend: expected mujoco with pixels, got warp: a run has images of one renderer, and "
                 "its agent acts with those of OpenGL; leave pixels out, or record images with collect --backend warp"
             )
+        if self.explore.workers and (self.explore.backend != DEFAULT or self.explore.record_envs):
+            raise UsageError(
+                "explore.workers: expected backend mujoco and no record_envs beside them: each worker has its own envs"
+            )
         if self.explore.lanes > self.explore.num_envs:
             raise UsageError(
                 f"explore.record_envs: expected at most the {self.explore.num_envs} sub-environments that explore "
