@@ -195,11 +195,8 @@ def make_single_env(env_name: str, spec: EnvSpec, arguments: dict[str, Any]) -> 
 
 def _without_kwargs_of(spec: EnvSpec, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that the spec does not have already."""
-    return {
-        name: value
-        for name, value in arguments.items()
-        if name != "max_episode_steps" and not (name in spec.kwargs and spec.kwargs[name] is value)
-    }
+    known = ["max_episode_steps", *(n for n, value in spec.kwargs.items() if arguments.get(n) is value)]
+    return {name: value for name, value in arguments.items() if name not in known}
 
 
 @contextmanager
@@ -245,6 +242,7 @@ def make_gymnasium_envs(
     vectorization: str = "auto",
     spec: EnvSpec | None = None,
     adapter: Any = None,
+    env_arguments: dict[str, Any] | None = None,
     **arguments: Any,
 ) -> GymnasiumVectorEnv:
     """Make a vector env of any Gymnasium id, with the time limit of its spec.
@@ -261,8 +259,10 @@ def make_gymnasium_envs(
             survive a fork.
         spec: Spec of the env; None: that of Gymnasium, after the import of the module.
         adapter: Subclass of `EnvAdapter`, with which the vector env is a `PhysicsStateEnv`; it is sync then.
-        **arguments: Arguments of `gymnasium.make`.
+        env_arguments: Arguments of `gymnasium.make` that may have the names of those above.
+        **arguments: Further ones.
     """
+    arguments |= env_arguments or {}
     if vectorization not in ("auto", "sync", "async"):
         raise UsageError(f"unknown vectorization {vectorization!r}; available: auto, sync, async")
     check_memory("num_envs", num_envs)

@@ -1,5 +1,7 @@
 """Vector envs of any Gymnasium id: time limit, choice of vectorization, rendering, errors."""
 
+from contextlib import closing
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import robossl.envs
 from gymnasium.vector import AutoresetMode
 from robossl.envs.engine.gymnasium_envs import make_gymnasium_envs
 
+from robossl import registry
 from robossl.core.errors import UsageError
 
 robossl.envs.register()
@@ -101,3 +104,26 @@ def test_render_frame_renders_one_sub_environment(gl) -> None:
 def test_wrong_argument_is_refused(env_id, arguments, message) -> None:
     with pytest.raises(UsageError, match=message):
         make_gymnasium_envs(env_id, **arguments)
+
+
+def test_arguments_of_an_env_may_have_any_name() -> None:
+    """`env_id`, `spec`, `num_envs` and `vectorization` are arguments of robossl's own functions too."""
+
+    class Named(gym.Env):
+        observation_space = gym.spaces.Box(-9, 9, (1,), np.float32)
+        action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+        def __init__(self, env_id, num_envs=1, spec=None, vectorization="none", adapter=0):
+            self.values = (env_id, num_envs, vectorization, adapter)
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action):
+            return np.zeros(1, np.float32), 0.0, False, False, {}
+
+    gym.register("habits/Named-v0", Named)
+    name = "habits/Named-v0?env_id=AC1&num_envs=5&vectorization=fast&adapter=2"
+    with closing(registry.make_envs(name, 2)) as envs:
+        assert envs.num_envs == 2
+        assert envs.unwrapped.envs[1].unwrapped.values == ("AC1", 5, "fast", 2)

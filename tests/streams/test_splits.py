@@ -94,6 +94,7 @@ def test_lanes_that_are_recorded_later_leave_no_split_without_an_episode(stream)
     assert np.bincount(later, minlength=4).min() >= 2
     assert np.array_equal(splits.of(np.concatenate([ordinals, ordinals + 8])), [*first, *later])
     assert splits.of(np.array([0])).tolist() == splits.of(np.array([8])).tolist() == [0]
+    assert np.bincount(splits.of(np.arange(7)), minlength=4).tolist() == [4, 1, 1, 1]
 
 
 def test_groups_of_lanes_are_kept_by_the_header(tmp_path):
