@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from resume_helpers import outcome, tiny
 
 import robossl
 from robossl.cells.processes import WorkerProcess
@@ -16,6 +17,7 @@ from robossl.core.interfaces import NullProgress
 from robossl.streams import Shards, Stream
 from robossl.streams.shards import read_shards
 from robossl.training import shard_collection, shard_collector
+from robossl.training.phases import learn
 from robossl.training.requests import CollectRequest
 from robossl.training.shard_collector import ShardCollector, collector
 from robossl.training.shard_phase import join_lanes
@@ -176,3 +178,29 @@ def test_other_episodes_are_not_appended_to_shards(tmp_path: Path, here: None) -
     folder = record(tmp_path / "shards", steps=400).path
     with pytest.raises(UsageError, match="expected one stream to append other episodes to"):
         append_episodes(folder, NullProgress(), 100, policy="random")
+
+
+@pytest.mark.slow
+def test_run_whose_exploration_by_workers_was_interrupted_ends_as_an_uninterrupted_one(
+    tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(explore__workers=2, threads=1, agent__num_iterations=0)
+    learn(config, tmp_path / "whole", progress=NullProgress())
+    calls, whole = [], ShardCollector._record_block
+
+    def stops(self: ShardCollector, block: int) -> None:
+        calls.append(block)
+        if len(calls) == 2:
+            self._stream.release()
+            raise KeyboardInterrupt
+        whole(self, block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardCollector, "_record_block", stops)
+        with pytest.raises(KeyboardInterrupt, match="robossl learn --resume"):
+            learn(config, tmp_path / "stopped", progress=NullProgress())
+    learn(resume=tmp_path / "stopped", progress=NullProgress())
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
+    assert not (tmp_path / "whole" / "shards").exists()
+    stream = Stream.open(tmp_path / "whole" / "stream")
+    assert stream.transitions == config.explore_steps
