@@ -37,6 +37,7 @@ nb_merge_streams = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
+autoclass_content = "both"  # the arguments are documented in constructors
 autodoc_mock_imports: list[str] = []
 napoleon_use_rtype = False
 suppress_warnings = ["ref.python", "mystnb.unknown_mime_type"]
