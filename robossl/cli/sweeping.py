@@ -45,8 +45,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> CommandResult:
     from robossl.logging.progress import make_progress
-    from robossl.sweeps.sweep_summary import summary_path, summary_text
     from robossl.sweeps.sweep_run import SweepRequest, list_cells, run_sweep
+    from robossl.sweeps.sweep_summary import summary_path, summary_text
 
     trust_env(options.trust_env, package=True)
     names = ("out", "engine", "workers", "cpus_per_cell", "gpus_per_cell", "cell", "retry_failed")
