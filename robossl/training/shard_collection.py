@@ -13,8 +13,10 @@ from robossl.cells.work import Resources, Work
 from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import LearningPolicy, ProgressReporter
+from robossl.core.limits import check_disk
 from robossl.core.system_info import cores
 from robossl.streams import Stream
+from robossl.streams.env_metadata import schema_from_env
 from robossl.streams.shards import read_shards, write_shards
 from robossl.training import output_dirs, provenance
 from robossl.training.config import LearnConfig
@@ -44,7 +46,10 @@ def collect_shards(request: CollectRequest, progress: ProgressReporter) -> Strea
     )  # fmt: skip
     with closing(registry.make_envs(name, 1, pixels=request.pixels)) as envs:
         origin = provenance.provenance(settings, name, settings["threads"], "auto", envs)
-    with output_dirs.output_dir(request.out, f"streams/{output_dirs.slug(name)}") as folder:
+        row_bytes = schema_from_env(envs).row_bytes
+    default = f"streams/{output_dirs.slug(name)}"
+    check_disk(request.out or default, request.steps, row_bytes)
+    with output_dirs.output_dir(request.out, default) as folder:
         content = {**settings, "provenance": origin}
         write_shards(folder, request.workers, content)
         output_dirs.write_manifest(folder, "stream", settings, **settings)
