@@ -15,7 +15,7 @@ from robossl.core.errors import UsageError, unknown_name_error
 from ..engine.mujoco_setup import load_mujoco
 from ..engine.watchdog import warn_if_slow
 from .device_array import DeviceArray
-from .warp_modules import load_warp
+from .warp_modules import load_warp, warp_stream
 
 if TYPE_CHECKING:
     from mujoco import MjModel
@@ -260,10 +260,8 @@ class WarpBatch:
         """Run kernels: within a capture of torch directly, on the CPU as a graph of Warp, which is 10 times faster."""
         warp = self._warp
         if self.device.type == "cuda":
-            stream = warp.stream_from_torch(torch.cuda.current_stream(self.device))
-            with warp.ScopedStream(
-                stream, sync_enter=False
-            ):  # a captured stream may not wait for another one
+            # a captured stream may not wait for another one
+            with warp.ScopedStream(warp_stream(self.device), sync_enter=False):
                 work()
             return
         graph = self._graphs.get(key)

@@ -12,6 +12,7 @@ import torch
 from robossl.core.errors import UsageError
 
 EXTRA = "warp"
+_streams: dict[int, Any] = {}  # of Warp, by the handle of CUDA
 
 
 def load_warp() -> tuple[ModuleType, ModuleType]:
@@ -33,6 +34,18 @@ def load_warp() -> tuple[ModuleType, ModuleType]:
             f"pip install 'robossl[{EXTRA}]'"
         ) from error
     return warp, mujoco_warp
+
+
+def warp_stream(device: torch.device) -> Any:
+    """Return the stream that torch uses on a CUDA device now, as the one stream of Warp for it.
+
+    Warp knows a captured stream by this object, so that it must be the same in the whole capture.
+    """
+    warp, _ = load_warp()
+    current = torch.cuda.current_stream(device)
+    if current.cuda_stream not in _streams:
+        _streams[current.cuda_stream] = warp.stream_from_torch(current)
+    return _streams[current.cuda_stream]
 
 
 def warp_device(device: Any = None) -> torch.device:

@@ -28,6 +28,7 @@ from .device_array import DeviceArray
 from .device_tensors import constant
 from .start_bank import StartBank
 from .warp_batch import INVALID_ACTION, WarpBatch
+from .warp_modules import load_warp, warp_stream
 from .warp_pixels import WarpPixels
 from .warp_variations import WarpVariations
 
@@ -264,7 +265,7 @@ class WarpSimulation:
         """Return what a task computed as a new tensor (n,)."""
         if isinstance(value, DeviceArray):
             return value.tensor.to(dtype, copy=True)
-        return torch.as_tensor(np.asarray(value), dtype=dtype).to(self.device).expand(self.num_envs).clone()
+        return constant(value, self.device).to(dtype).expand(self.num_envs).clone()
 
     def success(self) -> torch.Tensor | None:
         """Return (n,) bool: the task is solved in the current state; None for a task without success."""
@@ -345,8 +346,6 @@ def capture(work: Callable[[], Tensors], device: torch.device) -> tuple[Any, Ten
 
     Kernels of Warp are launched on the stream that torch captures, so that both are in one graph.
     """
-    from .warp_modules import load_warp
-
     warp, _ = load_warp()
     side = torch.cuda.Stream(device)
     side.wait_stream(torch.cuda.current_stream(device))
@@ -356,7 +355,7 @@ def capture(work: Callable[[], Tensors], device: torch.device) -> tuple[Any, Ten
     torch.cuda.current_stream(device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # the mode of Warp
-        stream = warp.stream_from_torch(torch.cuda.current_stream(device))
+        stream = warp_stream(device)
         warp.capture_begin(stream=stream, external=True)
         try:
             outputs = work()
