@@ -95,6 +95,10 @@ class Shards(Stream):
     """The committed rows of all shards of a folder as one stream: the lanes of shard 0, then those of shard 1, ...
 
     It cannot be written. Blocks that collectors add later are there after `refresh`.
+
+    Example:
+        stream = robossl.streams.Stream.open("streams/many")  # Shards, if workers recorded it
+        model = robossl.pretrain(stream, out="models/many")
     """
 
     def _load(self) -> None:

@@ -93,16 +93,16 @@ def test_sac_of_torchrl_learns_from_latents_with_its_own_collector_buffer_and_lo
     critic = ValueOperator(
         MLP(size + actions, 1, num_cells=[128, 128], activation_class=nn.ReLU), ["action", "observation"]
     )
-    loss = SACLoss(actor, critic, num_qvalue_nets=2)
+    loss = SACLoss(actor, critic, num_qvalue_nets=2, alpha_init=0.1)
     loss.make_value_estimator(gamma=0.98)
     targets = SoftUpdate(loss, eps=0.99)
     optimizer = torch.optim.Adam(loss.parameters(), lr=1e-3)
-    buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(10_000), batch_size=256)
+    buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(10_000), batch_size=128)
     collector = Collector(
         env,
         actor,
         frames_per_batch=EPISODE,
-        total_frames=20 * EPISODE,
+        total_frames=14 * EPISODE,
         init_random_frames=4 * EPISODE,
         auto_register_policy_transforms=True,
     )
@@ -112,7 +112,7 @@ def test_sac_of_torchrl_learns_from_latents_with_its_own_collector_buffer_and_lo
         returns += batch["next", "episode_reward"][batch["next", "done"]].tolist()
         if len(buffer) < 4 * EPISODE:
             continue
-        for _ in range(EPISODE // 2):
+        for _ in range(EPISODE):
             losses = loss(buffer.sample())
             total = losses["loss_actor"] + losses["loss_qvalue"] + losses["loss_alpha"]
             optimizer.zero_grad()
@@ -120,5 +120,5 @@ def test_sac_of_torchrl_learns_from_latents_with_its_own_collector_buffer_and_lo
             optimizer.step()
             targets.step()
     collector.shutdown()
-    assert len(returns) == 20
-    assert np.mean(returns[-5:]) > 2 * RANDOM_RETURN
+    assert len(returns) == 14
+    assert np.mean(returns[-3:]) > 2 * RANDOM_RETURN
