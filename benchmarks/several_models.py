@@ -1,8 +1,8 @@
 """Several world models at once against one after the other: `python -m benchmarks.several_models --json`.
 
 Gradient steps per second of world models of different seeds on one stream, all models together: one after the other
-with all CPU threads, as `robossl pretrain` trains each; in threads of one CPU thread each, as `robossl pretrain --seeds`
-does on a CPU; and stacked, as it does on a GPU. Rows are measured in turns, so that a slow moment affects all of them.
+with all CPU threads, as `robossl pretrain` trains each; in threads of one CPU thread each, as `pretrain --seeds` does
+on a CPU; and stacked, as it does on a GPU. Rows are measured in turns, so that a slow moment affects all of them.
 """
 
 from __future__ import annotations
