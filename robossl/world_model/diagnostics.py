@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from robossl.core.errors import UsageError
 from robossl.core.seeding import derive, generator
+from robossl.core.spaces import leaves
 from robossl.core.statistics import effective_rank
 from robossl.streams import Stream
 from robossl.world_model.encoded_batch import EncodedBatch, encode_windows
@@ -19,6 +21,7 @@ HORIZONS = (1, 2, 5, 10, 25)  # [steps]
 NO_PROBLEMS = "no problems found: predictions, inferred actions and latents are above their baselines"
 _WINDOWS = 256
 _REFERENCE = 2048  # transitions of the train split to fit the linear baseline of inverse dynamics
+_WINDOW_BYTES, _MIN_WINDOWS = 1 << 30, 16  # windows of large images are fewer, so that they fit in the memory
 _DEAD_STD = 1e-2  # a latent dimension with a smaller standard deviation is dead; normal is about 1
 # Collapse: the rank of the variance of z is below _MIN_VARIANCE_RANK, or below this fraction of the rank of the
 # observations, which may have only two dimensions.
@@ -41,7 +44,8 @@ def compute_diagnostics(model: WorldModel, stream: Stream, seed: int = 0) -> dic
     batch, split = _draw_windows(model, stream, seed)
     length = 1 + bool(model.observation_processor.images)
     random = generator(seed, "world", "health", "train")
-    reference = encode_windows(model, stream.windows(_REFERENCE, length, random, split="train"), batch.random)
+    count = _window_count(stream, _REFERENCE, length)
+    reference = encode_windows(model, stream.windows(count, length, random, split="train"), batch.random)
     metrics = {
         **_latent_metrics(batch),
         **_forward_metrics(batch, model, seed),
@@ -53,6 +57,13 @@ def compute_diagnostics(model: WorldModel, stream: Stream, seed: int = 0) -> dic
     return {**metrics, "messages": messages}
 
 
+def _window_count(stream: Stream, wanted: int, length: int) -> int:
+    """Return the number of windows of `length` actions to read: `wanted`, or fewer if their observations are large."""
+    parts = leaves(stream.observation_space).values()
+    row = sum(math.prod(part.shape or ()) * np.dtype(part.dtype).itemsize for part in parts)  # [bytes]
+    return min(wanted, max(_WINDOW_BYTES // (row * (length + 1) + 1), _MIN_WINDOWS))
+
+
 def _draw_windows(model: WorldModel, stream: Stream, seed: int) -> tuple[EncodedBatch, str]:
     """Return windows of the longest possible horizon, and their split."""
     random = torch.Generator().manual_seed(derive(seed, "world", "health"))
@@ -62,7 +73,8 @@ def _draw_windows(model: WorldModel, stream: Stream, seed: int) -> tuple[Encoded
         for steps in reversed(HORIZONS):
             try:
                 window_random = generator(seed, "world", "health")
-                window = stream.windows(_WINDOWS, steps + extra, window_random, split=split)
+                count = _window_count(stream, _WINDOWS, steps + extra)
+                window = stream.windows(count, steps + extra, window_random, split=split)
                 return encode_windows(model, window, random), split
             except UsageError as error:
                 last_error = error

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from gymnasium import spaces
 from world_model_toys import SMALL_CONFIG, images_only, make_trainer, moving_square
 
 from robossl.world_model import WorldModelConfig, WorldModelEnv
 from robossl.world_model.config import PIXEL_CONFIG, default_config_for
+from robossl.world_model.diagnostics import _window_count
 from robossl.world_model.encoded_batch import encode_windows, random_shift
 
 CONFIG = replace(SMALL_CONFIG, ensemble_size=2, batch_size=24)
@@ -121,3 +124,9 @@ def test_training_with_random_shifts_learns_and_resumes_to_the_same_bits() -> No
     assert make_trainer(stream, CONFIG).update(5) != first, "the shift changes the inputs"
     uninterrupted.update(200)
     assert uninterrupted.update(5)["inverse"] < 0.6 * first["inverse"]
+
+
+@pytest.mark.parametrize(("shape", "count"), [((64, 64, 3), 256), ((480, 640, 3), 43), ((4000, 4000, 3), 16)])
+def test_diagnostics_read_fewer_windows_of_large_images(shape, count) -> None:
+    stream = SimpleNamespace(observation_space=spaces.Box(0, 255, shape, np.uint8))
+    assert _window_count(stream, 256, 26) == count
