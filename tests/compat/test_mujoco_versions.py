@@ -31,7 +31,7 @@ ENVS = {
 def robossl(folder, *arguments: str) -> str:
     """Run a command in a process of its own, because several of these packages open OpenGL in their own way."""
     command = [sys.executable, "-m", "robossl.cli.main", *arguments, "--quiet"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stderr[-2000:]
     return result.stdout
 
