@@ -12,9 +12,12 @@ from packaging.version import Version
 from robossl import make
 from robossl.core.errors import UsageError
 
-pytestmark = pytest.mark.skipif(
-    Version(version("mujoco")) >= Version("3.17"), reason="make compat-mujoco installs an older MuJoCo"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        Version(version("mujoco")) >= Version("3.17"), reason="make compat-mujoco installs an older MuJoCo"
+    ),
+    pytest.mark.timeout(1800),
+]
 ENVS = {
     "HalfCheetah-v5": {},
     "gymnasium_robotics:FetchReach-v4": {},
