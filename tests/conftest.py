@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from plain_plots import plain_plots
 
 # Set before numpy and torch are imported; programs that a test starts inherit it.
 os.environ.update(MPLBACKEND="Agg", SDL_VIDEODRIVER="dummy", NO_COLOR="1")
@@ -18,6 +19,24 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "2"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads of numpy spin while they wait, in every worker
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in robossl.core.threads
+
+
+_WITHOUT_PLOTS = (
+    "training",
+    "cli",
+    "study",
+    "sweeps",
+)  # folders; tests/evaluation and the examples draw them
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plots(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Draw plots of pages only where tests are about them."""
+    if request.path.parent.name in _WITHOUT_PLOTS:
+        with plain_plots():
+            yield
+    else:
+        yield
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plain_plots import plain_plots
+
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import read_json
 from robossl.logging.sinks.jsonl import read_metrics
@@ -165,10 +167,11 @@ def _run(
     if moment is not None and moment.phase == "checkpoint":
         _kill_at_checkpoint(moment)
     progress = _KillingProgress(moment or _NEVER, messages_file(folder))
-    if config is None:
-        phases.learn(resume=folder, progress=progress, steps=steps)
-    else:
-        phases.learn(config, folder, progress=progress)
+    with plain_plots():
+        if config is None:
+            phases.learn(resume=folder, progress=progress, steps=steps)
+        else:
+            phases.learn(config, folder, progress=progress)
 
 
 def messages_file(folder: Path) -> Path:

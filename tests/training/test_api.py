@@ -310,7 +310,6 @@ class UnclosedEnvs:
         lambda out: robossl.train("robossl/Reacher-v0", steps=80, out=out / "a", **SMALL),
         lambda out: robossl.train("CartPole-v1", "sac", out=out / "a"),
         lambda out: robossl.train("robossl/Reacher-v0", settings={"gama": 1}, out=out / "a"),
-        lambda out: robossl.learn(tiny(steps=960), out / "r", progress=NullProgress()),
         lambda out: robossl.learn(tiny(agent__settings__gama=1), out / "r", progress=NullProgress()),
     ],
 )
@@ -321,10 +320,15 @@ def test_envs_are_closed_also_after_an_error(call, tmp_path, monkeypatch):
     assert unclosed.open == []
 
 
-@pytest.mark.parametrize("encoder", ["none", "random", "finetune", "scratch"])
-def test_learn_names_its_rows_by_what_the_agent_observes(encoder, tmp_path):
+_SLOW = [pytest.param(encoder, marks=pytest.mark.slow) for encoder in ("none", "scratch")]
+
+
+@pytest.mark.parametrize("encoder", ["random", "finetune", *_SLOW])
+def test_learn_names_its_rows_by_what_the_agent_observes_and_closes_its_envs(encoder, tmp_path, monkeypatch):
+    unclosed = UnclosedEnvs(monkeypatch)
     config = tiny(agent__encoder=encoder, agent__num_iterations=1, goals__trials=0)
     report = robossl.learn(config, tmp_path / "run", progress=NullProgress())
     agent_row = {"none": "observation", "random": "random_latent"}.get(encoder, "latent_observation")
     assert set(report["control"]["rows"]) == {agent_row, "observation", "random", "zero_action"}
     assert "control" not in report["missing"]
+    assert unclosed.open == []
