@@ -82,6 +82,8 @@ def _measure_forecasts(model: WorldModel, heldout: HeldOutData, readout: Readout
         "linear": windows.errors("linear"),
     }
     sums = {name: np.bincount(episode, error[:, -1]).tolist() for name, error in errors.items()}
+    if not any(sums["no_change"]):
+        raise UsageError("nothing that is predicted changes in the held-out episodes")
     return {"horizon": possible[0], "forecasts": len(episode), **sums}
 
 

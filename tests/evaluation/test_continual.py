@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from evaluation_reports import context_with
@@ -152,3 +154,16 @@ def test_single_evaluation_has_no_section():
     compute_sections(context, ["continual"])
     assert "robossl learn" in context.missing["continual"]
     assert registry.load("report_sections", "continual").order == 450
+
+
+def test_forecasts_of_what_never_changes_are_refused(monkeypatch) -> None:
+    """A skill over a baseline without error is no number, and a report holds finite numbers only."""
+    still = SimpleNamespace(
+        episode=np.zeros(40, int),
+        errors=lambda name: np.zeros((40, 1)),
+        no_change_errors=lambda: np.zeros((40, 1)),
+    )
+    monkeypatch.setattr(continual, "forecast_windows", lambda *arguments: still)
+    heldout = SimpleNamespace(test=SimpleNamespace(starts=lambda horizon: range(100)))
+    with pytest.raises(UsageError, match="nothing that is predicted changes"):
+        continual._measure_forecasts(None, heldout, None)
