@@ -191,15 +191,11 @@ class Sb3Agent(DisplayedAgent, ABC):
         if not isinstance(envs, Recorder) or envs.stream is None:
             return None
         reward = goal_reward(envs) if hindsight else None
+        relabeler = None if reward is None else HindsightRelabeler(envs.stream, reward, hindsight)
         return {
-            "stream": envs.stream,
-            "features": self.features,
-            "first_lane": int(envs.lanes[0]),
-            "seed": self.seed,
-            "hindsight": None if reward is None else HindsightRelabeler(envs.stream, reward, hindsight),
-            "n_steps": n_steps,
-            "random_shift": self.encoder.random_shift,
-        }
+            "stream": envs.stream, "features": self.features, "first_lane": int(envs.lanes[0]), "seed": self.seed,
+            "hindsight": relabeler, "n_steps": n_steps, "random_shift": self.encoder.random_shift,
+        }  # fmt: skip
 
     def _make_self_supervision(self, envs: VectorEnv, old: Stream | None) -> SelfSupervision | None:
         """Return the self-supervised loss on the encoder; None if the mode has none, or if there are no time steps."""
