@@ -31,11 +31,11 @@ def check_count(name: str, value: float, minimum: int = 1, maximum: int = LARGES
 def check_seeds(seeds: Sequence[int]) -> list[int]:
     """Return the seeds; raise UsageError unless they are different whole numbers from 0 to `LARGEST_COUNT`."""
     chosen = list(seeds)
+    if not chosen:
+        raise UsageError("seeds: expected one or more, got none")
     valid = all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s <= LARGEST_COUNT for s in chosen)
-    if not chosen or not valid or len(set(chosen)) < len(chosen):
-        raise UsageError(
-            f"seeds: expected different whole numbers from 0 to {LARGEST_COUNT:,}, got {chosen or 'none'}"
-        )
+    if not valid or len(set(chosen)) < len(chosen):
+        raise UsageError(f"seeds: expected different whole numbers from 0 to {LARGEST_COUNT:,}, got {chosen}")
     return chosen
 
 
@@ -153,7 +153,7 @@ def check_disk(folder: str | Path, steps: float, row_bytes: int) -> None:
     while not place.is_dir() and place != place.parent:
         place = place.parent
     needed, free = steps * row_bytes, shutil.disk_usage(place).free
-    if needed > free:
+    if needed > free and os.access(place, os.W_OK):  # else the folder is refused with another message
         raise UsageError(
             f"steps: expected at most about {free // max(row_bytes, 1):,}, as a step takes {format_bytes(row_bytes)} "
             f"and {format_bytes(free)} are free in {place}, got {steps:,} ({format_bytes(needed)})"

@@ -33,8 +33,9 @@ def is_pending(folder: str | Path) -> bool:
 
 def wait_for_run(folder: str | Path, seconds: float) -> None:
     """Wait for a run that was started just before, at most so many seconds."""
-    end = time.monotonic() + seconds
-    while is_pending(folder) and time.monotonic() < end:
+    end, existed = time.monotonic() + seconds, Path(folder).exists()
+    while (is_pending(folder) or not existed) and time.monotonic() < end:
+        existed = Path(folder).exists()  # its lock is written just after the folder
         time.sleep(_POLL)
 
 

@@ -57,11 +57,11 @@ def compute_diagnostics(model: WorldModel, stream: Stream, seed: int = 0) -> dic
     return {**metrics, "messages": messages}
 
 
-def _window_count(stream: Stream, wanted: int, length: int) -> int:
-    """Return the number of windows of `length` actions to read: `wanted`, or fewer if their observations are large."""
+def _window_count(stream: Stream, most: int, length: int) -> int:
+    """Return the number of windows of `length` actions to read: `most`, or fewer if their observations are large."""
     parts = leaves(stream.observation_space).values()
     row = sum(math.prod(part.shape or ()) * np.dtype(part.dtype).itemsize for part in parts)  # [bytes]
-    return min(wanted, max(_WINDOW_BYTES // (row * (length + 1) + 1), _MIN_WINDOWS))
+    return min(most, max(_WINDOW_BYTES // (row * (length + 1) + 1), _MIN_WINDOWS))
 
 
 def _draw_windows(model: WorldModel, stream: Stream, seed: int) -> tuple[EncodedBatch, str]:

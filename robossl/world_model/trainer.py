@@ -142,7 +142,9 @@ class WorldModelTrainer:
         Raises:
             UsageError: The training data are invalid, see `check_training_data`.
         """
-        if not self.normalizer_fitted:
+        if self.normalizer_fitted:
+            return
+        with self.window_lock:
             data_validation.check_training_data(self.ema_model, self.stream, self.objectives, self.seed)
             fit_normalizer(self.ema_model.observation_processor, self.stream, self.seed)
             statistics = self.ema_model.observation_processor.state_dict()

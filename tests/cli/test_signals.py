@@ -23,10 +23,10 @@ ROBOSSL = Path(sys.executable).with_name("robossl")
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signal_saves_the_recorded_steps(number, tmp_path):
-    command = [ROBOSSL, "collect", "robossl/Reacher-v0", "--steps", "100_000_000", "--out", "stream"]
+    command = [ROBOSSL, "collect", "robossl/Reacher-v0", "--steps", "5_000_000", "--out", "stream"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        line = next(line for line in process.stderr if "of 100,000,000 steps" in line)
+        line = next(line for line in process.stderr if "of 5,000,000 steps" in line)
         assert "Traceback" not in line
         process.send_signal(number)
         error = process.stderr.read()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import robossl
-from robossl.core.errors import CorruptedFileError, OperationError, UsageError
+from robossl.core.errors import OperationError, UsageError
 from robossl.core.small_files import read_json
 from robossl.sweeps import sweep_run
 from robossl.sweeps.grid import Grid
@@ -222,7 +222,7 @@ def test_folder_of_another_sweep_is_refused(finished: Path, stream: Path, tmp_pa
         robossl.sweep(other, finished)
     with pytest.raises(UsageError, match="cpus_per_cell 1, got 2"):
         robossl.sweep(content(stream), finished, cpus_per_cell=2, cell=0)
-    with pytest.raises(UsageError, match="is no sweep"):
+    with pytest.raises(UsageError, match="expected a sweep folder, got a stream folder"):
         robossl.sweep(content(stream), stream)
     with pytest.raises(UsageError, match="expected 0 to 1 for a sweep of 2 cells, got 2"):
         robossl.sweep(content(stream), tmp_path / "sweep", cell=2)
@@ -234,7 +234,7 @@ def test_damaged_result_is_named(finished: Path, stream: Path, tmp_path: Path) -
     folder = Path(shutil.copytree(finished, tmp_path / "sweep"))
     path = next((folder / "results").glob("*.json"))
     path.write_text(path.read_text().replace("world_model/loss", "world_model/lass"))
-    with pytest.raises(CorruptedFileError, match=re.escape(path.name)):
+    with pytest.raises(OperationError, match=f"{re.escape(path.name)} is damaged"):
         robossl.sweep(content(stream), folder)
 
 

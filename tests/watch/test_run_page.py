@@ -223,6 +223,7 @@ def test_page_waits_for_a_run_that_begins_but_for_no_other_folder(tmp_path):
     def begin() -> None:
         time.sleep(0.3)
         folder.mkdir()
+        (folder / output_dirs.LOCK).touch()
         output_dirs.write_manifest(folder, "run", LearnConfig(), env="robossl/Reacher-v0", seed=3)
 
     threading.Thread(target=begin).start()

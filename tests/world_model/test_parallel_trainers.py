@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -202,3 +204,24 @@ def test_an_objective_that_vmap_cannot_compute_is_computed_for_each_model(stream
         [make(stream, seed, objectives=("forward", "vicreg")) for seed in range(2)] for _ in "ab"
     )
     assert assert_stack_learns_the_same(alone, stacked).losses.not_stacked == ["vicreg"]
+
+
+@pytest.mark.parametrize("encoder", ["network", "pca"])
+def test_stream_is_read_by_one_thread_at_a_time(stream, monkeypatch, encoder) -> None:
+    reading, overlaps = threading.Lock(), []
+    windows = type(stream).windows
+
+    def watched(self, *args, **kwargs):
+        free = reading.acquire(blocking=False)
+        overlaps.append(not free)
+        try:
+            time.sleep(0.002)
+            return windows(self, *args, **kwargs)
+        finally:
+            if free:
+                reading.release()
+
+    monkeypatch.setattr(type(stream), "windows", watched)
+    ThreadedTrainers([make(stream, seed, encoder=encoder) for seed in range(3)], threads=3).run_to(4)
+    assert len(overlaps) > 12
+    assert not any(overlaps)
