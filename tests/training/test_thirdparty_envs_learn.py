@@ -15,6 +15,7 @@ from robossl import registry
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import read_json
+from robossl.evaluation import control
 from robossl.evaluation.video.recording import make_render_env
 from robossl.streams import Stream, validate_stream
 from robossl.training import videos
@@ -107,7 +108,8 @@ def test_gymnasium_mujoco_env_writes_no_log_file(tmp_path, monkeypatch):
         ("thirdparty/UnboundedActions-v0", "bounds"),
     ],
 )
-def test_world_model_is_trained_when_no_agent_can_learn(env, reason, tmp_path):
+def test_world_model_is_trained_when_no_agent_can_learn(env, reason, tmp_path, monkeypatch):
+    monkeypatch.setattr(control, "_MAX_EPISODE_STEPS", 2_000)  # of an episode that never ends
     report = learn(env, tmp_path)
     assert "control" not in report
     assert reason in report["missing"]["control"]
