@@ -39,7 +39,7 @@ class Recipe:
 
     env: str
     steps: int = 80_000  # of colored noise, without reward
-    updates: int = 800  # of the world model
+    updates: int = 2000  # of the world model
     agent: str = _BY_REWARD
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -47,14 +47,14 @@ class Recipe:
 RECIPES = {
     "reacher": Recipe("robossl/Reacher-v0", 48_000, 1200, "planner"),
     "cartpole": Recipe("robossl/CartPoleSwingUp-v0"),
-    "pointmaze": Recipe("robossl/PointMaze-v0", agent="planner", settings={"cost": "temporal"}),
-    "arm": Recipe("robossl/ArmReach-v0", agent="planner"),
+    "pointmaze": Recipe("robossl/PointMaze-v0", 48_000, 1200, "planner", {"cost": "temporal"}),
+    "arm": Recipe("robossl/ArmReach-v0", 80_000, 800, "planner"),
     "cheetah": Recipe("robossl/CheetahRun-v0"),
     "walker": Recipe("robossl/WalkerStand-v0"),
     "hopper": Recipe("robossl/HopperStand-v0"),
     "quadruped": Recipe("robossl/QuadrupedStand-v0"),
     "humanoid": Recipe("robossl/HumanoidStand-v0"),
-    "pusht": Recipe("robossl/PushT-v0", agent="planner", settings={"cost": "goal"}),
+    "pusht": Recipe("robossl/PushT-v0", 80_000, 1200, "planner", {"cost": "goal"}),
     "hand": Recipe("robossl/HandTurn-v0"),
 }
 
@@ -76,9 +76,9 @@ def main() -> None:
     add(
         "--agent-updates",
         type=int,
-        default=1500,
+        default=2500,
         metavar="N",
-        help="gradient steps of imagination-sac (1500)",
+        help="gradient steps of imagination-sac (2500)",
     )
     add("--scale", type=float, default=1.0, help="multiplies steps and updates, for a short trial (1)")
     add("--episodes", type=int, default=8, metavar="N", help="held-out episodes of each row (8)")
