@@ -80,7 +80,8 @@ class RenderManager:
     def _open_viewer(self) -> Any:
         if headless() or not _can_open_windows():
             raise OperationError(
-                "no display to open a window on; a video needs none: --video FILE.mp4, or render_mode='rgb_array'"
+                "no display to open a window on; a video needs none: robossl play --video FILE.mp4, "
+                "or render_mode='rgb_array'"
             )
         import mujoco.viewer
 
