@@ -159,8 +159,9 @@ def usable(observation: Any, rewards: np.ndarray, space: spaces.Space) -> bool:
 
 def _within(array: np.ndarray, limit: float) -> bool:
     """Return whether all numbers are finite and at most `limit`."""
-    # of a small array the sum of squares takes a fifth of the time of the maximum; it may overflow or be nan
-    return bool(np.vdot(array, array) <= limit * limit) or bool(np.abs(array).max() <= limit)
+    # of a small array the sum of squares takes a fifth of the time of the maximum; it may overflow or be nan. As Python
+    # numbers: in float16 and float32 the limit itself may be infinite
+    return float(np.vdot(array, array)) <= limit * limit or float(np.abs(array).max()) <= limit
 
 
 def select_parts(space: spaces.Space, observe: Sequence[str] = ()) -> tuple[spaces.Space, list[str]]:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from robossl.envs.engine.action_conversion import convert_actions
 from robossl.envs.engine.batched_envs import SyncEnvs, merge_info
-from robossl.envs.engine.standard_env import StandardEnv, select_parts
+from robossl.envs.engine.standard_env import StandardEnv, select_parts, usable
 
 import robossl
 from robossl import registry
@@ -198,6 +198,17 @@ def test_rewards_that_float32_cannot_hold_are_named_once(number, named, tmp_path
     name = f"env_kinds:habits/AtTimes-v0?what={number}&where=reward&every=2"
     robossl.collect(name, steps=60, num_envs=2, out=tmp_path / "s")
     assert caplog.text.count("rewards are recorded as float32") == named
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("number", "is_usable"), [(np.inf, False), (-np.inf, False), (np.nan, False), (6e4, True)]
+)
+def test_number_that_is_not_finite_is_unusable_in_every_precision(dtype, number, is_usable) -> None:
+    space = spaces.Box(-np.inf, np.inf, (2,), dtype)
+    numbers, zeros = np.array([[0.0, number]], dtype), np.zeros((1, 2), dtype)
+    assert usable(numbers, zeros[:, 0], space) == is_usable
+    assert usable(zeros, numbers[:, 1], space) == is_usable
 
 
 def test_envs_that_share_a_window_are_recorded(tmp_path) -> None:
