@@ -40,35 +40,35 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         device = self.tensor.device
         out = options.pop("out", None)
+        called = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        options.pop("dtype", None)
         if method == "reduce" and ufunc in REDUCTIONS:
             axis, keepdims = options.pop("axis", 0), bool(options.pop("keepdims", False))
+            _check_no_more(called, options)
             result = REDUCTIONS[ufunc](unwrap(inputs[0], device), axis, keepdims)
         elif method == "__call__" and ufunc in UFUNCS:
-            options.pop("dtype", None)
-            if options:
-                raise TypeError(f"numpy.{ufunc.__name__} on a device takes no {', '.join(options)}")
+            _check_no_more(called, options)
             if ufunc is np.power and np.ndim(inputs[1]) == 0 and not isinstance(inputs[1], DeviceArray):
                 result = torch.pow(unwrap(inputs[0], device), float(inputs[1]))
             else:
                 result = UFUNCS[ufunc](*(unwrap(value, device) for value in inputs))
         else:
-            called = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
             raise TypeError(f"numpy.{called} has no implementation on a device")
-        if out is None:
-            return DeviceArray(result)
-        if not isinstance(out[0], DeviceArray):
-            raise TypeError(
-                f"numpy.{ufunc.__name__} on a device cannot write into a numpy array; make it with "
-                "np.empty(shape, like=array)"
-            )
-        out[0].tensor.copy_(result)
-        return out[0]
+        return DeviceArray(result) if out is None else _written(called, out[0], result)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        name = function.__name__
         if function not in FUNCTIONS:
-            raise TypeError(f"numpy.{function.__name__} has no implementation on a device")
-        options.pop("device", None)  # numpy's own argument: the result is on the device of the array
-        return wrap(FUNCTIONS[function](self.tensor.device, *args, **options))
+            raise TypeError(f"numpy.{name} has no implementation on a device")
+        rest = {
+            key: value for key, value in options.items() if key not in ("device", "out")
+        }  # on that of the array
+        try:
+            result = FUNCTIONS[function](self.tensor.device, *args, **rest)
+        except TypeError as error:
+            raise TypeError(f"numpy.{name} on a device: {error}") from error
+        out = options.get("out")
+        return wrap(result) if out is None else _written(name, out, result)
 
     def __array__(self, *args: Any, **options: Any) -> np.ndarray:
         raise TypeError(
@@ -167,6 +167,22 @@ class DeviceArray(NDArrayOperatorsMixin):
     def all(self, axis: Any = None, keepdims: bool = False) -> DeviceArray:
         """Return whether all elements along an axis are true."""
         return DeviceArray(REDUCTIONS[np.logical_and](self.tensor, axis, keepdims))
+
+
+def _check_no_more(name: str, options: dict[str, Any]) -> None:
+    """Raise TypeError if a numpy function was called with further options."""
+    if options:
+        raise TypeError(f"numpy.{name} on a device takes no {', '.join(options)}")
+
+
+def _written(name: str, out: Any, result: torch.Tensor) -> DeviceArray:
+    """Write a result into `out` and return that."""
+    if not isinstance(out, DeviceArray):
+        raise TypeError(
+            f"numpy.{name} on a device cannot write into a numpy array; make it with np.empty(shape, like=array)"
+        )
+    out.tensor.copy_(result)
+    return out
 
 
 def unwrap(value: Any, device: torch.device) -> torch.Tensor:

@@ -135,11 +135,11 @@ def _common(values: Sequence[Any], device: torch.device) -> list[_Tensor]:
     return [tensor.to(common) for tensor in tensors]
 
 
-def _concatenate(device: torch.device, arrays: Any, axis: int = 0, out: Any = None) -> _Tensor:
+def _concatenate(device: torch.device, arrays: Any, axis: int = 0) -> _Tensor:
     return torch.cat(_common(list(arrays), device), dim=axis)
 
 
-def _stack(device: torch.device, arrays: Any, axis: int = 0, out: Any = None) -> _Tensor:
+def _stack(device: torch.device, arrays: Any, axis: int = 0) -> _Tensor:
     same: list[_Tensor] = list(torch.broadcast_tensors(*_common(list(arrays), device)))
     return torch.stack(same, dim=axis)
 
@@ -149,9 +149,17 @@ def _where(device: torch.device, condition: Any, first: Any, second: Any) -> _Te
     return torch.where(_tensor(condition, device), one, other)
 
 
-def _clip(device: torch.device, values: Any, low: Any = None, high: Any = None, **options: Any) -> _Tensor:
+def _clip(
+    device: torch.device,
+    values: Any,
+    a_min: Any = None,
+    a_max: Any = None,
+    *,
+    min: Any = None,
+    max: Any = None,
+) -> _Tensor:
     tensor = _tensor(values, device)
-    low, high = options.get("min", low), options.get("max", high)
+    low, high = a_min if min is None else min, a_max if max is None else max
     if low is not None:
         tensor = UFUNCS[np.maximum](tensor, _tensor(low, device))
     return tensor if high is None else UFUNCS[np.minimum](tensor, _tensor(high, device))
@@ -187,20 +195,27 @@ def _filled_like(value: float | None) -> Callable[..., _Tensor]:
 
 
 def _reduction(ufunc: np.ufunc) -> Callable[..., _Tensor]:
-    def reduced(device: torch.device, array: Any, axis: Any = None, **options: Any) -> _Tensor:
-        return REDUCTIONS[ufunc](_tensor(array, device), axis, bool(options.get("keepdims", False)))
+    def reduced(
+        device: torch.device, array: Any, axis: Any = None, *, keepdims: bool = False, dtype: Any = None
+    ) -> _Tensor:
+        result = REDUCTIONS[ufunc](_tensor(array, device), axis, keepdims)
+        return result if dtype is None else result.to(torch_dtype(dtype))
 
     return reduced
 
 
-def _mean(device: torch.device, array: Any, axis: Any = None, **options: Any) -> _Tensor:
+def _mean(
+    device: torch.device, array: Any, axis: Any = None, *, keepdims: bool = False, dtype: Any = None
+) -> _Tensor:
     tensor = _tensor(array, device).float()
-    return torch.mean(tensor, dim=_axes(tensor, axis), keepdim=bool(options.get("keepdims", False)))
+    return torch.mean(tensor, dim=_axes(tensor, axis), keepdim=keepdims)
 
 
 def _chosen(function: Callable[..., _Tensor]) -> Callable[..., _Tensor]:
-    def chosen(device: torch.device, array: Any, axis: int | None = None, **options: Any) -> _Tensor:
-        return function(_tensor(array, device), dim=axis, keepdim=bool(options.get("keepdims", False)))
+    def chosen(
+        device: torch.device, array: Any, axis: int | None = None, *, keepdims: bool = False
+    ) -> _Tensor:
+        return function(_tensor(array, device), dim=axis, keepdim=keepdims)
 
     return chosen
 
@@ -270,7 +285,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.flip: lambda device, array, axis: torch.flip(_tensor(array, device), [axis]),
     np.roll: lambda device, array, shift, axis: torch.roll(_tensor(array, device), shift, axis),
     np.cumsum: lambda device, array, axis: torch.cumsum(_tensor(array, device), axis),
-    np.diff: lambda device, array, axis=-1: torch.diff(_tensor(array, device), dim=axis),
+    np.diff: lambda device, array, n=1, axis=-1: torch.diff(_tensor(array, device), n, dim=axis),
     np.broadcast_to: lambda device, array, shape: _tensor(array, device).expand(_shape(shape)),
     np.cross: lambda device, a, b, axis=-1: torch.linalg.cross(*_common([a, b], device), dim=axis),
     np.nan_to_num: lambda device, array, **options: torch.nan_to_num(_tensor(array, device), **options),

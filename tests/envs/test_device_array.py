@@ -18,9 +18,13 @@ FUNCTIONS = {
     "comparison": lambda x: (x > 0) & (x <= 1.0) | ~(x < 0.5),
     "where": lambda x: np.where(x > 0, x, [0.0, 1.0, 2.0, 3.0]),
     "clip": lambda x: np.clip(x, -0.5, 0.5) + np.minimum(np.maximum(x, -1.0), 1.0),
+    "clip by name": lambda x: np.clip(x, a_min=-0.5, a_max=0.5) + np.clip(x, min=0.1, max=None),
+    "clip in place": lambda x: _clipped(x),
+    "differences": lambda x: np.diff(x, 2, axis=0),
     "stack": lambda x: np.stack([x[:, 0], x[:, 1]], axis=1),
     "concatenate": lambda x: np.concatenate([x[:, :2], np.cos(x[:, 3:])], axis=1),
     "reductions": lambda x: x.sum(axis=1) + np.max(x, axis=1) + np.mean(x, axis=1) + x.min(axis=1),
+    "counts": lambda x: np.sum(x > 0, axis=1, dtype=np.float64) / 3 + np.mean(x, axis=1, dtype=np.float64),
     "all": lambda x: np.all(x < 2, axis=1) | (x > 1).any(axis=1),
     "take": lambda x: x.take([2, 0, 2], axis=1),
     "empty like": lambda x: _filled(x),
@@ -49,6 +53,12 @@ def _in_place(x):
     copied *= 2.0
     copied += np.array([1.0, 0.0, 0.0, 1.0])
     np.sin(copied, out=copied)
+    return copied
+
+
+def _clipped(x):
+    copied = x.copy()
+    np.clip(copied, -0.5, 0.5, out=copied)
     return copied
 
 
@@ -90,6 +100,10 @@ def test_as_array_leaves_a_device_array_where_it_is():
         (lambda x: 1 if x[0] > 0 else 0, "np.where"),
         (lambda x: np.divide(x, 2, out=np.zeros(3)), "like=array"),
         (lambda x: x[::-1], "np.flip"),
+        (lambda x: np.sum(x, where=np.array([True, False, True])), r"numpy\.sum.*where"),
+        (lambda x: np.max(x, initial=5.0), r"numpy\.max.*initial"),
+        (lambda x: np.maximum.reduce(x, initial=5.0), r"maximum\.reduce.*initial"),
+        (lambda x: np.concatenate([x, x], out=np.zeros(6)), "like=array"),
     ],
 )
 def test_what_a_device_cannot_do_is_named(work, message):
