@@ -179,6 +179,13 @@ def test_page_shows_every_row_task_and_plot(data):
     assert "<title>latent only: " in html  # shown while the pointer is at a mark
 
 
+def test_line_of_the_plot_is_the_baseline_of_the_headline_row(data):
+    text = "The dashed line is the baseline “{}”"
+    assert text.format("observation only") in page.render([report_of(data)])
+    rows = {**data["rows"], "latent": {**data["rows"]["latent"], "baseline": "random_latent"}}
+    assert text.format("random encoder") in page.render([report_of({**data, "rows": rows})])
+
+
 def test_tables_hold_every_number(data, tmp_path):
     paths = write_tables(tmp_path / "tables", data)
     assert [path.name for path in paths] == [

@@ -187,7 +187,8 @@ def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
     colored = _colored(data, with_curve)
     scored = {name: row for name, row in rows.items() if row.get("score")}
     return {
-        "forest": study_plots.forest(rows, data["baseline"]) if scored else None,
+        "baseline": _baseline(data),
+        "forest": study_plots.forest(rows, _baseline(data)) if scored else None,
         "forest_alt": "; ".join(
             f"{label(name)} {number(row['score']['mean'])}" for name, row in scored.items()
         ),
@@ -228,10 +229,16 @@ def _failures(data: Data) -> dict[str, list[Any]]:
     return failures
 
 
+def _baseline(data: Data) -> str:
+    """Return the row that the headline row is compared with."""
+    main = main_row(data)
+    return str(data["baseline"] if main is None else data["rows"][main]["baseline"])
+
+
 def _colored(data: Data, rows: Mapping[str, Any]) -> list[str]:
     """Return the rows that a plot shows in color: the headline, its baseline, then the others in order."""
     main = main_row(data)
-    first = [n for n in (main, data["baseline"], "random_latent", "finetune") if n is not None and n in rows]
+    first = [n for n in (main, _baseline(data), "random_latent", "finetune") if n is not None and n in rows]
     others = [name for name in rows if not is_bound(name) and name not in CONTROLS]
     return list(dict.fromkeys([*first, *others, *(n for n in rows if n not in others)]))[:_COLORED]
 
