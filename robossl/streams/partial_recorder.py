@@ -57,19 +57,21 @@ class PartialRecorder(VectorWrapper):
             raise UsageError(
                 "expected a reset of all sub-environments of a partial recording, got a reset_mask"
             )
-        observation, infos = self.env.reset(seed=seed, options=options)
-        self._first.result = _first((observation, infos), self._count, self.num_envs)
-        self.recorder.reset()
+        self.recorder.reset(seed=seed, options=options)
+        observation, infos = self._first.whole
         if self._sink is not None:
             self._sink.begin(observation)
         return observation, infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step all sub-environments and record the first ones."""
-        actions = np.array(actions)
-        result = self.env.step(actions)
-        self._first.result = _first(result, self._count, self.num_envs)
-        self.recorder.step(actions[: self._count])
+        self._first.actions = actions = np.array(actions)
+        recorded = self.recorder.step(actions[: self._count])
+        result = self._first.whole
+        if recorded is not self._first.result:  # the recorder ended episodes
+            result = tuple(
+                _replaced(whole, part, self._count, self.num_envs) for whole, part in zip(result, recorded)
+            )
         if self._sink is not None:
             done = np.asarray(result[2], bool) | np.asarray(result[3], bool)
             self._sink.append(actions, done, result[0])
@@ -99,7 +101,7 @@ class PartialRecorder(VectorWrapper):
 
 
 class _FirstEnvs(VectorEnv):
-    """The first sub-environments of a batch, whose last result is set from outside."""
+    """The first sub-environments of a batch; a step of them steps all."""
 
     def __init__(self, envs: VectorEnv, count: int) -> None:
         self.all, self.num_envs = envs, count
@@ -108,21 +110,28 @@ class _FirstEnvs(VectorEnv):
         self.single_action_space = envs.single_action_space
         self.observation_space = batch_space(self.single_observation_space, count)
         self.action_space = batch_space(self.single_action_space, count)
-        self.result: Any = None
+        self.actions: Any = None  # of all sub-environments in the next step
+        self.whole: Any = None  # result of the last reset of all, or of the last step
+        self.result: Any = None  # the part of the first ones
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Return the result of the last reset; with a mask, reset these sub-environments of the batch."""
+        """Reset all sub-environments; with a mask (k,) only those of the first ones."""
         mask = (options or {}).get("reset_mask")
         if mask is not None:
-            whole = np.zeros(self.all.num_envs, bool)
-            whole[: self.num_envs] = mask
-            result = self.all.reset(options={"reset_mask": whole})
-            return _first(result, self.num_envs, self.all.num_envs)
-        return self.result
+            masked = np.zeros(self.all.num_envs, bool)
+            masked[: self.num_envs] = mask
+            return self._part(self.all.reset(options={"reset_mask": masked}))
+        self.whole = self.all.reset(seed=seed, options=options)
+        return self._part(self.whole)
 
     def step(self, actions: Any) -> Any:
-        """Return the result of the last step."""
+        """Step all sub-environments with `actions` of all."""
+        self.whole = self.all.step(self.actions)
+        self.result = self._part(self.whole)
         return self.result
+
+    def _part(self, tree: Any) -> Any:
+        return _first(tree, self.num_envs, self.all.num_envs)
 
 
 class _PhysicsFirstEnvs(_FirstEnvs):
@@ -130,7 +139,7 @@ class _PhysicsFirstEnvs(_FirstEnvs):
 
     def privileged_state(self) -> dict[str, np.ndarray]:
         """Return physical quantities by name, each (n, k) float64."""
-        return _first(self.all.unwrapped.privileged_state(), self.num_envs, self.all.num_envs)  # type: ignore[attr-defined]
+        return self._part(self.all.unwrapped.privileged_state())  # type: ignore[attr-defined]
 
     def get_physics_state(self) -> np.ndarray:
         """Return the complete physics state (n, P) float64."""
@@ -140,13 +149,13 @@ class _PhysicsFirstEnvs(_FirstEnvs):
         """Put sub-environments into physics states."""
         ids = np.arange(self.num_envs) if env_ids is None else env_ids
         observation = self.all.unwrapped.set_physics_state(physics, ids, goal)  # type: ignore[attr-defined]
-        return _first(observation, self.num_envs, self.all.num_envs)
+        return self._part(observation)
 
     def final_state(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Return privileged and physics state at the end of the last step that ended an episode."""
         inner = self.all.unwrapped
         assert isinstance(inner, FinalStateEnv)
-        return _first(inner.final_state(), self.num_envs, self.all.num_envs)
+        return self._part(inner.final_state())
 
 
 def _has_physics(envs: VectorEnv) -> bool:
@@ -160,3 +169,20 @@ def _first(tree: Any, count: int, total: int) -> Any:
     if isinstance(tree, tuple):
         return tuple(_first(value, count, total) for value in tree)
     return tree[:count] if isinstance(tree, np.ndarray) and tree.shape[:1] == (total,) else tree
+
+
+def _replaced(whole: Any, part: Any, count: int, total: int) -> Any:
+    """Return arrays of `total` entries in nested dicts and tuples, with the first `count` of them from `part`."""
+    if isinstance(whole, dict):
+        added = {key: _nothing(value, total) for key, value in part.items() if key not in whole}
+        return {key: _replaced(value, part[key], count, total) for key, value in (added | whole).items()}
+    if isinstance(whole, tuple):
+        return tuple(_replaced(one, other, count, total) for one, other in zip(whole, part))
+    if not isinstance(whole, np.ndarray) or whole.shape[:1] != (total,):
+        return part
+    return np.concatenate([part, whole[count:]])
+
+
+def _nothing(part: np.ndarray, total: int) -> np.ndarray:
+    """Return an array of `total` entries of the type of an info: None, or False."""
+    return np.full((total, *part.shape[1:]), None if part.dtype == object else 0, part.dtype)

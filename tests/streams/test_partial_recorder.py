@@ -4,6 +4,8 @@ import gymnasium
 import numpy as np
 import pytest
 import robossl.envs
+from gymnasium.vector import AutoresetMode
+from robossl.envs.engine.vector_env import MujocoVectorEnv
 
 from robossl.core.errors import UsageError
 from robossl.streams import Recorder
@@ -77,6 +79,43 @@ def test_all_steps_reach_the_sink(tmp_path):
     partial = PartialRecorder(make(), 1, lambda envs: Recorder.create(envs, tmp_path / "s"), Sink())
     record(partial, 0, 6)
     assert seen == [5, *[(5, 0)] * 4, (5, 5), (5, 0)]
+
+
+class Faulty(MujocoVectorEnv):
+    """Envs whose reward is not finite in one step of sub-environment 0."""
+
+    num_steps = 0
+
+    def step(self, actions):
+        *arrays, infos = super().step(actions)
+        self.num_steps += 1
+        arrays[1] = np.array(arrays[1])
+        arrays[1][0] = np.nan if self.num_steps == 3 else arrays[1][0]
+        return *arrays, infos
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_episode_with_a_reward_that_is_not_finite_ends_as_in_a_full_recording(mode, tmp_path):
+    def envs():
+        return Faulty("robossl.envs.pointmaze:PointMaze", 5, 5, autoreset_mode=mode)
+
+    full = Recorder.create(envs(), tmp_path / "full")
+    partial = PartialRecorder(envs(), 2, lambda envs: Recorder.create(envs, tmp_path / "partial"))
+    for one, other in zip(record(full), record(partial)):
+        for key, value in one[0].items():
+            np.testing.assert_array_equal(value, other[0][key])
+        for value, expected in zip(one[1:4], other[1:4]):
+            np.testing.assert_array_equal(value, expected)
+        assert one[4].keys() == other[4].keys()
+        for lane in np.flatnonzero(one[4].get("_final_obs", False)):
+            for key, value in one[4]["final_obs"][lane].items():
+                np.testing.assert_array_equal(value, other[4]["final_obs"][lane][key])
+    full.finish()
+    partial.finish()
+    assert len(full.stream.episodes()) > len(partial.stream.episodes()) > 0
+    for lane in range(2):
+        for name, value in rows(partial.stream, lane).items():
+            np.testing.assert_array_equal(value, rows(full.stream, lane)[name])
 
 
 @pytest.mark.parametrize("count", [0, 5, 9])
