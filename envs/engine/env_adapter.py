@@ -14,6 +14,7 @@ Packages register theirs by the entry-point group `robossl.env_adapters`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import gymnasium
@@ -26,7 +27,7 @@ from .batched_envs import SyncEnvs
 from .standard_env import StandardEnv
 
 
-class EnvAdapter:
+class EnvAdapter(ABC):
     """State and goal of one third-party env; `env` is the env without wrappers.
 
     Example:
@@ -42,17 +43,17 @@ class EnvAdapter:
         """
         self.env: Any = env
 
+    @abstractmethod
     def get_state(self) -> np.ndarray:
         """Return the complete state (P,) float64: the future from it must be the same, for the same actions."""
-        raise NotImplementedError
 
+    @abstractmethod
     def set_state(self, state: np.ndarray) -> None:
         """Set the env to a state (P,) from `get_state`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def observation(self) -> Any:
         """Return the observation of the current state."""
-        raise NotImplementedError
 
     def privileged_state(self) -> dict[str, np.ndarray]:
         """Return quantities by name, each a vector float64, that probes look for in the representation."""

@@ -97,6 +97,16 @@ def test_state_of_an_adapted_env_restores_its_future() -> None:
     assert not isinstance(registry.make_envs("HalfCheetah-v5", 2).unwrapped, PhysicsStateEnv)
 
 
+def test_adapter_without_a_method_is_refused_when_the_env_is_made() -> None:
+    class Unfinished(EnvAdapter):
+        def get_state(self):
+            return np.zeros(1)
+
+    robossl.register("env_adapters", "unfinished", Unfinished)
+    with pytest.raises(UsageError, match=r"Unfinished.*observation.*set_state"):
+        registry.make_envs("adapted/Point-v0?+adapter=unfinished", 2)
+
+
 @pytest.mark.slow
 def test_report_of_an_adapted_env_has_goals_and_probes(tmp_path) -> None:
     stream = robossl.collect("adapted/Point-v0", steps=1200, num_envs=8, out=tmp_path / "s")
