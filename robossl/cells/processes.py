@@ -106,6 +106,11 @@ def run_in_processes(
             selector.register(worker.output, selectors.EVENT_READ, worker)
             return worker
 
+        def drop(worker: WorkerProcess) -> None:
+            selector.unregister(worker.output)
+            worker.kill()
+            pool.remove(worker)
+
         idle = [start(gpu) for gpu in gpus]
         busy: dict[WorkerProcess, JobT] = {}
         while not schedule.finished:
@@ -116,17 +121,19 @@ def run_in_processes(
             for key, _ in selector.select():
                 worker = key.data
                 answer = worker.receive()
-                if worker not in busy:
-                    raise OperationError(f"a worker process ended before its first job: {answer.get('died')}")
+                if worker not in busy:  # it ended while it had no job
+                    drop(worker)
+                    idle.remove(worker)
+                    if not pool:
+                        raise OperationError(answer["died"])
+                    continue
                 job = busy.pop(worker)
                 if "stop" in answer:
                     raise OperationError(answer["stop"])
                 error = answer.get("error")
                 if "died" in answer:
                     error = answer["died"]
-                    selector.unregister(worker.output)
-                    worker.kill()
-                    pool.remove(worker)
+                    drop(worker)
                     worker = start(worker.gpu)
                 idle.append(worker)
                 deaths[job.name] += "died" in answer
