@@ -55,8 +55,7 @@ def _connect(ray: Any, resources: Resources) -> None:
         if address:
             ray.init(address=address, **quiet)
         else:
-            number = max(cores(), resources.workers * resources.threads)
-            ray.init(num_cpus=number, object_store_memory=_OBJECT_STORE, include_dashboard=False, **quiet)
+            ray.init(num_cpus=cores(), object_store_memory=_OBJECT_STORE, include_dashboard=False, **quiet)
     except Exception as error:  # Ray raises plain exceptions
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         if address:
