@@ -28,11 +28,11 @@ def main() -> None:
     os.dup2(2, 1)  # what envs print is no answer
     first = lines.get()
 
-    from robossl.cells.work import Work, answer_of
+    from robossl.cells.work import Work, answer_of_worker
 
     run = Work(first["target"], first["settings"]).make()
     while True:
-        answer = answer_of(run, lines.get())
+        answer = answer_of_worker(run, lines.get())
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
 

@@ -11,7 +11,7 @@ from robossl.cells.work import (
     NextJob,
     Resources,
     Work,
-    answer_of,
+    answer_of_worker,
     check_answer,
     worker_environment,
 )
@@ -28,7 +28,7 @@ class Actor:
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """Run a job and return its answer."""
-        return answer_of(self._run, job)
+        return answer_of_worker(self._run, job)
 
 
 def run_ray_actors(works: Sequence[Work], resources: Resources, next_job: NextJob) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from robossl.cells.work import Resources
+from robossl.cells.work import Resources, renderer_environment
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.system_info import cores
 
@@ -108,8 +108,8 @@ def prepare_worker(environment: dict[str, str]) -> None:
     os.environ.update({name: value for name, value in environment.items() if name != "PYTHONPATH"})
     folders = environment["PYTHONPATH"].split(os.pathsep)
     sys.path.extend(folder for folder in folders if folder not in sys.path)
-    if gpus := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        os.environ.setdefault("MUJOCO_EGL_DEVICE_ID", gpus.split(",")[0])
+    for name, value in renderer_environment(os.environ.get("CUDA_VISIBLE_DEVICES", "")).items():
+        os.environ.setdefault(name, value)
 
 
 def error_text(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from robossl.cells.ray_cluster import error_text, prepare_worker, ray_cluster, worker_options
 from robossl.cells.schedule import JobT, Schedule
-from robossl.cells.work import Resources, Run, Work, answer_of, worker_environment
+from robossl.cells.work import Resources, Run, Work, answer_of_worker, worker_environment
 from robossl.core.errors import OperationError
 
 _runners: dict[str, Run] = {}  # of this worker process, by target and settings
@@ -23,7 +23,7 @@ def run_task(
         prepare_worker(environment)
         _runners.clear()
         _runners[key] = Work(target, settings).make()
-    return answer_of(_runners[key], job)
+    return answer_of_worker(_runners[key], job)
 
 
 def run_on_ray(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from robossl.core.errors import OperationError, UsageError, unknown_name_error
+from robossl.core.errors import OperationError, UsageError, error_line, unknown_name_error
 from robossl.core.system_info import cores
 
 ENGINES = ("local", "ray")
@@ -68,7 +69,7 @@ class Resources:
             raise UsageError(f"workers: expected 0 or more, got {self.workers}")
         if self.threads < 1:
             raise UsageError(f"CPU threads of a worker: expected 1 or more, got {self.threads}")
-        if not self.gpus >= 0 or (self.gpus > 1 and self.gpus != int(self.gpus)):
+        if not 0 <= self.gpus < math.inf or (self.gpus > 1 and self.gpus != int(self.gpus)):
             raise UsageError(f"GPUs of a worker: expected 0 to 1, or a whole number, got {self.gpus}")
         if self.engine == "local":
             check_cores(self.workers, self.threads)
@@ -94,13 +95,19 @@ def worker_environment(threads: int, gpu: str | None = None) -> dict[str, str]:
 
     Args:
         threads: CPU threads of its thread pools.
-        gpu: Indices of its GPUs, "0" or "2,3"; None: as in this process. Its renderer uses the first one.
+        gpu: Its GPUs, "0", "2,3" or "GPU-name"; None: as in this process. Its renderer uses the first one.
     """
     variables = dict.fromkeys(_THREAD_VARIABLES, str(threads))
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [*sys.path]))
     if gpu is not None:
-        variables |= {"CUDA_VISIBLE_DEVICES": gpu, "MUJOCO_EGL_DEVICE_ID": gpu.split(",")[0]}
+        variables |= {"CUDA_VISIBLE_DEVICES": gpu, **renderer_environment(gpu)}
     return variables
+
+
+def renderer_environment(gpus: str) -> dict[str, str]:
+    """Return the variable that lets MuJoCo render on the first of some GPUs; none if they have names and no indices."""
+    first = gpus.split(",")[0].strip()
+    return {"MUJOCO_EGL_DEVICE_ID": first} if first.isdecimal() else {}
 
 
 def gpu_shares(gpus: float, workers: int) -> list[str | None]:
@@ -143,6 +150,14 @@ def answer_of(run: Run, job: dict[str, Any]) -> dict[str, Any]:
         return run(job)
     except OperationError as error:
         return {"stop": str(error)}
+
+
+def answer_of_worker(run: Run, job: dict[str, Any]) -> dict[str, Any]:
+    """Run a job in a worker, and return its answer; any other exception is an error of the job alone."""
+    try:
+        return answer_of(run, job)
+    except Exception as error:  # noqa: BLE001 - envs and agents of users may raise anything
+        return {"error": error_line(error)}
 
 
 def check_answer(answer: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ import difflib
 import shlex
 from collections.abc import Iterable
 
+_MAX_ERROR = 300  # [characters] of an error that is stored or sent
+
 
 def printable(text: str) -> str:
     """Return the text in one line, with control characters escaped: text from a file must not steer a terminal."""
@@ -42,6 +44,12 @@ class WindowClosedError(OperationError):
 
 class CorruptedFileError(OperationError):
     """A robossl file that is truncated, altered or not what its name states."""
+
+
+def error_line(error: BaseException) -> str:
+    """Return an error in one line, with its class if it is none of robossl."""
+    text = " ".join(str(error).split())[:_MAX_ERROR]
+    return text if isinstance(error, (UsageError, OperationError)) else f"{type(error).__name__}: {text}"
 
 
 def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl import registry
 from robossl.core.agent_observation import images_only
-from robossl.core.errors import OperationError, UsageError
+from robossl.core.errors import OperationError, UsageError, error_line
 from robossl.core.interfaces import NullProgress, Policy, ProgressReporter
 from robossl.core.seeding import derive
 from robossl.evaluation.context import EVALUATION_SEED
@@ -31,7 +31,6 @@ from robossl.training.agent_runner import AgentRunner
 from robossl.training.agent_settings import accepted_settings
 
 _MAX_ENVS = 32  # sub-environments that share the held-out episodes
-_MAX_ERROR = 300  # [characters] of an error in a result
 Result = dict[str, Any]
 
 
@@ -251,9 +250,3 @@ def errors_of(results: dict[Cell, Result], cells: Sequence[Cell]) -> Any:
         if is_disk_full(error):
             raise OperationError(f"the disk is full: {error}") from error
         results.update({cell: {"error": error_line(error)} for cell in cells})
-
-
-def error_line(error: BaseException) -> str:
-    """Return an error in one line."""
-    text = " ".join(str(error).split())[:_MAX_ERROR]
-    return text if isinstance(error, (UsageError, OperationError)) else f"{type(error).__name__}: {text}"

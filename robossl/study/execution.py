@@ -8,10 +8,10 @@ from typing import Any
 from robossl import registry
 from robossl.cells.engine import run_jobs
 from robossl.cells.work import Resources, Run, Work
-from robossl.core.errors import OperationError
+from robossl.core.errors import OperationError, error_line
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import write_json
-from robossl.study.cell_work import CellWork, error_line
+from robossl.study.cell_work import CellWork
 from robossl.study.goal_distance import measure_goals
 from robossl.study.jobs import Job
 from robossl.study.preparation import Preparation

@@ -11,9 +11,8 @@ from typing import Any
 from robossl import registry
 from robossl.cells.engine import run_jobs
 from robossl.cells.work import Resources, Run, Work
-from robossl.core.errors import OperationError, UsageError
+from robossl.core.errors import OperationError, UsageError, error_line, shell_path
 from robossl.core.interfaces import NullProgress, ProgressReporter
-from robossl.study.cell_work import error_line
 from robossl.study.study_folder import is_disk_full
 from robossl.sweeps.cell_commands import COMMANDS
 from robossl.sweeps.grid import Grid, SweepCell, read_grid
@@ -143,8 +142,8 @@ def _check_cells(grid: Grid, threads: int) -> None:
 
 
 def _command(request: SweepRequest) -> str:
-    source = "SWEEP.toml" if isinstance(request.source, Mapping) else str(request.source)
-    return f"robossl sweep {source}" + ("" if request.out is None else f" --out {request.out}")
+    source = "SWEEP.toml" if isinstance(request.source, Mapping) else shell_path(request.source)
+    return f"robossl sweep {source}" + ("" if request.out is None else f" --out {shell_path(request.out)}")
 
 
 def list_cells(request: SweepRequest) -> list[dict[str, Any]]:
@@ -164,9 +163,10 @@ def _run_open_cells(opened: SweepFolder, request: SweepRequest, progress: Progre
     progress.message(f"sweep {opened.folder}: {len(left)} of {len(cells)} cells to run")
 
     def finished(cell: SweepCell, error: str | None, by_need: bool) -> None:
-        if error is not None and opened.result(cell) is None:
-            opened.write_result(cell, error=error)
         result = opened.result(cell) or {}
+        if error is not None and "measures" not in result:  # else its worker ended after it wrote
+            result = {"error": error}
+            opened.write_result(cell, **result)
         if "error" in result:
             progress.message(f"cell {cell.index} ({cell.name}) failed: {result['error']}")
         progress.update(1)

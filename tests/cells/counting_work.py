@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from robossl.core.errors import UsageError
+
 
 def blas_threads() -> list[int]:
     """Return the number of threads of each loaded BLAS library."""
@@ -46,6 +48,10 @@ def runner(settings: dict[str, Any]):
             os.kill(os.getpid(), signal.SIGKILL)
         if job.get("kind") == "fail":
             return {"error": "broken"}
+        if job.get("kind") == "raise":
+            with (folder / "raised.txt").open("a") as file:
+                file.write(f"{job['name']}\n")
+            raise UsageError("expected another job, got this one")
         if job.get("kind") == "threads":
             import numpy as np
             import torch

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from robossl.cells import work
 from robossl.cells.actors import run_actors
 from robossl.cells.engine import run_jobs
+from robossl.cells.processes import WorkerProcess
+from robossl.cells.ray_cluster import ray_cluster
 from robossl.cells.work import Resources, Work, gpu_shares, worker_environment
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.system_info import cores
@@ -43,9 +49,9 @@ def run(
     folder: Path, jobs: list[ToyJob], workers: int = 1, threads: int = 1, **settings: Any
 ) -> dict[str, Any]:
     ended: dict[str, Any] = {}
-    work = Work(TARGET, {"folder": str(folder), "threads": threads})
+    toys = Work(TARGET, {"folder": str(folder), "threads": threads})
     run_jobs(
-        jobs, work, Resources("local", workers, threads), lambda job, error, by_need: ended.update({job.name: error}),
+        jobs, toys, Resources("local", workers, threads), lambda job, error, by_need: ended.update({job.name: error}),
         **settings,
     )  # fmt: skip
     return ended
@@ -66,6 +72,37 @@ def test_job_of_a_dead_worker_runs_again_and_others_once(tmp_path: Path) -> None
 def test_job_whose_worker_always_dies_fails(tmp_path: Path) -> None:
     ended = run(tmp_path, [ToyJob("killed", "kill", more={"always": True})], retries=1)
     assert ended == {"killed": "the worker process was ended by signal 9"}
+
+
+def test_error_of_a_job_in_a_worker_is_one_line_and_not_tried_again(tmp_path: Path) -> None:
+    ended = run(tmp_path, [ToyJob("wrong", "raise"), ToyJob("other")], retries=2)
+    assert ended == {"wrong": "expected another job, got this one", "other": None}
+    assert (tmp_path / "raised.txt").read_text() == "wrong\n"
+
+
+def test_worker_that_dies_without_a_job_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second worker waits for a job that needs the first one, and is killed."""
+    started: list[WorkerProcess] = []
+    start, send = WorkerProcess.__init__, WorkerProcess.send
+
+    def note(self: WorkerProcess, *args: Any) -> None:
+        start(self, *args)
+        started.append(self)
+
+    def kill_the_other(self: WorkerProcess, value: dict[str, Any]) -> None:
+        send(self, value)
+        if value.get("name") == "first":
+            next(worker for worker in started if worker is not self)._process.kill()
+
+    monkeypatch.setattr(WorkerProcess, "__init__", note)
+    monkeypatch.setattr(WorkerProcess, "send", kill_the_other)
+    monkeypatch.setattr(work, "cores", lambda: 2)
+    assert run(tmp_path, [ToyJob("first"), ToyJob("second", needs=("first",))], workers=2) == {
+        "first": None, "second": None,
+    }  # fmt: skip
+    assert len(started) == 2
 
 
 def test_actor_that_dies_gets_its_job_again(tmp_path: Path) -> None:
@@ -121,6 +158,7 @@ def test_gpus_are_shared_or_given_whole(monkeypatch: pytest.MonkeyPatch) -> None
     assert gpu_shares(2, 8) == ["4,6"]
     assert gpu_shares(0, 2) == [None, None]
     assert worker_environment(1, "4,6")["MUJOCO_EGL_DEVICE_ID"] == "4"
+    assert "MUJOCO_EGL_DEVICE_ID" not in worker_environment(1, "GPU-8a56a4bc")  # MuJoCo takes an index only
     with pytest.raises(UsageError, match="at most the 2 of this machine, got 3"):
         gpu_shares(3, 1)
 
@@ -134,6 +172,8 @@ def test_gpus_are_shared_or_given_whole(monkeypatch: pytest.MonkeyPatch) -> None
         ({"threads": 0}, "1 or more, got 0"),
         ({"gpus": 1.5}, "got 1.5"),
         ({"gpus": -1.0}, "got -1.0"),
+        ({"gpus": float("inf")}, "got inf"),
+        ({"gpus": float("nan")}, "got nan"),
     ],
 )
 def test_wrong_resources_get_one_line(values: dict[str, Any], words: str) -> None:
@@ -141,6 +181,24 @@ def test_wrong_resources_get_one_line(values: dict[str, Any], words: str) -> Non
         Resources(**values)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_ray_of_this_machine_has_no_more_workers_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray, started = ModuleType("ray"), {}
+    ray.__spec__ = ModuleSpec("ray", None)
+    functions = {
+        "is_initialized": lambda: False, "init": lambda **options: started.update(options), "shutdown": lambda: None,
+        "nodes": lambda: [{"Alive": True, "Resources": {"CPU": started["num_cpus"]}}],
+    }  # fmt: skip
+    for name, function in functions.items():
+        monkeypatch.setattr(ray, name, function, raising=False)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(os, "environ", {})
+    words = f"workers: expected at most {cores()} threads in all"
+    with pytest.raises(UsageError, match=words), ray_cluster(Resources("ray", cores() + 1)):
+        pytest.fail("it began")
+    with ray_cluster(Resources("ray", cores())):
+        assert started["num_cpus"] == cores()
 
 
 def test_missing_ray_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
