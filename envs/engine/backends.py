@@ -66,7 +66,7 @@ def make_single(task: Any, backend: str = DEFAULT, device: Any = None, **setting
 
 def _check_device(device: Any) -> None:
     """Raise UsageError if a device is given without a backend that has one."""
-    if device not in (None, "cpu", "auto"):
+    if device is not None and str(device) not in ("cpu", "auto"):
         raise UsageError(f"expected backend='warp' with device={str(device)!r}, got backend='mujoco'")
 
 

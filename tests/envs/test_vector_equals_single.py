@@ -4,7 +4,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import robossl.envs
+import torch
 from gymnasium.vector import AutoresetMode
+from robossl.envs.cartpole import CartPoleSwingUp
+from robossl.envs.engine.backends import make_vector
+
+from robossl.core.errors import UsageError
 
 IDS = robossl.envs.register()
 SEED = 2**40 + 5  # beyond 32 bits
@@ -130,3 +135,14 @@ def test_trajectory_does_not_depend_on_num_envs(env_id) -> None:
         trajectories.append(np.stack(first))
     assert trajectories[0].tobytes() == trajectories[1].tobytes()
     assert not np.array_equal(trajectories[0][:, 0], trajectories[0][:, 1])
+
+
+@pytest.mark.parametrize("device", [None, "auto", "cpu", torch.device("cpu")])
+def test_device_of_the_cpu_needs_no_backend(device) -> None:
+    make_vector(CartPoleSwingUp, 1, device=device).close()
+
+
+@pytest.mark.parametrize("device", ["cuda", torch.device("cuda")])
+def test_other_device_needs_a_backend(device) -> None:
+    with pytest.raises(UsageError, match="backend='warp' with device='cuda'"):
+        make_vector(CartPoleSwingUp, 1, device=device)
