@@ -73,7 +73,8 @@ class ThreadedTrainers:
         finally:
             work.stop()
             for thread in threads:
-                thread.join()
+                if thread.is_alive():  # after a Ctrl-C some may not have been started
+                    thread.join()
             torch.set_num_threads(before)  # MKL has one number for all threads
         if work.error is not None:
             raise work.error

@@ -157,6 +157,23 @@ def test_an_error_in_a_thread_ends_all_and_is_raised(stream) -> None:
     assert trainers[0].updates < 5000
 
 
+def test_interrupt_while_threads_are_started_is_raised(stream, monkeypatch) -> None:
+    trainers, start = [make(stream, seed) for seed in range(2)], threading.Thread.start
+    calls = []
+
+    def interrupted(thread) -> None:
+        calls.append(thread)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ThreadedTrainers(trainers, 2).run_to(5000)
+    assert not calls[0].is_alive()
+    assert trainers[0].updates < 5000
+
+
 def test_loss_that_is_not_finite_in_a_stack_names_the_seed(stream) -> None:
     trainers = [make(stream, seed, learning_rate=1e30) for seed in (4, 5)]
     with pytest.raises(OperationError, match="of seed 4 is not finite"):
