@@ -112,9 +112,7 @@ def train_variants(
         trainers[name].prepare()  # fits the input normalizers
     trained = [trainer for name, trainer in trainers.items() if name != "untrained"]
     if trained:
-        progress.start(f"ablation: {len(trained)} variants", updates, "updates")
-        train_together(trained, updates, progress, torch.get_num_threads())
-        progress.stop()
+        train_together(trained, updates, progress, torch.get_num_threads(), task="ablation")
     return {name: trainer.publish() for name, trainer in trainers.items()}
 
 

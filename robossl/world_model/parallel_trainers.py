@@ -192,6 +192,7 @@ def train_together(
     progress: ProgressReporter | None = None,
     threads: int = 1,
     mode: str = "auto",
+    task: str = "train",
 ) -> None:
     """Train several world models at once.
 
@@ -201,8 +202,11 @@ def train_together(
         progress: Receives the gradient steps of a model, group by group.
         threads: CPU threads.
         mode: As for `group_trainers`.
+        task: Name of the work in the progress.
     """
     progress = progress or NullProgress()
     for group in group_trainers(trainers, threads, progress, mode):
         target = max(trainer.updates for trainer in group.trainers) + updates
+        progress.start(f"{task}: {len(group.trainers)} world models", updates, "updates")
         group.run_to(target, progress)
+        progress.stop()
