@@ -169,9 +169,16 @@ def _lines(path: str) -> list[str]:
 
 
 def _of_control_group() -> list[int]:
-    """Return the memory that the control group of this process may still take [bytes], if it has a limit."""
-    limit, used = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    return [int(limit[0]) - int(used[0])] if limit and used and limit[0].isdecimal() else []
+    """Return the memory that the control group of this process may still take [bytes], if it has a limit.
+
+    The cache of files counts as free: it is given up before an allocation fails.
+    """
+    limit, used, parts = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current", "stat"))
+    if not (limit and used and limit[0].isdecimal()):
+        return []
+    sizes = dict(line.split() for line in parts)
+    cached = sum(int(sizes.get(name, 0)) for name in ("active_file", "inactive_file"))
+    return [int(limit[0]) - int(used[0]) + cached]
 
 
 def _of_process_limit() -> list[int]:

@@ -95,6 +95,18 @@ def test_steps_are_bounded_by_the_free_disk(tmp_path) -> None:
         check_disk(tmp_path / "not", 10**19, 40)
 
 
+def test_cache_of_files_in_a_control_group_counts_as_free(monkeypatch) -> None:
+    files = {
+        "max": ["1000"],
+        "current": ["990"],
+        "stat": ["anon 200", "inactive_file 500", "active_file 200"],
+    }
+    monkeypatch.setattr(limits, "_lines", lambda path: files.get(path.rpartition("memory.")[2], []))
+    assert limits.free_memory() == 710
+    files["max"] = ["max"]  # no limit
+    assert limits.free_memory() is None
+
+
 def test_free_memory_respects_the_limit_of_the_process() -> None:
     free = limits.free_memory()
     assert free is None or free > 0
