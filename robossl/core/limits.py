@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -33,10 +34,12 @@ def check_seeds(seeds: Sequence[int]) -> list[int]:
     chosen = list(seeds)
     if not chosen:
         raise UsageError("seeds: expected one or more, got none")
-    valid = all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s <= LARGEST_COUNT for s in chosen)
+    valid = all(
+        isinstance(s, Integral) and not isinstance(s, bool) and 0 <= s <= LARGEST_COUNT for s in chosen
+    )
     if not valid or len(set(chosen)) < len(chosen):
         raise UsageError(f"seeds: expected different whole numbers from 0 to {LARGEST_COUNT:,}, got {chosen}")
-    return chosen
+    return [int(seed) for seed in chosen]
 
 
 def format_bytes(size: float) -> str:

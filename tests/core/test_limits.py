@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from robossl.core import limits
@@ -28,6 +29,7 @@ def test_counts_are_64_bit_numbers(value) -> None:
 @pytest.mark.parametrize("seeds", [[0, 0], [-1], [True], [2**63], [0, 1.5]])
 def test_seeds_are_different_64_bit_numbers(seeds) -> None:
     assert check_seeds((3, LARGEST_COUNT)) == [3, LARGEST_COUNT]
+    assert [type(seed) for seed in check_seeds(np.arange(2))] == [int, int]  # for JSON
     with pytest.raises(UsageError, match="seeds: expected different whole numbers from 0 to 9,223"):
         check_seeds(seeds)
     with pytest.raises(UsageError, match="seeds: expected one or more, got none"):
