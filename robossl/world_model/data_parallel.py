@@ -68,12 +68,14 @@ class ProcessGroup:
         """Turn the failure of a joint operation into one line."""
         try:
             yield
-        except RuntimeError:
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
             interrupts.check()
             raise OperationError(
                 f"process {self.rank} of {self.size} ends, because another process of this training has "
                 "ended; start all again with --resume"
-            ) from None
+            ) from error
 
     def check(self, model: nn.Module, batch_size: int) -> None:
         """Raise UsageError unless batches can be divided among the processes."""
