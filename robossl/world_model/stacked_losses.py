@@ -10,7 +10,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -199,7 +199,7 @@ class StackedLosses:
         values = torch.cat([losses.float() for _, losses in parts])
         if rows == list(range(len(self._trainers))):
             return values
-        index = torch.tensor(rows, device=values.device)
+        index = _index(tuple(rows), values.device)
         return values.new_zeros(len(self._trainers)).index_copy(0, index, values)
 
     def _encode(self, window: Any) -> Inputs:
@@ -303,4 +303,10 @@ def _take(values: Tensor, rows: list[int]) -> Tensor:
         return values
     if rows == list(range(rows[0], rows[0] + len(rows))):
         return values[rows[0] : rows[0] + len(rows)]
-    return values[torch.tensor(rows, device=values.device)]
+    return values[_index(tuple(rows), values.device)]
+
+
+@lru_cache
+def _index(rows: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return row numbers on a device; made once, as a CUDA graph cannot copy them from the CPU."""
+    return torch.tensor(rows, device=device)

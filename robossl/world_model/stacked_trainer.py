@@ -99,9 +99,10 @@ class StackedTrainer:
         """
         history = []
         for _ in range(count):
-            self.updates += 1
             windows = [trainer.draw_window() for trainer in self.trainers]
             history.append(self._train_step(_joined(self.trainers[0], windows)))
+            self.updates += 1
+            self.weights.update_average(self.updates)
         means = torch.stack(history).mean(0).cpu().numpy()  # (1 + objectives, S)
         names = ("loss", *self.losses.objectives)
         results = []
@@ -149,7 +150,10 @@ class StackedTrainer:
             trainer.updates = self.updates
 
     def _gradient_step(self, window: Any) -> Tensor:
-        """Update the weights; return the losses (1 + objectives, S)."""
+        """Update the weights; return the losses (1 + objectives, S).
+
+        A CUDA graph repeats it, so it uses no Python number that changes.
+        """
         device = self.weights.values.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self._use_bf16, cache_enabled=False):
             losses = self.losses(window)
@@ -163,7 +167,7 @@ class StackedTrainer:
             for name, loss in losses.items()
         ]
         total = torch.stack(terms).sum(0)  # (S,)
-        self.weights.step(total.sum(), self.updates)
+        self.weights.step(total.sum())
         return torch.stack([total, *(losses[name] for name in self.losses.objectives)]).detach()
 
 

@@ -106,13 +106,8 @@ class StackedWeights:
                         **{key: state[key][s, place].view_as(parameter).clone() for key in _STATES},
                     }
 
-    def step(self, loss: Tensor, updates: int) -> None:
-        """Update the weights by the gradient of a loss, which is summed over the models; then the averages.
-
-        Args:
-            loss: The sum of the losses of all models.
-            updates: Updates after this one.
-        """
+    def step(self, loss: Tensor) -> None:
+        """Update the weights by the gradient of a loss, which is summed over the models."""
         views = list(self.views.values())
         found = torch.autograd.grad(loss, views, allow_unused=True)
         gradient = torch.cat(
@@ -127,7 +122,11 @@ class StackedWeights:
                 self.values.mul_(1 - self._decay if self._all_trained else 1 - self._decay * self.mask)
             self.values.grad = gradient
             self._adam.step()
-            self.average.lerp_(self.values, ema_weight(updates))
+
+    @torch.no_grad()
+    def update_average(self, updates: int) -> None:
+        """Move the averages toward the weights, which have had `updates` updates."""
+        self.average.lerp_(self.values, ema_weight(updates))
 
 
 def _clip_groups(trainers: Sequence[WorldModelTrainer]) -> Mapping[str, str]:

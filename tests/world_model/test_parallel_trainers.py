@@ -223,6 +223,35 @@ def test_an_objective_that_vmap_cannot_compute_is_computed_for_each_model(stream
     assert assert_stack_learns_the_same(alone, stacked).losses.not_stacked == ["vicreg"]
 
 
+def test_an_error_of_an_objective_is_raised(stream, monkeypatch) -> None:
+    def loss(batch):
+        raise TypeError("wrong objective")
+
+    use_objective(monkeypatch, "vicreg", Objective(loss, prevents_collapse=True))
+    with pytest.raises(TypeError, match="wrong objective"):
+        StackedTrainer([make(stream, seed, objectives=("forward", "vicreg")) for seed in range(2)])
+
+
+def test_step_of_a_stack_has_no_number_that_a_cuda_graph_would_repeat(stream) -> None:
+    alone, stacked = ([make(stream, seed) for seed in range(2)] for _ in "ab")
+    captured = StackedTrainer(stacked)
+    step = captured._train_step
+
+    def replay(window):
+        """Run the step as a replay does: with the Python numbers of the first one."""
+        now, captured.updates = captured.updates, 0
+        try:
+            return step(window)
+        finally:
+            captured.updates = now
+
+    captured._train_step = replay
+    captured.run(6)
+    for first, second in zip(alone, stacked):
+        first.update(6)
+        assert_close(first, second)
+
+
 @pytest.mark.parametrize("encoder", ["network", "pca"])
 def test_stream_is_read_by_one_thread_at_a_time(stream, monkeypatch, encoder) -> None:
     reading, overlaps = threading.Lock(), []
