@@ -160,8 +160,8 @@ class StackedLosses:
                 continue
             try:
                 losses = self._stacked(group, z, vector, action, mask, open_loops).detach().cpu().double()
-            except (RuntimeError, NotImplementedError, TypeError, ValueError):
-                group.stacked = False
+            except (RuntimeError, TypeError, ValueError):
+                group.stacked = False  # `probe` has computed it alone without an error
                 continue
             expected = torch.tensor([uses[row][group.name].loss for row in group.rows], dtype=torch.float64)
             group.stacked = torch.allclose(losses, expected, rtol=_TOLERANCE, atol=_TOLERANCE)
@@ -259,7 +259,7 @@ class StackedLosses:
     ) -> Tensor:  # fmt: skip
         """Return the loss of an objective for one model."""
         inputs = self._inputs(group, [row], z, (vector, action, mask), open_loops)
-        tensors = {name: value[0] for name, value in self._tensors([row], group.use.parts).items()}
+        tensors = {name: value[0] for name, value in self._tensors([row]).items()}
         call = self._loss_call(group, self._trainers[row].random)
         return functional_call(self._holders[row], tensors, (call, *(x[0] for x in inputs)))
 
@@ -285,13 +285,13 @@ class StackedLosses:
             lambda own, *each: functional_call(holder, own, (function, *each)), randomness="error"
         )(tensors, *inputs)  # fmt: skip
 
-    def _tensors(self, rows: list[int], parts: Sequence[str]) -> dict[str, Tensor]:
-        """Return weights of the named parts and all buffers for some models: (R, *shape) each."""
-        prefixes = tuple(f"{part}." for part in parts)
+    def _tensors(self, rows: list[int], parts: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return weights of the named parts (None: of all) and all buffers for some models: (R, *shape) each."""
+        prefixes = None if parts is None else tuple(f"{part}." for part in parts)
         weights = {
             name: _take(view, rows)
             for name, view in self._weights.views.items()
-            if prefixes and name.startswith(prefixes)
+            if (prefixes is None or name.startswith(prefixes)) and rows[0] in self._weights.rows[name]
         }
         buffers = {name: _take(value, rows) for name, value in self._buffers.items()}
         return {f"model.{name}": value for name, value in {**weights, **buffers}.items()}

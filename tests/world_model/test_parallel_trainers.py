@@ -14,6 +14,7 @@ from robossl.core.errors import OperationError, UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import load_tree, save_tree
 from robossl.world_model import WorldModel, WorldModelConfig
+from robossl.world_model import trainer as trainer_module
 from robossl.world_model.baselines import baseline_config
 from robossl.world_model.objective import Objective
 from robossl.world_model.parallel_trainers import ThreadedTrainers, group_trainers, train_together
@@ -62,6 +63,12 @@ def checkpoint(trainer: WorldModelTrainer) -> dict[str, torch.Tensor]:
     numbers = {f"{k}.{n}": v for k in ("model", "ema_model") for n, v in tree[k].items()}
     numbers |= {f"adam.{i}.{n}": v for i, state in tree["optimizer"].items() for n, v in state.items()}
     return numbers | {name: tree[name] for name in ("inverse_error_ema", "random")}
+
+
+def use_objective(monkeypatch, replaced: str, custom: Objective) -> None:
+    """Let trainers use an objective in place of a known one."""
+    known = trainer_module.objective
+    monkeypatch.setattr(trainer_module, "objective", lambda name: custom if name == replaced else known(name))
 
 
 def assert_close(first: WorldModelTrainer, second: WorldModelTrainer) -> None:
@@ -212,11 +219,21 @@ def test_an_objective_that_vmap_cannot_compute_is_computed_for_each_model(stream
         scale = float(batch.z.detach().abs().mean())  # no number under vmap
         return batch.model.inverse(batch.z[:, :2].flatten(1)).square().mean() * (scale > 0)
 
-    custom = Objective(loss, prevents_collapse=True)
-    from robossl.world_model import trainer as trainer_module
+    use_objective(monkeypatch, "vicreg", Objective(loss, prevents_collapse=True))
+    alone, stacked = (
+        [make(stream, seed, objectives=("forward", "vicreg")) for seed in range(2)] for _ in "ab"
+    )
+    assert assert_stack_learns_the_same(alone, stacked).losses.not_stacked == ["vicreg"]
 
-    known = trainer_module.objective
-    monkeypatch.setattr(trainer_module, "objective", lambda name: custom if name == "vicreg" else known(name))
+
+def test_an_objective_that_reads_weights_of_a_network_without_calling_it_is_trained(
+    stream, monkeypatch
+) -> None:
+    def loss(batch):
+        layers = [p for p in batch.model.inverse.parameters() if p.ndim == 2]
+        return (layers[0] ** 2).mean() + batch.z.square().mean()
+
+    use_objective(monkeypatch, "vicreg", Objective(loss, prevents_collapse=True))
     alone, stacked = (
         [make(stream, seed, objectives=("forward", "vicreg")) for seed in range(2)] for _ in "ab"
     )
