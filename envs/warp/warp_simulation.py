@@ -310,15 +310,15 @@ class WarpSimulation:
     def set_state(self, states: np.ndarray, env_ids: np.ndarray, goal: np.ndarray | None) -> None:
         """Put sub-environments `env_ids` (m,) into physics states (m, P) with goals (m, G); their episodes start."""
         ids = torch.from_numpy(np.array(env_ids)).to(self.device)
-        for name, values in self.batch.split_state(np.asarray(states)).items():
-            part = self.batch.parts[name]
-            part[ids] = torch.from_numpy(np.array(values, np.float32)).to(self.device, part.dtype)
         if goal is not None:
             if self._goal is None:
                 raise UsageError(
                     f"expected no goal, got one for {type(self.task).__name__}, which has no goals"
                 )
             self._goal[ids] = torch.from_numpy(np.array(goal, np.float32)).to(self.device)
+        for name, values in self.batch.split_state(np.asarray(states)).items():
+            part = self.batch.parts[name]
+            part[ids] = torch.from_numpy(np.array(values, np.float32)).to(self.device, part.dtype)
         if self.variations.active:
             self.variations.clear(ids)
         self.elapsed[ids] = 0

@@ -307,7 +307,9 @@ class WarpVectorEnv(VectorEnv):
         ids = check_env_ids(_numpy(env_ids), self.num_envs)
         shape = (len(ids), self.simulation.batch.nstate)
         states = check_finite_rows("physics states", _numpy(physics), shape, np.float64)
-        self.simulation.set_state(states, ids, _numpy(goal))
+        if goal is not None and (goals := self.simulation.goals()) is not None:
+            goal = check_finite_rows("goals", _numpy(goal), (len(ids), goals.shape[1]), np.float32)
+        self.simulation.set_state(states, ids, goal)
         self._started = True
         return self.observation()
 

@@ -186,6 +186,25 @@ def test_checkpoint_continues_to_the_same_bits():
             assert torch.equal(result[3], truncated)
 
 
+@pytest.mark.parametrize("goal", [np.zeros(4), np.zeros((3, 5)), np.full((3, 4), np.nan)])
+def test_goals_that_do_not_fit_are_refused_before_the_state_changes(goal):
+    envs = make_warp("Reacher", 3)
+    envs.reset(seed=0)
+    before = envs.get_physics_state()
+    with pytest.raises(UsageError, match=r"expected finite goals of shape \(3, 4\)"):
+        envs.set_physics_state(torch.zeros_like(before), goal=goal)
+    assert torch.equal(envs.get_physics_state(), before)
+
+
+def test_goal_of_a_task_without_goals_is_refused_before_the_state_changes():
+    envs = make_warp("CartPoleSwingUp", 2)
+    envs.reset(seed=0)
+    before = envs.get_physics_state()
+    with pytest.raises(UsageError, match="has no goals"):
+        envs.set_physics_state(torch.zeros_like(before), goal=np.zeros((2, 2)))
+    assert torch.equal(envs.get_physics_state(), before)
+
+
 def test_numpy_env_has_the_interfaces_of_c():
     envs, own = make_warp("Reacher", 3, arrays="numpy"), make_c("Reacher", 3)
     for interface in (PhysicsStateEnv, StateOutcomeEnv, FinalStateEnv, Checkpointable):
