@@ -108,6 +108,20 @@ def compose_observation(
     return goal_entries | (numbers_and_images if proprioception else {"observation": observation})
 
 
+def separate(batch: Any, env_ids: np.ndarray, num_envs: int) -> np.ndarray:
+    """Return (n,) objects: the observation of each of `env_ids` (m,), None elsewhere.
+
+    Args:
+        batch: Their observations (m, ...).
+        env_ids: Sub-environments.
+        num_envs: Number of sub-environments n.
+    """
+    single = np.full(num_envs, None, object)
+    for i, env_index in enumerate(env_ids):
+        single[env_index] = {k: v[i] for k, v in batch.items()} if isinstance(batch, dict) else batch[i]
+    return single
+
+
 def clip_to_float32(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Return values (n, D) clipped to [low, high], as float32.
 

@@ -13,7 +13,7 @@ from robossl.core.interfaces import StateOutcome
 
 from .episode_clock import EpisodeClock
 from .input_checks import check_action, check_reset_mask, check_reset_options, check_seeds
-from .observation_builder import Observation
+from .observation_builder import Observation, separate
 from .randomization_spec import RandomizationArgument
 from .randomized_parameter import RandomizedParameter
 from .registration import resolve_task
@@ -154,7 +154,9 @@ class MujocoVectorEnv(VectorEnv):
         final_infos = self._infos(ended, result)
         privileged = {name: value.copy() for name, value in self.privileged_state().items()}
         self._final_state = privileged, self.get_physics_state()
-        infos: dict[str, Any] = {"final_obs": self._separate_observations(ended), "_final_obs": ended.copy()}
+        env_ids = np.flatnonzero(ended)
+        last = separate(self.simulation.observation(env_ids), env_ids, self.num_envs)
+        infos: dict[str, Any] = {"final_obs": last, "_final_obs": ended.copy()}
         infos |= {"final_info": final_infos, "_final_info": ended.copy()}
         self._reset(ended)
         physics_error = result.physics_error & ~ended
@@ -195,15 +197,6 @@ class MujocoVectorEnv(VectorEnv):
             return infos
         infos = {} if success is None else {"is_success": success & mask, "_is_success": mask.copy()}
         return infos | {"physics_error": physics_error & mask, "_physics_error": mask.copy()}
-
-    def _separate_observations(self, mask: np.ndarray) -> np.ndarray:
-        """Return (n,) objects: the observation of each sub-environment in `mask`, None elsewhere."""
-        env_ids = np.flatnonzero(mask)
-        batch = self.simulation.observation(env_ids)
-        single = np.full(self.num_envs, None, object)
-        for i, env_index in enumerate(env_ids):
-            single[env_index] = {k: v[i] for k, v in batch.items()} if isinstance(batch, dict) else batch[i]
-        return single
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]

@@ -11,7 +11,7 @@ from robossl.core.errors import UsageError
 from robossl.core.interfaces import StateOutcome
 
 from ..engine.input_checks import check_action, check_finite_rows
-from ..engine.observation_builder import clip_to_float32
+from ..engine.observation_builder import clip_to_float32, separate
 from ..engine.rest_states import RestStates
 from ..engine.robot_files import model_digest
 from ..engine.simulation import stage_number
@@ -50,7 +50,8 @@ class HostWarpEnv(WarpVectorEnv):
                 for key in ("final_obs", "final_info"):
                     del infos[key], infos[f"_{key}"]
             else:
-                infos["final_obs"] = _separate(infos["final_obs"], ended)
+                infos["final_obs"] = separate(infos["final_obs"], np.arange(self.num_envs), self.num_envs)
+                infos["final_obs"][~ended] = None
                 privileged = to_numpy(tree_of(result, "privileged"))
                 state = {name: value.astype(np.float64) for name, value in privileged.items()}
                 self._final_state = state, result["final_physics"].cpu().numpy().astype(np.float64)
@@ -155,11 +156,3 @@ def to_numpy(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: to_numpy(value) for key, value in tree.items()}
     return tree.cpu().numpy() if isinstance(tree, torch.Tensor) else tree
-
-
-def _separate(batch: Any, mask: np.ndarray) -> np.ndarray:
-    """Return (n,) objects: the observation of each sub-environment in `mask`, None elsewhere."""
-    single = np.full(len(mask), None, object)
-    for index in np.flatnonzero(mask):
-        single[index] = {k: v[index] for k, v in batch.items()} if isinstance(batch, dict) else batch[index]
-    return single
