@@ -198,7 +198,7 @@ def train_together(
 
     Args:
         trainers: The trainers.
-        updates: Gradient steps of each.
+        updates: Gradient steps of each; one that has had fewer before than others of its group catches up with them.
         progress: Receives the gradient steps of a model, group by group.
         threads: CPU threads.
         mode: As for `group_trainers`.
