@@ -164,9 +164,14 @@ def group_trainers(
         threads: CPU threads.
         progress: Receives why models are not stacked.
         mode: "stacked", "threads", or "auto": stacked on a GPU.
+
+    Raises:
+        UsageError: There is no such mode, or no trainer.
     """
     if mode not in MODES:
         raise UsageError(f"mode of several trainers: expected one of {', '.join(MODES)}, got {mode!r}")
+    if not trainers:
+        raise UsageError("several trainers: expected one or more, got none")
     progress = progress or NullProgress()
     on_cpu = all(trainer.model.device.type == "cpu" for trainer in trainers)
     if len(trainers) == 1:

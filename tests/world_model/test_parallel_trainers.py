@@ -200,6 +200,8 @@ def test_cpu_uses_threads_and_other_shapes_are_not_stacked(stream) -> None:
         StackedTrainer(trainers)
     with pytest.raises(UsageError, match="auto, stacked, threads"):
         group_trainers(trainers, 2, mode="both")
+    with pytest.raises(UsageError, match="expected one or more, got none"):
+        train_together([], 2)
 
 
 def test_what_cannot_be_stacked_is_trained_alone_with_the_reason(stream) -> None:
