@@ -120,9 +120,9 @@ def test_stacked_objectives_learn_what_each_learns_alone(discrete: bool) -> None
 
 
 def test_stacked_baselines_learn_what_each_learns_alone(stream) -> None:
-    for name in ("pca", "noise"):
+    for name in ("normalized", "pca", "noise"):
         config = baseline_config(name, TINY_CONFIG, stream.observation_space)
-        settings = {"encoder": config.encoder, "encoder_objectives": config.encoder_objectives}
+        settings = {key: getattr(config, key) for key in ("encoder", "encoder_objectives", "latent_dim")}
         alone, stacked = ([make(stream, seed, **settings) for seed in (1, 2)] for _ in "ab")
         assert_stack_learns_the_same(alone, stacked)
 
