@@ -101,6 +101,14 @@ def read_json(path: str | Path, checksum: bool = False) -> Any:
     return value
 
 
+def read_result(path: str | Path) -> dict[str, Any]:
+    """Read a file with a checksum that is computed again if it is missing; a damaged one has to be removed."""
+    try:
+        return read_json(path, checksum=True)
+    except CorruptedFileError as error:
+        raise CorruptedFileError(f"{error}; remove it, and the same command computes it again") from error
+
+
 def _has_checksum(table: dict[str, Any]) -> bool:
     """Return whether the first entry of a table is a checksum, perhaps with one wrong character in its key."""
     key, text = next(iter(table.items()), ("", ""))

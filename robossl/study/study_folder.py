@@ -16,7 +16,7 @@ from typing import Any
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.folder_lock import FolderLock
 from robossl.core.io import write_json
-from robossl.core.small_files import checked, checked_ints, read_json
+from robossl.core.small_files import checked, checked_ints, read_json, read_result
 from robossl.evaluation.report.study_tables import task_name
 from robossl.study.protocol import Protocol, Sizes
 from robossl.training import output_dirs
@@ -115,7 +115,7 @@ class Study:
         path = self.cell_path(cell)
         if not path.is_file():
             return None
-        result = read_json(path, checksum=True)
+        result = read_result(path)
         if result.get("protocol") != self.spec.protocol:
             got = result.get("protocol")
             raise UsageError(f"{path}: expected a result of protocol {self.spec.protocol}, got {got}")
@@ -143,7 +143,7 @@ class Study:
 
     def _unpack(self, path: Path) -> None:
         """Write the cells of a group that have no result yet, and remove the file of the group."""
-        content = read_json(path, checksum=True)
+        content = read_result(path)
         for entry in content["cells"] if content.get("protocol") == self.spec.protocol else ():
             cell = Cell(**{name: entry[name] for name in ("row", "task", "stream_seed", "agent_seed")})
             before = self.result(cell)

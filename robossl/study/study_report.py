@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from robossl.core.small_files import read_json
+from robossl.core.small_files import read_result
 from robossl.core.statistics import Estimate, mean_ci
 from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.report import page, report_file
@@ -90,7 +90,7 @@ def write_report(study: Study, plan: Plan) -> dict[str, Any]:
 def _read_goals(study: Study, seed: int) -> dict[str, Any] | None:
     """Return goal reaching of a stream seed, None if it was not measured."""
     path = study.folder / "goals" / f"{seed}.json"
-    found = read_json(path, checksum=True) if path.is_file() else None
+    found = read_result(path) if path.is_file() else None
     return found if found is not None and found.get("protocol") == study.spec.protocol else None
 
 

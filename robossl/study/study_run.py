@@ -92,9 +92,7 @@ def run_transfer(request: TransferRequest, progress: ProgressReporter) -> dict[s
             write_report(study, plan)
             raise
         except OperationError as error:
-            raise OperationError(
-                f"{error}; the finished cells are kept; free space, then: {command}"
-            ) from error
+            raise OperationError(f"{error}; the finished cells are kept; go on with: {command}") from error
         report = write_report(study, plan)
     return {**report, "folder": str(folder)}
 

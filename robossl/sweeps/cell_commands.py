@@ -124,7 +124,8 @@ def _train_request(settings: Settings, threads: int, folder: Path | None = None)
         ("settings.",),
     )
     registry.env_spec(values["env"])
-    return TrainRequest(**{**values, "settings": values.pop("settings."), "out": folder})
+    agent_settings = values.pop("settings.")
+    return TrainRequest(**values, settings=agent_settings, out=folder)
 
 
 def _run_train(settings: Settings, folder: Path, threads: int, progress: ProgressReporter) -> Measures:
@@ -208,11 +209,12 @@ def _arguments(
 
 
 def _check_type(name: str, value: Any, annotation: str) -> None:
-    """Raise UsageError if a value of a plain type has another one; other annotations are not checked."""
-    names = [part.strip() for part in annotation.split("|") if part.strip() != "None"]
-    kinds = [_TYPES[part] for part in names if part in _TYPES]
-    if len(kinds) < len(names):
+    """Raise UsageError if a value has none of the plain types of an annotation; lists and tables are not checked."""
+    parts = [part.strip() for part in annotation.split("|")]
+    names = [part for part in parts if part in _TYPES]
+    if not names or any("[" in part for part in parts):
         return
+    kinds = [_TYPES[part] for part in names]
     if not any(isinstance(value, kind) for kind in kinds) or (
         isinstance(value, bool) and (bool,) not in kinds
     ):

@@ -17,7 +17,7 @@ from typing import Any
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.folder_lock import FolderLock
 from robossl.core.io import write_json
-from robossl.core.small_files import checked, read_json
+from robossl.core.small_files import checked, read_json, read_result
 from robossl.sweeps.grid import Grid, SweepCell
 from robossl.training import output_dirs
 
@@ -57,9 +57,12 @@ class SweepFolder:
         path = self._result_path(cell)
         if not path.is_file():
             return None
-        result = read_json(path, checksum=True)
+        result = read_result(path)
         if checked(result, "settings", dict, path) != cell.settings:
-            raise CorruptedFileError(f"{path} is damaged: expected the result of cell {cell.name}")
+            raise CorruptedFileError(
+                f"{path} is damaged: expected the result of cell {cell.name}; remove it, and the same command computes "
+                "it again"
+            )
         return result
 
     def write_result(self, cell: SweepCell, **result: Any) -> None:
@@ -128,6 +131,8 @@ def open_sweep(folder: Path, grid: Grid, threads: int | None) -> SweepFolder:
         return SweepFolder(folder, grid, found.threads)
     if folder.exists():
         others = ["a file"] if not folder.is_dir() else sorted(_others(folder))
+        if output_dirs.MANIFEST in others:  # another job of an array has written it since
+            return open_sweep(folder, grid, threads)
         if others:
             raise UsageError(f"{folder} exists and is no sweep (it has {others[0]}); give another --out")
     try:

@@ -53,7 +53,9 @@ def test_damaged_result_is_named(study: Study) -> None:
     study.write_result(CELL, {"returns": [1.0]})
     path = study.cell_path(CELL)
     path.write_bytes(path.read_bytes().replace(b"1.0", b"2.0"))
-    with pytest.raises(CorruptedFileError, match=path.name):
+    with pytest.raises(
+        CorruptedFileError, match=f"{path.name} is damaged.*; remove it, and the same command"
+    ):
         study.result(CELL)
 
 

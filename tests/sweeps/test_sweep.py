@@ -17,7 +17,7 @@ import pytest
 import robossl
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.small_files import read_json
-from robossl.sweeps import sweep_run
+from robossl.sweeps import sweep_folder, sweep_run
 from robossl.sweeps.grid import Grid
 from robossl.sweeps.sweep_folder import open_sweep, read_sweep
 
@@ -103,6 +103,38 @@ def test_local_engine_gives_the_results_of_single_cells(finished: Path, stream: 
     assert kept.items() <= results(tmp_path / "sweep").items()
 
 
+CARTPOLE = "robossl/CartPoleSwingUp-v0"
+OTHER_COMMANDS = {
+    "train": {"env": CARTPOLE, "steps": 60, "num_envs": 2, "settings.learning_starts": 40},
+    "evaluate": {"env": CARTPOLE, "episodes": 2, "goal_trials": 0, "videos": False},  # of a model of `finished`
+    "transfer": {
+        "robot": "cartpole", "rows": ["random"], "tasks": [CARTPOLE], "agent_seeds": 1, "episodes": 2,
+        "stream_steps": 1024, "goal_trials": 0,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", OTHER_COMMANDS)
+def test_cell_can_be_of_every_command(finished: Path, tmp_path: Path, command: str) -> None:
+    settings, axes = OTHER_COMMANDS[command], {"seed": [0]}
+    if command == "evaluate":
+        held_out = robossl.collect(CARTPOLE, "random", 2048, tmp_path / "stream", num_envs=16)
+        model = next((finished / "cells").iterdir())
+        settings = {**settings, "model": str(model), "stream": str(held_out.path)}
+    elif command == "transfer":
+        axes = {"seeds": [[0]]}
+    sweep = {"command": command, "settings": settings, "axes": axes}
+    summary = robossl.sweep(sweep, tmp_path / "sweep", cell=0)
+    assert summary["cells"] == {"finished": 1, "failed": 0, "left": 0}
+    assert summary["groups"][0]["measures"]
+    cell, kept = tmp_path / "sweep" / "cells" / summary["cell"], results(tmp_path / "sweep")
+    assert (cell / "manifest.json").is_file() or (cell / "report.json").is_file()
+    for path in (tmp_path / "sweep" / "results").glob("*.json"):
+        path.unlink()  # the process was killed before it wrote the result
+    robossl.sweep(sweep, tmp_path / "sweep", cell=0)
+    assert results(tmp_path / "sweep") == kept
+
+
 @pytest.mark.parametrize("moment", ["before", "within", "after"])
 def test_interrupted_cell_goes_on_to_the_same_result(
     finished: Path, stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -155,6 +187,21 @@ def test_error_of_a_cell_is_its_result_until_it_is_tried_again(stream: Path, tmp
     assert summary["cells"] == {"finished": 1, "failed": 0, "left": 1}
 
 
+def test_reason_of_the_last_try_is_the_result(
+    stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(jobs: Any, work: Any, resources: Any, finished: Any, **settings: Any) -> None:
+        for cell in jobs:
+            finished(cell, reasons[-1], False)
+
+    monkeypatch.setattr(sweep_run, "run_jobs", dies)
+    reasons = []
+    for reason in ("ended by signal 9", "ended by signal 11"):
+        reasons.append(reason)
+        summary = robossl.sweep(content(stream), tmp_path / "sweep", retry_failed=True)
+        assert {failed["error"] for failed in summary["failed"]} == {reason}
+
+
 def test_summary_has_medians_over_seeds(finished: Path) -> None:
     summary = read_json(finished / "summary.json", checksum=True)
     assert [group["seeds"] for group in summary["groups"]] == [[0, 1]]
@@ -168,6 +215,24 @@ def test_summary_has_medians_over_seeds(finished: Path) -> None:
 
 
 # --- two processes
+
+
+def test_sweep_that_another_job_creates_at_the_same_time_is_opened(
+    stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest appears between the look for it and the look at what else the folder has."""
+    request = content(stream)
+    grid, whole = Grid("pretrain", request["settings"], request["axes"]), sweep_folder._others
+
+    def late(folder: Path) -> list[str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(sweep_folder, "_others", whole)
+            open_sweep(folder, grid, 2)
+        return whole(folder)
+
+    (tmp_path / "sweep").mkdir()
+    monkeypatch.setattr(sweep_folder, "_others", late)
+    assert open_sweep(tmp_path / "sweep", grid, None).threads == 2
 
 
 def test_second_driver_of_a_sweep_is_refused(finished: Path, stream: Path) -> None:
@@ -199,6 +264,7 @@ def test_cell_of_another_process_is_refused(stream: Path, tmp_path: Path) -> Non
         ({"axes": {"sed": [1]}}, "no 'sed' among the arguments; did you mean 'seed'"),
         ({"axes": {"world_model.latent_dm": [1]}}, "did you mean 'world_model.latent_dim'"),
         ({"axes": {"seed": [0, "one"]}}, "cell 1: seed: expected int, got 'one'"),
+        ({"settings": {"stream": 3}}, "stream: expected str, got 3"),
         ({"axes": {"seed": [-1]}}, "seed: expected 0 or more, got -1"),
         ({"axes": {"threads": [2]}}, "threads: expected cpus_per_cell (1)"),
         ({"settings": {"stream": "{sed}"}}, "no '{sed}' among the references; did you mean '{seed}'?"),
@@ -234,8 +300,14 @@ def test_damaged_result_is_named(finished: Path, stream: Path, tmp_path: Path) -
     folder = Path(shutil.copytree(finished, tmp_path / "sweep"))
     path = next((folder / "results").glob("*.json"))
     path.write_text(path.read_text().replace("world_model/loss", "world_model/lass"))
-    with pytest.raises(OperationError, match=f"{re.escape(path.name)} is damaged"):
+    with pytest.raises(
+        OperationError, match=rf"{re.escape(path.name)} is damaged.*; remove it, and the same command"
+    ):
         robossl.sweep(content(stream), folder)
+    path.unlink()
+    for index in (0, 1):
+        robossl.sweep(content(stream), folder, cell=index)
+    assert results(folder) == results(finished)
 
 
 # --- the command
