@@ -16,7 +16,7 @@ from robossl.evaluation.reward_free import REWARD_FREE, missing_goals_reason
 from robossl.streams.env_metadata import schema_from_env
 from robossl.training.agent_loading import resolve_agent
 from robossl.training.agent_settings import check_settings
-from robossl.training.config import ExploreConfig, LearnConfig
+from robossl.training.config import LearnConfig
 from robossl.training.metric_sinks import load_sinks
 from robossl.training.shard_collection import shard_settings_of
 from robossl.world_model import WorldModel, WorldModelConfig
@@ -58,8 +58,6 @@ def validate_config(config: LearnConfig, out: str | Path | None = None) -> Learn
     check_exploration(config, model.training_window)
     check_iterations(config)
     if config.explore.workers:
-        if config.explore.backend != ExploreConfig.backend or config.explore.record_envs:
-            raise UsageError("explore.workers: expected no backend or record_envs beside them")
         shard_settings_of(config, config.seed)
     return config
 

@@ -19,7 +19,7 @@ from robossl.cells.engine import run_jobs
 from robossl.cells.work import Resources, Work
 from robossl.core.errors import OperationError, UsageError, shell_path
 from robossl.core.interfaces import ProgressReporter
-from robossl.core.limits import check_seeds
+from robossl.core.limits import check_count, check_seeds
 from robossl.core.system_info import cores
 from robossl.evaluation.comparison import Group, compare
 from robossl.evaluation.report import page, report_file
@@ -71,6 +71,7 @@ def learn_seeds(
         KeyboardInterrupt: Interrupted; the message has the command to continue.
     """
     chosen = check_seeds(seeds)
+    _resources(config, at_once)
     name = output_dirs.slug(config.env)
     folder = output_dirs.free_path(f"runs/{name}-seeds") if out is None else Path(out)
     if is_seeds_folder(folder):
@@ -92,8 +93,24 @@ def resume_seeds(
     manifest = output_dirs.read_manifest(folder, SEEDS)
     config = seeds_config(folder)
     registry.check_recorded_env(config.env, folder / "config.toml")
+    _resources(config, at_once)
     with output_dirs.lock(folder):
         return _run_all(learn_run, config, folder, check_seeds(manifest["seeds"]), progress, at_once, options)
+
+
+def _resources(config: LearnConfig, at_once: int) -> Resources:
+    """Return the workers for `at_once` seeds, with the threads of the config or their share of the cores.
+
+    Raises:
+        UsageError: They have more threads than there are cores.
+    """
+    check_count("seeds_at_once", at_once)
+    threads = config.threads or max(min(cores() // at_once, 8), 1)
+    if at_once > 1 and at_once * threads > cores():
+        raise UsageError(
+            f"seeds_at_once: expected at most {cores()} threads in all, one for each core, got {at_once * threads}"
+        )
+    return Resources("local", at_once, threads)
 
 
 def seeds_config(folder: Path) -> LearnConfig:
@@ -182,15 +199,14 @@ def _run_all(
         if error is not None or at_once > 1:
             progress.message(f"{job.name} {'is finished' if error is None else f'failed: {error}'}")
 
-    threads = config.threads or max(min(cores() // at_once, 8), 1)
+    resources = _resources(config, at_once)
     trusted = [config.env] if ":" in config.env else []
     settings = {
         "folder": str(folder.resolve()),
-        "threads": threads,
+        "threads": resources.threads,
         "trusted": trusted,
         "options": options,
     }
-    resources = Resources("local", at_once, threads)
     jobs = [SeedJob(seed) for seed in left]
     try:
         run_jobs(

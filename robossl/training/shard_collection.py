@@ -11,7 +11,7 @@ from robossl import registry
 from robossl.cells.actors import run_actors
 from robossl.cells.work import Resources, Work
 from robossl.core.env_ids import canonical_id
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import LearningPolicy, ProgressReporter
 from robossl.core.limits import check_disk
 from robossl.core.system_info import cores
@@ -151,7 +151,7 @@ def record_shards(folder: Path, settings: Mapping[str, Any], progress: ProgressR
         return {"blocks": blocks}
 
     progress.start("collect", settings["steps"], "steps")
-    command = f"robossl collect --resume {folder}"
+    command = f"robossl collect --resume {shell_path(folder)}"
     try:
         with interrupt_message(f"the recorded blocks are in {folder}; to go on: {command}"):
             run_actors(works, Resources(settings["engine"], workers, settings["threads"]), next_job)
@@ -176,9 +176,14 @@ def resume_shards(
         origin = content.pop("provenance")
         registry.check_recorded_env(content["env"], folder)
         settings = {**content, "steps": new_total(content["steps"], steps, "steps")}
+        if steps is not None and settings["steps"] <= content["steps"]:
+            raise UsageError(
+                f"steps: expected more than the {content['steps']:,} env steps of {folder}, or +N for N more, "
+                f"got {steps}"
+            )
         with closing(registry.make_envs(content["env"], 1, pixels=content["pixels"])) as envs:
             now = provenance.provenance(content, content["env"], content["threads"], "auto", envs)
-        command = f"robossl collect --resume {folder}"
+        command = f"robossl collect --resume {shell_path(folder)}"
         for line in provenance.check_changes(origin, now, command, accept_changes):
             progress.message(f"{folder} {line}")
         write_shards(folder, count, {**settings, "provenance": provenance.resumed(origin, now)})

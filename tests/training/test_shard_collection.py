@@ -134,6 +134,10 @@ def test_extended_recording_is_that_of_the_new_length(tmp_path: Path, here: None
     assert digest(tmp_path / "short") != digest(tmp_path / "long")
     shard_collection.resume_shards(tmp_path / "short", NullProgress(), "+1200")
     assert digest(tmp_path / "short") == digest(tmp_path / "long")
+    with pytest.raises(
+        UsageError, match=r"expected more than the 2,400 env steps of .*, or \+N for N more, got 1600"
+    ):
+        shard_collection.resume_shards(tmp_path / "short", NullProgress(), 1600)
 
 
 def test_joined_lanes_have_exactly_the_steps(tmp_path: Path, here: None) -> None:
