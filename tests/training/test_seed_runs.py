@@ -110,8 +110,19 @@ def test_folder_of_another_config_is_refused_in_one_line(tmp_path):
 
 @pytest.mark.parametrize("seeds", [[], [0, 0], [-1], [1.5], [True]])
 def test_invalid_seeds_are_refused_before_the_work(tmp_path, seeds):
-    with pytest.raises(UsageError, match="different whole numbers"):
+    words = "seeds: expected different whole numbers" if seeds else "seeds: expected one or more, got none"
+    with pytest.raises(UsageError, match=words):
         learn_seeds(FakeLearn(), tiny(), seeds, tmp_path / "seeds", NullProgress())
+    assert not (tmp_path / "seeds").exists()
+
+
+def test_more_seeds_at_once_than_cores_are_refused_before_the_work(tmp_path):
+    for at_once, words in (
+        (1000, "seeds_at_once: expected at most"),
+        (0, "seeds_at_once: expected 1 or more"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            learn_seeds(FakeLearn(), tiny(), [0, 1], tmp_path / "seeds", NullProgress(), at_once)
     assert not (tmp_path / "seeds").exists()
 
 
