@@ -101,6 +101,18 @@ def _reproducible(value: Any) -> Any:
     return [_reproducible(v) for v in value] if isinstance(value, list) else value
 
 
+class Interrupting(NullProgress):
+    """Sends Ctrl-C after some steps or updates."""
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+
+    def update(self, count: int, **metrics: float) -> None:
+        self._after -= count
+        if self._after < 0:
+            raise KeyboardInterrupt
+
+
 @dataclass(frozen=True)
 class Moment:
     """A moment of a run: in a phase, after some progress updates; or around the rename of a checkpoint."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cli_runner import fail, succeed
+from resume_helpers import Interrupting
 
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
@@ -27,18 +28,6 @@ CONFIG = WorldModelConfig(
 )  # fmt: skip
 SEEDS = (0, 3)
 SKILL = {"10": {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 8}}
-
-
-class _Interrupting(NullProgress):
-    """Progress that interrupts after some updates."""
-
-    def __init__(self, after: float = 1e9) -> None:
-        self.after = after
-
-    def update(self, count: int, **metrics: float) -> None:
-        self.after -= count
-        if self.after < 0:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +76,7 @@ def test_each_seed_is_an_ordinary_model_folder_as_of_a_training_alone(stream, tm
 def test_interrupted_resumed_and_extended_seeds_give_the_same_models(stream, tmp_path):
     pretrain_seeds(request(stream, tmp_path / "whole", 50), SEEDS, NullProgress())
     with pytest.raises(KeyboardInterrupt, match=r"to go on: robossl pretrain --resume .*/m$"):
-        pretrain_seeds(request(stream, tmp_path / "m"), SEEDS, _Interrupting(14))
+        pretrain_seeds(request(stream, tmp_path / "m"), SEEDS, Interrupting(14))
     assert load_model(tmp_path / "m" / "seed-0").metadata["updates"] < 30  # of the updates so far
     resume_pretraining_seeds(tmp_path / "m", NullProgress())
     resume_pretraining_seeds(tmp_path / "m", NullProgress(), "+20")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from resume_helpers import Interrupting
 
 import robossl
 from robossl.core.errors import UsageError
@@ -25,18 +26,6 @@ CONFIG = WorldModelConfig(
     ensemble_size=2, batch_size=16,
 )  # fmt: skip
 SAC = {"updates_per_step": 0.1, "learning_starts": 40, "policy_kwargs": {"net_arch": [16]}}
-
-
-class _Interrupting(NullProgress):
-    """Interrupts after some updates or steps."""
-
-    def __init__(self, after: float) -> None:
-        self.after = after
-
-    def update(self, count: int, **metrics: float) -> None:
-        self.after -= count
-        if self.after < 0:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +53,7 @@ def _weights(folder: Path) -> dict[str, bytes]:
 
 def _pretrain(stream: Path, folder: Path, updates: int = 50, after: float = 1e9, **more: Any) -> WorldModel:
     request = PretrainRequest(stream, updates, CONFIG, folder, device="cpu", threads=1, **more)
-    return pretrain_world_model(request, _Interrupting(after))
+    return pretrain_world_model(request, Interrupting(after))
 
 
 def test_resumed_and_extended_pretraining_gives_the_same_model(stream, tmp_path):
@@ -106,7 +95,7 @@ def test_pretraining_on_a_stream_that_has_grown_is_refused_or_accepted(tmp_path)
 
 def _train(folder: Path, env: str, steps: int, after: float = 1e9, **more: Any) -> None:
     request = TrainRequest(env, steps=steps, num_envs=2, threads=1, device="cpu", out=folder, **more)
-    train_agent(request, _Interrupting(after))
+    train_agent(request, Interrupting(after))
 
 
 @pytest.mark.parametrize(
