@@ -54,11 +54,12 @@ test-fast: $(READY)
 test-slow: $(READY)
 	@"$(BIN)/python" -m pytest -m slow
 
-# Robots on MuJoCo Warp, on the CPU: its kernels compile once on a machine, for several minutes.
+# Sweeps and collectors on a Ray of three processes of this machine, of which some are killed.
 test-ray: $(READY)
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ray]"
 	@"$(BIN)/python" -m pytest -n 0 -m "slow or not slow" tests/cells/test_ray.py
 
+# Robots on MuJoCo Warp, on the CPU: its kernels compile once on a machine, for several minutes.
 test-warp: $(READY)
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[warp]"
 	@"$(BIN)/python" -m pytest -m "slow or not slow" tests/warp
