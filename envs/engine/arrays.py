@@ -19,6 +19,6 @@ def as_array(value: Any, dtype: Any = None) -> Any:
         value: A number, a sequence, or an array of any device.
         dtype: Type of the elements; None keeps that of the value.
     """
-    if type(value) is not np.ndarray and hasattr(value, "__array_function__"):
+    if not isinstance(value, np.ndarray) and hasattr(value, "__array_function__"):
         return value
     return np.asarray(value, dtype)

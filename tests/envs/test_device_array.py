@@ -91,6 +91,11 @@ def test_as_array_leaves_a_device_array_where_it_is():
     assert as_array([1, 2], np.float64).dtype == np.float64
 
 
+def test_as_array_converts_an_array_in_a_file(tmp_path):
+    array = np.memmap(tmp_path / "numbers", np.float32, "w+", shape=(3,))
+    assert as_array(array, np.float64).dtype == np.float64
+
+
 @pytest.mark.parametrize(
     ("work", "message"),
     [
