@@ -7,7 +7,8 @@ FOLDER/shard-0, ...     ordinary streams of the same envs, each written by one c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,12 +146,18 @@ class Shards(Stream):
     def _load_chunks(self) -> None:
         """Read the chunks of all shards that are new since the last call."""
         for part in self._parts:
-            try:
+            with self._naming(part):
                 self._load_part(part)
-            except CorruptedFileError as error:
-                raise self._damaged(CorruptedFileError(f"{part.folder.name}: {error}")) from error
         self._cache.load_new_chunks()
         self._store_committed_state()
+
+    @contextmanager
+    def _naming(self, part: _Part) -> Iterator[None]:
+        """Name the shard, and what repairs it, in errors of damaged files."""
+        try:
+            yield
+        except CorruptedFileError as error:
+            raise self._damaged(CorruptedFileError(f"{part.folder.name}: {error}")) from error
 
     def _load_part(self, part: _Part) -> None:
         """Read the new chunks of one shard."""
@@ -194,7 +201,10 @@ class Shards(Stream):
     def refresh(self) -> None:
         """Load what collectors have committed since."""
         changed = any(self._header_of(shard) != part.header for shard, part in enumerate(self._parts))
-        fewer = any(read_head(part.folder, part.header["lanes"])[0] < part.next for part in self._parts)
+        fewer = False
+        for part in self._parts:
+            with self._naming(part):
+                fewer |= read_head(part.folder, part.header["lanes"])[0] < part.next
         if changed or (fewer and not any(part.header["lost_chunks"] for part in self._parts)):
             self._load()
         else:

@@ -161,6 +161,19 @@ def test_damaged_chunk_is_named_and_can_be_set_aside(shards: Path) -> None:
     assert rows < repaired.rows < 2 * rows
 
 
+def test_damaged_head_is_named_with_what_repairs_it(shards: Path) -> None:
+    whole = Stream.open(shards)
+    path = shard_folder(shards, 1) / "head.json"
+    path.write_bytes(path.read_bytes()[:-3])
+    for read in (whole.refresh, lambda: Stream.open(shards)):
+        with pytest.raises(CorruptedStreamError, match=r"shard-1: .*head.json.* --repair") as error:
+            read()
+        assert str(error.value).count("--repair") == 1
+    validate_stream(shards, repair=True)
+    whole.refresh()
+    assert whole.rows == Stream.open(shards).rows
+
+
 def test_damaged_list_of_shards_is_named(shards: Path) -> None:
     write_json(shards / SHARDS, {**read_json(shards / SHARDS), "shards": 0}, checksum=True)
     with pytest.raises(CorruptedFileError, match="shards: expected 1 to"):
