@@ -15,6 +15,7 @@ from robossl.training.agent_rows import STREAM
 from robossl.training.episode_metrics import episode_metrics
 from robossl.training.experiment import Experiment
 from robossl.training.shard_collection import record_shards, shard_settings_of
+from robossl.training.world_model_phase import few_episodes_warning
 
 _FOLDER = "shards"  # until the world model is trained
 _PIECE = 8192  # rows that are copied at a time
@@ -42,6 +43,8 @@ def explore_in_shards(run: Experiment) -> None:
         run.register_stream(STREAM, stream)
         lanes_of_policy = range(config.explore.num_envs)
         run.logger.scalars(config.explore_steps, episode_metrics(stream, "explore", lanes_of_policy))
+    if warning := few_episodes_warning(stream):
+        run.progress.message(warning)
 
 
 def join_lanes(shards: Stream, stream: Stream, steps: int, progress: ProgressReporter) -> None:
