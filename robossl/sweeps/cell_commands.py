@@ -33,6 +33,7 @@ from robossl.world_model.config import default_config_for
 Settings = Mapping[str, Any]
 Measures = dict[str, float]
 _METRICS = "metrics.jsonl"
+_OPTIMIZER = "/train/"  # in the name of a metric of the agent's networks
 _UNREPEATABLE = ("time/", "memory/")  # metrics that differ from run to run
 _TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "bool": (bool,), "str": (str,), "float": (int, float)}
 
@@ -133,7 +134,8 @@ def _run_train(settings: Settings, folder: Path, threads: int, progress: Progres
         agent_training.resume_agent_training(folder, progress)
     else:
         agent_training.train_agent(_train_request(settings, threads, folder), progress)
-    return _last_metrics(folder)
+    found = _last_metrics(folder)
+    return dict(sorted(found.items(), key=lambda item: _OPTIMIZER in item[0]))  # returns before losses
 
 
 # --- evaluate

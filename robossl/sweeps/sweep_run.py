@@ -46,6 +46,10 @@ class SweepRequest:
             raise UsageError(f"cpus_per_cell: expected 1 or more, got {self.cpus_per_cell}")
         if self.cell is not None and self.cell < 0:
             raise UsageError(f"cell: expected 0 or more, got {self.cell}")
+        if self.cell is not None and (self.engine != "local" or self.workers or self.gpus_per_cell):
+            raise UsageError(
+                "cell: expected no engine, workers or gpus_per_cell beside it: one cell runs in this process"
+            )
 
     def resources(self, threads: int) -> Resources:
         """Return the workers for cells of `threads` CPU threads."""

@@ -126,7 +126,9 @@ def test_cell_can_be_of_every_command(finished: Path, tmp_path: Path, command: s
     sweep = {"command": command, "settings": settings, "axes": axes}
     summary = robossl.sweep(sweep, tmp_path / "sweep", cell=0)
     assert summary["cells"] == {"finished": 1, "failed": 0, "left": 0}
-    assert summary["groups"][0]["measures"]
+    measures = list(summary["groups"][0]["measures"])
+    assert measures
+    assert "/train/" not in measures[0]  # the table shows the first ones
     cell, kept = tmp_path / "sweep" / "cells" / summary["cell"], results(tmp_path / "sweep")
     assert (cell / "manifest.json").is_file() or (cell / "report.json").is_file()
     for path in (tmp_path / "sweep" / "results").glob("*.json"):
@@ -290,6 +292,8 @@ def test_folder_of_another_sweep_is_refused(finished: Path, stream: Path, tmp_pa
         robossl.sweep(content(stream), finished, cpus_per_cell=2, cell=0)
     with pytest.raises(UsageError, match="expected a sweep folder, got a stream folder"):
         robossl.sweep(content(stream), stream)
+    with pytest.raises(UsageError, match="cell: expected no engine, workers or gpus_per_cell"):
+        robossl.sweep(content(stream), finished, workers=1, cell=0)
     with pytest.raises(UsageError, match="expected 0 to 1 for a sweep of 2 cells, got 2"):
         robossl.sweep(content(stream), tmp_path / "sweep", cell=2)
 
