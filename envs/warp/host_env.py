@@ -117,7 +117,8 @@ class HostWarpEnv(WarpVectorEnv):
 
     def final_state(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Return privileged and physics state at the end of the last SAME_STEP step in which an episode ended."""
-        assert self._final_state is not None
+        if self._final_state is None:
+            raise UsageError("no episode has ended and been reset in the same step yet; step the envs first")
         return self._final_state
 
     def physics_from_observation(self, observation: np.ndarray) -> np.ndarray | None:

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from robossl.core.errors import UsageError
+from robossl.core.limits import check_count
 
 from ..engine.input_checks import (
     check_env_ids,
@@ -93,6 +94,8 @@ class WarpVectorEnv(VectorEnv):
             )
         if (max_contacts is None) != (max_constraints is None):
             raise UsageError("expected both of max_contacts and max_constraints, got one of them")
+        for name, value in (("max_contacts", max_contacts), ("max_constraints", max_constraints)):
+            check_count(name, value or 0, 0)
         capacity = None if max_contacts is None else Capacity(int(max_contacts), int(max_constraints or 0))
         self.device = warp_device(device)
         self.simulation = WarpSimulation(
@@ -164,7 +167,10 @@ class WarpVectorEnv(VectorEnv):
         """
         if not self._started:
             raise UsageError("step() was called before reset(); call reset() first")
-        actions = torch.as_tensor(actions)
+        try:
+            actions = torch.as_tensor(actions)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(f"expected actions that are numbers, got {type(actions).__name__}") from error
         if tuple(actions.shape) != self.action_space.shape:
             raise UsageError(
                 f"expected actions of shape {self.action_space.shape}, got {tuple(actions.shape)}"
@@ -339,6 +345,11 @@ class WarpVectorEnv(VectorEnv):
                 f"expected a checkpoint of {self.num_envs} sub-environments, got {len(tree['generators'])}"
             )
         simulation = self.simulation
+        shape = (self.num_envs, simulation.batch.nstate)
+        if np.shape(tree["physics"]) != shape:
+            raise UsageError(
+                f"expected a checkpoint with physics states {shape} of this robot, got {np.shape(tree['physics'])}"
+            )
         simulation.variations.set_checkpoint(tree["randomization"], simulation.batch)
         simulation.bank.set_checkpoint(tree["generators"])
         sent = simulation.variations.get_sent()

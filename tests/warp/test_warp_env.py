@@ -205,6 +205,24 @@ def test_goal_of_a_task_without_goals_is_refused_before_the_state_changes():
     assert torch.equal(envs.get_physics_state(), before)
 
 
+@pytest.mark.parametrize("actions", [None, np.full((2, 1), "a"), [object()]])
+def test_actions_that_are_no_numbers_are_refused(actions):
+    envs = make_warp("CartPoleSwingUp", 2)
+    envs.reset(seed=0)
+    with pytest.raises(UsageError, match="expected actions that are numbers"):
+        envs.step(actions)
+
+
+def test_checkpoint_of_another_robot_is_refused():
+    envs, other = make_warp("CartPoleSwingUp", 2), make_warp("Reacher", 2)
+    for made in (envs, other):
+        made.reset(seed=0)
+    before = envs.get_physics_state()
+    with pytest.raises(UsageError, match=r"expected a checkpoint with physics states \(2, 28\) of this robot"):
+        envs.set_checkpoint(other.get_checkpoint())
+    assert torch.equal(envs.get_physics_state(), before)
+
+
 def test_numpy_env_has_the_interfaces_of_c():
     envs, own = make_warp("Reacher", 3, arrays="numpy"), make_c("Reacher", 3)
     for interface in (PhysicsStateEnv, StateOutcomeEnv, FinalStateEnv, Checkpointable):
@@ -212,6 +230,8 @@ def test_numpy_env_has_the_interfaces_of_c():
     for made in (envs, own):
         made.reset(seed=0)
         made.step(np.ones((3, 2), np.float32))
+        with pytest.raises(UsageError, match="no episode has ended"):
+            made.final_state()
     assert envs.model_digest() == own.model_digest()
     state, expected = envs.privileged_state(), own.privileged_state()
     assert state.keys() == expected.keys()
@@ -329,6 +349,7 @@ def test_robot_file_with_mocap_equality_and_activation_follows_c(tmp_path):
         ({"nonsense": 1}, "does not take nonsense"),
         ({"arrays": "jax"}, "'torch' or 'numpy'"),
         ({"num_envs": 10**9}, "num_envs: expected at most about .*, got 1,000,000,000"),
+        ({"max_contacts": -1, "max_constraints": 5}, "max_contacts: expected 0 or more, got -1"),
         ({"max_contacts": 4}, "both of max_contacts and max_constraints"),
     ],
 )
