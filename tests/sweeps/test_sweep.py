@@ -105,6 +105,11 @@ def test_local_engine_gives_the_results_of_single_cells(finished: Path, stream: 
 
 CARTPOLE = "robossl/CartPoleSwingUp-v0"
 OTHER_COMMANDS = {
+    "learn": {
+        "env": CARTPOLE, "steps": 1024, "explore": {"num_envs": 16, "fraction": 1.0}, "agent.num_iterations": 0,
+        "pretrain.updates": 2, "goals": {"trials": 0, "head_updates": 0, "control": False},
+        "evaluate": {"episodes": 1, "videos": False}, "world_model": {"batch_size": 8, "latent_dim": 4},
+    },
     "train": {"env": CARTPOLE, "steps": 60, "num_envs": 2, "settings.learning_starts": 40},
     "evaluate": {"env": CARTPOLE, "episodes": 2, "goal_trials": 0, "videos": False},  # of a model of `finished`
     "transfer": {
