@@ -289,9 +289,10 @@ def _make_native(
         if not given:
             raise
         known = inspect.signature(load_env_creator(str(spec.vector_entry_point))).parameters
+        refused = [name for name in given if name not in known] or list(given)
         names = sorted(set(known) - {"num_envs", "nthread", "self", *_BATCH_SETTINGS})
         raise UsageError(
-            f"{base_id(env)} does not take {', '.join(given)} ({' '.join(str(error).split())}); "
+            f"{base_id(env)} does not take {', '.join(refused)} ({' '.join(str(error).split())}); "
             f"available: {', '.join(names)}"
         ) from error
 

@@ -160,3 +160,8 @@ def test_a_package_that_imports_mujoco_gets_a_rendering_backend(tmp_path) -> Non
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "True"
+
+
+def test_only_unknown_arguments_are_named() -> None:
+    with pytest.raises(UsageError, match=r"CartPoleSwingUp-v0 does not take nonsense \("):
+        registry.make_envs("robossl/CartPoleSwingUp-v0?max_episode_steps=10&nonsense=1", 1)
