@@ -218,7 +218,9 @@ def test_checkpoint_of_another_robot_is_refused():
     for made in (envs, other):
         made.reset(seed=0)
     before = envs.get_physics_state()
-    with pytest.raises(UsageError, match=r"expected a checkpoint with physics states \(2, 28\) of this robot"):
+    with pytest.raises(
+        UsageError, match=r"expected a checkpoint with physics states \(2, 28\) of this robot"
+    ):
         envs.set_checkpoint(other.get_checkpoint())
     assert torch.equal(envs.get_physics_state(), before)
 
