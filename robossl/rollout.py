@@ -8,8 +8,7 @@ caller (DISABLED). See https://farama.org/Vector-Autoreset-Mode.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import Space
@@ -23,8 +22,7 @@ from robossl.core.spaces import flatten_by_path, unflatten_by_path
 _SUCCESS = ("is_success", "success")  # keys of infos; the first one that is there counts
 
 
-@dataclass(frozen=True)
-class StepResult:
+class StepResult(NamedTuple):
     """One step of n sub-environments. Where `real` is false, a new episode began and nothing else counts."""
 
     real: np.ndarray  # (n,) bool
@@ -61,24 +59,25 @@ def steps(
         The result of each step. Arrays of the env may be overwritten by the next step.
     """
     mode = autoreset_mode(envs)
+    none, every = np.zeros(envs.num_envs, bool), np.ones(envs.num_envs, bool)
     if ended is None:
-        ended = np.zeros(envs.num_envs, bool)
+        ended = none.copy()
         if reset_policy:
             policy.reset(None)
     while True:
-        real = ~ended if mode is AutoresetMode.NEXT_STEP else np.ones(envs.num_envs, bool)
+        real = ~ended if mode is AutoresetMode.NEXT_STEP else every.copy()
         action = policy.act(observation, explore=explore)
         observation, reward, terminated, truncated, infos = envs.step(action)
         terminated, truncated = np.asarray(terminated, bool) & real, np.asarray(truncated, bool) & real
         done = terminated | truncated
-        replaced = done if mode is AutoresetMode.SAME_STEP else np.zeros_like(done)
+        replaced = done if mode is AutoresetMode.SAME_STEP else none
         success, last = successes(infos, replaced), observation
-        if done.any() and mode is not AutoresetMode.NEXT_STEP:
+        if mode is not AutoresetMode.NEXT_STEP and np.count_nonzero(done):
             last = final_observations(envs.single_observation_space, observation, infos, replaced)
             if mode is AutoresetMode.DISABLED:
                 observation, _ = reset_done(envs, done)
         begins = ended if mode is AutoresetMode.NEXT_STEP else done
-        if reset_policy and begins.any():
+        if reset_policy and np.count_nonzero(begins):
             policy.reset(begins.copy())
         ended = done
         reward = np.asarray(reward, np.float64)
@@ -151,9 +150,9 @@ class StepLoop:
             envs, agent, self._observation, explore=True, ended=ended, reset_policy=reset_policy
         ):
             self._observation, self._ended = step.observation, step.done
-            if self._reset_at_end and step.done.any():
+            if self._reset_at_end and np.count_nonzero(step.done):
                 agent.reset(step.done)
-            count = int(step.real.sum())
+            count = int(np.count_nonzero(step.real))
             self.num_steps += count
             progress.update(count)
             yield step

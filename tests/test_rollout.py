@@ -144,7 +144,7 @@ def test_two_calls_are_one(mode) -> None:
         parts += itertools.islice(steps(envs, policy, observation, ended=ended), count)
         observation, ended = parts[-1].observation, parts[-1].done
     for one, other in zip(whole, parts, strict=True):
-        for name in vars(one):
+        for name in one._fields:
             assert np.array_equal(getattr(one, name), getattr(other, name)), name
 
 

@@ -29,7 +29,7 @@ class HungCallError(OperationError):
     """A call of third-party code did not return in time."""
 
 
-@dataclass
+@dataclass(eq=False, slots=True)
 class _Call:
     """A call that is running."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from robossl.core.errors import OperationError, UsageError
-from robossl.core.interfaces import UNUSABLE_FRACTION, Checkpointable, RecordedInfosEnv
+from robossl.core.interfaces import UNUSABLE, UNUSABLE_FRACTION, Checkpointable, RecordedInfosEnv
 from robossl.core.spaces import flatten_by_path
 from robossl.rollout import autoreset_mode
 from robossl.streams.env_metadata import (
@@ -82,6 +82,7 @@ class Recorder(VectorWrapper):
         self.num_steps, self.num_unusable = 0, 0  # recorded since this object was made
         self._rounding_reported = False
         self._reset_first = np.zeros(envs.num_envs, bool)  # (n,) lanes to reset before the next step
+        self._none = np.zeros(envs.num_envs, bool)  # (n,) a constant
 
     @classmethod
     def create(
@@ -141,7 +142,7 @@ class Recorder(VectorWrapper):
                 'reset(options={"reset_mask": mask})'
             )
         actions_copy = np.array(actions)  # envs may overwrite their argument
-        if self._reset_first.any():  # the env does not know that these episodes have ended
+        if np.count_nonzero(self._reset_first):  # the env does not know that these episodes have ended
             _, current, ignored = self._reset_lanes(self._reset_first)
             if ignored.any():
                 self._begin(ignored, current)
@@ -244,33 +245,36 @@ class Recorder(VectorWrapper):
         reward = np.asarray(reward, np.float64)
         if not self._rounding_reported:
             self._report_rounding(reward)
-        faults = non_finite_masks(final, reward)
-        non_finite = stepped & any_mask(list(faults.values()), self.num_envs)
-        unusable = stepped & unusable_mask(infos, same_step, self.num_envs)
-        faulty = non_finite | unusable
-        is_faulty = np.count_nonzero(faulty) > 0
+        non_finite, unusable, faulty = self._none, self._none, self._none
+        if faults := non_finite_masks(final, reward):
+            non_finite = stepped & any_mask(list(faults.values()), self.num_envs)
+        if UNUSABLE in infos or same_step:
+            unusable = stepped & unusable_mask(infos, same_step, self.num_envs)
+        if is_faulty := np.count_nonzero(non_finite) + np.count_nonzero(unusable) > 0:
+            faulty = non_finite | unusable
+        usable = ~faulty
         self._write(
             stepped,
             action=actions,
             reward=(np.where(faulty, 0.0, reward) if is_faulty else reward).astype(np.float32),
-            terminated=terminated & ~faulty if is_faulty else terminated,
-            truncated=truncated & ~faulty if is_faulty else truncated,
-            valid=~faulty,
+            terminated=terminated & usable if is_faulty else terminated,
+            truncated=truncated & usable if is_faulty else truncated,
+            valid=usable,
             is_first=self._steps == 0,
             is_last=faulty,
         )
-        self._steps[stepped] += 1
+        self._steps += stepped
         self._pending = final
-        self._in_episode = stepped & ~faulty
+        self._in_episode = stepped & usable
         self.num_steps += int(np.count_nonzero(stepped))
-        found = non_finite & ~unusable
-        for lane in np.flatnonzero(faulty).tolist():
+        for lane in np.flatnonzero(faulty).tolist() if is_faulty else ():
             name = next((n for n, fault in faults.items() if fault[lane]), "a number")
             self._count_unusable(lane, unusable_text(infos, lane) if unusable[lane] else f"non-finite {name}")
-        self._end(ended & ~faulty)
+        self._end(ended & usable)
         self._pending = current
         if self._mode is not AutoresetMode.DISABLED:
             self._begin(ended if same_step else ~stepped, current)
+        found = non_finite & ~unusable if is_faulty else self._none
         return found if np.count_nonzero(found) else None
 
     def _begin(self, lanes: np.ndarray, current: FieldArrays) -> None:

@@ -28,9 +28,6 @@ from robossl.streams.storage.chunk_file import (
     read_chunk,
     read_head,
 )
-from robossl.streams.storage.chunk_reader import ChunkReader
-from robossl.streams.storage.field_cache import FieldCache
-from robossl.streams.storage.row_index import RowIndex
 from robossl.streams.stream import Stream, reader_of
 from robossl.streams.stream_header import HEADER, read_header
 
@@ -120,10 +117,7 @@ class Shards(Stream):
         self.id = hashlib.blake2b("".join(h["id"] for h in headers).encode(), digest_size=8).hexdigest()
         seed = settings.get("seed", first.get("seed"))
         self.header = {**first, "id": self.id, "lanes": self.lanes, "seed": seed, "lost_chunks": []}
-        self._index = RowIndex(self.lanes, Splits(first.get("split_id") or self.id))
-        self.chunk_reader = ChunkReader(self.path, self.schema, self.lanes)
-        self._cache = FieldCache(self.schema, self.lanes, self._cache_bytes, self.chunk_reader)
-        self._next, self._has_tail = 0, False
+        self._begin_empty(Splits(first.get("split_id") or self.id))
         self._load_chunks()
 
     def _header_of(self, shard: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import Space
+from gymnasium.spaces import Box
 
 from robossl.core import spaces
 from robossl.core.interfaces import UNUSABLE, FinalStateEnv, PhysicsStateEnv
@@ -36,9 +37,13 @@ class StepConverter:
         self._state_fields = [f.name for f in schema.fields if f.role in ("state", "physics")]
         self._fields = [f for f in schema.fields if f.role in ("observation", "state", "physics", "info")]
         self._arrays = [(f.name, np.dtype(f.dtype), (count, *f.shape)) for f in self._fields]
+        self._is_single = isinstance(space, Box) and len(self._fields) == 1  # only an array of observations
 
     def convert(self, observation: Any, infos: Mapping[str, Any]) -> FieldArrays:
         """Return observations, state, physics and infos (n, ...) by field name."""
+        if self._is_single:
+            [(name, dtype, shape)] = self._arrays
+            return {name: np.array(observation, dtype).reshape(shape)}
         parts = spaces.flatten_by_path(self._space, observation)
         values = {observation_name(path): value for path, value in parts.items()}
         if self._physics is not None and self._state_fields:
@@ -126,8 +131,10 @@ def lost_by_rounding(reward: np.ndarray) -> tuple[float, float] | None:
 
     These are whole numbers above 2^24, and numbers that become 0.
     """
-    if np.vdot(reward, reward) < _LARGEST_WHOLE**2 and (np.abs(reward[reward != 0]) > _SMALLEST).all():
-        return None
+    if np.vdot(reward, reward) < _LARGEST_WHOLE**2:
+        tiny = np.abs(reward) <= _SMALLEST
+        if np.count_nonzero(tiny) == 0 or np.count_nonzero(reward[tiny]) == 0:
+            return None
     with np.errstate(over="ignore"):
         rounded = reward.astype(np.float32).astype(np.float64)
     changed = (rounded != reward) & ((rounded == 0) | (reward == np.rint(reward))) & np.isfinite(rounded)

@@ -36,6 +36,16 @@ class ChunkReader:
         if arrays is not None:
             self._maps[count] = arrays
 
+    def fingerprint(self) -> tuple[int, ...]:
+        """Return values that identify the newest chunk file among files of the same name."""
+        if not self.chunks:
+            return ()
+        try:
+            status = (self._folder / self.chunks[-1].file_name).stat()
+        except FileNotFoundError:
+            return (-1,)
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
     def arrays(self, index: int) -> dict[str, np.ndarray]:
         """Return the memory-mapped arrays of the chunk at `index`."""
         if index not in self._maps:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from robossl.streams.schema import FLAGS, Field, Schema
@@ -40,8 +42,8 @@ class FieldCache:
         """Return the names of the cached fields."""
         return list(self._cached.columns)
 
-    def append(self, lane: np.ndarray, position: np.ndarray, values: dict[str, np.ndarray]) -> None:
-        """Append row `position` (k,) of each lane `lane` (k,)."""
+    def append(self, lane: np.ndarray, position: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+        """Append rows `position` (k,) of `lane` (k,)."""
         for buffer in (self._uncommitted, self._cached):
             if buffer.columns:
                 buffer.reserve(int((position - buffer.base[lane]).max()) + 1)

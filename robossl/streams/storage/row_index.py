@@ -34,7 +34,7 @@ class RowIndex:
         self.written = np.zeros(lanes, np.int64)  # (L,) rows written, lost ones included
         self.episodes_started = np.zeros(lanes, np.int64)  # (L,)
         self.counts = np.zeros(len(SPLITS), np.int64)  # (4,) valid rows in each split
-        self._episode_open = np.zeros(lanes, bool)  # (L,) an episode is running
+        self.episode_open = np.zeros(lanes, bool)  # (L,) an episode is running
         self._gap_before = np.zeros(lanes, bool)  # (L,) the rows after the last one are lost
         self._split = np.zeros(lanes, np.uint8)  # (L,) split of the newest episode
         self._episodes = EpisodeTable()
@@ -44,7 +44,7 @@ class RowIndex:
     @property
     def transitions(self) -> int:
         """Return the number of rows with an action and a next row."""
-        lane = np.flatnonzero(self._episode_open & (self.lengths > 0))
+        lane = np.flatnonzero(self.episode_open & (self.lengths > 0))
         uncommitted = self.flag("valid", self.flag_bytes(lane, self.lengths[lane] - 1))
         return int(self.counts.sum()) - int(uncommitted.sum())
 
@@ -86,7 +86,7 @@ class RowIndex:
 
     def check(self, lane: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
         """Raise UsageError if rows (k,), one for each `lane`, are not valid next rows of their episodes."""
-        without_first = ~(rows["is_first"] | self._episode_open[lane] | self._gap_before[lane])
+        without_first = ~(rows["is_first"] | self.episode_open[lane] | self._gap_before[lane])
         if np.count_nonzero(without_first):
             raise UsageError(
                 f"lane {lane[without_first][0]} has no running episode; its next row must have is_first"
@@ -98,7 +98,7 @@ class RowIndex:
         """Append one row (k,) to each of the lanes `lane` (k,), after `check`."""
         is_first = rows["is_first"] | self._gap_before[lane]
         if np.count_nonzero(is_first):
-            self._break_off(lane[is_first & self._episode_open[lane]])
+            self._break_off(lane[is_first & self.episode_open[lane]])
             starting = lane[is_first]
             ordinal = self.episodes_started[starting] * self.lanes + starting
             self.episodes_started[starting] += 1
@@ -108,7 +108,7 @@ class RowIndex:
         self._buffer.reserve(int(position.max()) + 1)
         flags = {name: rows[name] for name in FLAGS} | {"is_first": is_first}
         self._set_flags(lane, position, flags, self._split[lane])
-        self._episode_open[lane] = ~rows["is_last"]
+        self.episode_open[lane] = ~rows["is_last"]
         self._gap_before[lane] = False
         self.lengths[lane] += 1
         self.written[lane] += 1
@@ -126,7 +126,7 @@ class RowIndex:
         lanes, length = np.array([lane]), self.lengths[lane]
         is_first = np.array(rows["is_first"])
         is_first[0] |= self._gap_before[lane]
-        self._break_off(lanes[is_first[:1] & self._episode_open[lanes]])
+        self._break_off(lanes[is_first[:1] & self.episode_open[lanes]])
         position = length + np.arange(len(is_first))
         started = self.episodes_started[lane] + np.cumsum(is_first)  # episodes started up to each row
         ordinal = np.maximum(started - 1, 0) * self.lanes + lane
@@ -135,7 +135,7 @@ class RowIndex:
         self._buffer.reserve(int(position[-1]) + 1)
         self._set_flags(np.full(len(is_first), lane), position, {**rows, "is_first": is_first}, split)
         self.episodes_started[lane], self._split[lane] = started[-1], split[-1]
-        self._episode_open[lane], self._gap_before[lane] = not rows["is_last"][-1], False
+        self.episode_open[lane], self._gap_before[lane] = not rows["is_last"][-1], False
         self.lengths[lane] += len(is_first)
         self.written[lane] += len(is_first)
 
@@ -149,7 +149,7 @@ class RowIndex:
         filled = np.flatnonzero(chunk.rows)
         begin = chunk.offset[filled]  # where each lane begins in the arrays
         recorded = arrays["is_first"]
-        self._break_off(filled[self._episode_open[filled] & recorded[begin]])
+        self._break_off(filled[self.episode_open[filled] & recorded[begin]])
         is_first = np.array(recorded)
         is_first[begin] |= self._gap_before[filled]
         count = np.cumsum(recorded, dtype=np.int64)
@@ -161,7 +161,7 @@ class RowIndex:
         self._buffer.reserve(int((self.lengths + chunk.rows).max()))
         self._set_flags(lane, position, {**arrays, "is_first": is_first}, split)
         end = begin + chunk.rows[filled] - 1
-        self._episode_open[filled] = ~arrays["is_last"][end]
+        self.episode_open[filled] = ~arrays["is_last"][end]
         self._split[filled] = split[end]
         self._gap_before[filled] = False
         self.episodes_started[filled] = started[end]
@@ -175,8 +175,8 @@ class RowIndex:
             written: (L,) rows written up to its end; None if unknown.
         """
         gap = np.ones(self.lanes, bool) if written is None else written > self.written
-        self._break_off(np.flatnonzero(gap & self._episode_open))
-        self._episode_open &= ~gap
+        self._break_off(np.flatnonzero(gap & self.episode_open))
+        self.episode_open &= ~gap
         self._gap_before |= gap
         if written is not None:
             self.written = np.maximum(self.written, written)

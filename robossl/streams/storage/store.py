@@ -29,6 +29,8 @@ from robossl.streams.storage.chunk_file import (
 from robossl.streams.storage.chunk_reader import ChunkReader
 from robossl.streams.storage.field_cache import FieldCache
 from robossl.streams.storage.lock import WriterLock
+from robossl.streams.storage.offset import check_offset
+from robossl.streams.storage.row_block import RowBlock
 from robossl.streams.storage.row_buffer import list_rows
 from robossl.streams.storage.row_index import RowIndex
 from robossl.streams.storage.tail import commit_tail, read_first_rows, read_tail, remove_tail, tail_number
@@ -60,12 +62,43 @@ class Store:
         self.id: str = self.header["id"]
         groups = self.header.get("lane_groups") or ()
         splits = Splits(self.header.get("split_id") or self.id, self.lanes, groups)
-        self._index = RowIndex(self.lanes, splits)
+        self._begin_empty(splits)
+        self._load_chunks()
+
+    def _begin_empty(self, splits: Splits) -> None:
+        """Forget all rows; `schema` and `lanes` are set."""
+        self._new_rows = RowBlock(self.schema, self.lanes)
+        self._row_index = RowIndex(self.lanes, splits)
         self.chunk_reader = ChunkReader(self.path, self.schema, self.lanes)
-        self._cache = FieldCache(self.schema, self.lanes, self._cache_bytes, self.chunk_reader)
+        self._field_cache = FieldCache(self.schema, self.lanes, self._cache_bytes, self.chunk_reader)
         self._next = 0  # number of the next chunk
         self._has_tail = False  # the last chunk of the reader is the tail
-        self._load_chunks()
+
+    @property
+    def _index(self) -> RowIndex:
+        """The index of all rows, the newest ones included."""
+        self._add_new_rows()
+        return self._row_index
+
+    @property
+    def _cache(self) -> FieldCache:
+        """The cache of all rows, the newest ones included."""
+        self._add_new_rows()
+        return self._field_cache
+
+    def _add_new_rows(self) -> None:
+        """Add the rows that were appended since the last call."""
+        if self._new_rows.count:
+            count, arrays = self._new_rows.sorted_rows()
+            index = self._row_index
+            self._add_rows(Chunk(self._next, index.written, count, index.episodes_started), arrays)
+            self._new_rows.count = 0
+
+    def _add_rows(self, chunk: Chunk, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add rows that are not in a chunk file yet, sorted by lane."""
+        lane, position = list_rows(chunk.rows, self._row_index.lengths)
+        self._field_cache.append(lane, position, arrays)
+        self._row_index.load(chunk, arrays)
 
     def _load_chunks(self) -> None:
         """Read the chunks that are new since the last call."""
@@ -120,17 +153,7 @@ class Store:
     def _store_committed_state(self) -> None:
         """Store the committed state, to detect changes by other processes."""
         self._episodes_started = self._index.episodes_started.copy()  # (L,) before the next chunk
-        self._committed_fingerprint = self._fingerprint()
-
-    def _fingerprint(self) -> tuple[int, ...]:
-        """Return values that identify the newest chunk file among files of the same name."""
-        if not self.chunk_reader.chunks:
-            return ()
-        try:
-            status = (self.path / self.chunk_reader.chunks[-1].file_name).stat()
-        except FileNotFoundError:
-            return (-1,)
-        return status.st_ino, status.st_size, status.st_mtime_ns
+        self._committed_fingerprint = self.chunk_reader.fingerprint()
 
     # --- writing
 
@@ -178,10 +201,15 @@ class Store:
         lane = np.arange(self.lanes) if lanes is None else np.asarray(lanes, np.int64)
         if len(lane) == 0:
             return
-        values = self.schema.check(rows, len(lane))
-        self._index.check(lane, values)
-        self._cache.append(lane, self._index.lengths[lane], values)
-        self._index.append(lane, values)
+        if self._new_rows.count == 0:
+            self._new_rows.begin(self._row_index.episode_open, self._num_uncommitted())
+        if not self._new_rows.add(lane, rows):
+            values = self.schema.check(rows, len(lane))
+            self._index.check(lane, values)
+            self._cache.append(lane, self._index.lengths[lane], values)
+            self._index.append(lane, values)
+        elif self._new_rows.is_full:
+            self._add_new_rows()
         self._commit_when_due()
 
     def extend(self, rows: Mapping[str, np.ndarray], lane: int) -> None:
@@ -199,8 +227,14 @@ class Store:
         self._index.extend(lane, values)
         self._commit_when_due()
 
+    def _num_uncommitted(self) -> int:
+        """Return the number of rows that are not in a chunk yet."""
+        if self._new_rows.count:
+            return self._new_rows.uncommitted + self._new_rows.count
+        return int((self._row_index.lengths - self.chunk_reader.rows).sum())
+
     def _commit_when_due(self) -> None:
-        num_uncommitted = int((self._index.lengths - self.chunk_reader.rows).sum())
+        num_uncommitted = self._num_uncommitted()
         if (
             num_uncommitted >= self.commit_rows
             or num_uncommitted * self.schema.row_bytes >= self.commit_bytes
@@ -266,16 +300,16 @@ class Store:
     def truncate(self, offset: Mapping[str, Any]) -> None:
         """Remove everything after `offset`, uncommitted rows included."""
         self.acquire()
-        chunks, start, rest = self._check_offset(offset)
+        lost = self.header["lost_chunks"]
+        chunks, start, rest = check_offset(offset, self.path, self.id, self._next, self.chunk_reader, lost)
         kept = (
             read_first_rows(self.path, self.id, self.schema, self.lanes, chunks, rest) if rest.any() else None
         )
         if kept is not None:
             write_chunk(self.path, self.id, *kept)  # the tail, before the chunk with these rows is removed
         write_head(self.path, chunks, start)
-        lost = [entry for entry in self.header["lost_chunks"] if entry["chunk"] < chunks]
-        if lost != self.header["lost_chunks"]:
-            save_header(self.path, {**self.header, "lost_chunks": lost})
+        if (kept_lost := [entry for entry in lost if entry["chunk"] < chunks]) != lost:
+            save_header(self.path, {**self.header, "lost_chunks": kept_lost})
         for number in reversed([n for n in chunk_numbers(self.path) if n >= chunks]):
             (self.path / chunk_name(number)).unlink()
         if kept is None:
@@ -284,48 +318,17 @@ class Store:
         self._tail_due = float("inf")
         self._load()
         if kept is not None:
-            chunk, arrays = kept
-            lane, position = list_rows(chunk.rows, self._index.lengths)
-            self._cache.append(lane, position, arrays)
-            self._index.load(chunk, arrays)
+            self._add_rows(*kept)
             self._tail_due = time.monotonic() + self.tail_interval
-
-    def _check_offset(self, offset: Mapping[str, Any]) -> tuple[int, np.ndarray, np.ndarray]:
-        """Return the number of chunks of an offset, their rows (L,), and the rows (L,) after them.
-
-        Raises:
-            UsageError: If it is not an offset of this stream.
-        """
-        if offset.get("stream") != self.id:
-            raise UsageError(
-                f"expected an offset of stream {self.id} in {self.path}, got one of stream {offset.get('stream')}"
-            )
-        chunks, rows = int(offset["chunks"]), np.array(offset["rows"], np.int64)
-        if chunks > self._next or rows.shape != (self.lanes,):
-            raise UsageError(
-                f"expected an offset after at most {self._next} chunks of {self.path}, got one after {chunks}"
-            )
-        rows_before, next_rows = np.zeros(self.lanes, np.int64), np.zeros(self.lanes, np.int64)
-        for chunk in self.chunk_reader.chunks:
-            if chunk.number < chunks:
-                rows_before = np.where(chunk.rows > 0, chunk.start + chunk.rows, rows_before)
-            elif chunk.number == chunks:
-                next_rows = chunk.rows
-        for entry in self.header["lost_chunks"]:
-            if entry["chunk"] < chunks:
-                rows_before = np.maximum(
-                    rows_before, rows if entry["rows"] is None else np.array(entry["rows"], np.int64)
-                )
-        rest = rows - rows_before
-        if (rest < 0).any() or (rest > next_rows).any():
-            raise UsageError(f"expected an offset in {self.path}, got one with other rows before it")
-        return chunks, rows_before, rest
 
     # --- reading
 
     def refresh(self) -> None:
         """Load what another process has committed since."""
-        if self._fingerprint() != self._committed_fingerprint or read_header(self.path) != self.header:
+        if (
+            self.chunk_reader.fingerprint() != self._committed_fingerprint
+            or read_header(self.path) != self.header
+        ):
             self._load()  # truncated or repaired by another process
         else:
             self._load_chunks()
