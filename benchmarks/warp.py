@@ -107,7 +107,7 @@ def _bare(envs: Any) -> Callable[[], None]:
     simulation = envs.simulation
     if envs.device.type == "cpu":
         return lambda: simulation.batch.step(simulation.substeps)
-    from robossl.envs.warp.warp_simulation import capture
+    from robossl.envs.warp.warp_step import capture
 
     def work() -> dict[str, torch.Tensor]:
         simulation.batch.step(simulation.substeps)

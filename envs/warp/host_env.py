@@ -16,7 +16,8 @@ from ..engine.rest_states import RestStates
 from ..engine.robot_files import model_digest
 from ..engine.simulation import stage_number
 from .warp_simulation import Tensors
-from .warp_vector_env import WarpVectorEnv, tree_of
+from .warp_step import tree_of
+from .warp_vector_env import WarpVectorEnv
 
 
 class HostWarpEnv(WarpVectorEnv):
@@ -101,8 +102,8 @@ class HostWarpEnv(WarpVectorEnv):
         """
         count = len(physics)
         self.set_physics_state(physics, np.arange(count), goal)
-        given = check_finite_rows("actions", action, (count, self._action.shape[1]), np.float32)
-        actions = torch.zeros_like(self._action)
+        given = check_finite_rows("actions", action, (count, self.action_space.shape[1]), np.float32)
+        actions = torch.zeros(self.action_space.shape, device=self.device)
         actions[:count] = torch.from_numpy(np.array(given, np.float32)).to(self.device)
         result = to_numpy(self.simulation.outcome(actions))
         observation, success = self.observation(), result.get("success")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,6 @@ from .device_array import DeviceArray
 from .device_tensors import constant
 from .start_bank import StartBank
 from .warp_batch import INVALID_ACTION, WarpBatch
-from .warp_modules import load_warp, warp_stream
 from .warp_pixels import WarpPixels
 from .warp_variations import WarpVariations
 
@@ -339,26 +338,3 @@ class WarpSimulation:
     def outcome(self, action: torch.Tensor) -> Tensors:
         """Return reward, termination and success of steps that ended in the current state."""
         return self._rewards(action.clamp(-1.0, 1.0))
-
-
-def capture(work: Callable[[], Tensors], device: torch.device) -> tuple[Any, Tensors]:
-    """Capture work on a CUDA device as a graph, after two runs outside; return it and the tensors it writes.
-
-    Kernels of Warp are launched on the stream that torch captures, so that both are in one graph.
-    """
-    warp, _ = load_warp()
-    side = torch.cuda.Stream(device)
-    side.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(side):
-        for _ in range(2):
-            work()
-    torch.cuda.current_stream(device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # the mode of Warp
-        stream = warp_stream(device)
-        warp.capture_begin(stream=stream, external=True)
-        try:
-            outputs = work()
-        finally:
-            warp.capture_end(stream=stream)
-    return graph, outputs

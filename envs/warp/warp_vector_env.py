@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -30,10 +29,10 @@ from .device_array import DeviceArray
 from .error_report import ErrorReport
 from .warp_modules import warp_device
 from .warp_pixels import BACKEND
-from .warp_simulation import Tensors, WarpSettings, WarpSimulation, capture
+from .warp_simulation import Tensors, WarpSettings, WarpSimulation
+from .warp_step import BatchStep, tree_of
 
 _FORMAT = "warp 1"
-_logger = logging.getLogger(__name__)
 Transition = tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
 
 
@@ -128,10 +127,9 @@ class WarpVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.errors = ErrorReport(simulation)
         self._started = False
-        self._action = torch.zeros((num_envs, simulation.action_dim), device=self.device)
         self._all = torch.ones(num_envs, dtype=torch.bool, device=self.device)
-        self._uses_graph = cuda_graph and self.device.type == "cuda"
-        self._graph: tuple[Any, Tensors] | None = None
+        uses_graph = cuda_graph and self.device.type == "cuda"
+        self.batch_step = BatchStep(simulation, self.autoreset_mode, uses_graph)
 
     # --- Gymnasium
 
@@ -181,58 +179,14 @@ class WarpVectorEnv(VectorEnv):
                 f"sub-environments {ended} have ended and autoreset is disabled; call "
                 "reset(options={'reset_mask': ...}) before the next step"
             )
-        self._action.copy_(actions)
         self.simulation.bank.prepare()
-        result = self._run()
+        result = self.batch_step.run(actions)
         self.simulation.bank.prepare_ahead()
         if (
             self.device.type == "cpu" or self.simulation.bank.just_read
         ):  # else the host would wait for the device
             self.errors.report()
         return self._transition(result)
-
-    def _run(self) -> Tensors:
-        """Return the results of a step, as new tensors."""
-        if self._uses_graph and self._graph is None:
-            self._capture()
-        if self._graph is None:
-            return self._step()
-        graph, outputs = self._graph
-        graph.replay()
-        return {name: value.clone() for name, value in outputs.items()}
-
-    def _capture(self) -> None:
-        """Capture the step as a CUDA graph; the state is then as before."""
-        saved = self._saved()
-        try:
-            self._graph = capture(self._step, self.device)
-        except RuntimeError as error:
-            self._uses_graph = False
-            reason = " ".join(str(error).split())
-            _logger.warning(
-                "the step cannot be captured as a CUDA graph (%s); it runs kernel by kernel", reason
-            )
-        self._restore(saved)
-
-    def _step(self) -> Tensors:
-        """Step and reset; the observations are parts of the result, by name."""
-        simulation = self.simulation
-        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
-            resets = self.autoreset_mode is AutoresetMode.NEXT_STEP
-            result = simulation.step(self._action, simulation.ended.clone() if resets else None)
-            return result | _named("observation", simulation.observation())
-        result = simulation.step(self._action, None)
-        result |= _named("final", simulation.observation())
-        if simulation.with_privileged:
-            result |= _named("privileged", simulation.privileged_state())
-            result["final_physics"] = simulation.physics_state()
-        ended = simulation.ended.clone()
-        result["ended"] = ended
-        simulation.reset(ended)
-        success = simulation.success()
-        if success is not None:
-            result["success_after_reset"] = success
-        return result | _named("observation", simulation.observation())
 
     def _transition(self, result: Tensors) -> Transition:
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
@@ -359,15 +313,6 @@ class WarpVectorEnv(VectorEnv):
         simulation.ended.copy_(torch.from_numpy(np.array(tree["ended"], bool)))
         self._started = bool(tree["started"])
 
-    def _saved(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return every tensor that a step changes, with a copy."""
-        return [(tensor, tensor.clone()) for tensor in self.simulation.changing()]
-
-    def _restore(self, saved: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        for tensor, copied in saved:
-            tensor.copy_(copied)
-        self.simulation.refresh()
-
     def __getstate__(self) -> dict[str, Any]:
         return {"arguments": self._arguments, "checkpoint": self.get_checkpoint(), "spec": self.spec}
 
@@ -375,21 +320,6 @@ class WarpVectorEnv(VectorEnv):
         self.__init__(**state["arguments"])  # type: ignore[misc]
         self.set_checkpoint(state["checkpoint"])
         self.spec = state["spec"]
-
-
-def _named(name: str, tree: Any) -> Tensors:
-    """Return an observation as named tensors of one dict."""
-    if isinstance(tree, dict):
-        return {f"{name}.{key}": value for key, value in tree.items()}
-    return {name: tree}
-
-
-def tree_of(tensors: Tensors, name: str) -> Any:
-    """Return the observation of `_named`."""
-    if name in tensors:
-        return tensors[name]
-    prefix = f"{name}."
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def _numpy(values: Any) -> Any:

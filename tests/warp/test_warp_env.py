@@ -140,9 +140,9 @@ def test_graph_of_the_step_gives_the_same_results(works, monkeypatch, caplog):
             raise RuntimeError("operation not permitted when stream is capturing")
         return Graph(work, outputs), outputs
 
-    monkeypatch.setattr("robossl.envs.warp.warp_vector_env.capture", capture)
+    monkeypatch.setattr("robossl.envs.warp.warp_step.capture", capture)
     plain, graph = make_warp("Reacher", 2, max_episode_steps=5), make_warp("Reacher", 2, max_episode_steps=5)
-    graph._uses_graph = True
+    graph.batch_step.uses_graph = True
     for envs in (plain, graph):
         envs.reset(seed=0)
     kept = []
