@@ -10,7 +10,7 @@ import gymnasium
 from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
-from robossl.core.simulation_backends import DEFAULT, check_backend
+from robossl.core.simulation_backends import DEFAULT, check_backend_name
 
 from .registration import resolve_task
 from .single_env import MujocoEnv, MujocoGoalEnv
@@ -32,7 +32,7 @@ def make_vector(
         arrays: What an env with backend="warp" takes and returns: "torch" or "numpy".
         settings: Further arguments of the env.
     """
-    if check_backend(backend) == DEFAULT:
+    if check_backend_name(backend) == DEFAULT:
         _check_device(settings.pop("device", None))
         return MujocoVectorEnv(task, num_envs, **settings)
     settings.pop("nthread", None)  # of the CPU
@@ -56,7 +56,7 @@ def make_single(task: Any, backend: str = DEFAULT, device: Any = None, **setting
         settings: Further arguments of `MujocoEnv`, or of `WarpVectorEnv`.
     """
     task = resolve_task(task)
-    if check_backend(backend) == DEFAULT:
+    if check_backend_name(backend) == DEFAULT:
         _check_device(device)
         return (MujocoGoalEnv if isinstance(task, GoalTask) else MujocoEnv)(task, **settings)
     settings = {name: value for name, value in settings.items() if name != "arrays"}

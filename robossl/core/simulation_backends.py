@@ -9,7 +9,7 @@ WARP = "warp"  # MuJoCo Warp on a GPU
 BACKENDS = (DEFAULT, WARP)
 
 
-def check_backend(backend: str) -> str:
+def check_backend_name(backend: str) -> str:
     """Return the name of a backend; UsageError if there is none of this name."""
     if backend not in BACKENDS:
         raise UsageError(f"unknown backend {backend!r}; available: {', '.join(BACKENDS)}")

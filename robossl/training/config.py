@@ -11,7 +11,7 @@ from typing import Any, Literal
 from robossl.core.agent_observation import ENCODERS, ROWS
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.limits import LARGEST_EPISODES, LARGEST_THREADS, check_count
-from robossl.core.simulation_backends import DEFAULT, WARP, check_backend
+from robossl.core.simulation_backends import DEFAULT, WARP, check_backend_name
 from robossl.world_model.config import WorldModelConfig
 from robossl.world_model.goal_heads import DEFAULT_UPDATES
 
@@ -166,7 +166,7 @@ class LearnConfig:
             ("goals.trials", self.goals.trials),
         ):
             check_count(name, value, 0, LARGEST_EPISODES)
-        if check_backend(self.explore.backend) == WARP and self.pixels:
+        if check_backend_name(self.explore.backend) == WARP and self.pixels:
             raise UsageError(
                 "explore.backend: expected mujoco with pixels, got warp: a run has images of one renderer, and "
                 "its agent acts with those of OpenGL; leave pixels out, or record images with collect --backend warp"

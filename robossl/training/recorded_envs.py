@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv
 from robossl import registry
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Checkpointable
-from robossl.core.simulation_backends import DEFAULT, check_backend
+from robossl.core.simulation_backends import DEFAULT, check_backend_name
 from robossl.streams import Recorder
 from robossl.streams.partial_recorder import PartialRecorder, StepSink
 
@@ -22,7 +22,7 @@ def backend_arguments(backend: str, device: str) -> dict[str, Any]:
         backend: "mujoco" or "warp".
         device: Device of the simulation: "auto", "cpu" or "cuda".
     """
-    return {} if check_backend(backend) == DEFAULT else {"backend": backend, "device": device}
+    return {} if check_backend_name(backend) == DEFAULT else {"backend": backend, "device": device}
 
 
 def make_recorder(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.limits import LARGEST_EPISODES, LARGEST_THREADS, check_count
-from robossl.core.simulation_backends import DEFAULT, check_backend
+from robossl.core.simulation_backends import DEFAULT, check_backend_name
 from robossl.evaluation.context import OPTIONAL_SECTIONS
 from robossl.training.config import (
     ENCODERS,
@@ -59,7 +59,7 @@ class CollectRequest:
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
         check_count("workers", self.workers, 0)
-        check_backend(self.backend)
+        check_backend_name(self.backend)
         check_count("record_envs", self.record_envs, 0)
         check_count("num_envs", self.num_envs)
         check_count("pixels", self.pixels, 0)
