@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
-from robossl.core.errors import OperationError, UsageError
+from robossl.core.errors import UsageError
 from robossl.core.interfaces import UNUSABLE, UNUSABLE_FRACTION, Checkpointable, RecordedInfosEnv
 from robossl.core.spaces import flatten_by_path
 from robossl.rollout import autoreset_mode
@@ -21,6 +21,7 @@ from robossl.streams.env_metadata import (
     physics_env,
     schema_from_env,
 )
+from robossl.streams.lane_rows import LaneRows
 from robossl.streams.schema import observation_name
 from robossl.streams.step_converter import (
     FieldArrays,
@@ -40,6 +41,7 @@ _logger = logging.getLogger(__name__)
 _MAX_WARNINGS = 5  # lines about unusable steps
 # the recording ends after that many unusable steps, if they are more than this fraction of all steps
 _MAX_UNUSABLE = 50
+_RESETS = 10  # tries to get a finite first observation
 
 
 class Recorder(VectorWrapper):
@@ -76,13 +78,13 @@ class Recorder(VectorWrapper):
             self._converter = StepConverter(
                 stream.schema, envs.single_observation_space, physics_env(envs), envs.num_envs
             )
-        self._pending: FieldArrays = {}  # (n, ...) observation, state and infos of the next row of each lane
-        self._in_episode = np.zeros(envs.num_envs, bool)  # (n,) lanes with a running episode
-        self._steps = np.zeros(envs.num_envs, np.int64)  # (n,) actions taken in the running episode
+        self._rows = LaneRows(stream, self.lanes)
         self.num_steps, self.num_unusable = 0, 0  # recorded since this object was made
         self._rounding_reported = False
         self._reset_first = np.zeros(envs.num_envs, bool)  # (n,) lanes to reset before the next step
+        self._restarted = self._reset_first.copy()  # (n,) lanes that were reset instead of by their next step
         self._none = np.zeros(envs.num_envs, bool)  # (n,) a constant
+        self._reset_warnings = 0
 
     @classmethod
     def create(
@@ -114,8 +116,6 @@ class Recorder(VectorWrapper):
         schema = schema_from_env(envs, info, units)
         return cls(envs, Stream.create(path, schema, lanes or envs.num_envs, **entries))
 
-    # --- vector env
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
@@ -125,18 +125,20 @@ class Recorder(VectorWrapper):
             selected = np.array(options["reset_mask"], bool)
         observation, infos = self.env.reset(seed=seed, options=options)
         if self.stream is not None:
-            self._end(selected & self._in_episode)
-            self._begin(selected, self._converter.convert(observation, infos))
+            self._rows.end(selected & self._rows.in_episode)
+            self._rows.begin(selected, self._converter.convert(observation, infos))
+            if np.count_nonzero(self._rows.unusable_first):
+                observation, *_ = self._reset_again(observation, self._none, {})
         return observation, infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step the envs and record the lanes with a running episode."""
         if self.stream is None:
             return self.env.step(actions)
-        if not self._pending:
+        if not self._rows.pending:
             raise UsageError("expected reset before step; call reset first")
-        if self._mode is AutoresetMode.DISABLED and not self._in_episode.all():
-            lane = int(np.flatnonzero(~self._in_episode)[0])
+        if self._mode is AutoresetMode.DISABLED and not self._rows.in_episode.all():
+            lane = int(np.flatnonzero(~self._rows.in_episode)[0])
             raise UsageError(
                 f"the episode of lane {lane} has ended and autoreset is disabled; reset it first: "
                 'reset(options={"reset_mask": mask})'
@@ -145,11 +147,21 @@ class Recorder(VectorWrapper):
         if np.count_nonzero(self._reset_first):  # the env does not know that these episodes have ended
             _, current, ignored = self._reset_lanes(self._reset_first)
             if ignored.any():
-                self._begin(ignored, current)
+                self._rows.begin(ignored, current)
+            self._restarted |= self._reset_first
             self._reset_first[:] = False
-        before, result = self._pending, self.env.step(actions)
+        before, result = self._rows.pending, self.env.step(actions)
         unusable = self._record(actions_copy, *result)
-        return result if unusable is None else self._end_unusable(unusable, before, *result)
+        if np.count_nonzero(self._restarted):  # the env has taken a step from their first observations
+            self._rows.unusable_first |= self._restarted & (result[2] | result[3])
+            self._restarted[:] = False
+        if unusable is not None:
+            result = self._end_unusable(unusable, before, *result)
+        if np.count_nonzero(self._rows.unusable_first):
+            observation, reward, terminated, truncated, infos = result
+            observation, truncated, infos = self._reset_again(observation, truncated, infos)
+            result = observation, reward, terminated, truncated, infos
+        return result
 
     def _end_unusable(
         self,
@@ -174,7 +186,7 @@ class Recorder(VectorWrapper):
                     parts = flatten_by_path(space, observation)
                     infos = with_final_observations(space, infos, parts, ignored & ~ended)
                 lanes = lanes | ignored
-                self._begin(running | ignored, current)
+                self._rows.begin(running | ignored, current)
                 observation = after
         else:
             if self._mode is AutoresetMode.NEXT_STEP:
@@ -188,6 +200,42 @@ class Recorder(VectorWrapper):
             infos,
         )
 
+    def _reset_again(
+        self, observation: Any, truncated: np.ndarray, infos: dict[str, Any]
+    ) -> tuple[Any, np.ndarray, dict[str, Any]]:
+        """Reset lanes whose first observation is not finite until it is; return the changed result of the step.
+
+        Raises:
+            UsageError: It is not in many resets in a row.
+        """
+        space, rows = self.env.single_observation_space, self._rows
+        for _ in range(_RESETS):
+            if not np.count_nonzero(lanes := rows.unusable_first):
+                return observation, truncated, infos
+            self._reset_warnings += 1
+            if self._reset_warnings <= _MAX_WARNINGS:
+                lane = self.lanes[lanes][0]
+                _logger.warning(
+                    "%s: non-finite first observation in lane %d, which is reset again",
+                    env_id(self.env),
+                    lane,
+                )
+            running = rows.in_episode & (rows.steps > 0)  # these end if the env ignores the mask
+            after, current, ignored = self._reset_lanes(lanes)
+            begins = lanes | (ignored & ~running)
+            if np.count_nonzero(ended := ignored & running):
+                truncated = np.asarray(truncated, bool) | ended
+                if self._mode is AutoresetMode.SAME_STEP:
+                    last = flatten_by_path(space, observation)
+                    infos, begins = with_final_observations(space, infos, last, ended), begins | ended
+                else:
+                    self._restarted |= ended
+            observation = replaced_observations(space, observation, flatten_by_path(space, after), begins)
+            rows.begin(begins, current)
+        if np.count_nonzero(rows.unusable_first):
+            self._raise_non_finite(rows.unusable_first)
+        return observation, truncated, infos
+
     def _reset_lanes(self, lanes: np.ndarray) -> tuple[Any, FieldArrays, np.ndarray]:
         """Reset `lanes` (n,) bool of the env, whose episodes have ended.
 
@@ -197,16 +245,16 @@ class Recorder(VectorWrapper):
         """
         observation, infos = self.env.reset(options={"reset_mask": lanes.copy()})
         current = self._converter.convert(observation, infos)
-        moved = any_mask(changed_masks(current, self._pending), self.num_envs) & ~lanes
+        moved = any_mask(changed_masks(current, self._rows.pending), self.num_envs) & ~lanes
         ignored = ~lanes if moved.any() else np.zeros(self.num_envs, bool)
-        self._end(ignored & self._in_episode)
+        self._rows.end(ignored & self._rows.in_episode)
         return observation, current, ignored
 
     def finish(self) -> None:
         """End the running episodes and commit; the envs stay open and can be reset."""
         if self.stream is not None:
-            self._end(self._in_episode)
-            self._pending = {}
+            self._rows.end(self._rows.in_episode)
+            self._rows.forget()
             if self.num_unusable > _MAX_WARNINGS:
                 _logger.warning(
                     "%s: %d of %d steps returned unusable numbers; their episodes end there",
@@ -219,8 +267,6 @@ class Recorder(VectorWrapper):
         """Finish and close the envs."""
         self.finish()
         self.env.close(**kwargs)
-
-    # --- recording
 
     def _record(
         self,
@@ -237,7 +283,7 @@ class Recorder(VectorWrapper):
             Lanes (n,) bool whose episode ends here because of a number that is not finite; None without such lanes.
         """
         same_step = self._mode is AutoresetMode.SAME_STEP
-        stepped = self._in_episode.copy()  # in NEXT_STEP mode the other lanes were only reset
+        stepped = self._rows.in_episode.copy()  # in NEXT_STEP mode the other lanes were only reset
         terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
         ended = stepped & (terminated | truncated)
         current = self._converter.convert(observation, infos)
@@ -253,89 +299,41 @@ class Recorder(VectorWrapper):
         if is_faulty := np.count_nonzero(non_finite) + np.count_nonzero(unusable) > 0:
             faulty = non_finite | unusable
         usable = ~faulty
-        self._write(
+        self._rows.write(
             stepped,
             action=actions,
             reward=(np.where(faulty, 0.0, reward) if is_faulty else reward).astype(np.float32),
             terminated=terminated & usable if is_faulty else terminated,
             truncated=truncated & usable if is_faulty else truncated,
             valid=usable,
-            is_first=self._steps == 0,
+            is_first=self._rows.steps == 0,
             is_last=faulty,
         )
-        self._steps += stepped
-        self._pending = final
-        self._in_episode = stepped & usable
+        self._rows.steps += stepped
+        self._rows.pending = final
+        self._rows.in_episode = stepped & usable
         self.num_steps += int(np.count_nonzero(stepped))
         for lane in np.flatnonzero(faulty).tolist() if is_faulty else ():
             name = next((n for n, fault in faults.items() if fault[lane]), "a number")
             self._count_unusable(lane, unusable_text(infos, lane) if unusable[lane] else f"non-finite {name}")
-        self._end(ended & usable)
-        self._pending = current
+        self._rows.end(ended & usable)
+        self._rows.pending = current
         if self._mode is not AutoresetMode.DISABLED:
-            self._begin(ended if same_step else ~stepped, current)
+            self._rows.begin(ended if same_step else ~stepped, current)
         found = non_finite & ~unusable if is_faulty else self._none
         return found if np.count_nonzero(found) else None
 
-    def _begin(self, lanes: np.ndarray, current: FieldArrays) -> None:
-        """Begin episodes in `lanes` (n,) bool with the `current` observations."""
-        if not self._pending:
-            self._pending = current
-        elif self._pending is not current:
-            for name, value in current.items():
-                self._pending[name][lanes] = value[lanes]
-        if not np.count_nonzero(lanes):
-            return
-        self._steps[lanes] = 0
-        faults = {name: fault & lanes for name, fault in non_finite_masks(current).items()}
-        faulty = any_mask(list(faults.values()), self.num_envs)
-        self._in_episode = self._in_episode | (lanes & ~faulty)
-        if faulty.any():
-            self._raise_non_finite(faulty, faults)
-
-    def _end(self, lanes: np.ndarray) -> None:
-        """End the episodes in `lanes` (n,) bool: the pending observation becomes the last row, if they have a step."""
-        if not np.count_nonzero(lanes):
-            return
+    def _raise_non_finite(self, lanes: np.ndarray) -> None:
+        """Commit all rows recorded so far and raise UsageError for first observations that are not finite."""
         assert self.stream is not None
-        null_action = self.stream.schema.null_action
-        all_false = np.zeros(self.num_envs, bool)
-        self._write(
-            lanes & (self._steps > 0),
-            action=np.broadcast_to(null_action, (self.num_envs, *null_action.shape)),
-            reward=np.zeros(self.num_envs, np.float32),
-            terminated=all_false,
-            truncated=all_false,
-            valid=all_false,
-            is_first=all_false,
-            is_last=~all_false,
-        )
-        self._in_episode = self._in_episode & ~lanes
-
-    def _write(self, lanes: np.ndarray, **row: np.ndarray) -> None:
-        """Write one row in each of `lanes` (n,) bool: the pending values and `row` (n, ...)."""
-        assert self.stream is not None
-        rows = {**self._pending, **row}
-        try:
-            if np.count_nonzero(lanes) == self.num_envs:
-                self.stream.append(rows, self.lanes)
-            else:
-                self.stream.append({name: value[lanes] for name, value in rows.items()}, self.lanes[lanes])
-        except OperationError:  # disk full: the running episodes end here; a reset begins new ones
-            self._pending, self._in_episode = {}, np.zeros(self.num_envs, bool)
-            raise
-
-    def _raise_non_finite(self, faulty: np.ndarray, faults: FieldArrays) -> None:
-        """Commit all rows recorded so far and raise UsageError for the first non-finite number."""
-        assert self.stream is not None
-        lane = int(np.flatnonzero(faulty)[0])
-        name = next(name for name, fault in faults.items() if fault[lane])
-        self._end(self._in_episode)
-        self._pending = {}
+        lane = int(np.flatnonzero(lanes)[0])
+        name = next(name for name, fault in non_finite_masks(self._rows.pending).items() if fault[lane])
+        self._rows.end(self._rows.in_episode)
+        self._rows.forget()
         self.stream.commit()
         raise UsageError(
-            f"expected finite numbers from {env_id(self.env)}, got non-finite {name} in lane {lane} "
-            f"at step {self._steps[lane]} of its episode; all earlier rows are kept in {self.stream.path}"
+            f"expected finite numbers from {env_id(self.env)}, got non-finite {name} in lane {lane} in {_RESETS} "
+            f"resets in a row; all earlier rows are kept in {self.stream.path}"
         )
 
     def _report_rounding(self, reward: np.ndarray) -> None:
@@ -354,12 +352,12 @@ class Recorder(VectorWrapper):
             more = "; further ones are only counted" if self.num_unusable == _MAX_WARNINGS else ""
             _logger.warning(
                 "%s: %s in lane %d at step %d of its episode, which ends there%s",
-                env_id(self.env), text, self.lanes[lane], self._steps[lane], more,
+                env_id(self.env), text, self.lanes[lane], self._rows.steps[lane], more,
             )  # fmt: skip
         if self.num_unusable > _MAX_UNUSABLE and self.num_unusable > UNUSABLE_FRACTION * self.num_steps:
             assert self.stream is not None
-            self._end(self._in_episode)
-            self._pending = {}
+            self._rows.end(self._rows.in_episode)
+            self._rows.forget()
             self.stream.commit()
             raise UsageError(
                 f"expected finite numbers from {env_id(self.env)}, got {text} and more in {self.num_unusable:,} of "
@@ -367,16 +365,13 @@ class Recorder(VectorWrapper):
                 "the env, or with --wrap module:Wrapper"
             )
 
-    # --- checkpoints
-
     def get_checkpoint(self) -> dict[str, Any]:
         """Return the pending rows, and the checkpoint of the envs if they have one; store `Stream.offset` with it."""
         checkpointable = self._checkpointable_envs()
         return {
-            "pending": {name: value.copy() for name, value in self._pending.items()},
-            "in_episode": self._in_episode.copy(),
-            "steps": self._steps.copy(),
+            **self._rows.get_checkpoint(),
             "reset_first": self._reset_first.copy(),
+            "restarted": self._restarted.copy(),
             "envs": None if checkpointable is None else checkpointable.get_checkpoint(),
         }
 
@@ -394,10 +389,9 @@ class Recorder(VectorWrapper):
                     f"the checkpoint has the state of envs, but {env_id(self.env)} has no set_checkpoint"
                 )
             checkpointable.set_checkpoint(tree["envs"])
-        self._pending = {name: np.array(value) for name, value in tree["pending"].items()}
-        self._in_episode = np.array(tree["in_episode"], bool)
-        self._steps = np.array(tree["steps"], np.int64)
+        self._rows.set_checkpoint(tree)
         self._reset_first = np.array(tree["reset_first"], bool)
+        self._restarted = np.array(tree.get("restarted", self._none), bool)
 
     def _checkpointable_envs(self) -> Checkpointable | None:
         """Return the outermost wrapped envs that have a checkpoint."""

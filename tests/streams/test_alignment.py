@@ -151,9 +151,9 @@ def test_reset_ends_running_episodes_without_termination(tmp_path, mode):
     for _ in range(6):
         record_steps(recorder, 11)
         for lane in range(5):
-            if recorder._in_episode[lane] and recorder.env.count[lane] > 0:
+            if recorder._rows.in_episode[lane] and recorder.env.count[lane] > 0:
                 broken_off[lane].add(int(recorder.env.episode[lane]))
-        unstepped = recorder._in_episode & (recorder.env.count == 0)
+        unstepped = recorder._rows.in_episode & (recorder.env.count == 0)
         recorder.env.episode[unstepped] -= 1  # the next episode gets the same number
         recorder.reset()
     recorder.close()
@@ -190,19 +190,43 @@ def test_step_before_reset_raises(tmp_path):
         recorder.step(np.zeros((3, 1), np.float32))
 
 
-@pytest.mark.parametrize("mode", AUTORESET_MODES)
-def test_nan_at_a_reset_raises_and_keeps_earlier_rows(tmp_path, mode):
-    envs = CountingEnvs(3, mode)
+@pytest.mark.parametrize(
+    ("mode", "ignores_mask"), [*((mode, False) for mode in AUTORESET_MODES), (NEXT, True), (SAME, True)]
+)
+@pytest.mark.parametrize("episode", [0, 2])
+def test_nan_at_a_reset_resets_the_lane_again(tmp_path, mode, episode, ignores_mask):
+    envs = (WholeResetEnvs if ignores_mask else CountingEnvs)(3, mode)
     recorder = Recorder.create(envs, tmp_path / "s")
-    envs.nan_at = (1, 0, 0)
-    with pytest.raises(UsageError, match=r"from CountingEnvs, got .* in lane 1 at step 0 of"):
+    envs.nan_at = (1, episode, 0)
+    reset_and_record(recorder, 20)
+    recorder.finish()
+    assert recorder.num_unusable == 0
+    for lane in range(3):
+        rows = rows_of(Stream.open(tmp_path / "s"), lane)
+        assert np.isfinite(rows["observation"]).all()
+        assert rows["valid"].sum() >= 10
+        observed = set(rows["observation"][:, 1].tolist())
+        assert (episode in observed) == (lane != 1) or ignores_mask
+        follows = rows["valid"][:-1] & ~rows["is_last"][:-1]
+        assert (np.diff(rows["observation"][:, 1])[follows] == 0).all(), "no transition between two episodes"
+
+
+@pytest.mark.parametrize("mode", AUTORESET_MODES)
+def test_nan_at_every_reset_ends_the_recording_and_keeps_earlier_rows(tmp_path, mode):
+    class BrokenEnvs(CountingEnvs):
+        def observe(self):
+            observation = super().observe()
+            observation[(observation[:, 1] > 0) & (observation[:, 2] == 0) & (observation[:, 0] == 1)] = (
+                np.nan
+            )
+            return observation
+
+    recorder = Recorder.create(BrokenEnvs(3, mode), tmp_path / "s")
+    with pytest.raises(UsageError, match=r"from BrokenEnvs, got .* in lane 1 in 10 resets in a row"):
         reset_and_record(recorder, 20)
     with pytest.raises(UsageError, match="expected reset before step"):
         record_steps(recorder, 1)
-    envs.nan_at = None
-    recorder.reset()
-    record_steps(recorder, 5)
-    assert recorder.stream.rows > 0
+    assert recorder.stream.rows > 10
 
 
 @pytest.mark.parametrize("mode", AUTORESET_MODES)
@@ -250,10 +274,6 @@ def test_result_of_a_step_with_nan_has_the_last_usable_and_the_first_observation
 
 @pytest.mark.parametrize("mode", [NEXT, SAME])
 def test_envs_that_ignore_the_reset_mask_begin_all_episodes_again(tmp_path, mode):
-    class WholeResetEnvs(CountingEnvs):
-        def reset(self, *, seed=None, options=None):
-            return super().reset(seed=seed)
-
     envs = WholeResetEnvs(3, mode)
     envs.nan_at = (1, 0, 2)
     recorder = Recorder.create(envs, tmp_path / "s")
@@ -264,6 +284,13 @@ def test_envs_that_ignore_the_reset_mask_begin_all_episodes_again(tmp_path, mode
         follows = rows["valid"][:-1] & ~rows["is_last"][:-1]
         assert (np.diff(rows["observation"][:, 1])[follows] == 0).all(), "no transition between two episodes"
         assert rows["valid"].sum() >= 6
+
+
+class WholeResetEnvs(CountingEnvs):
+    """Resets all lanes whatever the mask."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)
 
 
 def reset_and_record(recorder, steps):

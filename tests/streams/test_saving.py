@@ -83,7 +83,7 @@ def test_episode_of_a_dead_writer_breaks_off(tmp_path):
     first = make_recorder(tmp_path / "s", AutoresetMode.NEXT_STEP, 2)
     first.stream.commit()
     lengths, episode = first.stream.lengths, first.env.episode.copy()
-    waiting = first._in_episode.copy()
+    waiting = first._rows.in_episode.copy()
     del first
     envs = CountingEnvs(5, AutoresetMode.NEXT_STEP)
     envs.episode = episode

@@ -34,8 +34,8 @@ def write_block(
     recorder = Recorder(envs, stream)
     recorder.reset(seed=0)
     for _ in range(4 * steps):
-        if mode is AutoresetMode.DISABLED and not recorder._in_episode.all():
-            recorder.reset(options={"reset_mask": ~recorder._in_episode})
+        if mode is AutoresetMode.DISABLED and not recorder._rows.in_episode.all():
+            recorder.reset(options={"reset_mask": ~recorder._rows.in_episode})
         recorder.step(np.zeros((LANES, 1), np.float32))
     recorder.finish()
     stream.commit_block(steps)
