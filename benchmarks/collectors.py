@@ -2,8 +2,10 @@
 
 * Steps per second of 1, 2, 4, ... workers, and the ratio to as many times one worker, timed over two lengths, so
   that the start of the processes does not count.
-* Seconds from `kill -9` of a collector to the first block of the process that replaces it. It contains the start of the
-  process, its imports, and the block itself, whose seconds are given too.
+* Seconds from `kill -9` of a collector to the report of its death in this process, and from the report to the first
+  block of the process that replaces it. The latter contains the start of the process, its imports, and the block
+  itself, whose seconds without a death are given too. CPU time is that of the new process up to there, which other
+  programs on the machine hardly change.
 
 `--engine ray` uses Ray on this machine.
 """
@@ -51,8 +53,10 @@ def main() -> None:
         "engine": options.engine,
         "steps_per_second": {str(count): round(value) for count, value in speeds.items()},
         "ratio": {str(count): round(value / (count * speeds[1]), 3) for count, value in speeds.items()},
-        "recovery_seconds": [round(each["recovery"], 2) for each in recoveries],
-        "block_seconds": [round(each["block"], 2) for each in recoveries],
+        **{
+            f"{name}_seconds": [round(each[name], 2) for each in recoveries]
+            for name in ("report", "recovery", "recovery_cpu", "block")
+        },
         "load_average": os.getloadavg()[0],
         **system_info(),
     }
@@ -75,8 +79,9 @@ def speed(env: str, workers: int, steps: int, engine: str) -> float:
 
 
 def recovery(env: str, engine: str) -> dict[str, float]:
-    """Return the seconds from the kill of a collector to the next block, and those of a block without a kill."""
+    """Return the seconds from a kill to the report of the death, from there to the next block, and of a block."""
     killed: list[float] = []
+    reported: list[float] = []
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         settings = {
@@ -95,13 +100,27 @@ def recovery(env: str, engine: str) -> dict[str, float]:
                 found["block"] = now - last[0]
                 threading.Timer(0.01, kill, [answer["process"]]).start()
             if answer is not None and answer["blocks"] == 3:
-                found["recovery"] = now - killed[0]
+                found["report"] = reported[0] - killed[0]
+                found["recovery"] = now - reported[0]
+                found["recovery_cpu"] = cpu_seconds(answer["process"])
                 return None
             last[0] = now
             return {"blocks": 3}
 
-        run_actors([Work(COLLECTOR, settings)], Resources(engine, 1, 1), next_job)
+        run_actors(
+            [Work(COLLECTOR, settings)], Resources(engine, 1, 1), next_job,
+            lambda index, how: reported.append(time.perf_counter()),
+        )  # fmt: skip
     return found
+
+
+def cpu_seconds(process: int) -> float:
+    """Return the CPU time of a process of this machine so far; nan where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

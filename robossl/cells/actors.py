@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from robossl.cells.processes import WorkerProcess, worker_pool
-from robossl.cells.work import MAX_DEATHS, NextJob, Resources, Work, check_answer, gpu_shares
-from robossl.core.errors import OperationError
+from robossl.cells.work import Deaths, Died, NextJob, Resources, Work, check_answer, gpu_shares
 
 
-def run_actors(works: Sequence[Work], resources: Resources, next_job: NextJob) -> None:
+def run_actors(
+    works: Sequence[Work], resources: Resources, next_job: NextJob, died: Died | None = None
+) -> None:
     """Run an actor for each work until `next_job` has no job for any of them.
 
     Each actor has one job at a time. If it dies, the job is given again to a new actor of the same work, so a job must
@@ -21,6 +22,7 @@ def run_actors(works: Sequence[Work], resources: Resources, next_job: NextJob) -
         works: What each actor runs; with the local engine all of them run at once.
         resources: Engine, and the share of each actor.
         next_job: Called after each answer; jobs and answers are JSON values.
+        died: Called when an actor has died, before the new one is started.
 
     Raises:
         OperationError: A job failed, or an actor died several times in a row.
@@ -28,11 +30,11 @@ def run_actors(works: Sequence[Work], resources: Resources, next_job: NextJob) -
     if resources.engine == "ray":
         from robossl.cells.ray_actors import run_ray_actors
 
-        run_ray_actors(works, resources, next_job)
+        run_ray_actors(works, resources, next_job, died)
         return
     gpus = gpu_shares(resources.gpus, len(works))
     jobs: dict[int, dict[str, Any]] = {}
-    deaths = [0] * len(works)
+    deaths = Deaths(died)
     with worker_pool() as pool, selectors.DefaultSelector() as selector:
 
         def start(index: int) -> None:
@@ -55,13 +57,11 @@ def run_actors(works: Sequence[Work], resources: Resources, next_job: NextJob) -
                 index, worker = key.data
                 answer = worker.receive()
                 if "died" in answer:
-                    deaths[index] += 1
                     stop(worker)
-                    if deaths[index] >= MAX_DEATHS:
-                        raise OperationError(f"{answer['died']}, {MAX_DEATHS} times in a row")
+                    deaths.add(index, answer["died"])
                     start(index)
                     continue
-                deaths[index] = 0
+                deaths.reset(index)
                 check_answer(answer)
                 following = next_job(index, answer)
                 if following is None:

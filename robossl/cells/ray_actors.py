@@ -1,4 +1,4 @@
-"""Actors of Ray: one that is killed is started again by Ray, which gives it its unfinished job once more."""
+"""Actors of Ray: in place of one that is killed a new one is started, which gets the unfinished job."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from robossl.cells.ray_cluster import error_text, prepare_worker, ray_cluster, worker_options
 from robossl.cells.work import (
-    MAX_DEATHS,
+    Deaths,
+    Died,
     NextJob,
     Resources,
     Work,
@@ -31,30 +32,46 @@ class Actor:
         return answer_of_worker(self._run, job)
 
 
-def run_ray_actors(works: Sequence[Work], resources: Resources, next_job: NextJob) -> None:
+def run_ray_actors(
+    works: Sequence[Work], resources: Resources, next_job: NextJob, died: Died | None = None
+) -> None:
     """Run an actor of Ray for each work; arguments as those of `run_actors`."""
     with ray_cluster(resources) as ray:
-        options = worker_options(resources)
+        remote = ray.remote(Actor).options(**worker_options(resources))
+        environment = worker_environment(resources.threads)
+        deaths = Deaths(died)
         actors: dict[int, Any] = {}
+        jobs: dict[int, dict[str, Any]] = {}
         running: dict[Any, int] = {}
-        for index, work in enumerate(works):
+
+        def start(index: int) -> None:
+            actors[index] = remote.remote(works[index].target, works[index].settings, environment)
+            give(index)
+
+        def give(index: int) -> None:
+            running[actors[index].run.remote(jobs[index])] = index
+
+        for index in range(len(works)):
             if (job := next_job(index, None)) is not None:
-                actors[index] = (
-                    ray.remote(Actor)
-                    .options(max_restarts=-1, max_task_retries=MAX_DEATHS, **options)
-                    .remote(work.target, work.settings, worker_environment(resources.threads))
-                )
-                running[actors[index].run.remote(job)] = index
+                jobs[index] = job
+                start(index)
         while running:
             done, _ = ray.wait(list(running), num_returns=1)
             index = running.pop(done[0])
             try:
                 answer = ray.get(done[0])
+            except ray.exceptions.RayActorError as error:
+                ray.kill(actors[index])  # in case that it only cannot be reached: no two actors have one work
+                deaths.add(index, error_text(error))
+                start(index)
+                continue
             except ray.exceptions.RayError as error:
                 raise OperationError(f"a worker of Ray failed: {error_text(error)}") from error
+            deaths.reset(index)
             check_answer(answer)
             following = next_job(index, answer)
             if following is None:
                 ray.kill(actors.pop(index))
             else:
-                running[actors[index].run.remote(following)] = index
+                jobs[index] = following
+                give(index)

@@ -7,6 +7,7 @@ import importlib.util
 import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,9 +23,10 @@ _THREAD_VARIABLES = (
 Run = Callable[
     [dict[str, Any]], dict[str, Any]
 ]  # a job as JSON values -> its answer, {} or {"error": one line}
-MAX_DEATHS = 5  # of an actor, one after the other, without an answer in between
+_MAX_DEATHS = 5  # of an actor, one after the other, without an answer in between
 # index of an actor and its last answer, None at first -> its next job, or None if there is none
 NextJob = Callable[[int, dict[str, Any] | None], dict[str, Any] | None]
+Died = Callable[[int, str], None]  # index of an actor that has died, and how
 
 
 @dataclass(frozen=True)
@@ -165,3 +167,23 @@ def check_answer(answer: dict[str, Any]) -> None:
     for key in ("stop", "error"):
         if key in answer:
             raise OperationError(answer[key])
+
+
+class Deaths:
+    """Deaths of each actor since its last answer, which end the work if they are too many."""
+
+    def __init__(self, died: Died | None) -> None:
+        """Begin without deaths; `died` is called at each."""
+        self._died, self._counts = died, Counter[int]()
+
+    def add(self, index: int, how: str) -> None:
+        """Note a death; raise OperationError if the actor died too often."""
+        self._counts[index] += 1
+        if self._counts[index] >= _MAX_DEATHS:
+            raise OperationError(f"{how}, {_MAX_DEATHS} times in a row")
+        if self._died is not None:
+            self._died(index, how)
+
+    def reset(self, index: int) -> None:
+        """Note an answer."""
+        del self._counts[index]

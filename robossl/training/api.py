@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from robossl import registry
+from robossl.core.errors import UsageError
 from robossl.core.interfaces import Agent, Policy, ProgressReporter, Representation
 from robossl.evaluation.results import EvaluationReport
 from robossl.logging.notebook_progress import default_progress
@@ -15,6 +16,7 @@ from robossl.training.collection import collect_stream
 from robossl.training.config import thread_count
 from robossl.training.evaluation_runner import run_evaluation
 from robossl.training.pretraining import pretrain_world_model
+from robossl.training.pretraining_seeds import pretrain_seeds
 from robossl.training.relabeling import relabel_recorded
 from robossl.training.requests import (
     CollectRequest,
@@ -69,12 +71,18 @@ def collect(
     num_envs: int = CollectRequest.num_envs,
     threads: int = CollectRequest.threads,
     pixels: int = CollectRequest.pixels,
+    backend: str = CollectRequest.backend,
+    device: str = CollectRequest.device,
+    record_envs: int = CollectRequest.record_envs,
+    workers: int = CollectRequest.workers,
+    engine: str = CollectRequest.engine,
     **arguments: Any,
 ) -> Stream:
     """Record the steps of a policy.
 
     Example:
         stream = robossl.collect("robossl/Reacher-v0", "colored_noise", steps=20_000, out="streams/reacher")
+        shards = robossl.collect("robossl/HopperHop-v0", steps=5_000_000, num_envs=64, workers=8)
 
     Args:
         envs: A vector env, which stays open; or an id, `module:function`, MJCF file, function that makes an env,
@@ -88,15 +96,24 @@ def collect(
         num_envs: Number of sub-environments if `envs` is an id or file.
         threads: CPU threads; 0: all cores, at most 8.
         pixels: Edge of image observations, if `envs` is an id or file; 0: the env's own observations.
+        backend: That simulates an env of robossl: mujoco, on the CPU; or warp, on a GPU (docs/scale.md).
+        device: Of the simulation with backend="warp": auto, cpu or cuda.
+        record_envs: Record only so many sub-environments, the first ones; 0: all.
+        workers: Collectors, each a process that records whole episodes into a shard; 0: this process records one
+            stream.
+        engine: Of the workers: local, processes of this machine; or ray.
         arguments: Passed to the constructor of the env, and recorded.
 
     Returns:
-        The finished stream.
+        The finished stream; with workers `robossl.streams.Shards`, one read-only stream over all shards.
 
     Raises:
         UsageError: An env, policy or setting is unknown, or `out` is not empty.
     """
-    request = CollectRequest(envs, policy, steps, out, seed, num_envs, threads, pixels, arguments)
+    request = CollectRequest(
+        envs, policy, steps, out, seed, num_envs, threads, pixels, arguments, backend, device, record_envs, workers,
+        engine,
+    )  # fmt: skip
     return collect_stream(request, progress or default_progress())
 
 
@@ -134,6 +151,39 @@ def relabel(
     return relabel_recorded(request, progress or default_progress())[0]
 
 
+@overload
+def pretrain(
+    stream: Stream | str | Path,
+    updates: int = ...,
+    config: WorldModelConfig | None = ...,
+    out: str | Path | None = ...,
+    seed: int = ...,
+    device: str = ...,
+    threads: int = ...,
+    progress: ProgressReporter | None = ...,
+    log: Sequence[str] = ...,
+    encoder: Module | None = ...,
+    head_updates: int | Literal["auto"] = ...,
+    baseline: str | None = ...,
+    from_model: str | Path | None = ...,
+    seeds: None = ...,
+) -> WorldModel: ...
+@overload
+def pretrain(
+    stream: Stream | str | Path,
+    updates: int = ...,
+    config: WorldModelConfig | None = ...,
+    out: str | Path | None = ...,
+    *,
+    device: str = ...,
+    threads: int = ...,
+    progress: ProgressReporter | None = ...,
+    log: Sequence[str] = ...,
+    head_updates: int | Literal["auto"] = ...,
+    baseline: str | None = ...,
+    from_model: str | Path | None = ...,
+    seeds: Sequence[int],
+) -> EvaluationReport: ...
 def pretrain(
     stream: Stream | str | Path,
     updates: int = PretrainRequest.updates,
@@ -148,12 +198,14 @@ def pretrain(
     head_updates: int | Literal["auto"] = PretrainRequest.head_updates,
     baseline: str | None = None,
     from_model: str | Path | None = None,
-) -> WorldModel:
+    seeds: Sequence[int] | None = None,
+) -> WorldModel | EvaluationReport:
     """Train a world model, or a baseline of one, on a stream, without reward.
 
     Example:
         model = robossl.pretrain("streams/reacher", updates=1200, out="models/reacher")
         z = model.encode(observation)  # (n, Z)
+        report = robossl.pretrain("streams/reacher", out="models/reacher-seeds", seeds=[0, 1, 2, 3])
 
     Args:
         stream: A stream or its folder.
@@ -173,10 +225,22 @@ def pretrain(
             representation with the sizes of `config`, in the form of a world model; see docs/world-model.md.
         from_model: Folder of a model whose weights and config are the initial ones; it is not changed. To train more
             on the same stream, `robossl.resume(folder, "+1000")` keeps the state of the optimizer too.
+        seeds: Train a model with each of these seeds at once, in the folders seed-0, seed-1, ... of `out`, and report
+            over all of them. The same call goes on after any end, and with other seeds adds them.
+
+    Returns:
+        The world model; with `seeds` the report over all of them, whose `folder` has the models.
+
+    Raises:
+        UsageError: A name or number is wrong, or `out` has something else.
     """
+    if seeds is not None and seed != PretrainRequest.seed:
+        raise UsageError(f"seeds: expected no seed beside them, got seed {seed}")
     request = PretrainRequest(
         stream, updates, config, out, seed, device, threads, log, encoder, head_updates, baseline, from_model
     )
+    if seeds is not None:
+        return pretrain_seeds(request, seeds, progress or default_progress())
     return pretrain_world_model(request, progress or default_progress())
 
 

@@ -150,11 +150,14 @@ def record_shards(folder: Path, settings: Mapping[str, Any], progress: ProgressR
                 return None
         return {"blocks": blocks}
 
+    def died(shard: int, how: str) -> None:
+        progress.message(f"collector {shard} has died ({how}); a new one goes on after its last block")
+
     progress.start("collect", settings["steps"], "steps")
     command = f"robossl collect --resume {shell_path(folder)}"
     try:
         with interrupt_message(f"the recorded blocks are in {folder}; to go on: {command}"):
-            run_actors(works, Resources(settings["engine"], workers, settings["threads"]), next_job)
+            run_actors(works, Resources(settings["engine"], workers, settings["threads"]), next_job, died)
     finally:
         progress.stop()
 

@@ -118,8 +118,11 @@ def test_actor_that_dies_gets_its_job_again(tmp_path: Path) -> None:
             else None
         )
 
-    run_actors([Work(TARGET, {"folder": str(tmp_path), "threads": 1})], Resources(workers=1), next_job)
+    deaths: list[tuple[int, str]] = []
+    works = [Work(TARGET, {"folder": str(tmp_path), "threads": 1})]
+    run_actors(works, Resources(workers=1), next_job, lambda *death: deaths.append(death))
     assert answers == [1, 2, 3]
+    assert deaths == [(0, "the worker process was ended by signal 9")]
     assert (tmp_path / "done.txt").read_text().split() == ["0", "1", "2"]
 
 

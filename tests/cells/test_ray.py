@@ -26,7 +26,7 @@ needs_ray = pytest.mark.skipif(
 COMMAND = str(Path(sys.executable).with_name("robossl"))
 COLLECT = (
     "collect", "robossl/CartPoleSwingUp-v0", "--policy", "random", "--steps", "150000", "--num-envs", "4", "--workers",
-    "2", "--threads", "1", "--quiet",
+    "2", "--threads", "1",
 )  # fmt: skip
 SWEEP = """command = "learn"
 
@@ -53,10 +53,10 @@ def cluster() -> Iterator[Cluster]:
         yield nodes
 
 
-def start(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [COMMAND, *arguments], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
-    )
+def start(
+    folder: Path, environment: dict[str, str], *arguments: str, errors: Any = subprocess.PIPE
+) -> subprocess.Popen[str]:
+    return subprocess.Popen([COMMAND, *arguments], cwd=folder, env=environment, stderr=errors, text=True)
 
 
 def finish(process: subprocess.Popen[str]) -> None:
@@ -80,15 +80,21 @@ def test_collectors_end_with_the_same_bytes_if_processes_are_killed(tmp_path: Pa
     """A collector, then a worker node, then the driver is killed with -9, against worker processes without a fault."""
     finish(start(tmp_path, cluster.environment, *COLLECT, "--out", "local"))
     environment, out = cluster.driver_environment, tmp_path / "ray"
-    driver = start(tmp_path, environment, *COLLECT, "--engine", "ray", "--out", "ray")
+    messages = tmp_path / "messages.txt"
+    with messages.open("w") as errors:
+        driver = start(tmp_path, environment, *COLLECT, "--engine", "ray", "--out", "ray", errors=errors)
     wait_until(lambda: len(chunks(out)) >= 1 and cluster.actors())
     victim = cluster.actors()[0]
     before = set(cluster.actors())
     os.kill(victim, signal.SIGKILL)
-    seconds = wait_until(lambda: set(cluster.actors()) - before)
+    report = wait_until(lambda: "has died" in messages.read_text())
     count = len(chunks(out))
+    started = wait_until(lambda: set(cluster.actors()) - before)
     more = wait_until(lambda: len(chunks(out)) > count or driver.poll() is not None)
-    print(f"\na new collector {seconds:.1f} s after the kill, the next block {more:.1f} s later")
+    print(
+        f"\nRay reports the death {report:.1f} s after it, a new collector is there {started:.1f} s after the report, "
+        f"and the next block {more:.1f} s later"
+    )
     driver.kill()  # SIGKILL
     driver.communicate()
     wait_until(lambda: not cluster.actors())

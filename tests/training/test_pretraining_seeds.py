@@ -9,6 +9,7 @@ import pytest
 from cli_runner import fail, succeed
 from resume_helpers import Interrupting
 
+import robossl
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import read_json
@@ -86,7 +87,10 @@ def test_interrupted_resumed_and_extended_seeds_give_the_same_models(stream, tmp
 def test_seeds_are_added_to_a_folder_and_finished_ones_are_kept(stream, tmp_path):
     pretrain_seeds(request(stream, tmp_path / "m", 10), [1], NullProgress())
     before = (tmp_path / "m" / "seed-1" / "model.safetensors").stat().st_mtime_ns
-    report = pretrain_seeds(request(stream, tmp_path / "m", 10), [2], NullProgress())
+    values = vars(request(stream, tmp_path / "m", 10))
+    with pytest.raises(UsageError, match="seeds: expected no seed beside them, got seed 3"):
+        robossl.pretrain(**{**values, "seed": 3}, seeds=[2])
+    report = robossl.pretrain(**values, seeds=[2], progress=NullProgress())
     assert (tmp_path / "m" / "seed-1" / "model.safetensors").stat().st_mtime_ns == before
     assert report["comparison"]["groups"][0]["seeds"] == [1, 2]
     assert report_file.read(tmp_path / "m" / "seed-2")["world_model"]["updates"] == 10

@@ -33,7 +33,7 @@ def digest(folder: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def run_here(works: Any, resources: Any, next_job: Any) -> None:
+def run_here(works: Any, resources: Any, next_job: Any, died: Any) -> None:
     """Run actors one after the other in this process."""
     for index, work in enumerate(works):
         run, job = collector(work.settings), next_job(index, None)
@@ -63,7 +63,9 @@ def request(out: Path, **settings: Any) -> CollectRequest:
 
 
 def record(out: Path, **settings: Any) -> Stream:
-    return shard_collection.collect_shards(request(out, **settings), NullProgress())
+    values = vars(request(out, **settings))
+    values.pop("arguments")
+    return robossl.collect(progress=NullProgress(), **values)
 
 
 def test_killed_worker_process_changes_nothing(
