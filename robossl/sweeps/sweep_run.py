@@ -66,6 +66,7 @@ def sweep(
     cell: int | None = None,
     retry_failed: bool = False,
     progress: ProgressReporter | None = None,
+    trusted: str | Sequence[str] = (),
 ) -> dict[str, Any]:
     """Run a grid of cells: each one command with its own settings and folder.
 
@@ -88,6 +89,7 @@ def sweep(
         cell: Run this cell only, in this process, without a lock on the whole sweep.
         retry_failed: Run failed cells again.
         progress: Receives the finished cells.
+        trusted: Packages that this process and the cells may import to find envs: "my_package".
 
     Returns:
         The summary, see `robossl.sweeps.sweep_summary.summarize`, with the folder under "folder".
@@ -96,7 +98,10 @@ def sweep(
         UsageError: The sweep has an unknown key, or another process runs it.
         OperationError: The disk is full; all finished cells are kept.
     """
-    request = SweepRequest(source, out, engine, workers, cpus_per_cell, gpus_per_cell, cell, retry_failed)
+    names = (trusted,) if isinstance(trusted, str) else tuple(trusted)
+    request = SweepRequest(
+        source, out, engine, workers, cpus_per_cell, gpus_per_cell, cell, retry_failed, names
+    )
     return run_sweep(request, progress or NullProgress())
 
 
@@ -121,9 +126,15 @@ def run_sweep(request: SweepRequest, progress: ProgressReporter) -> dict[str, An
 
 
 def prepare(request: SweepRequest) -> tuple[Grid, Path]:
-    """Return the grid and the folder of a request, after checking the settings of the cells."""
+    """Return the grid and the folder of a request, after checking the settings of its cells.
+
+    Each value of an axis is checked once; of a request for one cell, as of a job of an array, that cell alone.
+    """
     grid, named = read_grid(request.source, tuple(COMMANDS))
-    _check_cells(grid, request.cpus_per_cell or 1)
+    for package in request.trusted:
+        registry.trust_env(package, package=True)
+    cells = grid.samples() if request.cell is None else [_cell_of(grid, request.cell)]
+    _check_cells(grid.command, cells, request.cpus_per_cell or 1)
     if request.out is not None:
         return grid, Path(request.out)
     if named is not None:
@@ -133,14 +144,24 @@ def prepare(request: SweepRequest) -> tuple[Grid, Path]:
     return grid, Path("sweeps") / Path(request.source).stem
 
 
-def _check_cells(grid: Grid, threads: int) -> None:
-    """Raise UsageError for a cell with an unknown setting or a wrong value; each value of an axis is checked once."""
-    for cell in grid.samples():
+def _cell_of(grid: Grid, index: int) -> SweepCell:
+    """Return a cell by its number."""
+    cells = grid.cells()
+    if index >= len(cells):
+        raise UsageError(
+            f"cell: expected 0 to {len(cells) - 1} for a sweep of {len(cells)} cells, got {index}"
+        )
+    return cells[index]
+
+
+def _check_cells(command: str, cells: Sequence[SweepCell], threads: int) -> None:
+    """Raise UsageError for a cell with an unknown setting or a wrong value."""
+    for cell in cells:
         given = cell.settings.get("threads")
         if given is not None and given != threads:
             raise UsageError(f"threads: expected cpus_per_cell ({threads}) in place of it, got {given!r}")
         try:
-            COMMANDS[grid.command].check(cell.settings, threads)
+            COMMANDS[command].check(cell.settings, threads)
         except UsageError as error:
             raise UsageError(f"cell {cell.index}: {error}") from error
 
@@ -244,13 +265,8 @@ def run_cell(
 
 def _run_one(request: SweepRequest, grid: Grid, folder: Path, progress: ProgressReporter) -> dict[str, Any]:
     """Run one cell, as a job of an array does; other jobs may run other cells of the folder."""
-    cells = grid.cells()
     assert request.cell is not None
-    if request.cell >= len(cells):
-        raise UsageError(
-            f"cell: expected 0 to {len(cells) - 1} for a sweep of {len(cells)} cells, got {request.cell}"
-        )
-    cell, opened = cells[request.cell], open_sweep(folder, grid, request.cpus_per_cell)
+    cell, opened = _cell_of(grid, request.cell), open_sweep(folder, grid, request.cpus_per_cell)
     result = opened.result(cell)
     if result is None or ("error" in result and request.retry_failed):
         result = run_cell(opened, cell, progress)

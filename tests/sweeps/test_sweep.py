@@ -20,6 +20,7 @@ from robossl.core.small_files import read_json
 from robossl.sweeps import sweep_folder, sweep_run
 from robossl.sweeps.grid import Grid
 from robossl.sweeps.sweep_folder import open_sweep, read_sweep
+from robossl.sweeps.sweep_run import SweepRequest
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -221,6 +222,15 @@ def test_summary_has_medians_over_seeds(finished: Path) -> None:
     assert lines[2].startswith("| world_model.objectives | seeds | ")
 
 
+def test_job_of_an_array_checks_its_cell_alone(stream: Path) -> None:
+    """A value that is wrong in another cell is that cell's."""
+    source = content(stream, axes={"seed": [0, "one"]})
+    sweep_run.prepare(SweepRequest(source, "sweep", cell=0))
+    for cell in (1, None):
+        with pytest.raises(UsageError, match="cell 1: seed: expected int, got 'one'"):
+            sweep_run.prepare(SweepRequest(source, "sweep", cell=cell))
+
+
 # --- two processes
 
 
@@ -299,6 +309,8 @@ def test_folder_of_another_sweep_is_refused(finished: Path, stream: Path, tmp_pa
         robossl.sweep(content(stream), stream)
     with pytest.raises(UsageError, match="cell: expected no engine, workers or gpus_per_cell"):
         robossl.sweep(content(stream), finished, workers=1, cell=0)
+    with pytest.raises(UsageError, match="no_such_package"):
+        robossl.sweep(content(stream), tmp_path / "sweep", trusted="no_such_package")
     with pytest.raises(UsageError, match="expected 0 to 1 for a sweep of 2 cells, got 2"):
         robossl.sweep(content(stream), tmp_path / "sweep", cell=2)
 
