@@ -20,6 +20,7 @@ from robossl.env_checker.random_rollout import Rollout, StepRecord, random_rollo
 
 _SUCCESS = "is_success"
 _GOAL_STEPS = 40
+_LIMIT_FIX = "--env.max_episode_steps 500, or register(..., max_episode_steps=500)"
 _RELABELING = "hindsight relabeling calls it for goals that were never set"
 
 
@@ -222,14 +223,14 @@ def check_time_limit(
             "time limit",
             f"no max_episode_steps; the first episode ended by itself at step {first_end}",
             "for an agent that avoids its end the episode may never end",
-            "register(..., max_episode_steps=500)",
+            _LIMIT_FIX,
         )
     if max_episode_steps is None and not ended:
         return check_failed(
             "time limit",
             f"no max_episode_steps is registered, and no episode ended in {len(rollout.steps)} random steps",
             "without episodes there is no held-out data and no return",
-            "register(..., max_episode_steps=500)",
+            _LIMIT_FIX,
         )
     lengths = [record.step for record in ended if record.terminated and not record.truncated]
     if len(lengths) >= 3 and len(lengths) == len(ended) and len(set(lengths)) == 1 and lengths[0] > 1:
@@ -244,7 +245,7 @@ def check_time_limit(
             "time limit",
             f"no max_episode_steps, but {len(ended)} episodes terminated in {len(rollout.steps)} random steps",
             "for an agent that avoids termination the episode would never end",
-            "register(..., max_episode_steps=500)",
+            _LIMIT_FIX,
         )
     return check_passed(
         "time limit",

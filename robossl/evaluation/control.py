@@ -22,7 +22,9 @@ from robossl.rollout import steps as rollout_steps
 
 _MAX_ENVS = 32  # sub-environments that share the episodes of a row
 BASELINES = {"random": "random", "zero_action": "zero"}  # row -> policy
-_MAX_EPISODE_STEPS = 100_000  # [steps] of one sub-environment; a longer episode is an error
+_MAX_EPISODE_STEPS = 10_000  # [steps] of an env without a time limit; a longer episode is an error
+_ENDLESS_STEPS = 2_000  # [steps] of a recorded episode without an end, in a stream where no episode has one
+_LIMIT_HINT = "give one: --env.max_episode_steps 1000"
 
 
 def evaluate_control(
@@ -46,6 +48,8 @@ def evaluate_control(
     settings = context.observation_settings
     policies: dict[str, Policy] = {}
     rows: dict[str, dict[str, Any]] = {}
+    if reason := _endless_reason(context):
+        raise UsageError(reason)
     envs = context.envs(num_envs, **settings)
     try:
         if reward_free and not context.reward_free_control:
@@ -78,6 +82,39 @@ def in_order(rows: Mapping[str, Any]) -> dict[str, Any]:
     """Return rows in the order of the table: without reward, by what the agent observes, then the baselines."""
     order = [*REWARD_FREE, *ROWS, *(name for name in rows if name not in BASELINES), *BASELINES]
     return {name: rows[name] for name in dict.fromkeys(order) if name in rows}
+
+
+def time_limit_warning(env: str) -> str | None:
+    """Return what the evaluation of an env without a time limit does; None if it has one."""
+    if registry.env_spec(env).max_episode_steps is not None:
+        return None
+    return (
+        f"{env} has no time limit: where an episode does not end within {_MAX_EPISODE_STEPS:,} steps, there is no "
+        f"return; {_LIMIT_HINT}"
+    )
+
+
+def _endless_reason(context: EvaluationContext) -> str | None:
+    """Return why no episode of the env will end; None if one may."""
+    if context.stream is None or registry.env_spec(context.env).max_episode_steps is not None:
+        return None
+    episodes = context.stream.episodes()
+    longest = max((episode.stop - episode.start for episode in episodes), default=0)
+    if longest < _ENDLESS_STEPS:
+        return None
+    for episode in episodes:
+        rows = context.stream.read(*episode[:3], ["terminated", "truncated"])
+        if rows["terminated"].any() or rows["truncated"].any():
+            return None
+    return (
+        f"the env has no time limit, and none of the {len(episodes)} recorded episodes ended; {_LIMIT_HINT}"
+    )
+
+
+def _longest_episode(envs: VectorEnv) -> int:
+    """Return after how many steps an episode must have ended."""
+    limit = None if envs.spec is None else envs.spec.max_episode_steps
+    return max(_MAX_EPISODE_STEPS, limit or 0)
 
 
 @dataclass(frozen=True)
@@ -138,7 +175,7 @@ def evaluate_returns(
     if episodes < 1:
         raise UsageError(f"expected at least 1 episode, got {episodes}")
     progress = progress or NullProgress()
-    quota = episodes_per_env(episodes, envs.num_envs)
+    quota, longest = episodes_per_env(episodes, envs.num_envs), _longest_episode(envs)
     finished: list[list[tuple[float, int, bool, bool]]] = [[] for _ in quota]
     total, length = np.zeros(envs.num_envs), np.zeros(envs.num_envs, np.int64)
     any_success, reports_success = np.zeros(envs.num_envs, bool), True
@@ -160,9 +197,10 @@ def evaluate_returns(
         total[step.done], length[step.done], any_success[step.done] = 0.0, 0, False
         if all(len(done) >= count for done, count in zip(finished, quota)):
             break
-        if length.max() > _MAX_EPISODE_STEPS:
+        if length.max() > longest:
             raise UsageError(
-                f"the episode of sub-environment {int(length.argmax())} did not end within {_MAX_EPISODE_STEPS} steps"
+                f"the episode of sub-environment {int(length.argmax())} did not end within {longest:,} steps; "
+                "a shorter time limit: --env.max_episode_steps 1000"
             )
     progress.stop()
     returns, lengths, successes, successes_any = (

@@ -47,6 +47,11 @@ def resolve_representation(
     if encoder == "none":
         return None
     model = load_model(representation) if isinstance(representation, (str, Path)) else representation
+    if model is not None and not hasattr(model, "latent_dim"):
+        raise UsageError(
+            "representation: expected a world model, the folder of one or an object with latent_dim, version and "
+            f"encode, got {type(model).__name__}"
+        )
     if encoder == "random":
         space, action = envs.single_observation_space, envs.single_action_space
         config = model.config if isinstance(model, WorldModel) else default_config_for(space)

@@ -145,9 +145,8 @@ def skip_reason(run: Experiment) -> str | None:
         return f"the reward was 0 at all {steps}, so there is nothing to learn from"
     limit = registry.env_spec(run.config.env).max_episode_steps
     if limit is None and not _any_nonzero(run, "terminated") and not _any_nonzero(run, "truncated"):
-        return (
-            f"no episode ended in {steps}, so there are no returns; register the env with max_episode_steps"
-        )
+        hint = "give the env a time limit: --env.max_episode_steps 1000"
+        return f"no episode ended in {steps}, so there are no returns; {hint}"
     return None
 
 

@@ -22,6 +22,7 @@ from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import Agent, OfflineAgent, ProgressReporter
 from robossl.core.io import check_writable
+from robossl.evaluation.control import time_limit_warning
 from robossl.logging.logger import Logger, ScopedLogger
 from robossl.logging.sinks.base import RunInfo
 from robossl.logging.throughput import ThroughputProgress
@@ -61,6 +62,8 @@ def train_agent(request: TrainRequest, progress: ProgressReporter) -> TrainResul
     if request.export_sb3 is not None:
         check_writable(request.export_sb3)
     env = canonical_id(registry.name_of(request.env, **request.arguments))
+    if warning := time_limit_warning(env):
+        progress.message(warning)
     with ExitStack() as stack:
         envs = _make_envs(env, request, thread_count(request.threads))
         stack.callback(envs.close)

@@ -10,7 +10,9 @@ from robossl import registry
 from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Agent, ProgressReporter
+from robossl.core.small_files import as_path
 from robossl.evaluation.context import EvaluationContext, recorded_settings
+from robossl.evaluation.control import time_limit_warning
 from robossl.evaluation.report import page, report_file
 from robossl.evaluation.reward_free import missing_goals_reason
 from robossl.streams import Stream
@@ -22,6 +24,7 @@ from robossl.training.world_model_phase import fit_heads
 from robossl.world_model import WorldModel, data_validation
 from robossl.world_model.device import resolve
 
+_EVALUATED = "a world model, or the folder of a run, agent or model"
 _UNKNOWN_UPDATES = 2000  # gradient steps to assume of a model whose number is unknown
 
 
@@ -31,7 +34,7 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
     Returns:
         The report, with the output folder under "folder".
     """
-    path = None if isinstance(request.model, WorldModel) else Path(request.model)
+    path = None if isinstance(request.model, WorldModel) else as_path(request.model, _EVALUATED)
     folder_kind = "model" if path is None else _folder_kind(path)
     stream = _stream(path, folder_kind, request.stream)
     env = canonical_id(
@@ -39,7 +42,8 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
         if request.env is not None
         else _env(path, folder_kind, stream)
     )
-    registry.env_spec(env)
+    if warning := time_limit_warning(env):
+        progress.message(warning)
     model = _model(request, path, folder_kind)
     if model is not None:
         _check_fit(model, stream, env)

@@ -11,7 +11,7 @@ from robossl.core.errors import OperationError, UsageError
 
 _FILES = ("config.json", "model.safetensors", "card.md")  # what WorldModel.load reads, and the model card
 _DOWNLOADED = (*_FILES, "goal_heads.safetensors")  # nothing else of a repository is fetched
-_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _HEAD = """---
 library_name: robossl
 tags: [robotics, world-model, self-supervised]

@@ -10,6 +10,7 @@ from robossl import registry
 from robossl.core.display import dataframe, html_table, one_line
 from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import Agent
+from robossl.core.small_files import as_path
 from robossl.evaluation.report import report_file
 from robossl.evaluation.results import EvaluationReport
 from robossl.logging.sinks.jsonl import FILE_NAME, read_metrics
@@ -44,7 +45,7 @@ def load(path: str | Path, num_envs: int = 1) -> Any:
     Raises:
         UsageError: The path is not of robossl, or of a version that cannot be read; one line names what was found.
     """
-    path = Path(path)
+    path = as_path(path, "a folder of robossl (a stream, model, agent, run, evaluation or study)")
     if path.is_file() and path.name == report_file.NAME:
         return EvaluationReport.load(path)
     if (path / HEADER).is_file():

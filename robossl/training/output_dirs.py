@@ -19,11 +19,13 @@ from robossl.core.env_ids import is_robot_file
 from robossl.core.errors import UsageError
 from robossl.core.folder_lock import FolderLock
 from robossl.core.io import read_json, remove_leftovers, write_bytes_atomic, write_json
+from robossl.core.small_files import as_path
 from robossl.core.system_info import system_info
 from robossl.training.config_io import to_toml
 
 MANIFEST = "manifest.json"  # kind of the folder, and how to reproduce it
 LOCK = "run.lock"
+_FOLDER = "a folder"
 _FORMAT = 2
 _REFUSAL = "{folder} is in use by {owner}; wait until it ends, or stop it first"
 _START = {
@@ -40,7 +42,7 @@ _START = {
 
 def create_output_dir(out: str | Path | None, default: str) -> Path:
     """Create a folder: `out`, which must be empty or missing, or the first free one of default, default-2, ..."""
-    path = free_path(default) if out is None else Path(out)
+    path = free_path(default) if out is None else as_path(out, _FOLDER)
     if path.exists() and (not path.is_dir() or any(path.iterdir())) and not died_before_start(path):
         raise UsageError(f"{path} exists and is not empty; give another --out, or remove it first")
     try:
@@ -99,7 +101,7 @@ def free_path(default: str) -> Path:
 @contextmanager
 def output_dir(out: str | Path | None, default: str) -> Iterator[Path]:
     """Create a folder as `create_output_dir` does; a UsageError inside the block removes it if it has no manifest."""
-    path = free_path(default) if out is None else Path(out)
+    path = free_path(default) if out is None else as_path(out, _FOLDER)
     missing = [p for p in (path, *path.parents) if not p.exists()]
     path = create_output_dir(path, default)
     with lock_new(path):
@@ -160,7 +162,7 @@ def read_manifest(folder: str | Path, *kinds: str) -> dict[str, Any]:
 
 def manifest_of(folder: str | Path) -> dict[str, Any]:
     """Return the manifest of a folder of any kind; empty if there is none."""
-    path = Path(folder) / MANIFEST
+    path = as_path(folder, _FOLDER) / MANIFEST
     manifest = read_json(path) if path.is_file() else {}
     return manifest if isinstance(manifest, dict) else {}
 

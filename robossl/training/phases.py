@@ -19,6 +19,7 @@ from robossl.core.display import in_notebook
 from robossl.core.env_ids import EnvName
 from robossl.core.errors import OperationError, UsageError, shell_path
 from robossl.core.interfaces import NullProgress, ProgressReporter
+from robossl.evaluation.control import time_limit_warning
 from robossl.evaluation.report.page import write_report
 from robossl.evaluation.report.section import compute_sections
 from robossl.evaluation.report.sections.control_section import evaluate_rows
@@ -88,6 +89,8 @@ def learn(
     Raises:
         KeyboardInterrupt: The run was interrupted; its state is saved and the message has the command to continue.
     """
+    if config is not None and not isinstance(config, LearnConfig):
+        raise UsageError(f"config: expected a LearnConfig, got {type(config).__name__}")
     progress = progress or (NotebookProgress() if in_notebook() else make_progress())
     if seeds is not None:
         if resume or steps is not None:
@@ -116,6 +119,8 @@ def learn(
         config = dataclasses.replace(config, env=registry.name_of(config.env if env is None else env))
         run = create_run(validate_config(config, out), out, progress)
     run.progress = progress = FileProgress(progress, run.folder)
+    if warning := time_limit_warning(run.config.env):
+        progress.message(warning)
     threads = torch.get_num_threads()
     torch.set_num_threads(run.threads)  # results depend on it, bit by bit
     try:

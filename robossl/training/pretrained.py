@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from robossl import registry
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.interfaces import ProgressReporter
+from robossl.core.small_files import as_path
 from robossl.evaluation.context import EVALUATION_SEED
 from robossl.streams import Stream
 from robossl.training import agent_loading, hub, output_dirs
@@ -43,17 +45,21 @@ def pretrained_folder(source: str | Path) -> Path:
         UsageError: There is no such name or folder.
         OperationError: The download failed.
     """
-    path = Path(source)
+    names = ", ".join(pretrained_names())
+    path = as_path(source, f"a folder, USER/NAME on the Hugging Face Hub or one of {names}")
     if path.is_dir():
         return path
     if str(source) in pretrained_names():
         return _installed() / str(source)
+    if str(source) in registry.env_ids():
+        of_env = [name for name in pretrained_names() if agent_loading.env_of(_installed() / name) == source]
+        hint = f"{of_env[0]} is of this env" if of_env else "none is of this env"
+        raise UsageError(f"expected a pretrained model, got the env {source}; available: {names}; {hint}")
     if isinstance(source, str) and hub.is_repository_name(source):
         return hub.download(source)
     if len(path.parts) > 1:
         raise UsageError(
-            f"expected a folder, USER/NAME on the Hugging Face Hub or one of {', '.join(pretrained_names())}, "
-            f"got {source}"
+            f"expected a folder, USER/NAME on the Hugging Face Hub or one of {names}, got {source}"
         )
     raise unknown_name_error("pretrained model", str(source), pretrained_names())
 

@@ -38,7 +38,7 @@ _FAULTS = (  # env, the check that fails, part of its message, part of its fix
     ("KeepsStateOverReset", "deterministic given seed", "one env reset twice", "in reset"),
     ("OldStep", "step", "returns 4 values", "bool(truncated)"),
     ("OldReset", "reset", "no parameter seed and no options", "def reset(self, *, seed=None, options=None)"),
-    ("NeverEnds", "time limit", "no max_episode_steps is registered", "max_episode_steps=500"),
+    ("NeverEnds", "time limit", "no max_episode_steps is registered", "--env.max_episode_steps 500"),
     ("UnboundedActions", "action bounds", "inf", "spaces.Box"),
     ("NoActions", "action space", "has no dimensions", "spaces.Box(-1.0, 1.0, (2,), np.float32)"),
     ("NoInfoDict", "step", "returns an info of type NoneType, expected a dict", "truncated, {}"),

@@ -114,6 +114,8 @@ def test_world_model_is_trained_when_no_agent_can_learn(env, reason, tmp_path, m
     assert "control" not in report
     assert reason in report["missing"]["control"]
     assert report["world_model"]["updates"] == 20
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert ("has no time limit: where an episode does not end" in log) == (env == "thirdparty/NeverEnds-v0")
 
 
 @pytest.mark.parametrize(
