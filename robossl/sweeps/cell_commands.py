@@ -9,26 +9,22 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robossl import registry
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.interfaces import ProgressReporter
-from robossl.evaluation.report import page, report_file
-from robossl.evaluation.report_metrics import headline_metrics
 from robossl.streams import Stream
-from robossl.study.protocol import SIZE_FLAGS
-from robossl.study.study_run import TransferRequest, run_transfer
-from robossl.training import agent_training, output_dirs, pretraining
+from robossl.training import output_dirs
 from robossl.training.config import LearnConfig
 from robossl.training.config_io import parse
-from robossl.training.config_validation import validate_config
-from robossl.training.evaluation_runner import run_evaluation
-from robossl.training.phases import learn
 from robossl.training.requests import EvaluateRequest, PretrainRequest, TrainRequest
 from robossl.training.work_context import torch_threads
-from robossl.world_model import WorldModelConfig
-from robossl.world_model.config import default_config_for
+
+# Each command is imported when it is used: a worker process needs one of them, and starts sooner.
+if TYPE_CHECKING:
+    from robossl.study.study_run import TransferRequest
+    from robossl.world_model import WorldModelConfig
 
 Settings = Mapping[str, Any]
 Measures = dict[str, float]
@@ -57,6 +53,9 @@ class CellCommand:
 
 def _learn_config(settings: Settings, threads: int) -> LearnConfig:
     """Return the config over the default world model for the observations of the env."""
+    from robossl.training.config_validation import validate_config
+    from robossl.world_model.config import default_config_for
+
     layer = ("the sweep", {"threads": threads, **settings})
     config = parse(LearnConfig, layer)
     with closing(registry.make_envs(config.env, 1, pixels=config.pixels)) as envs:
@@ -66,6 +65,9 @@ def _learn_config(settings: Settings, threads: int) -> LearnConfig:
 
 
 def _run_learn(settings: Settings, folder: Path, threads: int, progress: ProgressReporter) -> Measures:
+    from robossl.evaluation.report import page, report_file
+    from robossl.training.phases import learn
+
     if (folder / page.NAME).is_file():  # written last
         return _report_measures(report_file.read(folder))
     if (folder / output_dirs.MANIFEST).is_file():
@@ -75,6 +77,8 @@ def _run_learn(settings: Settings, folder: Path, threads: int, progress: Progres
 
 def _report_measures(report: Mapping[str, Any]) -> Measures:
     """Return the headline numbers of a report by key."""
+    from robossl.evaluation.report_metrics import headline_metrics
+
     found = {metric.key: metric.value(report) for metric in headline_metrics([report])}
     return {key: value["mean"] for key, value in found.items() if value is not None}
 
@@ -83,6 +87,8 @@ def _report_measures(report: Mapping[str, Any]) -> Measures:
 
 
 def _pretrain_request(settings: Settings, threads: int, folder: Path | None = None) -> PretrainRequest:
+    from robossl.world_model.config import default_config_for
+
     values = _arguments(PretrainRequest, settings, threads, ("config", "out", "encoder"), ("world_model.",))
     model = values.pop("world_model.")
     stream = Stream.open(values["stream"])
@@ -97,6 +103,8 @@ def _pretrain_request(settings: Settings, threads: int, folder: Path | None = No
 
 
 def _run_pretrain(settings: Settings, folder: Path, threads: int, progress: ProgressReporter) -> Measures:
+    from robossl.training import pretraining
+
     if (folder / output_dirs.MANIFEST).is_file():
         pretraining.resume_pretraining(folder, progress)
     else:
@@ -130,6 +138,8 @@ def _train_request(settings: Settings, threads: int, folder: Path | None = None)
 
 
 def _run_train(settings: Settings, folder: Path, threads: int, progress: ProgressReporter) -> Measures:
+    from robossl.training import agent_training
+
     if (folder / output_dirs.MANIFEST).is_file():
         agent_training.resume_agent_training(folder, progress)
     else:
@@ -151,6 +161,9 @@ def _evaluate_request(settings: Settings, threads: int, folder: Path | None = No
 
 
 def _run_evaluate(settings: Settings, folder: Path, threads: int, progress: ProgressReporter) -> Measures:
+    from robossl.evaluation.report import page, report_file
+    from robossl.training.evaluation_runner import run_evaluation
+
     if (folder / page.NAME).is_file():
         return _report_measures(report_file.read(folder))
     shutil.rmtree(folder, ignore_errors=True)  # an evaluation begins again
@@ -162,6 +175,9 @@ def _run_evaluate(settings: Settings, folder: Path, threads: int, progress: Prog
 
 
 def _transfer_request(settings: Settings, threads: int, folder: Path | None = None) -> TransferRequest:
+    from robossl.study.protocol import SIZE_FLAGS
+    from robossl.study.study_run import TransferRequest
+
     excluded = ("out", "resume", "workers", "engine", "retry_failed", "sizes")
     sizes = {name: value for name, value in settings.items() if name in SIZE_FLAGS}
     rest = {name: value for name, value in settings.items() if name not in SIZE_FLAGS}
@@ -170,6 +186,8 @@ def _transfer_request(settings: Settings, threads: int, folder: Path | None = No
 
 
 def _run_transfer(settings: Settings, folder: Path, threads: int, progress: ProgressReporter) -> Measures:
+    from robossl.study.study_run import run_transfer
+
     report = run_transfer(_transfer_request(settings, threads, folder), progress)
     rows = report["transfer"]["rows"]
     return {f"{name}.score": row["score"]["mean"] for name, row in rows.items() if "score" in row}

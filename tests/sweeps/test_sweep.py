@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_sweeps import AXES, CARTPOLE, content, results
 
 import robossl
 from robossl.core.errors import OperationError, UsageError
@@ -20,65 +16,6 @@ from robossl.core.small_files import read_json
 from robossl.sweeps import sweep_folder, sweep_run
 from robossl.sweeps.grid import Grid
 from robossl.sweeps.sweep_folder import open_sweep, read_sweep
-from robossl.sweeps.sweep_run import SweepRequest
-
-ROOT = Path(__file__).parents[2]
-SMALL = {
-    "world_model.latent_dim": 4, "world_model.batch_size": 8, "world_model.encoder_hidden": [8],
-    "world_model.dynamics_hidden": [8], "updates": 2, "head_updates": 0,
-}  # fmt: skip
-AXES = {"seed": [0, 1], "world_model.objectives": [["forward", "inverse"]]}
-
-
-@pytest.fixture(scope="module")
-def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sweep") / "stream"
-    robossl.collect("robossl/CartPoleSwingUp-v0", "random", 1024, folder, num_envs=4)
-    return folder
-
-
-def content(stream: Path, **changes: Any) -> dict[str, Any]:
-    return {"command": "pretrain", "settings": {**SMALL, "stream": str(stream)}, "axes": AXES, **changes}
-
-
-def results(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "results").glob("*.json"))}
-
-
-@pytest.fixture(scope="module")
-def finished(stream: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a sweep whose cells ran one by one, as jobs of an array."""
-    folder = tmp_path_factory.mktemp("sweeps") / "finished"
-    for index in (1, 0):
-        robossl.sweep(content(stream), folder, cell=index)
-    return folder
-
-
-# --- the grid
-
-
-def test_grid_has_every_combination_once_with_names_of_their_own() -> None:
-    grid = Grid(
-        "learn", {"env": "robossl/Reacher-v0"}, {"seed": [0, 1, 2], "agent.encoder": ["none", "frozen"]}
-    )
-    cells = grid.cells()
-    assert len({tuple(cell.values.values()) for cell in cells}) == len({cell.name for cell in cells}) == 6
-    assert [cell.index for cell in cells] == list(range(6))
-    assert all(cell.settings == {"env": "robossl/Reacher-v0", **cell.values} for cell in cells)
-
-
-def test_name_of_a_cell_depends_on_its_settings_alone() -> None:
-    few, many = Grid("learn", {}, {"seed": [1]}), Grid("learn", {}, {"seed": [0, 2, 1]})
-    assert few.cells()[0].name == many.cells()[2].name
-    assert few.cells()[0].name != Grid("learn", {"steps": 5}, {"seed": [1]}).cells()[0].name
-
-
-def test_text_in_braces_is_the_value_of_the_axis() -> None:
-    grid = Grid("pretrain", {"stream": "streams/{env}-{seed}"}, {"env": ["robossl/Reacher-v0"], "seed": [7]})
-    assert grid.cells()[0].settings["stream"] == "streams/reacher-7"
-
-
-# --- running
 
 
 def test_finished_cells_are_never_run_again(
@@ -104,7 +41,6 @@ def test_local_engine_gives_the_results_of_single_cells(finished: Path, stream: 
     assert kept.items() <= results(tmp_path / "sweep").items()
 
 
-CARTPOLE = "robossl/CartPoleSwingUp-v0"
 OTHER_COMMANDS = {
     "learn": {
         "env": CARTPOLE, "steps": 1024, "explore": {"num_envs": 16, "fraction": 1.0}, "agent.num_iterations": 0,
@@ -124,9 +60,7 @@ OTHER_COMMANDS = {
 def test_cell_can_be_of_every_command(finished: Path, tmp_path: Path, command: str) -> None:
     settings, axes = OTHER_COMMANDS[command], {"seed": [0]}
     if command == "evaluate":
-        held_out = robossl.collect(CARTPOLE, "random", 2048, tmp_path / "stream", num_envs=16)
-        model = next((finished / "cells").iterdir())
-        settings = {**settings, "model": str(model), "stream": str(held_out.path)}
+        settings = {**settings, "model": str(next((finished / "cells").iterdir()))}
     elif command == "transfer":
         axes = {"seeds": [[0]]}
     sweep = {"command": command, "settings": settings, "axes": axes}
@@ -173,8 +107,6 @@ def test_interrupted_cell_goes_on_to_the_same_result(
 def test_more_values_of_an_axis_add_cells_and_keep_results(
     finished: Path, stream: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     folder = Path(shutil.copytree(finished, tmp_path / "sweep"))
     more = content(stream, axes={**AXES, "seed": [0, 1, 2]})
     robossl.sweep(more, folder, cell=2)
@@ -182,8 +114,6 @@ def test_more_values_of_an_axis_add_cells_and_keep_results(
 
 
 def test_error_of_a_cell_is_its_result_until_it_is_tried_again(stream: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = Path(shutil.copytree(stream, tmp_path / "stream"))
     request = content(copy)
     open_sweep(tmp_path / "sweep", Grid("pretrain", request["settings"], request["axes"]), None)
@@ -222,15 +152,6 @@ def test_summary_has_medians_over_seeds(finished: Path) -> None:
     assert lines[2].startswith("| world_model.objectives | seeds | ")
 
 
-def test_job_of_an_array_checks_its_cell_alone(stream: Path) -> None:
-    """A value that is wrong in another cell is that cell's."""
-    source = content(stream, axes={"seed": [0, "one"]})
-    sweep_run.prepare(SweepRequest(source, "sweep", cell=0))
-    for cell in (1, None):
-        with pytest.raises(UsageError, match="cell 1: seed: expected int, got 'one'"):
-            sweep_run.prepare(SweepRequest(source, "sweep", cell=cell))
-
-
 # --- two processes
 
 
@@ -267,37 +188,6 @@ def test_cell_of_another_process_is_refused(stream: Path, tmp_path: Path) -> Non
 # --- bad input
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"comand": "learn"}, "no 'comand' among the keys; did you mean 'command'?"),
-        ({"command": "lern"}, "no 'lern' among the commands; did you mean 'learn'?"),
-        ({"command": 3}, "command: expected one of learn, pretrain"),
-        ({"axes": {"seed": []}}, "axes.seed: expected at least one value, got an empty list"),
-        ({"axes": {"seed": 3}}, "axes.seed: expected a list of values, got 3"),
-        ({"axes": {"seed": [1, 1]}}, "axes.seed: expected different values, got 1 twice"),
-        ({"axes": {}}, "at least one axis"),
-        ({"axes": {"updates": [1]}}, "updates is an axis and a setting"),
-        ({"axes": {"sed": [1]}}, "no 'sed' among the arguments; did you mean 'seed'"),
-        ({"axes": {"world_model.latent_dm": [1]}}, "did you mean 'world_model.latent_dim'"),
-        ({"axes": {"seed": [0, "one"]}}, "cell 1: seed: expected int, got 'one'"),
-        ({"settings": {"stream": 3}}, "stream: expected str, got 3"),
-        ({"axes": {"seed": [-1]}}, "seed: expected 0 or more, got -1"),
-        ({"axes": {"threads": [2]}}, "threads: expected cpus_per_cell (1)"),
-        ({"settings": {"stream": "{sed}"}}, "no '{sed}' among the references; did you mean '{seed}'?"),
-        ({"settings": {}}, "expected stream in the settings or axes of the sweep, got none"),
-    ],
-)
-def test_wrong_sweep_gets_one_line_before_anything_is_written(
-    stream: Path, tmp_path: Path, changes: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(UsageError) as error:
-        robossl.sweep({**content(stream, axes={"seed": [0]}), **changes}, tmp_path / "sweep")
-    assert words in str(error.value)
-    assert "\n" not in str(error.value)
-    assert not (tmp_path / "sweep").exists()
-
-
 def test_folder_of_another_sweep_is_refused(finished: Path, stream: Path, tmp_path: Path) -> None:
     other = content(stream)
     other["settings"]["updates"] = 3
@@ -316,8 +206,6 @@ def test_folder_of_another_sweep_is_refused(finished: Path, stream: Path, tmp_pa
 
 
 def test_damaged_result_is_named(finished: Path, stream: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = Path(shutil.copytree(finished, tmp_path / "sweep"))
     path = next((folder / "results").glob("*.json"))
     path.write_text(path.read_text().replace("world_model/loss", "world_model/lass"))
@@ -329,84 +217,3 @@ def test_damaged_result_is_named(finished: Path, stream: Path, tmp_path: Path) -
     for index in (0, 1):
         robossl.sweep(content(stream), folder, cell=index)
     assert results(folder) == results(finished)
-
-
-# --- the command
-
-
-def write_file(path: Path, stream: Path) -> None:
-    settings = "\n".join(f'"{key}" = {value!r}' for key, value in {**SMALL, "stream": str(stream)}.items())
-    path.write_text(
-        f'command = "pretrain"\n\n[settings]\n{settings}\n\n[axes]\nseed = [0, 1]\n'
-        '"world_model.objectives" = [["forward", "inverse"]]\n'
-    )
-
-
-@pytest.mark.slow
-def test_killed_driver_goes_on_and_repeats_no_finished_cell(
-    finished: Path, stream: Path, tmp_path: Path, run_cli: Callable[..., Any]
-) -> None:
-    write_file(tmp_path / "sweep.toml", stream)
-    command = [str(Path(sys.executable).with_name("robossl")), "sweep", "sweep.toml", "--out", "sweep"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True)
-    due = time.monotonic() + 240
-    while len(results(tmp_path / "sweep")) < 1 and time.monotonic() < due:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "sweep" / "results").glob("*.json")}
-    assert kept
-    done = run_cli("sweep", "sweep.toml", "--out", "sweep", timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert (
-        kept.items()
-        <= {p: p.stat().st_mtime_ns for p in (tmp_path / "sweep" / "results").glob("*.json")}.items()
-    )
-    assert results(tmp_path / "sweep") == results(finished)
-
-
-@pytest.mark.slow
-def test_job_array_of_the_documentation_runs_its_cell(finished: Path, stream: Path, tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "scale.md").read_text()
-    script = next(
-        code for code in re.findall(r"```bash\n(.*?)```", page, re.S) if "SLURM_ARRAY_TASK_ID" in code
-    )
-    write_file(tmp_path / "sweep.toml", stream)
-    (tmp_path / "job.sh").write_text(script)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for index in (0, 1):
-        environment = {
-            **os.environ,
-            "SLURM_ARRAY_TASK_ID": str(index),
-            "SLURM_CPUS_PER_TASK": "1",
-            "PATH": path,
-        }
-        subprocess.run(["bash", "job.sh"], cwd=tmp_path, env=environment, check=True, timeout=300)
-    assert len(results(tmp_path / "sweeps" / "sweep")) == 2
-    assert results(tmp_path / "sweeps" / "sweep").items() <= results(finished).items()
-
-
-@pytest.mark.slow
-def test_memory_of_a_worker_is_flat_over_50_short_cells(stream: Path, tmp_path: Path) -> None:
-    """Resident memory after 50 cells in one process, against that after 10."""
-    code = (
-        "import sys, robossl\n"
-        "from pathlib import Path\n"
-        "from robossl.sweeps.grid import Grid\n"
-        "from robossl.sweeps.sweep_folder import open_sweep\n"
-        "from robossl.sweeps.sweep_run import cell_runner\n"
-        f"settings = {dict(SMALL, stream=str(stream))!r}\n"
-        "opened = open_sweep(Path('sweep'), Grid('pretrain', settings, {'seed': list(range(50))}), 1)\n"
-        "run = cell_runner({'folder': 'sweep', 'working_folder': '.', 'trusted': []})\n"
-        "for cell in opened.grid.cells():\n"
-        "    assert run(cell.to_json()) == {}\n"
-        "    if cell.index in (9, 49):\n"
-        "        print(next(l for l in open('/proc/self/status') if l.startswith('VmRSS')).split()[1])\n"
-        "assert all(opened.state(cell) == 'finished' for cell in opened.grid.cells())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    early, late = (int(text) / 1024 for text in done.stdout.split())  # [MiB]
-    print(f"{early:.0f} MiB after 10 cells, {late:.0f} MiB after 50")
-    assert late - early < 20
