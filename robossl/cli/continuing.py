@@ -9,39 +9,40 @@ from robossl.cli.command import add_flags, count, trust_env
 from robossl.core.errors import UsageError
 
 
-def add_resume_flags(parser: ArgumentParser, folder: str, unit: str) -> None:
+def add_resume_flags(parser: ArgumentParser, folder: str, unit: str | None = None) -> None:
     """Add `--resume` with the flags that belong to it.
 
     Args:
         parser: The parser of a command.
-        folder: What is resumed: STREAM, MODEL, AGENT.
-        unit: Flag of the amount of work: steps, updates.
+        folder: What is resumed: STREAM, MODEL, AGENT, EVALUATION.
+        unit: Flag of the amount of work: steps, updates; None: it cannot be extended.
     """
+    extend = f"; with --{unit} extend it: a new total, or +N for N more" if unit else ""
     parser.add_argument(
         "--resume",
         metavar=folder,
-        help=f"finish an interrupted one with its own settings; with --{unit} extend it: a new total, or +N for N more",
+        help=f"finish an interrupted one with its own settings{extend}",
     )
     add_flags(parser, "accept-changes", "trust-env")
 
 
-def check_resume(options: Namespace, flags: tuple[str, ...], argument: str = "env") -> None:
+def check_resume(
+    options: Namespace, flags: tuple[str, ...], argument: str = "env", amount: str | None = "steps"
+) -> None:
     """Raise UsageError if a flag, a setting, an env flag or the positional `argument` is given beside `--resume`."""
     given = [getattr(options, argument)] if getattr(options, argument) is not None else []
     given += [f"--{name.replace('_', '-')}" for name in flags if getattr(options, name, None) is not None]
     given += ["the flags of the env"] if options.env_flags else []
     given += [" ".join(options.overrides)] if options.overrides else []
     if given:
-        amount = "updates" if argument == "stream" else "steps"
-        raise UsageError(
-            f"--resume uses the settings that it began with, except for --{amount}; remove {', '.join(given)}"
-        )
+        free = f", except for --{amount}" if amount else ""
+        raise UsageError(f"--resume uses the settings that it began with{free}; remove {', '.join(given)}")
     trust_env(options.trust_env, package=True)
 
 
-def check_new(options: Namespace, names: tuple[str, ...], positional: str) -> None:
+def check_new(options: Namespace, names: tuple[str, ...], positional: str | None) -> None:
     """Raise UsageError if the positional argument is missing, or an amount is given as `+N`."""
-    if getattr(options, positional) is None:
+    if positional is not None and getattr(options, positional) is None:
         raise UsageError(f"expected the argument {positional}, or --resume; see --help")
     for name in names:
         if str(getattr(options, name)).startswith("+"):

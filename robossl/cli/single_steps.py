@@ -153,7 +153,7 @@ def _pretrain(options: Namespace) -> CommandResult:
         hub.check_login(options.push_to_hub)
     if options.resume:
         exclusive = ("from_model", "baseline", "threads", "device", "seed", "seeds", "log", "config", "out")
-        continuing.check_resume(options, exclusive, "stream")
+        continuing.check_resume(options, exclusive, "stream", "updates")
     if options.seeds or (options.resume and is_pretraining_seeds(options.resume)):
         return _pretrain_seeds(options, progress)
     if options.resume:
@@ -307,7 +307,8 @@ def _add_evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--ablate", action="store_true", help="train variants with other objectives and compare"
     )
-    add_flags(parser, "updates", "episodes", "threads", "device", "seed", "out", "json", "quiet", "trust-env")
+    add_flags(parser, "updates", "episodes", "threads", "device", "seed", "out", "json", "quiet")
+    continuing.add_resume_flags(parser, "EVALUATION")
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -318,7 +319,7 @@ def _counts(text: str) -> tuple[int, ...]:
 def _evaluate(options: Namespace) -> CommandResult:
     from robossl.cli.learn import report_result
     from robossl.logging.progress import make_progress
-    from robossl.training.evaluation_runner import run_evaluation
+    from robossl.training.evaluation_runner import resume_evaluation, run_evaluation
     from robossl.training.pretrained import collect_for_evaluation
     from robossl.training.requests import EvaluateRequest
     from robossl.training.work_context import torch_threads
@@ -327,9 +328,14 @@ def _evaluate(options: Namespace) -> CommandResult:
         "stream", "env", "episodes", "goal_trials", "goal_horizons", "out", "seed", "device", "threads", "videos",
         "ablate", "updates", "also",
     )  # fmt: skip
+    progress = make_progress(options.quiet)
+    if options.resume:
+        continuing.check_resume(options, ("pretrained", *names), "path", amount=None)
+        return report_result(resume_evaluation(options.resume, progress, options.accept_changes))
+    continuing.check_new(options, (), None)
     trust_env(options.env)
     trust_env(options.trust_env, package=True)
-    folder, progress = folder_or_pretrained(options, "RUN_OR_MODEL"), make_progress(options.quiet)
+    folder = folder_or_pretrained(options, "RUN_OR_MODEL")
     values = specified(options, names)
     if options.pretrained and "stream" not in values:
         seed = options.seed or 0

@@ -63,7 +63,10 @@ class EvaluationContext:
     results: dict[str, dict[str, Any]] = field(default_factory=dict)  # section -> data
     missing: dict[str, str] = field(default_factory=dict)  # dotted key -> reason
     seconds: dict[str, float] = field(default_factory=dict)  # [s] by phase
-    interrupted_rows: dict[str, Any] = field(default_factory=dict)  # of the control table, before a Ctrl-C
+    control_rows: dict[str, Any] = field(
+        default_factory=dict
+    )  # of the section "control", before it is finished
+    save: Callable[[], None] = lambda: None  # called after each row and section
 
     def __post_init__(self) -> None:
         if self.make_envs is None:

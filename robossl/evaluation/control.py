@@ -32,6 +32,7 @@ def evaluate_control(
     episodes: int | None = None,
     reward_free: bool = True,
     baselines: bool = True,
+    rows: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the rows of the control table, all on the same held-out episodes with the env's own goals.
 
@@ -42,12 +43,13 @@ def evaluate_control(
         episodes: Number of episodes; that of the context if None.
         reward_free: Whether to add the rows of `REWARD_FREE`: policies of the world model, without reward.
         baselines: Whether to add the rows "random" and "zero_action".
+        rows: Rows that were measured before, to which the others are added; None: measure all.
     """
     episodes = context.episodes if episodes is None else episodes
     num_envs, seed = min(episodes, _MAX_ENVS), context.evaluation_seed
     settings = context.observation_settings
     policies: dict[str, Policy] = {}
-    rows: dict[str, dict[str, Any]] = {}
+    rows = {} if rows is None else rows
     if reason := _endless_reason(context):
         raise UsageError(reason)
     envs = context.envs(num_envs, **settings)
@@ -61,18 +63,18 @@ def evaluate_control(
         policies |= context.agents
         for row, name in BASELINES.items() if baselines else ():
             policies[row] = registry.policy(name)(envs.single_action_space, num_envs, seed=seed)
-        for row, policy in policies.items():
+        for row, policy in ((row, policy) for row, policy in policies.items() if row not in rows):
             timed = TimedPolicy(FiniteObservationGuard(policy, envs))
             try:
                 measured = evaluate_returns(envs, timed, episodes, seed, progress=context.progress)
-                rows[row] = dict(measured.summary(seed))
-                rows[row]["ms_per_decision"] = timed.milliseconds
-                rows[row]["episodes"] = measured.values()
+                rows[row] = {
+                    **measured.summary(seed),
+                    "ms_per_decision": timed.milliseconds,
+                    "episodes": measured.values(),
+                }
+                context.save()
             except UsageError as error:
                 context.missing[f"control.{row}"] = str(error)
-    except KeyboardInterrupt:
-        context.interrupted_rows = in_order(rows)
-        raise
     finally:
         envs.close()
     return in_order(rows)

@@ -2,34 +2,81 @@
 
 from __future__ import annotations
 
+import functools
+import shlex
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from robossl import registry
-from robossl.core.env_ids import canonical_id
-from robossl.core.errors import UsageError
+from robossl.core.env_ids import EnvName, canonical_id
+from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import Agent, ProgressReporter
 from robossl.core.small_files import as_path
+from robossl.evaluation import partial_results
 from robossl.evaluation.context import EvaluationContext, recorded_settings
 from robossl.evaluation.control import time_limit_warning
 from robossl.evaluation.report import page, report_file
 from robossl.evaluation.reward_free import missing_goals_reason
 from robossl.streams import Stream
-from robossl.training import agent_loading, config_io, output_dirs
+from robossl.training import agent_loading, config_io, output_dirs, provenance
 from robossl.training.agent_rows import AGENT, STREAM, agent_rows
 from robossl.training.config import GoalsConfig, LearnConfig, head_update_count, thread_count
 from robossl.training.requests import EvaluateRequest
+from robossl.training.work_context import torch_threads
 from robossl.training.world_model_phase import fit_heads
 from robossl.world_model import WorldModel, data_validation
 from robossl.world_model.device import resolve
 
 _EVALUATED = "a world model, or the folder of a run, agent or model"
 _UNKNOWN_UPDATES = 2000  # gradient steps to assume of a model whose number is unknown
+_PLAIN_SETTINGS = (
+    "episodes", "goal_trials", "goal_horizons", "head_updates", "seed", "device", "videos", "ablate", "updates",
+)  # fmt: skip
 
 
-def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict[str, Any]:
+def resume_evaluation(
+    folder: str | Path, progress: ProgressReporter, accept_changes: bool = False
+) -> dict[str, Any]:
+    """Finish an interrupted evaluation with its own settings; rows and sections that are measured are kept.
+
+    Args:
+        folder: Folder of the evaluation.
+        progress: Receives the progress.
+        accept_changes: Go on although what decides the results has changed.
+
+    Raises:
+        UsageError: The folder has no evaluation of a model in a folder, or what decides the results has changed.
+    """
+    folder = as_path(folder, "the folder of an evaluation")
+    manifest = output_dirs.read_manifest(folder, "evaluation")
+    recorded = manifest.get("request")
+    if not isinstance(recorded, dict):
+        raise UsageError(f"{folder}: expected the evaluation of a model in a folder, got one in memory")
+    if (folder / report_file.NAME).is_file() and not partial_results.read(folder):
+        return {**report_file.read(folder), "folder": str(folder)}
+    registry.check_recorded_env(str(recorded.get("env")), folder)
+    try:
+        request = EvaluateRequest(**recorded)
+    except TypeError as error:
+        raise UsageError(f"{folder / output_dirs.MANIFEST}: expected a request, got {error}") from error
+    with torch_threads(request.threads):
+        return run_evaluation(request, progress, folder, accept_changes)
+
+
+def run_evaluation(
+    request: EvaluateRequest,
+    progress: ProgressReporter,
+    resumed: Path | None = None,
+    accept_changes: bool = False,
+) -> dict[str, Any]:
     """Evaluate as requested and write report.json and report.html.
+
+    Args:
+        request: What to evaluate, and how.
+        progress: Receives the progress.
+        resumed: Folder of an interrupted evaluation with this request.
+        accept_changes: Resume although what decides the results has changed.
 
     Returns:
         The report, with the output folder under "folder".
@@ -63,10 +110,27 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
     with ExitStack() as stack:
         agents = _agents(path, folder_kind, env, stack)
         default = f"evaluations/{output_dirs.slug(env)}"
-        folder = stack.enter_context(output_dirs.output_dir(request.out, default))
-        output_dirs.write_manifest(
-            folder, "evaluation", settings, env=env, seed=request.seed, of=settings["of"]
-        )
+        inputs = {
+            "rows of the stream": stream.rows if stream else None,
+            "version of the model": int(model.version) if model else None,
+        }
+        decides = provenance.provenance({**settings, **inputs}, env, request.threads, request.device)
+        command, measured = "", {}
+        if resumed is None:
+            folder = stack.enter_context(output_dirs.output_dir(request.out, default))
+            output_dirs.write_manifest(
+                folder, "evaluation", settings, env=env, seed=request.seed, of=settings["of"],
+                request=_recorded_request(request, path, env, stream),
+            )  # fmt: skip
+        else:
+            folder = resumed
+            stack.enter_context(output_dirs.lock(folder))
+            measured = partial_results.read(folder)
+        if path is not None:
+            command = _resume_command(folder, env)
+        if measured:
+            for line in provenance.check_changes(measured["provenance"], decides, command, accept_changes):
+                progress.message(f"{folder} {line}")
         if model is not None and stream is not None:
             model = model.frozen_copy()
             if model.goal_heads is None:  # the folder of the model is not changed
@@ -92,6 +156,8 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
             folder=folder,
             progress=progress,
         )
+        partial_results.restore(context, measured)
+        context.save = functools.partial(partial_results.write, folder, context, decides)
         try:
             report = page.write_report(context)
         except KeyboardInterrupt:
@@ -100,8 +166,32 @@ def run_evaluation(request: EvaluateRequest, progress: ProgressReporter) -> dict
                 if page.write_interrupted(context)
                 else "no results yet"
             )
-            raise KeyboardInterrupt(f"interrupted; {kept}") from None
+            more = f"; to go on: {command}" if command else ""
+            raise KeyboardInterrupt(f"interrupted; {kept}{more}") from None
+        partial_results.remove(folder)
     return {**report, "folder": str(folder)}
+
+
+def _recorded_request(
+    request: EvaluateRequest, path: Path | None, env: str, stream: Stream | None
+) -> dict[str, Any] | None:
+    """Return the request as JSON values, for `resume_evaluation`; None of a model in memory."""
+    if path is None:
+        return None
+    given = {name: getattr(request, name) for name in _PLAIN_SETTINGS}
+    paths = {"model": str(path.resolve()), "stream": str(stream.path.resolve()) if stream else None}
+    return {
+        **given,
+        **paths,
+        "env": env,
+        "threads": thread_count(request.threads),
+        "also": list(request.also),
+    }
+
+
+def _resume_command(folder: Path, env: str) -> str:
+    trust = f" --trust-env {shlex.quote(env)}" if EnvName.parse(env).modules else ""
+    return f"robossl evaluate --resume {shell_path(folder)}{trust}"
 
 
 def _folder_kind(path: Path) -> str:

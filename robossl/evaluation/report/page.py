@@ -17,6 +17,7 @@ from robossl.core.errors import UsageError
 from robossl.core.io import write_bytes_atomic
 from robossl.evaluation.comparison import Group, compare
 from robossl.evaluation.context import EvaluationContext
+from robossl.evaluation.control import in_order
 from robossl.evaluation.report import number_format, report_file, table_formats
 from robossl.evaluation.report.section import (
     OUTCOMES,
@@ -53,8 +54,8 @@ def write_report(context: EvaluationContext) -> Report:
 
 def write_interrupted(context: EvaluationContext) -> bool:
     """Write the report of an evaluation that was interrupted: what it has measured; False if that is nothing."""
-    if context.interrupted_rows:
-        context.results.setdefault("control", {"rows": context.interrupted_rows})
+    if context.control_rows:
+        context.results.setdefault("control", {"rows": in_order(context.control_rows)})
     if not context.results or context.folder is None:
         return False
     for section in load_sections()[0]:

@@ -152,6 +152,7 @@ def compute_sections(context: EvaluationContext, names: Sequence[str] | None = N
         known = section.name in context.results or section.name in context.missing
         if section.measured and not known and (names is None or section.name in names):
             _compute(section, context)
+            context.save()
     for name, reason in broken.items() if names is None else ():
         context.missing.setdefault(name, reason)
 

@@ -55,7 +55,7 @@ def compute_control(context: EvaluationContext) -> Data:
 
 def evaluate_rows(context: EvaluationContext) -> Data:
     """Evaluate policies without reward, the agents of the context, and baselines on the same held-out episodes."""
-    rows = evaluate_control(context)
+    rows = evaluate_control(context, rows=context.control_rows)
     if not any("success" in row for row in rows.values()):
         context.missing["control.success"] = (
             f"{context.env} does not report success: no is_success in its infos"
