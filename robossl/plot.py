@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robossl.core.errors import UsageError, unknown_name_error
+from robossl.core.limits import check_count
 from robossl.core.seeding import generator
+from robossl.core.small_files import as_path
 from robossl.evaluation.report.number_format import label
 from robossl.evaluation.results import as_report
 from robossl.logging.sinks.jsonl import FILE_NAME, read_metrics
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["curves", "goals", "latents", "returns", "skill"]
 
 _SIZE = (6.0, 3.6)  # [in] of a new figure
-_MAX_POINTS = 4000  # of `latents`
+_FEWEST_POINTS, _MAX_POINTS = 3, 4000  # of `latents`
 _MARKERS = "osD^vPX*"
 
 
@@ -37,7 +39,8 @@ def skill(report: Any, ax: Axes | None = None) -> Axes:
         robossl.plot.skill({"seed 0": "runs/a", "seed 1": "runs/b"})
 
     Args:
-        report: A report, a run or the path of one; or several by label, of which only the models are drawn.
+        report: A report, a run or the path of one; or several by label or in a list, of which only the models are
+            drawn.
         ax: Axes to draw into; None: a new figure.
 
     Returns:
@@ -46,18 +49,18 @@ def skill(report: Any, ax: Axes | None = None) -> Axes:
     Raises:
         UsageError: A report has no prediction skill.
     """
-    many = _named(report)
-    ax = _axes(ax)
-    for name, source in many.items():
-        curve = _section(source, "world_model").get("forward_curve")
-        if not curve:
+    curves = {}
+    for name, source in _by_label(report).items():
+        curves[name] = as_report(source).get("world_model", {}).get("forward_curve")
+        if not curves[name]:
             raise UsageError(
                 "expected a report with the prediction skill of a world model, got one without it"
             )
-        rows = ["model"] if len(many) > 1 else ["model", "encoder_bound", "linear"]
-        for row in rows:
+    ax = _axes(ax)
+    for name, curve in curves.items():
+        for row in ["model"] if len(curves) > 1 else ["model", "encoder_bound", "linear"]:
             if row in curve:
-                text = name if len(many) > 1 else {"linear": "linear dynamics"}.get(row, label(row))
+                text = {"model": name or "model", "linear": "linear dynamics"}.get(row, label(row))
                 ax.plot(curve["steps"], curve[row], label=text)
     ax.axhline(0, color="0.5", linewidth=0.8)
     ax.set(xlabel="steps ahead", ylabel="prediction skill", ylim=(min(0, *ax.get_ylim()), 1.03))
@@ -81,13 +84,13 @@ def goals(report: Any, criterion: str = "reached_any", ax: Axes | None = None) -
     Raises:
         UsageError: Goals were not measured, or the criterion is unknown.
     """
-    section = _section(as_report(report), "goal_reaching")
+    section = _one(report).get("goal_reaching", {})
     horizons = list(section.get("horizons", {}))
     if not horizons:
         raise UsageError("expected a report with goal reaching, got one without it; give an env with goals")
     known = ("reached_any", "reached_final", "sustained")
     if criterion not in known:
-        raise unknown_name_error("criterion", criterion, known)
+        raise unknown_name_error("measure of goals", criterion, known)
     ax = _axes(ax)
     rows = section["rows"]
     for i, (name, row) in enumerate(rows.items()):
@@ -125,7 +128,7 @@ def returns(report: Any, ax: Axes | None = None) -> Axes:
     Raises:
         UsageError: Control was not measured.
     """
-    rows = _section(as_report(report), "control").get("rows", {})
+    rows = _one(report).get("control", {}).get("rows", {})
     if not rows:
         raise UsageError("expected a report with control, got one without it")
     ax = _axes(ax)
@@ -158,9 +161,8 @@ def curves(run: Any, metric: str | None = None, smooth: int = 1, ax: Axes | None
     Raises:
         UsageError: A folder has no metrics, or no run has this metric.
     """
-    if isinstance(run, Sequence) and not isinstance(run, str):
-        run = {str(getattr(one, "folder", one)): one for one in run}
-    records = {name: _records(one) for name, one in (run if isinstance(run, Mapping) else {"": run}).items()}
+    check_count("smooth", smooth)
+    records = {name: _records(one) for name, one in _by_label(run).items()}
     names = {key for many in records.values() for record in many for key in record} - {"step"}
     defaults = ("agent/rollout/ep_rew_mean", "agent/episodes/return", "world_model/loss")
     metric = metric or next((name for name in defaults if name in names), None)
@@ -171,7 +173,7 @@ def curves(run: Any, metric: str | None = None, smooth: int = 1, ax: Axes | None
         points = [(r["step"], r[metric]) for r in many if r.get(metric) is not None]
         if points:
             steps, values = np.array(points, float).T
-            width = min(smooth, len(values))
+            width = min(int(smooth), len(values))
             kernel = np.ones(width) / width
             smoothed = np.convolve(values, kernel, "valid")
             ax.plot(steps[len(steps) - len(smoothed) :], smoothed, label=name or None)
@@ -180,7 +182,7 @@ def curves(run: Any, metric: str | None = None, smooth: int = 1, ax: Axes | None
 
 
 def latents(
-    model: WorldModel,
+    model: WorldModel | str | Path,
     stream: Stream | str | Path,
     color: str = "reward",
     points: int = 2000,
@@ -193,7 +195,7 @@ def latents(
         robossl.plot.latents(model, "streams/reacher", color="state.fingertip")
 
     Args:
-        model: A world model without image observations.
+        model: A world model without image observations, or its folder.
         stream: A stream with its observations, or the folder of one.
         color: Field whose first element colors the points, for example reward or observation.observation.
         points: Number of time steps, at most 4,000.
@@ -206,7 +208,10 @@ def latents(
     Raises:
         UsageError: The field is unknown, or the stream does not fit the model.
     """
+    if not isinstance(model, WorldModel):
+        model = WorldModel.load(as_path(model, "a world model or the folder of one"))
     stream = stream if isinstance(stream, Stream) else Stream.open(stream)
+    check_count("points", points, minimum=_FEWEST_POINTS)
     if stream.observation_space != model.observation_space:
         raise UsageError(
             f"expected a stream with the observations of the model, got {stream.path} with others"
@@ -246,19 +251,38 @@ def _finished(ax: Axes) -> Axes:
     return ax
 
 
-def _named(report: Any) -> dict[str, Mapping[str, Any]]:
-    """Return reports by label; a mapping without a format is one of reports."""
-    if isinstance(report, Mapping) and "format" not in report:
-        return {str(name): as_report(one) for name, one in report.items()}
-    return {"": as_report(report)}
+def _one(report: Any) -> Mapping[str, Any]:
+    """Return a report; several are refused."""
+    if list(_by_label(report)) != [""]:
+        raise UsageError("expected one report, run or path, got several; plot.skill draws several")
+    return as_report(report)
 
 
-def _section(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return report.get(name, {})
+def _by_label(source: Any) -> dict[str, Any]:
+    """Return what is plotted by label: one without a label, or a list or mapping of several."""
+    if isinstance(source, Mapping) and "format" not in source:
+        several = {str(name): one for name, one in source.items()}
+    elif isinstance(source, Sequence) and not isinstance(source, str):
+        several = {_label_of(one, str(number)): one for number, one in enumerate(source, 1)}
+    else:
+        return {"": source}
+    if not several:
+        raise UsageError("expected one or more to plot, got none")
+    return several
+
+
+def _label_of(source: Any, number: str) -> str:
+    """Return the folder of a run or report, or its number in the list."""
+    if isinstance(source, (str, Path)):
+        return str(source)
+    return str(
+        source.get("folder", number) if isinstance(source, Mapping) else getattr(source, "folder", number)
+    )
 
 
 def _records(run: Any) -> list[dict[str, float | None]]:
-    folder = Path(getattr(run, "folder", run))
+    folder = getattr(run, "folder", run)
+    folder = as_path(folder, "a run, or the folder of a run, model or agent")
     if not (folder / FILE_NAME).is_file():
         raise UsageError(
             f"{folder}: expected a folder with {FILE_NAME}, which learn, train and pretrain write, got none"

@@ -64,8 +64,9 @@ def test_latents_are_colored_by_a_field_and_drawn_in_the_given_axes(tmp_path):
         "robossl/CartPoleSwingUp-v0", "random", 2000, tmp_path / "s", num_envs=4, threads=1
     )
     model = robossl.WorldModel(robossl.WorldModelConfig(), stream.observation_space, stream.action_space)
+    model.save(tmp_path / "m")
     _, ax = pyplot.subplots()
-    assert plot.latents(model, tmp_path / "s", "state.cart_position", points=100, ax=ax) is ax
+    assert plot.latents(tmp_path / "m", tmp_path / "s", "state.cart_position", points=100, ax=ax) is ax
     assert len(ax.collections[0].get_offsets()) == 100
     with pytest.raises(UsageError, match="did you mean 'reward'"):
         plot.latents(model, stream, "rewards")
@@ -81,3 +82,27 @@ def test_report_without_the_section_is_refused_in_one_line(draw):
 def test_unknown_criterion_lists_the_known_ones():
     with pytest.raises(UsageError, match="available: reached_any"):
         plot.goals(small_report(), "reached")
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plot.skill({}), "one or more to plot, got none"),
+        (lambda: plot.curves([]), "one or more to plot, got none"),
+        (lambda: plot.curves(5), "expected a run, or the folder of .*, got 5"),
+        (lambda: plot.curves(".", smooth=0), "smooth: expected 1 or more, got 0"),
+        (lambda: plot.goals([small_report()]), "expected one report.*plot.skill draws several"),
+        (lambda: plot.returns({"a": small_report()}), "expected one report.*plot.skill draws several"),
+        (lambda: plot.latents(None, "."), "expected a world model or the folder of one, got None"),
+    ],
+)
+def test_what_cannot_be_plotted_is_one_line_and_opens_no_figure(draw, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        draw()
+    assert "\n" not in str(caught.value)
+    assert pyplot.get_fignums() == []
+
+
+def test_reports_in_a_list_or_one_with_a_label_keep_their_names():
+    assert labels(plot.skill({"ours": small_report()}))[0] == "ours"
+    assert labels(plot.skill([small_report(), {**small_report(), "folder": "b"}])) == ["1", "b"]

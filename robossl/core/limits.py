@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from robossl.core.errors import UsageError
+from robossl.core.small_files import as_path
 
 LARGEST_COUNT = 2**63 - 1  # of a count or a seed: files and arrays store them as 64-bit integers
 LARGEST_EPISODES = 1_000_000  # of one evaluation: their returns are in memory, and the report has every one
@@ -24,6 +25,8 @@ _T = TypeVar("_T")
 
 def check_count(name: str, value: float, minimum: int = 1, maximum: int = LARGEST_COUNT) -> None:
     """Raise UsageError unless a count is a number from `minimum` to `maximum`."""
+    if not isinstance(value, Real):
+        raise UsageError(f"{name}: expected a number, got {value!r}")
     if not minimum <= value <= maximum:
         most = f" to {maximum:,}" if value > maximum else " or more"
         raise UsageError(f"{name}: expected {minimum}{most}, got {value}")
@@ -31,6 +34,8 @@ def check_count(name: str, value: float, minimum: int = 1, maximum: int = LARGES
 
 def check_seeds(seeds: Sequence[int]) -> list[int]:
     """Return the seeds; raise UsageError unless they are different whole numbers from 0 to `LARGEST_COUNT`."""
+    if isinstance(seeds, (str, int)):
+        raise UsageError(f"seeds: expected a list of whole numbers, got {seeds!r}")
     chosen = list(seeds)
     if not chosen:
         raise UsageError("seeds: expected one or more, got none")
@@ -152,7 +157,7 @@ def check_disk(folder: str | Path, steps: float, row_bytes: int) -> None:
         steps: Number of time steps.
         row_bytes: Size of one [bytes].
     """
-    place = Path(folder).absolute()
+    place = as_path(folder, "a folder to write").absolute()
     while not place.is_dir() and place != place.parent:
         place = place.parent
     needed, free = steps * row_bytes, shutil.disk_usage(place).free

@@ -28,6 +28,22 @@ _CHECKSUM = re.compile(rb'\A\{\n  "crc32": "([0-9a-f]{8})"')
 CHECKSUM_KEY = "crc32"
 
 
+def as_path(value: object, expected: str) -> Path:
+    """Return an argument that names a file or folder as a path.
+
+    Args:
+        value: Text or a path.
+        expected: What the caller accepts, for the message.
+
+    Raises:
+        UsageError: The value is neither.
+    """
+    if isinstance(value, (str, os.PathLike)):
+        return Path(value)
+    got = repr(value) if value is None or isinstance(value, (bool, int, float)) else type(value).__name__
+    raise UsageError(f"expected {expected}, got {got}")
+
+
 def open_regular(path: str | Path) -> BinaryIO:
     """Open a regular file for reading; links to one are followed, and nothing waits.
 

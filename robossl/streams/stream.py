@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import Observation
+from robossl.core.small_files import as_path
 from robossl.streams import restore
 from robossl.streams.episodes import Episode
 from robossl.streams.sampling import Sampler, Uniform, sample_starts
@@ -51,8 +52,9 @@ class Stream(Store):
     @classmethod
     def open(cls, path: str | Path, cache_bytes: int = DEFAULT_CACHE_BYTES) -> Stream:
         """Open an existing stream, or shards; the first append makes this object its writer."""
+        path = as_path(path, "a stream or the folder of one")
         for name, reader in _READERS.items():
-            if (Path(path) / name).is_file():
+            if (path / name).is_file():
                 return reader(path, cache_bytes)
         return cls(path, cache_bytes)
 
@@ -195,7 +197,7 @@ class Stream(Store):
         """Return time steps as a pandas DataFrame, one row each, sorted by lane and step.
 
         Args:
-            fields: Names of fields; None: all without images and physics.
+            fields: Names of fields, or one name; None: all without images and physics.
             limit: Largest number of rows, from the beginning of the first lane.
 
         Returns:

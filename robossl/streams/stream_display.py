@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from robossl.core.display import byte_size, dataframe, html_table, one_line, plural
+from robossl.core.limits import check_count
 
 
 def stream_text(stream: Any) -> str:
@@ -48,6 +49,8 @@ def stream_html(stream: Any) -> str:
 
 def stream_dataframe(stream: Any, fields: Iterable[str] | None, limit: int) -> Any:
     """Return time steps as a pandas DataFrame; see `Stream.to_dataframe`."""
+    check_count("limit", limit)
+    fields = [fields] if isinstance(fields, str) else fields
     schema = stream.schema
     names = (
         [f.name for f in schema.fields if not f.is_image and f.role != "physics"]

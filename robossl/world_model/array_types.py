@@ -9,11 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robossl.core.errors import UsageError
+
 
 def to_tensor(value: Any, device: torch.device) -> Tensor:
     """Return `value` as a tensor on `device`; float64 becomes float32, a read-only array is copied."""
     if not isinstance(value, Tensor):
         array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise UsageError(f"expected numbers, got {type(value).__name__}")
         if not array.flags.writeable or any(stride < 0 for stride in array.strides):
             array = array.copy()
         value = torch.from_numpy(array) if array.ndim else torch.as_tensor(array.item())

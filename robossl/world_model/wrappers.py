@@ -117,6 +117,11 @@ class RepresentationWrapper(gym.ObservationWrapper, gym.utils.RecordConstructorA
         Raises:
             UsageError: The model was made for other observations.
         """
+        if not isinstance(env, gym.Env):
+            other = (
+                "; wrap a vector env with RepresentationVectorWrapper" if isinstance(env, VectorEnv) else ""
+            )
+            raise UsageError(f"expected a Gymnasium env, got {type(env).__name__}{other}")
         gym.utils.RecordConstructorArgs.__init__(self, model=model, observed=observed)
         gym.ObservationWrapper.__init__(self, env)
         self._features = _Features(env.observation_space, model, observed, 1)
@@ -158,6 +163,9 @@ class RepresentationVectorWrapper(VectorWrapper):
         Raises:
             UsageError: The model was made for other observations.
         """
+        if not isinstance(env, VectorEnv):
+            other = "; wrap a single env with RepresentationWrapper" if isinstance(env, gym.Env) else ""
+            raise UsageError(f"expected a vector env of Gymnasium, got {type(env).__name__}{other}")
         super().__init__(env)
         self._features = _Features(env.single_observation_space, model, observed, env.num_envs)
         shape = (self._features.size,)

@@ -26,6 +26,13 @@ def test_counts_are_64_bit_numbers(value) -> None:
         check_count("seed", value, 0)
 
 
+def test_what_is_no_number_is_no_count() -> None:
+    with pytest.raises(UsageError, match="num_envs: expected a number, got '4'"):
+        check_count("num_envs", "4")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="seeds: expected a list of whole numbers, got 3"):
+        check_seeds(3)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("seeds", [[0, 0], [-1], [True], [2**63], [0, 1.5]])
 def test_seeds_are_different_64_bit_numbers(seeds) -> None:
     assert check_seeds((3, LARGEST_COUNT)) == [3, LARGEST_COUNT]

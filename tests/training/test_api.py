@@ -211,6 +211,29 @@ def test_invalid_request_is_one_line_and_writes_nothing(call, message, artifacts
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: robossl.load(None), "expected a folder of robossl .*, got None"),
+        (lambda: robossl.from_pretrained(5), "one of arm, .*, got 5"),
+        (lambda: robossl.pretrain(None), "expected a stream or the folder of one, got None"),
+        (lambda: robossl.relabel(5, "robossl/WalkerRun-v0"), "expected a stream or the folder of one, got 5"),
+        (lambda: robossl.evaluate({}), "expected a world model, or the folder of .*, got dict"),
+        (lambda: robossl.collect("CartPole-v1", out=5), "expected a folder to write, got 5"),
+        (lambda: robossl.learn("CartPole-v1"), "config: expected a LearnConfig, got str"),
+        (lambda: robossl.learn(resume=5), "expected a folder, got 5"),
+        (lambda: robossl.train("CartPole-v1", representation=5), "representation: expected a world model"),
+        (lambda: robossl.make("CartPole-v1", num_envs="4"), "num_envs: expected a number, got '4'"),
+    ],
+)
+def test_argument_of_another_type_is_one_line_and_writes_nothing(call, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_third_party_env_can_be_collected(tmp_path):
     thirdparty_envs.register_thirdparty_envs()
     envs = robossl.make("thirdparty/Good-v0", num_envs=3)

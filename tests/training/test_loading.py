@@ -64,7 +64,9 @@ def test_stream_as_dataframe_has_a_row_for_each_time_step(folders):
     frame = stream.to_dataframe(["action", "reward"])
     assert list(frame.columns) == ["lane", "episode", "step", "action_0", "action_1", "reward"]
     assert len(frame) == stream.rows
-    assert len(stream.to_dataframe(["reward"], limit=50)) == 50
+    assert len(stream.to_dataframe("reward", limit=50)) == 50
+    with pytest.raises(robossl.UsageError, match="limit: expected 1 or more, got 0"):
+        stream.to_dataframe(limit=0)
 
 
 def test_unfinished_run_has_metrics_and_no_report(run):

@@ -78,7 +78,13 @@ def test_folder_of_a_model_is_loaded_from_where_it_is(tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("reachr", "did you mean 'reacher'"), ("a/b/c", "USER/NAME on the Hugging Face Hub")],
+    [
+        ("reachr", "did you mean 'reacher'"),
+        ("a/b/c", "USER/NAME on the Hugging Face Hub"),
+        ("../reacher", "USER/NAME on the Hugging Face Hub"),
+        ("robossl/Reacher-v0", "got the env robossl/Reacher-v0; .*; reacher is of this env"),
+        (None, "got None"),
+    ],
 )
 def test_unknown_source_is_one_line_with_what_is_installed(source, message):
     with pytest.raises(UsageError, match=message) as caught:

@@ -167,8 +167,12 @@ def test_model_of_another_robot_or_a_path_is_refused_in_one_line(wrapper):
     for model, message in ((model_of(other), "the model was made for"), ("models/reacher", "robossl.load")):
         with pytest.raises(UsageError, match=message):
             wrapper(env, model)
-    env.close()
-    other.close()
+    twin = robossl.make("robossl/Reacher-v0", num_envs=2) if single else gym.make("robossl/Reacher-v0")
+    for wrong, message in ((twin, "; wrap a "), ("robossl/Reacher-v0", "got str$")):
+        with pytest.raises(UsageError, match=message):
+            wrapper(wrong, model_of(other))
+    for made in (env, other, twin):
+        made.close()
 
 
 def test_sb3_learns_on_the_features():
