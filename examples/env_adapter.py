@@ -89,6 +89,10 @@ class PushCartAdapter(EnvAdapter):
         """Set the desired goal (1,)."""
         self.env.target = float(goal[0])
 
+    def goal_observation(self, goal):
+        """Return what is observed at rest at a goal (optional, for planning by latents)."""
+        return np.array([goal[0], 0.0])
+
 
 def main() -> None:
     """Run all phases in small and print what the report has."""

@@ -15,10 +15,13 @@ Packages register theirs by the entry-point group `robossl.env_adapters`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.spaces import flatten_by_path, unflatten_by_path
@@ -62,6 +65,15 @@ class EnvAdapter(ABC):
     def set_goal(self, goal: np.ndarray) -> None:
         """Set the desired goal (G,), in an env with goals."""
         raise UsageError(f"{type(self).__name__} cannot set goals; implement set_goal(goal)")
+
+    def goal_observation(self, goal: np.ndarray) -> np.ndarray:
+        """Return the part `observation` (D,) of an observation in which the env is at rest at a goal (G,).
+
+        It is optional: with it, planners can compare latents with the latent of the goal (row `planner_latent`).
+        """
+        raise UsageError(
+            f"{type(self).__name__} has no observations of goals; implement goal_observation(goal)"
+        )
 
 
 class MujocoAdapter(EnvAdapter):
@@ -120,6 +132,10 @@ class AdaptedEnvs(SyncEnvs):
                 f"expected a subclass of robossl.envs.EnvAdapter as adapter of an env, got {adapter!r:.100}"
             )
         self.adapters = [adapter(env.unwrapped) for env in self.envs]
+        if adapter.goal_observation is not EnvAdapter.goal_observation:
+            self.goal_observation = (
+                self._goal_observation
+            )  # its presence says that there are such observations
 
     def privileged_state(self) -> dict[str, np.ndarray]:
         """Return privileged quantities by name, each (n, k) float64."""
@@ -145,21 +161,42 @@ class AdaptedEnvs(SyncEnvs):
         indices = range(self.num_envs) if env_ids is None else np.asarray(env_ids).tolist()
         for row, index in enumerate(indices):
             adapter, env = self.adapters[index], self.envs[index]
-            try:
+            with _named_errors(adapter):
                 adapter.set_state(np.array(physics[row], np.float64))
                 if goal is not None:
                     adapter.set_goal(np.array(goal[row]))
                 observation = adapter.observation()
-            except (UsageError, OperationError):
-                raise
-            except Exception as error:  # third-party code may raise anything
-                raise OperationError(
-                    f"{type(adapter).__name__} raised {type(error).__name__}: {' '.join(str(error).split())}"
-                ) from error
             assert isinstance(env, StandardEnv)
             self._env_obs[index] = env.selected(_as_space(adapter.env.observation_space, observation))
         self._previous = self._stack(self._env_obs)
         return self._stack(self._env_obs)
+
+    def _goal_observation(self, goal: np.ndarray, env_ids: np.ndarray | None = None) -> np.ndarray:
+        """Return observations (m, D), without goals, at goals (m, G)."""
+        adapter, space = self.adapters[0], self.single_observation_space
+        assert isinstance(space, spaces.Dict)
+        part = space["observation"]
+        with _named_errors(adapter):
+            values = np.array([np.asarray(adapter.goal_observation(np.array(g))) for g in goal])
+        if values.shape[1:] != part.shape or not np.isfinite(values).all():
+            raise UsageError(
+                f"{type(adapter).__name__}.goal_observation: expected finite numbers of shape {part.shape}, got shape "
+                f"{values.shape[1:]}"
+            )
+        return values.astype(part.dtype)
+
+
+@contextmanager
+def _named_errors(adapter: EnvAdapter) -> Iterator[None]:
+    """Raise errors of an adapter, whose code may raise anything, as one line."""
+    try:
+        yield
+    except (UsageError, OperationError):
+        raise
+    except Exception as error:
+        raise OperationError(
+            f"{type(adapter).__name__} raised {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _as_space(space: gymnasium.Space, observation: Any) -> Any:

@@ -59,6 +59,9 @@ class PointAdapter(EnvAdapter):
     def set_goal(self, goal):
         self.env.goal = np.asarray(goal, float)
 
+    def goal_observation(self, goal):
+        return [goal[0], 0.0]
+
 
 gym.register("adapted/Point-v0", Point, max_episode_steps=30)
 
@@ -116,7 +119,19 @@ def test_report_of_an_adapted_env_has_goals_and_probes(tmp_path) -> None:
         model, stream=stream, episodes=1, goal_trials=2, goal_horizons=(5,), videos=False, out=tmp_path / "e"
     )
     assert "5" in report["goal_reaching"]["horizons"]
+    assert {"planner_latent", "inverse_policy"} <= set(report["goal_reaching"]["rows"])
     assert "probes" in report["world_model"]
+
+
+def test_observations_of_goals_are_those_of_the_adapter(monkeypatch) -> None:
+    goals = np.array([[1.0], [-2.0]])
+    envs = registry.make_envs("adapted/Point-v0", 2)
+    assert np.array_equal(envs.unwrapped.goal_observation(goals), np.array([[1, 0], [-2, 0]], np.float32))
+    monkeypatch.setattr(PointAdapter, "goal_observation", lambda self, goal: [float("nan")])
+    with pytest.raises(UsageError, match=r"goal_observation: expected finite numbers of shape \(2,\), got"):
+        registry.make_envs("adapted/Point-v0", 2).unwrapped.goal_observation(goals)
+    monkeypatch.delattr(PointAdapter, "goal_observation")
+    assert not hasattr(registry.make_envs("adapted/Point-v0", 2).unwrapped, "goal_observation")
 
 
 def test_wrong_adapters_are_refused_in_one_line() -> None:
