@@ -17,6 +17,7 @@ from robossl.core.limits import check_count
 from robossl.core.seeding import generator
 from robossl.core.small_files import as_path
 from robossl.evaluation.report.number_format import label
+from robossl.evaluation.report.report_file import missing_reason
 from robossl.evaluation.results import as_report
 from robossl.logging.sinks.jsonl import FILE_NAME, read_metrics
 from robossl.streams import Stream
@@ -30,6 +31,13 @@ __all__ = ["curves", "goals", "latents", "returns", "skill"]
 _SIZE = (6.0, 3.6)  # [in] of a new figure
 _FEWEST_POINTS, _MAX_POINTS = 3, 4000  # of `latents`
 _MARKERS = "osD^vPX*"
+_LOSSES, _UPDATES = "world_model/", "world_model/updates"
+_METRICS = {
+    "agent/rollout/ep_rew_mean": "return while learning",
+    "agent/episodes/return": "return of an episode",
+    "world_model/loss": "loss of the world model",
+    "world_model/forward": "loss of prediction",
+}  # names of axes
 
 
 def skill(report: Any, ax: Axes | None = None) -> Axes:
@@ -49,13 +57,10 @@ def skill(report: Any, ax: Axes | None = None) -> Axes:
     Raises:
         UsageError: A report has no prediction skill.
     """
-    curves = {}
-    for name, source in _by_label(report).items():
-        curves[name] = as_report(source).get("world_model", {}).get("forward_curve")
-        if not curves[name]:
-            raise UsageError(
-                "expected a report with the prediction skill of a world model, got one without it"
-            )
+    curves = {
+        name: _part(as_report(source), "world_model.forward_curve", "the prediction skill of a world model")
+        for name, source in _by_label(report).items()
+    }
     ax = _axes(ax)
     for name, curve in curves.items():
         for row in ["model"] if len(curves) > 1 else ["model", "encoder_bound", "linear"]:
@@ -84,10 +89,8 @@ def goals(report: Any, criterion: str = "reached_any", ax: Axes | None = None) -
     Raises:
         UsageError: Goals were not measured, or the criterion is unknown.
     """
-    section = _one(report).get("goal_reaching", {})
-    horizons = list(section.get("horizons", {}))
-    if not horizons:
-        raise UsageError("expected a report with goal reaching, got one without it; give an env with goals")
+    section = _part(_one(report), "goal_reaching", "goal reaching")
+    horizons = list(section["horizons"])
     known = ("reached_any", "reached_final", "sustained")
     if criterion not in known:
         raise unknown_name_error("measure of goals", criterion, known)
@@ -128,9 +131,7 @@ def returns(report: Any, ax: Axes | None = None) -> Axes:
     Raises:
         UsageError: Control was not measured.
     """
-    rows = _one(report).get("control", {}).get("rows", {})
-    if not rows:
-        raise UsageError("expected a report with control, got one without it")
+    rows = _part(_one(report), "control", "control")["rows"]
     ax = _axes(ax)
     for j, row in enumerate(rows.values()):
         estimate = row["return"]
@@ -144,7 +145,10 @@ def returns(report: Any, ax: Axes | None = None) -> Axes:
 
 
 def curves(run: Any, metric: str | None = None, smooth: int = 1, ax: Axes | None = None) -> Axes:
-    """Plot a metric of metrics.jsonl over environment steps, for one run or several.
+    """Plot a metric of metrics.jsonl, for one run or several.
+
+    A loss of the world model is drawn over gradient steps, which are taken between environment steps; every other metric
+    over environment steps.
 
     Example:
         robossl.plot.curves(["runs/a", "runs/b"], "agent/rollout/ep_rew_mean", smooth=5)
@@ -169,15 +173,17 @@ def curves(run: Any, metric: str | None = None, smooth: int = 1, ax: Axes | None
     if metric not in names:
         raise unknown_name_error("metric", str(metric), names)
     ax = _axes(ax)
+    over_updates = metric.startswith(_LOSSES) and _UPDATES in names
+    axis, axis_text = (_UPDATES, "gradient steps") if over_updates else ("step", "environment steps")
     for name, many in records.items():
-        points = [(r["step"], r[metric]) for r in many if r.get(metric) is not None]
+        points = [(r[axis], r[metric]) for r in many if r.get(metric) is not None and r.get(axis) is not None]
         if points:
             steps, values = np.array(points, float).T
             width = min(int(smooth), len(values))
             kernel = np.ones(width) / width
             smoothed = np.convolve(values, kernel, "valid")
             ax.plot(steps[len(steps) - len(smoothed) :], smoothed, label=name or None)
-    ax.set(xlabel="environment steps", ylabel=metric)
+    ax.set(xlabel=axis_text, ylabel=_METRICS.get(metric, metric.replace("/", ", ").replace("_", " ")))
     return _finished(ax)
 
 
@@ -256,6 +262,17 @@ def _one(report: Any) -> Mapping[str, Any]:
     if list(_by_label(report)) != [""]:
         raise UsageError("expected one report, run or path, got several; plot.skill draws several")
     return as_report(report)
+
+
+def _part(report: Mapping[str, Any], key: str, expected: str) -> Mapping[str, Any]:
+    """Return a part of a report; one without it is refused with the reason."""
+    reason = missing_reason({"missing": {}, **report}, key)
+    if reason is not None:
+        raise UsageError(f"expected a report with {expected}, got one without it: {reason}")
+    value: Any = report
+    for part in key.split("."):
+        value = value[part]
+    return value
 
 
 def _by_label(source: Any) -> dict[str, Any]:

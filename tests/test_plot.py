@@ -53,10 +53,22 @@ def test_curves_of_runs_are_smoothed_means(tmp_path):
     ax = plot.curves([tmp_path / "a", str(tmp_path / "b")], smooth=2)
     assert np.allclose(ax.lines[0].get_ydata(), 0.5)
     assert len(ax.lines) == 2
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("environment steps", "loss of the world model")
     with pytest.raises(UsageError, match="available: world_model/loss"):
         plot.curves(tmp_path / "a", "world_model/los")
     with pytest.raises(UsageError, match=r"metrics\.jsonl"):
         plot.curves(tmp_path)
+
+
+def test_losses_of_the_world_model_are_drawn_over_gradient_steps(tmp_path):
+    lines = [
+        f'{{"step": 100, "world_model/loss": {3 - i}, "world_model/updates": {10 * i}}}\n' for i in range(3)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines) + '{"step": 100, "time/seconds": 1.0}\n')
+    ax = plot.curves(tmp_path, "world_model/loss")
+    assert ax.lines[0].get_xdata().tolist() == [0, 10, 20]
+    assert ax.get_xlabel() == "gradient steps"
+    assert plot.curves(tmp_path, "time/seconds").get_ylabel() == "time, seconds"
 
 
 def test_latents_are_colored_by_a_field_and_drawn_in_the_given_axes(tmp_path):
@@ -75,7 +87,9 @@ def test_latents_are_colored_by_a_field_and_drawn_in_the_given_axes(tmp_path):
 @pytest.mark.parametrize("draw", [plot.skill, plot.goals, plot.returns])
 def test_report_without_the_section_is_refused_in_one_line(draw):
     with pytest.raises(UsageError, match="expected a report with") as caught:
-        draw({"format": 2})
+        draw({"format": 2, "missing": {}})
+    with pytest.raises(UsageError, match="without it: no goals"):
+        draw({"format": 2, "missing": dict.fromkeys(("world_model", "goal_reaching", "control"), "no goals")})
     assert "\n" not in str(caught.value)
 
 

@@ -327,8 +327,10 @@ def hover(axes: Axes, x: float, y: float, text: str) -> None:
 
 
 def _format_logarithmic(axis: Axis) -> None:
-    """Label a logarithmic axis with plain numbers, at 1, 2 and 5 of each decade."""
-    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5), numticks=6))
+    """Label a logarithmic axis with plain numbers: at 1, 2 and 5 of each decade, or of many at whole powers of 10."""
+    low, high = axis.get_view_interval()
+    few = high < 150 * low
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6))
     axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(mpl.ticker.NullFormatter())
 

@@ -47,7 +47,8 @@ class Chart {
     let low = Infinity, high = -Infinity;
     for (const s of all) for (const y of s.ys) if (Number.isFinite(y)) { low = Math.min(low, y); high = Math.max(high, y); }
     if (!xs.length || low > high) return;
-    if (low === high) { low -= Math.abs(low) * 0.1 || 1; high += Math.abs(high) * 0.1 || 1; }
+    if (low === 0 && high === 0) high = 1;
+    if (low === high) { low -= Math.abs(low) * 0.1; high += Math.abs(high) * 0.1; }
     this.xrange = [Math.min(...xs), Math.max(...xs)];
     if (this.xrange[0] === this.xrange[1]) this.xrange[1] += 1;
     this.yrange = [low, high];

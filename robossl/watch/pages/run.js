@@ -26,6 +26,12 @@ const HUMAN = {
   "agent/return_mean": "return in recorded episodes",
   "agent/success_mean": "success in recorded episodes",
   "diagnostics/inverse_r2": "inverse dynamics R²",
+  "diagnostics/inverse_r2_from_z": "R² of actions from one latent",
+  "diagnostics/inverse_excess_r2": "inverse R² beyond one latent",
+  "diagnostics/latent_std_mean": "latent standard deviation, mean",
+  "diagnostics/latent_std_min": "latent standard deviation, smallest",
+  "diagnostics/forward_error": "prediction error",
+  "diagnostics/shuffled_actions_error": "error with shuffled actions",
   "diagnostics/no_change_error": "error if nothing changed",
 };
 const LOSSES = "world_model/";  // drawn over gradient steps, because the world model is trained between env steps
