@@ -147,8 +147,8 @@ def returns(report: Any, ax: Axes | None = None) -> Axes:
 def curves(run: Any, metric: str | None = None, smooth: int = 1, ax: Axes | None = None) -> Axes:
     """Plot a metric of metrics.jsonl, for one run or several.
 
-    A loss of the world model is drawn over gradient steps, which are taken between environment steps; every other metric
-    over environment steps.
+    A loss of the world model is drawn over gradient steps, which are taken between environment steps; all others over
+    environment steps.
 
     Example:
         robossl.plot.curves(["runs/a", "runs/b"], "agent/rollout/ep_rew_mean", smooth=5)
