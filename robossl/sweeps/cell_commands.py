@@ -161,12 +161,11 @@ def _evaluate_request(settings: Settings, threads: int, folder: Path | None = No
 
 
 def _run_evaluate(settings: Settings, folder: Path, threads: int, progress: ProgressReporter) -> Measures:
-    from robossl.evaluation.report import page, report_file
-    from robossl.training.evaluation_runner import run_evaluation
+    from robossl.training.evaluation_runner import resume_evaluation, run_evaluation
 
-    if (folder / page.NAME).is_file():
-        return _report_measures(report_file.read(folder))
-    shutil.rmtree(folder, ignore_errors=True)  # an evaluation begins again
+    if (folder / output_dirs.MANIFEST).is_file():
+        return _report_measures(resume_evaluation(folder, progress))
+    shutil.rmtree(folder, ignore_errors=True)  # it ended before its manifest was written
     with torch_threads(threads):
         return _report_measures(run_evaluation(_evaluate_request(settings, threads, folder), progress))
 
