@@ -19,14 +19,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import torch
 from gymnasium.vector import AutoresetMode
 
 from benchmarks.cells import Cell, estimate_over_seeds, read_cells
 from benchmarks.cli import run_main
+from benchmarks.parts import Part, add_engine_flags, result_of, run_parts
 from robossl import registry
+from robossl.core.errors import UsageError
 from robossl.core.interfaces import Policy
-from robossl.core.io import write_json
 from robossl.evaluation.context import EVALUATION_SEED
 from robossl.evaluation.control import evaluate_returns
 from robossl.streams import Recorder, Stream
@@ -57,19 +57,22 @@ def main() -> None:
     add("--updates-per-step", type=float, default=0.25, metavar="X")
     add("--episodes", type=int, default=20, metavar="N")
     add("--out", type=Path, default=Path("runs/agent_choice"), metavar="FOLDER")
+    add_engine_flags(parser)
     add("--report", type=Path, metavar="PATH", help="print the results of a folder, or of a JSON file")
     add("--markdown", action="store_true", help="print a table")
     options = parser.parse_args()
     if options.report is None:
-        torch.set_num_threads(1)
-        for seed in options.seeds:
-            for row in options.rows:
-                path = options.out / "results" / f"{row.replace(', ', '-')}-{seed}.json"
-                if not path.exists():
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    write_json(path, measure(options, row, seed))
+        if options.run is None:
+            raise UsageError("expected --run RUN, or --report PATH, got neither")
+        parts = [Part("measure_row", (row, seed)) for seed in options.seeds for row in options.rows]
+        run_parts("benchmarks.agent_choice", parts, options, options.out, ("rows", "seeds"))
     cells = read_cells(options.report or options.out)
     print(table(cells) if options.markdown else json.dumps({"cells": cells}, indent=1))
+
+
+def measure_row(options: argparse.Namespace, row: str, seed: int) -> None:
+    """Measure an agent, unless it was measured before."""
+    result_of(options.out, f"{row.replace(', ', '-')}-{seed}", lambda: measure(options, row, seed))
 
 
 def measure(options: argparse.Namespace, row: str, seed: int) -> Cell:

@@ -20,13 +20,15 @@ import numpy as np
 
 import robossl
 from benchmarks.cli import run_main
+from benchmarks.parts import Part, add_engine_flags, run_parts
 from robossl.cli.config import parse_overrides
 from robossl.core.io import read_json
 from robossl.core.statistics import mean_ci
 from robossl.evaluation.continual import ROWS
+from robossl.evaluation.report import page
 from robossl.logging.progress import make_progress
 from robossl.training import config_io
-from robossl.training.config import LearnConfig
+from robossl.training.config import LearnConfig, thread_count
 
 _SETTINGS: dict[str, Any] = {
     "steps": 80_000, "explore.steps": 48_000, "agent.iteration_steps": 4_000, "variation.at_step": 64_000,
@@ -51,16 +53,20 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the runs (default: a temporary one)"
     )
+    add_engine_flags(parser)
     options, arguments = parser.parse_known_args()
     settings = parse_overrides(arguments, LearnConfig)
     physics = {} if any(name.startswith("variation.randomization.") for name in settings) else _PHYSICS
+    options.settings = {**_SETTINGS, **physics, **settings, "env": options.env}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.out or Path(temporary)
+        options.folder = str(options.out or temporary)
+        parts = [Part("run_seed", (seed,)) for seed in options.seeds]
+        threads = thread_count(int(settings.get("threads", 0)))
+        run_parts(
+            "benchmarks.continual_physics", parts, options, Path(options.folder), ("seeds", "folder"), threads
+        )  # fmt: skip
         sections = {
-            seed: run_seed(
-                folder / f"seed-{seed}",
-                {**_SETTINGS, **physics, **settings, "env": options.env, "seed": seed},
-            )
+            seed: read_json(Path(options.folder) / f"seed-{seed}" / "report.json")["continual"]
             for seed in options.seeds
         }
     result = summary(sections)
@@ -68,14 +74,16 @@ def main() -> None:
     print(table(result))
 
 
-def run_seed(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one seed, or resume it, and return its section "continual"."""
+def run_seed(options: argparse.Namespace, seed: int) -> None:
+    """Run one seed, or resume it; a finished run ends at once."""
+    folder = Path(options.folder) / f"seed-{seed}"
+    if (folder / page.NAME).is_file():  # written last
+        return
     if (folder / "config.toml").is_file():
-        report = robossl.learn(resume=folder, progress=make_progress())
+        robossl.learn(resume=folder, progress=make_progress())
     else:
-        config = config_io.parse(LearnConfig, ("the benchmark", settings))
-        report = robossl.learn(config, folder, progress=make_progress())
-    return read_json(Path(report["folder"]) / "report.json")["continual"]
+        config = config_io.parse(LearnConfig, ("the benchmark", {**options.settings, "seed": seed}))
+        robossl.learn(config, folder, progress=make_progress())
 
 
 def summary(sections: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

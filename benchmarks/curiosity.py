@@ -18,12 +18,12 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.vector import AutoresetMode
 from robossl.agents.offline_td3 import OfflineTd3Agent
 from robossl.agents.sb3.stacked_td3 import train_stacked
@@ -31,6 +31,7 @@ from robossl.agents.sb3.stacked_td3 import train_stacked
 import robossl
 from benchmarks.cells import Cell, env_id, read_cells
 from benchmarks.cli import run_main
+from benchmarks.parts import Part, add_engine_flags, make_once, run_parts
 from robossl import registry
 from robossl.core.io import write_json
 from robossl.core.seeding import generator
@@ -64,6 +65,7 @@ def main() -> None:
     add("--episodes", type=int, default=16, metavar="N", help="held-out episodes of a return (16)")
     add("--stages", nargs="*", default=["record", "coverage"], choices=["record", "coverage", "returns"])
     add("--out", type=Path, default=Path("runs/curiosity"), metavar="FOLDER")
+    add_engine_flags(parser)
     add("--report", type=Path, metavar="PATH", help="print the results in a folder, or of a JSON file")
     add("--markdown", action="store_true", help="print the report as tables")
     options = parser.parse_args()
@@ -71,35 +73,44 @@ def main() -> None:
         results = read_cells(options.report)
         print(tables(results) if options.markdown else json.dumps(results, indent=2))
         return
-    torch.set_num_threads(1)
-    (options.out / "results").mkdir(parents=True, exist_ok=True)
-    for stage, function in (("record", record), ("coverage", coverage)):
-        for seed in options.seeds if stage in options.stages else ():
-            for env in options.envs:
-                function(options, env, seed)
-    for env in options.envs if "returns" in options.stages else ():
-        returns(options, env)
+    run_parts(
+        "benchmarks.curiosity", list(parts_of(options)), options, options.out,
+        ("envs", "tasks", "seeds", "stages", "updates", "episodes"),
+    )  # fmt: skip
 
 
-def record(options: argparse.Namespace, env: str, seed: int) -> None:
-    """Record the stream of each policy."""
-    for policy in POLICIES:
-        folder = stream_folder(options, env, seed, policy)
-        if result_path(options, "record", env, seed, policy).is_file():
-            continue
-        shutil.rmtree(folder, ignore_errors=True)  # of an interrupted start
-        start, cpu = time.perf_counter(), time.process_time()
-        stream = robossl.collect(
-            env_id(env), policy, options.steps, folder, seed, num_envs=_NUM_ENVS, threads=1
-        )
-        save(options, {
-            "kind": "record", "env": env, "seed": seed, "policy": policy, "steps": int(stream.transitions),
-            "seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time() - cpu, 1),
-        })  # fmt: skip
+def parts_of(options: argparse.Namespace) -> Iterator[Part]:
+    """Yield the streams, their coverage, and the agents of each task."""
+    for env in options.envs:
+        recorded = [Part("record", (env, seed, policy)) for seed in options.seeds for policy in POLICIES]
+        if "record" in options.stages:
+            yield from recorded
+        names = tuple(part.name for part in recorded)
+        for seed in options.seeds if "coverage" in options.stages else ():
+            yield Part("coverage", (env, seed), names)
+        for task in TASKS[env] if "returns" in options.stages else ():
+            if options.tasks is None or task in options.tasks:
+                yield Part("returns", (env, task), names)
+
+
+def record(options: argparse.Namespace, env: str, seed: int, policy: str) -> None:
+    """Record the stream of a policy."""
+    folder = stream_folder(options, env, seed, policy)
+    if result_path(options, "record", env, seed, policy).is_file():
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # of an interrupted start
+    start, cpu = time.perf_counter(), time.process_time()
+    stream = robossl.collect(env_id(env), policy, options.steps, folder, seed, num_envs=_NUM_ENVS, threads=1)
+    save(options, {
+        "kind": "record", "env": env, "seed": seed, "policy": policy, "steps": int(stream.transitions),
+        "seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time() - cpu, 1),
+    })  # fmt: skip
 
 
 def coverage(options: argparse.Namespace, env: str, seed: int) -> None:
     """Compare the states of the streams."""
+    if result_path(options, "coverage", env, seed).is_file():
+        return
     streams = {policy: Stream.open(stream_folder(options, env, seed, policy)) for policy in POLICIES}
     states = {policy: sample_states(stream, _STATES, seed) for policy, stream in streams.items()}
     rows = {policy: round(value, 4) for policy, value in state_coverage(states).items()}
@@ -115,32 +126,31 @@ def best_rewards(stream: Stream, seed: int) -> float:
     return round(float(np.sort(rewards)[-_STATES // 100 :].mean()), 4)
 
 
-def returns(options: argparse.Namespace, env: str) -> None:
+def returns(options: argparse.Namespace, env: str, task: str) -> None:
     """Train `offline-td3` on the streams of colored noise and of the curious policy, all agents of a task at once."""
-    for task in (t for t in TASKS[env] if options.tasks is None or t in options.tasks):
-        cells = [
-            (seed, policy)
-            for seed in options.seeds
-            for policy in (BASELINE, CURIOUS)
-            if result_path(options, "record", env, seed, policy).is_file()
-            and not result_path(options, "return", env, seed, policy, task).is_file()
-        ]
-        if not cells:
-            continue
-        cpu = time.process_time()
-        with ExitStack() as stack:
-            agents = [make_agent(options, env, task, seed, policy, stack) for seed, policy in cells]
-            train_stacked(agents, options.updates)
-            seconds = (time.process_time() - cpu) / len(agents)
-            for (seed, policy), agent in zip(cells, agents):
-                envs = registry.make_envs(env_id(task), min(options.episodes, 16), threads=1)
-                episodes = evaluate_returns(envs, agent, options.episodes, EVALUATION_SEED)
-                envs.close()
-                save(options, {
-                    "kind": "return", "env": env, "seed": seed, "policy": policy, "task": task,
-                    "steps": options.steps, "updates": options.updates, "cpu_seconds": round(seconds, 1),
-                    "returns": episodes.returns.round(3).tolist(),
-                })  # fmt: skip
+    cells = [
+        (seed, policy)
+        for seed in options.seeds
+        for policy in (BASELINE, CURIOUS)
+        if result_path(options, "record", env, seed, policy).is_file()
+        and not result_path(options, "return", env, seed, policy, task).is_file()
+    ]
+    if not cells:
+        return
+    cpu = time.process_time()
+    with ExitStack() as stack:
+        agents = [make_agent(options, env, task, seed, policy, stack) for seed, policy in cells]
+        train_stacked(agents, options.updates)
+        seconds = (time.process_time() - cpu) / len(agents)
+        for (seed, policy), agent in zip(cells, agents):
+            envs = registry.make_envs(env_id(task), min(options.episodes, 16), threads=1)
+            episodes = evaluate_returns(envs, agent, options.episodes, EVALUATION_SEED)
+            envs.close()
+            save(options, {
+                "kind": "return", "env": env, "seed": seed, "policy": policy, "task": task,
+                "steps": options.steps, "updates": options.updates, "cpu_seconds": round(seconds, 1),
+                "returns": episodes.returns.round(3).tolist(),
+            })  # fmt: skip
 
 
 def make_agent(
@@ -150,7 +160,9 @@ def make_agent(
     stream = Stream.open(stream_folder(options, env, seed, policy))
     if task != env:
         folder = options.out / "streams" / f"{env}-{seed}-{policy}-{task}"
-        stream = Stream.open(folder) if folder.is_dir() else robossl.relabel(stream, env_id(task), out=folder)
+        recorded = stream
+        make_once(folder, lambda path: robossl.relabel(recorded, env_id(task), out=path).close())
+        stream = Stream.open(folder)
     envs = registry.make_envs(env_id(task), 1, threads=1, autoreset_mode=AutoresetMode.DISABLED)
     own = Recorder.create(envs, Path(stack.enter_context(tempfile.TemporaryDirectory())) / "stream")
     stack.callback(own.close)

@@ -17,16 +17,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from benchmarks.cli import run_main
+from benchmarks.parts import SETTINGS, Part, add_engine_flags, make_once, run_parts
 from robossl import registry
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import read_json, write_json
@@ -67,6 +68,7 @@ def main() -> None:
     add("--episodes", type=int, default=20, metavar="N", help="held-out episodes (20)")
     add("--prepare", action="store_true", help="only train the world models")
     add("--out", type=Path, default=Path("runs/encoders"), metavar="FOLDER")
+    add_engine_flags(parser)
     add("--report", type=Path, nargs="+", metavar="PATH", help="print the results in folders or JSON files")
     add("--markdown", action="store_true", help="print a table")
     options = parser.parse_args()
@@ -74,11 +76,17 @@ def main() -> None:
         cells = [cell for path in options.report for cell in read_cells(path)]
         print(table(cells) if options.markdown else json.dumps({"cells": cells}, indent=1))
         return
-    torch.set_num_threads(1)
-    for seed in options.seeds:
-        prepare(options, seed)
-        for row in () if options.prepare else options.rows or (PIXEL_ROWS if options.pixels else STATE_ROWS):
-            run_row(options, row, seed)
+    options.rows = [] if options.prepare else options.rows or (PIXEL_ROWS if options.pixels else STATE_ROWS)
+    parts = [Part("prepare", (seed,)) for seed in options.seeds]
+    parts += [
+        Part("run_row", (row, seed), (Part("prepare", (seed,)).name,))
+        for seed in options.seeds
+        for row in options.rows
+    ]
+    run_parts(
+        "benchmarks.encoders_under_rl", parts, options, options.out, ("rows", "steps", "seeds", "prepare"),
+        key=name_of(options, "", "")
+    )  # fmt: skip
     print(json.dumps({"cells": read_cells(options.out)}, indent=1))
 
 
@@ -89,7 +97,7 @@ def make_envs(options: argparse.Namespace, num_envs: int = _NUM_ENVS) -> VectorE
     )
 
 
-def name_of(options: argparse.Namespace, kind: str, seed: int) -> str:
+def name_of(options: argparse.Namespace, kind: str, seed: int | str) -> str:
     """Return the name of a file or folder of this env and seed."""
     env = options.env.split("/")[-1].split("-")[0]
     return f"{kind}-{env}-{options.pixels}-{seed}"
@@ -97,23 +105,28 @@ def name_of(options: argparse.Namespace, kind: str, seed: int) -> str:
 
 def prepare(options: argparse.Namespace, seed: int) -> None:
     """Record colored noise and train a world model on it, unless both exist."""
-    folder = options.out / name_of(options, "model", seed)
-    stream_folder = options.out / name_of(options, "stream", seed)
-    if (folder / "model.safetensors").is_file():
-        return
-    if not (stream_folder / "stream.json").is_file():
-        recorder = Recorder.create(make_envs(options, 16), stream_folder)
-        policy = registry.policy("colored_noise")(recorder.single_action_space, 16, seed)
-        collect_steps(recorder, policy, options.stream_steps, seed, NullProgress())
-        recorder.close()
-    stream = Stream.open(stream_folder)
-    config = default_config_for(stream.observation_space)
-    if options.pixels:
-        config = replace(config, latent_dim=_LATENT_DIM)
-    model = WorldModel(config, stream.observation_space, stream.action_space, seed)
-    trainer = WorldModelTrainer(model, stream, seed, device="cpu")
-    trainer.run(options.model_updates)
-    trainer.publish().save(folder)
+    stream = Stream.open(
+        make_once(options.out / name_of(options, "stream", seed), lambda path: record(options, seed, path))
+    )
+
+    def train(path: Path) -> None:
+        config = default_config_for(stream.observation_space)
+        if options.pixels:
+            config = replace(config, latent_dim=_LATENT_DIM)
+        model = WorldModel(config, stream.observation_space, stream.action_space, seed)
+        trainer = WorldModelTrainer(model, stream, seed, device="cpu")
+        trainer.run(options.model_updates)
+        trainer.publish().save(path)
+
+    make_once(options.out / name_of(options, "model", seed), train)
+
+
+def record(options: argparse.Namespace, seed: int, folder: Path) -> None:
+    """Record colored noise, without reward."""
+    recorder = Recorder.create(make_envs(options, 16), folder)
+    policy = registry.policy("colored_noise")(recorder.single_action_space, 16, seed)
+    collect_steps(recorder, policy, options.stream_steps, seed, NullProgress())
+    recorder.close()
 
 
 def run_row(options: argparse.Namespace, row: str, seed: int) -> None:
@@ -128,9 +141,9 @@ def run_row(options: argparse.Namespace, row: str, seed: int) -> None:
     model = WorldModel.load(options.out / name_of(options, "model", seed), "cpu").frozen_copy()
     stream = Stream.open(options.out / name_of(options, "stream", seed))
     reward_free = int(stream.transitions) if mode in ("frozen", "finetune", "cotrain") else 0
-    recorder = Recorder.create(
-        make_envs(options), unused_folder(options.out / name_of(options, f"{row}-steps", seed))
-    )
+    steps_folder = options.out / name_of(options, f"{row}-steps", seed)
+    shutil.rmtree(steps_folder, ignore_errors=True)  # of an interrupted start
+    recorder = Recorder.create(make_envs(options), steps_folder)
     agent = registry.agent("sac")(
         recorder,
         None if mode == "none" else model,
@@ -158,20 +171,13 @@ def run_row(options: argparse.Namespace, row: str, seed: int) -> None:
     recorder.close()
 
 
-def unused_folder(path: Path) -> Path:
-    """Return `path`, or with a number behind it if an interrupted run left it."""
-    number = 0
-    while (folder := path.with_name(f"{path.name}-{number}")).exists():
-        number += 1
-    return folder
-
-
 def read_cells(path: Path) -> list[Cell]:
     """Return the results in a folder or a JSON file."""
     if path.is_file():
         content = read_json(path)
         return list(content["cells"]) if "cells" in content else [content]
-    return [cell for file in sorted(path.glob("*.json")) for cell in read_cells(file)]
+    files = [file for file in sorted(path.glob("*.json")) if not file.name.startswith(SETTINGS)]
+    return [cell for file in files for cell in read_cells(file)]
 
 
 def table(cells: list[Cell]) -> str:

@@ -18,11 +18,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import robossl
 from benchmarks.cli import run_main
+from benchmarks.parts import Part, add_engine_flags, folder_beside, result_of, run_parts
 from benchmarks.two_room import TwoRoomEnvs
 from robossl import registry
 from robossl.core.interfaces import Policy
@@ -90,33 +90,44 @@ def main() -> None:
     )
     add("--rows", nargs="+", default=list(_AGENTS), choices=list(_AGENTS), metavar="ROW")
     add("--threads", type=int, default=1, metavar="N")
-    add("--out", type=Path, metavar="FILE", help="JSON file; finished seeds in it are not measured again")
+    add(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="JSON file; finished seeds, in FILE.parts, are not measured again",
+    )
+    add_engine_flags(parser)
     add("--markdown", action="store_true", help="print a table after the JSON")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     options.seeds = options.seeds or list(range(len(options.runs or [0])))
-    skipped = {"out", "markdown", "seeds", "threads", "runs"} | ({*_TRAINING} if options.runs else set())
+    skipped = {"out", "markdown", "seeds", "threads", "runs", "workers", "engine"}
+    skipped |= {*_TRAINING} if options.runs else set()
     settings = {k: v for k, v in vars(options).items() if k not in skipped}
-    runs = read_runs(options.out, settings)
-    for seed in options.seeds:
-        if not any(run["seed"] == seed for run in runs):
-            with tempfile.TemporaryDirectory() as folder:
-                runs.append(measure(options, seed, Path(folder)))
-            if options.out is not None:
-                write_json(options.out, {"settings": settings, "runs": runs})
-            print(table([runs[-1]]), file=sys.stderr, flush=True)
-    runs = [run for run in runs if run["seed"] in options.seeds]
+    options.runs = [str(run.resolve()) for run in options.runs or ()]
+    with folder_beside(options.out) as folder:
+        options.folder = str(folder)
+        parts = [Part("measure_seed", (seed,)) for seed in options.seeds]
+        run_parts(
+            "benchmarks.goal_reaching", parts, options, Path(folder), ("seeds", "runs", "folder"), options.threads
+        )  # fmt: skip
+        runs = [result_of(Path(folder), str(seed)) for seed in options.seeds]
+    if options.out is not None:
+        write_json(options.out, {"settings": settings, "runs": runs})
     print(json.dumps({"settings": settings, "runs": runs, "rows": pool(runs)}, indent=2))
     if options.markdown:
         print(table(runs))
 
 
-def read_runs(path: Path | None, settings: Mapping[str, Any]) -> list[Result]:
-    """Return the finished runs in a file of the same settings."""
-    if path is None or not path.is_file():
-        return []
-    content = json.loads(path.read_text())
-    return content["runs"] if content["settings"] == settings else []
+def measure_seed(options: argparse.Namespace, seed: int) -> None:
+    """Measure one seed, unless it was measured before."""
+
+    def run() -> Result:
+        with tempfile.TemporaryDirectory() as folder:
+            found = measure(options, seed, Path(folder))
+        print(table([found]), file=sys.stderr, flush=True)
+        return found
+
+    result_of(Path(options.folder), str(seed), run)
 
 
 def measure(options: argparse.Namespace, seed: int, folder: Path) -> Result:
@@ -129,7 +140,7 @@ def measure(options: argparse.Namespace, seed: int, folder: Path) -> Result:
         seconds[name], start = round(time.process_time() - start, 1), time.process_time()
 
     if options.runs:
-        run = options.runs[seed]
+        run = Path(options.runs[seed])
         stream, model = Stream.open(run / "stream"), WorldModel.load(run / "model", "cpu").frozen_copy()
         heads = model.goal_heads
         found, missing = reach(options, stream, model, seed)

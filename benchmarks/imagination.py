@@ -4,7 +4,8 @@
 model. SAC is then trained for `--imagined` steps in the world model alone. It is compared with the same SAC in the
 real env, after `--labeled` and after `--labeled` + `--steps` steps, with a random policy and with zero actions. All
 are evaluated on the same held-out episodes. The results of each seed are printed when it ends; then JSON, and with
-`--markdown` a table.
+`--markdown` a table. With `--out` the results are also written into a file, and finished seeds, in FILE.parts, are not
+measured again.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.vector import AutoresetMode
 
 import robossl
 from benchmarks.cli import run_main
+from benchmarks.parts import Part, add_engine_flags, folder_beside, result_of, run_parts
 from robossl import registry
 from robossl.core.interfaces import Policy
+from robossl.core.io import write_json
 from robossl.core.seeding import derive
 from robossl.core.statistics import mean_ci, proportion_ci
 from robossl.evaluation.context import EVALUATION_SEED, step_seconds
@@ -55,19 +57,41 @@ def main() -> None:
     add("--seeds", type=int, nargs="+", default=[0], metavar="N")
     add("--threads", type=int, default=1, metavar="N")
     add("--markdown", action="store_true", help="print a table after the JSON")
+    add(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="JSON file; finished seeds, in FILE.parts, are not measured again",
+    )
+    add_engine_flags(parser)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    runs, episodes_by_seed = [], []
-    for seed in options.seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            run, episodes = measure(options, seed, Path(folder))
-        print(json.dumps(run), file=sys.stderr, flush=True)
-        runs.append(run)
-        episodes_by_seed.append(episodes)
-    rows = pool(episodes_by_seed)
-    print(json.dumps({"settings": vars(options), "runs": runs, "rows": rows}, indent=2))
+    settings = {k: v for k, v in vars(options).items() if k not in ("out", "workers", "engine")}
+    with folder_beside(options.out) as folder:
+        options.folder = str(folder)
+        parts = [Part("measure_seed", (seed,)) for seed in options.seeds]
+        run_parts(
+            "benchmarks.imagination", parts, options, Path(folder), ("seeds", "folder"), options.threads
+        )
+        cells = [result_of(Path(folder), str(seed)) for seed in options.seeds]
+    rows = pool([{name: episodes_of(lists) for name, lists in cell["exact"].items()} for cell in cells])
+    report = {"settings": settings, "runs": [cell["run"] for cell in cells], "rows": rows}
+    if options.out is not None:
+        write_json(options.out, report)
+    print(json.dumps(report, indent=2))
     if options.markdown:
         print(table(rows))
+
+
+def measure_seed(options: argparse.Namespace, seed: int) -> None:
+    """Measure one seed, unless it was measured before."""
+
+    def run() -> Run:
+        with tempfile.TemporaryDirectory() as folder:
+            found, episodes = measure(options, seed, Path(folder))
+        print(json.dumps(found), file=sys.stderr, flush=True)
+        return {"run": found, "exact": {name: episode_lists(e, exact=True) for name, e in episodes.items()}}
+
+    result_of(Path(options.folder), str(seed), run)
 
 
 def measure(options: argparse.Namespace, seed: int, folder: Path) -> tuple[Run, dict[str, Episodes]]:
@@ -113,13 +137,20 @@ def measure(options: argparse.Namespace, seed: int, folder: Path) -> tuple[Run, 
     }, results
 
 
-def episode_lists(episodes: Episodes) -> dict[str, list[Any] | None]:
+def episode_lists(episodes: Episodes, exact: bool = False) -> dict[str, list[Any] | None]:
     """Return the return, final success and success at any step of every episode."""
     flags = {"success": episodes.successes, "success_any": episodes.any_success}
+    returns = episodes.returns if exact else episodes.returns.round(3)
     return {
-        "return": episodes.returns.round(3).tolist(),
+        "return": returns.tolist(),
         **{name: None if values is None else values.tolist() for name, values in flags.items()},
     }
+
+
+def episodes_of(lists: dict[str, list[Any] | None]) -> Episodes:
+    """Return the episodes of `episode_lists`, without their lengths."""
+    flags = (None if lists[name] is None else np.array(lists[name]) for name in ("success", "success_any"))
+    return Episodes(np.array(lists["return"]), np.empty(0, int), *flags)
 
 
 class CpuTimer:

@@ -4,18 +4,21 @@ The two-link arm is observed through a camera. One control step lasts `--substep
 action moves the arm by about two pixels. Colored-noise actions are recorded for `--steps`. Each row trains on the same
 stream with the same network, seed and number of updates, and plans to the same held-out goals 25 steps away. Success is
 evaluated in the physical state, with angles around the circle. Prints JSON, with `--markdown` a table. Flags such as
-`--world_model.latent_dim 128` set the world model.
+`--world_model.latent_dim 128` set the world model. Finished seeds in `--out` are not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import robossl
 from benchmarks.cli import model_settings, run_main
+from benchmarks.parts import Part, add_engine_flags, make_once, result_of, run_parts
 from robossl.evaluation.ablation import evaluate_ablation
 from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.goal_reaching import CRITERIA
@@ -24,7 +27,6 @@ from robossl.logging.progress import make_progress
 from robossl.streams import Stream
 from robossl.training.config import LearnConfig, thread_count
 from robossl.training.config_io import parse
-from robossl.training.work_context import torch_threads
 from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.config import PIXEL_CONFIG
 from robossl.world_model.device import resolve
@@ -46,13 +48,18 @@ def main() -> None:
     add("--only", nargs="+", default=_ROWS, metavar="ROW", help=f"of {', '.join(_ROWS)}, untrained")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 for all cores")
     add("--device", default="auto", help="where the networks run (auto)")
-    add("--out", type=Path, default=Path("runs/pixels"), metavar="DIR", help="of the streams")
+    add("--out", type=Path, default=Path("runs/pixels"), metavar="DIR", help="of streams and results")
+    add_engine_flags(parser)
     add("--markdown", action="store_true", help="print the table instead of JSON")
     options, rest = parser.parse_known_args()
     config = pixel_config(model_settings(rest))
-    with torch_threads(options.threads):
-        runs = [measure(options, config, seed) for seed in options.seeds]
-    settings = {**vars(options), "out": str(options.out), "world_model": config.to_json()}
+    settings = {k: v for k, v in vars(options).items() if k not in ("workers", "engine")}
+    settings |= {"out": str(options.out), "world_model": config.to_json()}
+    options.world_model, options.key = config.to_json(), key_of(settings)
+    parts = [Part("measure_seed", (seed,)) for seed in options.seeds]
+    threads = thread_count(options.threads)
+    run_parts("benchmarks.pixels", parts, options, options.out, ("seeds",), threads, f"-{options.key}")
+    runs = [result_of(options.out, f"{seed}-{options.key}") for seed in options.seeds]
     print(table(runs) if options.markdown else json.dumps({"settings": settings, "runs": runs}, indent=2))
 
 
@@ -62,9 +69,21 @@ def pixel_config(settings: dict[str, Any]) -> WorldModelConfig:
     return parse(LearnConfig, ("preset", preset), ("command line", settings)).world_model
 
 
-def measure(options: argparse.Namespace, config: WorldModelConfig, seed: int) -> dict[str, Any]:
+def key_of(settings: dict[str, Any]) -> str:
+    """Return a digest of the settings that decide the result of a seed; one folder has results of several settings."""
+    values = {k: v for k, v in settings.items() if k not in ("seeds", "out", "markdown")}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def measure_seed(options: argparse.Namespace, seed: int) -> None:
+    """Measure one seed, unless it was measured before."""
+    result_of(options.out, f"{seed}-{options.key}", lambda: measure(options, seed))
+
+
+def measure(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Return the rows of one seed: metrics and goal reaching of each variant, and of the random policy."""
     stream = collect_once(options, seed)
+    config = WorldModelConfig.from_json(options.world_model)
     model = WorldModel(config, stream.observation_space, stream.action_space, seed)
     context = EvaluationContext(
         _ENV,
@@ -83,11 +102,14 @@ def measure(options: argparse.Namespace, config: WorldModelConfig, seed: int) ->
 
 def collect_once(options: argparse.Namespace, seed: int) -> Stream:
     """Return the stream of this seed, which is recorded if it does not exist."""
-    folder = options.out / f"stream-{seed}-{options.substeps}-{options.steps}"
-    if (folder / "stream.json").is_file():
-        return Stream.open(folder)
-    envs = robossl.make(_ENV, 32, options.threads, pixels=_SIZE, substeps=options.substeps)
-    return robossl.collect(envs, "colored_noise", options.steps, folder, seed, make_progress())
+
+    def record(path: Path) -> None:
+        with closing(
+            robossl.make(_ENV, 32, options.threads, pixels=_SIZE, substeps=options.substeps)
+        ) as envs:
+            robossl.collect(envs, "colored_noise", options.steps, path, seed, make_progress()).close()
+
+    return Stream.open(make_once(options.out / f"stream-{seed}-{options.substeps}-{options.steps}", record))
 
 
 def table(runs: list[dict[str, Any]]) -> str:

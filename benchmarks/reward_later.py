@@ -26,16 +26,17 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import robossl
 from benchmarks.cells import Cell, env_id, estimate_over_seeds, read_cells
 from benchmarks.cli import run_main
+from benchmarks.parts import Part, add_engine_flags, make_once, run_parts
 from robossl import registry
 from robossl.core.interfaces import Observation, Policy
 from robossl.core.io import write_json
@@ -70,6 +71,7 @@ def main() -> None:
     add("--episodes", type=int, default=16, metavar="N", help="held-out episodes of a policy (16)")
     add("--search-episodes", type=int, default=4, metavar="N", help="held-out episodes of mpc (4)")
     add("--out", type=Path, default=Path("runs/reward_later"), metavar="FOLDER")
+    add_engine_flags(parser)
     add("--report", type=Path, metavar="FOLDER", help="print the results in FOLDER, or of a JSON file")
     add("--markdown", action="store_true", help="print tables")
     options = parser.parse_args()
@@ -77,30 +79,44 @@ def main() -> None:
         cells = read_cells(options.report)
         print(tables(cells) if options.markdown else json.dumps(summary(cells), indent=1))
         return
-    torch.set_num_threads(1)
-    (options.out / "results").mkdir(parents=True, exist_ok=True)
+    run_parts(
+        "benchmarks.reward_later",
+        list(parts_of(options)),
+        options,
+        options.out,
+        ("envs", "rows", "labels", "seeds"),
+    )
+
+
+def parts_of(options: argparse.Namespace) -> Iterator[Part]:
+    """Yield the stream and model of each env, and what is measured with them."""
     for env in options.envs:
-        prepare(options, env)
+        if set(TRAINED) & set(options.rows):
+            yield (first := Part("prepare", (env,)))
         for seed in options.seeds:
             if BASELINE in options.rows:
-                run_sac(options, env, seed)
-            if RANDOM in options.rows and missing(options, env, seed, (RANDOM,), 0):
-                space = robossl.make(env_id(env), 1).single_action_space
-                save_cell(options, env, seed, RANDOM, 0, registry.policy("random")(space, 16, seed=seed), {})
-            for labels in options.labels:
-                run_trained(options, env, seed, labels)
+                yield Part("run_sac", (env, seed))
+            if RANDOM in options.rows:
+                yield Part("run_random", (env, seed))
+            if set(TRAINED) & set(options.rows):
+                for labels in options.labels:
+                    yield Part("run_trained", (env, seed, labels), (first.name,))
 
 
 def prepare(options: argparse.Namespace, env: str) -> tuple[Stream, WorldModel]:
     """Return the stream and the world model of an env; make them if they do not exist."""
     folder = options.out / env
-    if not (folder / "stream").exists():
+
+    def record(path: Path) -> None:
         robossl.collect(
-            env_id(env), "colored_noise", options.stream_steps, folder / "stream", num_envs=16, threads=1
+            env_id(env), "colored_noise", options.stream_steps, path, num_envs=16, threads=1
         ).close()
-    stream = Stream.open(folder / "stream")
-    if not (folder / "model").exists():
-        robossl.pretrain(stream, options.model_updates, out=folder / "model", threads=1, device="cpu")
+
+    stream = Stream.open(make_once(folder / "stream", record))
+    make_once(
+        folder / "model",
+        lambda path: robossl.pretrain(stream, options.model_updates, out=path, threads=1, device="cpu"),
+    )
     return stream, WorldModel.load(folder / "model", "cpu")
 
 
@@ -175,6 +191,14 @@ def run_sac(options: argparse.Namespace, env: str, seed: int) -> None:
             seconds = round(time.process_time() - start, 1)
             save_cell(options, env, seed, BASELINE, labels, runner.agent, {"train_seconds": seconds})
         runner.close()
+
+
+def run_random(options: argparse.Namespace, env: str, seed: int) -> None:
+    """Evaluate random actions."""
+    if missing(options, env, seed, (RANDOM,), 0):
+        space = robossl.make(env_id(env), 1).single_action_space
+        policy = registry.policy("random")(space, min(options.episodes, 16), seed=seed)
+        save_cell(options, env, seed, RANDOM, 0, policy, {})
 
 
 # --- results

@@ -1,7 +1,8 @@
 """Learning curves of the self-predictive agent beside SAC: `python -m benchmarks.self_predictive --help`.
 
 Rows: `sac`, `self-predictive`, and `self-predictive, stream`, which first gets a reward-free stream of colored noise.
-All rows of a seed are evaluated on the same episodes. Prints JSON; with --out it is written after every evaluation.
+All rows of a seed are evaluated on the same episodes. Prints JSON; with --out it is also written into a file, and
+finished curves, in FILE.parts, are not measured again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +21,7 @@ from gymnasium.vector import AutoresetMode
 
 import robossl
 from benchmarks.cli import run_main
+from benchmarks.parts import Part, add_engine_flags, folder_beside, result_of, run_parts
 from robossl import registry
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import write_json
@@ -51,31 +54,37 @@ def main() -> None:
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON of the self-predictive agent")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="JSON file")
+    add_engine_flags(parser)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     report: dict[str, Any] = {
         "env": arguments.env, "updates_per_step": arguments.updates_per_step, "num_envs": arguments.num_envs,
         "episodes": arguments.episodes, "settings": arguments.settings, "curves": [],
         "machine": {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()},
     }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in arguments.seeds:
-            for row in arguments.rows:
-                curve: dict[str, Any] = {"row": row, "seed": seed, "points": []}
-                report["curves"].append(curve)
-                measure(arguments, row, seed, Path(folder) / f"{row} {seed}", curve, report)
+    with folder_beside(arguments.out) as folder:
+        arguments.folder = str(folder)
+        rows = [(row, seed) for seed in arguments.seeds for row in arguments.rows]
+        parts = [Part("measure_curve", pair) for pair in rows]
+        run_parts("benchmarks.self_predictive", parts, arguments, Path(folder), ("rows", "seeds", "folder"))
+        report["curves"] = [result_of(Path(folder), f"{row} {seed}") for row, seed in rows]
+    if arguments.out is not None:
+        write_json(arguments.out, report)
     print(json.dumps(report, indent=2))
 
 
-def measure(
-    arguments: argparse.Namespace,
-    row: str,
-    seed: int,
-    folder: Path,
-    curve: dict[str, Any],
-    report: dict[str, Any],
-) -> None:
-    """Train one agent and append [env steps, mean return, standard deviation, seconds of training] to its curve."""
+def measure_curve(arguments: argparse.Namespace, row: str, seed: int) -> None:
+    """Measure the curve of an agent, unless it was measured before."""
+
+    def run() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            return measure(arguments, row, seed, Path(folder))
+
+    result_of(Path(arguments.folder), f"{row} {seed}", run)
+
+
+def measure(arguments: argparse.Namespace, row: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Train one agent, and return its curve of [env steps, mean return, standard deviation, seconds of training]."""
+    curve: dict[str, Any] = {"row": row, "seed": seed, "points": []}
     name, _, with_stream = row.partition(", ")
     settings = {"updates_per_step": arguments.updates_per_step}
     if arguments.learning_starts is not None and not with_stream:
@@ -98,10 +107,10 @@ def measure(
         seconds += time.perf_counter() - start
         returns = evaluate_returns(held_out, agent, arguments.episodes, derive(seed, "benchmark")).returns
         curve["points"].append([steps, float(returns.mean()), float(returns.std()), round(seconds, 1)])
-        if arguments.out is not None:
-            write_json(arguments.out, report)
+        print(json.dumps({**curve, "points": curve["points"][-1:]}), file=sys.stderr, flush=True)
     recorder.close()
     held_out.close()
+    return curve
 
 
 def reward_free_stream(arguments: argparse.Namespace, seed: int, folder: Path) -> Stream:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import statistics
 import sys
 import time
@@ -22,6 +23,8 @@ import torch
 
 import robossl
 from benchmarks.cli import model_settings, run_main
+from benchmarks.parts import Part, add_engine_flags, make_once, run_parts
+from robossl.core.io import write_json
 from robossl.core.statistics import effective_rank
 from robossl.evaluation.context import EVALUATION_SEED, step_seconds
 from robossl.evaluation.heldout import load_heldout
@@ -31,7 +34,7 @@ from robossl.evaluation.metrics.prediction import prediction_skill, valid_predic
 from robossl.evaluation.metrics.readout import fit_readout
 from robossl.logging.progress import make_progress
 from robossl.streams import Stream
-from robossl.training.config import LearnConfig
+from robossl.training.config import LearnConfig, thread_count
 from robossl.training.config_io import parse
 from robossl.training.output_dirs import slug
 from robossl.world_model import WorldModel, WorldModelConfig
@@ -61,15 +64,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 for all cores")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path("runs/world_model"), metavar="DIR")
+    add_engine_flags(parser)
     parser.add_argument("--markdown", action="store_true", help="print the table instead of JSON")
     options, rest = parser.parse_known_args()
     config: WorldModelConfig = parse(LearnConfig, ("command line", model_settings(rest))).world_model
-    runs = [measure(env, seed, config, options) for env in options.env for seed in options.seeds]
+    options.world_model = config.to_json()
+    rows = [(env, seed) for env in options.env for seed in options.seeds]
+    anything = tuple(vars(options))  # each result has its settings
+    parts = [Part("measure", row) for row in rows]
+    run_parts("benchmarks.world_model", parts, options, options.out, anything, thread_count(options.threads))
+    runs = [measure(options, *row) for row in rows]
     machine = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
     print(table(runs) if options.markdown else json.dumps({"runs": runs, "machine": machine}, indent=2))
 
 
-def measure(env: str, seed: int, config: WorldModelConfig, options: argparse.Namespace) -> dict[str, Any]:
+def measure(options: argparse.Namespace, env: str, seed: int) -> dict[str, Any]:
     """Return the metrics of one model, from a file if they were measured before."""
     settings = {
         "env": env,
@@ -77,7 +86,7 @@ def measure(env: str, seed: int, config: WorldModelConfig, options: argparse.Nam
         "steps": options.steps,
         "white_noise_steps": _WHITE_NOISE_STEPS,
         "updates": options.updates,
-        "world_model": config.to_json(),
+        "world_model": options.world_model,
     }
     settings = json.loads(json.dumps(settings))
     results = options.out / "results"
@@ -93,10 +102,12 @@ def measure(env: str, seed: int, config: WorldModelConfig, options: argparse.Nam
     white_noise = collect_once(folder, env, "random", _WHITE_NOISE_STEPS, seed + 1)
     number = len(list(results.glob(f"{slug(env)}-{seed}-*.json")))
     collected = time.perf_counter()
+    folder = options.out / "models" / f"{slug(env)}-{seed}-{number}"
+    shutil.rmtree(folder, ignore_errors=True)  # of an interrupted start
+    config = WorldModelConfig.from_json(options.world_model)
     model = robossl.pretrain(
-        stream, options.updates, config, options.out / "models" / f"{slug(env)}-{seed}-{number}", seed,
-        options.device, options.threads, make_progress(),
-    )  # fmt: skip
+        stream, options.updates, config, folder, seed, options.device, options.threads, make_progress()
+    )
     trained = time.perf_counter()
     run = {
         "settings": settings,
@@ -108,16 +119,15 @@ def measure(env: str, seed: int, config: WorldModelConfig, options: argparse.Nam
         "pretrain": round(trained - collected, 1),
         "evaluate": round(time.perf_counter() - trained, 1),
     }
-    (results / f"{slug(env)}-{seed}-{number}.json").write_text(json.dumps(run, indent=2))
+    write_json(results / f"{slug(env)}-{seed}-{number}.json", run)
     print(table([run]), file=sys.stderr)
     return run
 
 
 def collect_once(folder: Path, env: str, policy: str, steps: int, seed: int) -> Stream:
     """Return the stream in `folder`, which is recorded if it does not exist."""
-    if (folder / "stream.json").is_file():
-        return Stream.open(folder)
-    return robossl.collect(env, policy, steps, folder, seed, num_envs=64)
+    make_once(folder, lambda path: robossl.collect(env, policy, steps, path, seed, num_envs=64).close())
+    return Stream.open(folder)
 
 
 def metrics_of(model: WorldModel, stream: Stream, white_noise: Stream, env: str, seed: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ _logger = logging.getLogger(__name__)
 
 
 class BatchStep:
-    """Steps all sub-environments, and starts new episodes as the autoreset mode says."""
+    """Steps all sub-environments, and starts new episodes, depending on the autoreset mode."""
 
     def __init__(self, simulation: WarpSimulation, autoreset_mode: AutoresetMode, uses_graph: bool) -> None:
         """Use a simulation.
