@@ -17,7 +17,7 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec
 from gymnasium.vector import VectorEnv
 
 from robossl.core.env_ids import canonical_id, with_options
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, one_line
 from robossl.env_registry import MJCF, OBJECT_NAMESPACE, is_native, make_envs, trust_env
 
 EnvLike = str | EnvSpec | gymnasium.Env | VectorEnv | Callable[..., gymnasium.Env]
@@ -184,7 +184,7 @@ def _register(label: str, make: Callable[..., gymnasium.Env], key: Any = None) -
         env = make()
     except Exception as error:  # third-party code may raise anything
         raise UsageError(
-            f"the function {label or make} made no env: {type(error).__name__}: {' '.join(str(error).split())}"
+            f"the function {label or make} made no env: {type(error).__name__}: {one_line(error)}"
         ) from error
     if not isinstance(env, gymnasium.Env):
         raise UsageError(

@@ -22,7 +22,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from robossl.core.env_ids import EnvName, base_id, canonical_id, is_robot_file
-from robossl.core.errors import CorruptedFileError, UsageError
+from robossl.core.errors import CorruptedFileError, UsageError, one_line
 from robossl.core.limits import check_batch_memory, check_memory
 from robossl.core.simulation_backends import WARP
 from robossl.core.spaces import format_space
@@ -108,7 +108,7 @@ def _import(module: str, env: str) -> None:
         importer = "" if f"{module}.".startswith(f"{error.name}.") else f", which {module} imports,"
         raise UsageError(f"no package {error.name!r}{importer} to import for env {env}") from error
     except (Exception, SystemExit) as error:  # third-party code may raise anything
-        message = " ".join(str(error).split())
+        message = one_line(error)
         location = format_location(traceback.extract_tb(error.__traceback__))
         raise UsageError(
             f"package {module!r} of env {env} cannot be imported: {type(error).__name__}: {message}"
@@ -292,7 +292,7 @@ def _make_native(
         refused = [name for name in given if name not in known] or list(given)
         names = sorted(set(known) - {"num_envs", "nthread", "self", *_BATCH_SETTINGS})
         raise UsageError(
-            f"{base_id(env)} does not take {', '.join(refused)} ({' '.join(str(error).split())}); "
+            f"{base_id(env)} does not take {', '.join(refused)} ({one_line(error)}); "
             f"available: {', '.join(names)}"
         ) from error
 

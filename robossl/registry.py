@@ -35,7 +35,7 @@ from gymnasium.vector import VectorEnv
 
 from robossl import env_registry
 from robossl.core.env_ids import EnvName
-from robossl.core.errors import UsageError, unknown_name_error
+from robossl.core.errors import UsageError, one_line, unknown_name_error
 from robossl.env_objects import EnvLike, name_of
 from robossl.env_registry import (
     check_backend,
@@ -281,9 +281,7 @@ def _describe(group: str, point: EntryPoint) -> str:
 
 def _load_failure(group: str, point: EntryPoint, error: Exception) -> str:
     """Return the one-line message for an entry point that raised `error`."""
-    return (
-        f"{_describe(group, point)} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())}"
-    )
+    return f"{_describe(group, point)} cannot be loaded: {type(error).__name__}: {one_line(error)}"
 
 
 def register_envs() -> None:

@@ -12,9 +12,9 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from robossl.core.errors import OperationError
 from robossl.core.interfaces import UNUSABLE
-from robossl.core.spaces import flatten_by_path, format_space, leaves, unflatten_by_path
+from robossl.core.spaces import flatten_by_path, format_space, unflatten_by_path
 
-from .standard_env import StandardEnv, usable
+from .standard_env import StandardEnv, mismatch, usable
 
 _FINAL = "final_obs"
 
@@ -186,7 +186,10 @@ class SyncEnvs(_MergedInfos, SyncVectorEnv):
                 out: Any = create_empty_array(space, self.num_envs, fn=np.zeros)
                 return concatenate(space, observations, out)
         except (ValueError, TypeError, KeyError) as error:
-            raise OperationError(f"step returned {_mismatch(space, observations)}") from error
+            texts = (mismatch(space, observation) for observation in observations if observation is not None)
+            text = next((t for t in texts if "not in its space" not in t), None)
+            text = text or f"an observation that is not in its space {format_space(space)}"
+            raise OperationError(f"step returned {text}") from error
 
 
 def _replaced(space: spaces.Space, batch: Any, other: Any, index: int) -> Any:
@@ -201,18 +204,3 @@ def _selected_env(space: spaces.Space, batch: Any, index: int) -> Any:
     """Return the observation of one sub-environment."""
     parts = {path: np.array(values[index]) for path, values in flatten_by_path(space, batch).items()}
     return unflatten_by_path(space, parts)
-
-
-def _mismatch(space: spaces.Space, observations: list[Any]) -> str:
-    """Return how the first observation that does not fit its space differs from it."""
-    expected = leaves(space)
-    for observation in observations:
-        try:
-            parts = flatten_by_path(space, observation)
-        except (KeyError, IndexError, TypeError) as error:
-            return f"an observation without the part {error}, expected {format_space(space)}"
-        for path, array in parts.items():
-            if array.shape != expected[path].shape:
-                name = f"observation.{path}" if path else "observation"
-                return f"{name} of shape {array.shape}, expected {expected[path].shape}"
-    return f"an observation that is not in its space {format_space(space)}"

@@ -23,7 +23,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from robossl.core.errors import OperationError, UsageError
+from robossl.core.errors import OperationError, UsageError, one_line
 from robossl.core.spaces import flatten_by_path, unflatten_by_path
 
 from .batched_envs import SyncEnvs
@@ -133,9 +133,7 @@ class AdaptedEnvs(SyncEnvs):
             )
         self.adapters = [adapter(env.unwrapped) for env in self.envs]
         if adapter.goal_observation is not EnvAdapter.goal_observation:
-            self.goal_observation = (
-                self._goal_observation
-            )  # its presence says that there are such observations
+            self.goal_observation = self._goal_observation  # callers look for the method
 
     def privileged_state(self) -> dict[str, np.ndarray]:
         """Return privileged quantities by name, each (n, k) float64."""
@@ -195,7 +193,7 @@ def _named_errors(adapter: EnvAdapter) -> Iterator[None]:
         raise
     except Exception as error:
         raise OperationError(
-            f"{type(adapter).__name__} raised {type(error).__name__}: {' '.join(str(error).split())}"
+            f"{type(adapter).__name__} raised {type(error).__name__}: {one_line(error)}"
         ) from error
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import importlib
 import logging
-import os
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -23,15 +21,15 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrap
 
 from robossl.core.call_watch import HungCallError, watched
 from robossl.core.env_ids import EnvName, parse_wrapper
-from robossl.core.errors import OperationError, UsageError
+from robossl.core.errors import OperationError, UsageError, one_line
 from robossl.core.limits import MAX_PROCESSES, check_memory, guarded
 from robossl.core.rendered_frame import as_frame
 from robossl.core.seeding import env_seed
 from robossl.core.spaces import is_image, leaves
-from robossl.core.traceback_utils import innermost_env_frame
 
 from .batched_envs import AsyncEnvs, SyncEnvs
 from .env_adapter import AdaptedEnvs
+from .env_errors import close_tolerantly, describe_error, translate_errors, translate_render_errors
 from .info_trial import recordable_infos
 from .mujoco_setup import QuietConsole, choose_backend, load_mujoco
 from .standard_env import StandardEnv
@@ -45,10 +43,6 @@ _CHEAP_STEP = 1e-3  # [s] an env with a faster step never gains from separate pr
 _PROBE_STEPS = 32  # of one env, to measure its step
 FRAME_MODES = ("rgb_array", "rgb_array_list")  # render modes that give frames
 _TRIAL_TIME = 0.3  # [s] of each vectorization
-_ADAPTERS = tuple(  # files that are no code of an env
-    str(Path(__file__).with_name(f"{name}.py"))
-    for name in ("gymnasium_envs", "standard_env", "batched_envs", "vector_entry", "action_conversion")
-)
 
 
 class GymnasiumVectorEnv(VectorWrapper):
@@ -78,12 +72,12 @@ class GymnasiumVectorEnv(VectorWrapper):
         A seed is reduced to 31 bits (`env_seed`): many envs seed generators that take no more.
         """
         seed = env_seed(int(seed), self.num_envs) if isinstance(seed, (int, np.integer)) else seed
-        with self._watched("reset"), _translate_errors(self.env_name, "reset"):
+        with self._watched("reset"), translate_errors(self.env_name, "reset"):
             return self.env.reset(seed=seed, options=options)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Advance all sub-environments by one step."""
-        with self._watched("step"), _translate_errors(self.env_name, "step"):
+        with self._watched("step"), translate_errors(self.env_name, "step"):
             return self.env.step(actions)
 
     @contextmanager
@@ -99,9 +93,9 @@ class GymnasiumVectorEnv(VectorWrapper):
     def close(self, **kwargs: Any) -> None:
         """Close the envs; end the processes of envs that hang."""
         if not self._hangs:
-            self.env.close(**kwargs)
+            close_tolerantly(self.env_name, lambda: self.env.close(**kwargs))
             if self._trial is not None:
-                self._trial.close()
+                close_tolerantly(self.env_name, self._trial.close)
         elif isinstance(self.env, AsyncEnvs):
             with warnings.catch_warnings():  # that a call is pending
                 warnings.simplefilter("ignore")
@@ -109,7 +103,7 @@ class GymnasiumVectorEnv(VectorWrapper):
 
     def recorded_infos(self) -> list[str]:
         """Return the keys of the infos to record, from a trial of one more sub-environment."""
-        with _translate_errors(self.env_name, "its first steps"):
+        with translate_errors(self.env_name, "its first steps"):
             self._trial = self._trial or self._make_env()
             return recordable_infos(self._trial, EnvName.parse(self.env_name).info)
 
@@ -121,7 +115,7 @@ class GymnasiumVectorEnv(VectorWrapper):
         """
         if self.render_mode not in FRAME_MODES or not isinstance(self.env, SyncVectorEnv):
             return None
-        with _translate_render_errors(self.env_name):
+        with translate_render_errors(self.env_name):
             rendered = self.env.envs[env_index].render()
             return None if rendered is None else as_frame(rendered)
 
@@ -131,7 +125,7 @@ class GymnasiumVectorEnv(VectorWrapper):
         Raises:
             UsageError: A package that the env needs for rendering is not installed.
         """
-        with _translate_render_errors(self.env_name):
+        with translate_render_errors(self.env_name):
             return self.env.render()
 
 
@@ -199,42 +193,6 @@ def _without_kwargs_of(spec: EnvSpec, arguments: dict[str, Any]) -> dict[str, An
     return {name: value for name, value in arguments.items() if name not in known}
 
 
-@contextmanager
-def _translate_render_errors(env_name: str) -> Iterator[None]:
-    """Translate errors as `_translate_errors`, and a missing package into a UsageError."""
-    with _translate_errors(env_name, "render"):
-        try:
-            yield
-        except gymnasium.error.DependencyNotInstalled as error:
-            raise UsageError(f"cannot render {env_name}: {_one_line(error)}") from error
-
-
-@contextmanager
-def _translate_errors(env_name: str, call: str) -> Iterator[None]:
-    """Raise errors of a third-party env as one line: env, call, error, and the line in its code."""
-    try:
-        yield
-    except (UsageError, HungCallError):
-        raise
-    except OperationError as error:
-        raise OperationError(f"{env_name}: {error}; run robossl check {env_name}") from error
-    except Exception as error:
-        message = f"{env_name} raised {describe_error(error, f' in {call}')}"
-        raise OperationError(f"{message}; run robossl check {env_name}") from error
-
-
-def describe_error(error: Exception, where: str = "") -> str:
-    """Return type, message and line in the env's code of an exception, also if it has no message."""
-    message = _one_line(error)
-    return f"{type(error).__name__}{where}{f': {message}' if message else ''}{_location(error)}"
-
-
-def _location(error: Exception) -> str:
-    """Return the innermost line of the env's own code, such as ` (my_env.py:31)`; empty if there is none."""
-    frame = innermost_env_frame(traceback.extract_tb(error.__traceback__), excluded=_ADAPTERS)
-    return "" if frame is None else f" ({os.path.basename(frame.filename)}:{frame.lineno})"
-
-
 def make_gymnasium_envs(
     env_id: str,
     num_envs: int = 1,
@@ -283,7 +241,7 @@ def make_gymnasium_envs(
             )
     except (OperationError, UsageError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         hint = "; give it with --env.NAME VALUE" if "required positional argument" in str(error) else ""
         raise UsageError(f"cannot make the env {env_id!r}: {describe_error(error)}{hint}") from error
     envs.spec = _spec_with(spec, arguments)
@@ -322,11 +280,20 @@ def _vectorize(make_env: EnvMaker, num_envs: int, mode: AutoresetMode, vectoriza
         return AsyncEnvs([make_env] * num_envs, autoreset_mode=mode)
     if vectorization == "sync" or not 1 < num_envs <= MAX_PROCESSES or not _gains_from_processes(make_env):
         return SyncEnvs(guarded(make_env, num_envs), autoreset_mode=mode)
-    candidates: list[VectorEnv] = [SyncEnvs(guarded(make_env, num_envs), autoreset_mode=mode)]
-    candidates.append(AsyncEnvs([make_env] * num_envs, autoreset_mode=mode))
-    fastest = int(np.argmax([_steps_per_second(envs) for envs in candidates]))
-    candidates[1 - fastest].close()
-    return candidates[fastest]
+    sync = SyncEnvs(guarded(make_env, num_envs), autoreset_mode=mode)
+    rate = _steps_per_second(sync)
+    processes: VectorEnv | None = None
+    try:
+        processes = AsyncEnvs([make_env] * num_envs, autoreset_mode=mode)
+        processes_rate = _steps_per_second(processes)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - such as infos that cannot be sent
+        _logger.info("%s runs in one process: %s", make_env.env_name, describe_error(error))
+        if processes is not None:
+            close_tolerantly(make_env.env_name, functools.partial(processes.close, terminate=True))
+        return sync
+    slower, faster = (sync, processes) if processes_rate > rate else (processes, sync)
+    close_tolerantly(make_env.env_name, slower.close)
+    return faster
 
 
 def _gains_from_processes(make_env: EnvMaker) -> bool:
@@ -336,10 +303,10 @@ def _gains_from_processes(make_env: EnvMaker) -> bool:
     """
     env = make_env()
     if any(is_image(leaf) for leaf in leaves(env.observation_space).values()):
-        env.close()
+        close_tolerantly(make_env.env_name, env.close)
         return False
     env.action_space.seed(0)
-    with _translate_errors(make_env.env_name, "its first steps"):
+    with translate_errors(make_env.env_name, "its first steps"):
         env.reset(seed=0)
         start = time.perf_counter()
         for _ in range(_PROBE_STEPS):
@@ -347,7 +314,7 @@ def _gains_from_processes(make_env: EnvMaker) -> bool:
             if terminated or truncated:
                 env.reset()
         duration = time.perf_counter() - start
-    env.close()
+    close_tolerantly(make_env.env_name, env.close)
     return duration / _PROBE_STEPS >= _CHEAP_STEP
 
 
@@ -372,7 +339,7 @@ def _find_spec(env_id: str) -> EnvSpec:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise UsageError(f"cannot import the module of env {env_id!r}: {_one_line(error)}") from error
+            raise UsageError(f"cannot import the module of env {env_id!r}: {one_line(error)}") from error
     if name not in gymnasium.registry:
         near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "import the package that registers it"
@@ -393,7 +360,3 @@ def _quiet_mujoco(spec: EnvSpec) -> Iterator[None]:
         return
     with QuietConsole():
         yield
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -19,6 +19,8 @@ from .action_conversion import convert_actions
 LARGEST = 1e18  # of an observation: the square of a larger number is not finite in float32
 _LARGEST_REWARD = float(np.finfo(np.float32).max)
 _RESETS = 10  # tries to get a usable first observation
+# keys of the infos of vector envs
+_RESERVED = {"final_obs", "_final_obs", "final_info", "_final_info", UNUSABLE, f"_{UNUSABLE}"}
 _SUCCESS = ("is_success", "success")  # keys of infos, the first one that is there counts
 
 
@@ -29,7 +31,7 @@ class StandardEnv(gymnasium.Wrapper):
     * Parts of a Dict or Tuple observation that have no fixed shape, such as Text, are left out, and all but `observe`.
     * `info["is_success"]` is set from the key `success`, or from `info["success"]`.
     * A number that is not finite, or too large for float32, ends the episode: the step is truncated, its observation is
-      the one before, its reward 0, and `info["unusable"]` names the number.
+      the one before, its reward 0, and `info["robossl_unusable"]` names the number.
 
     Args:
         env: The env.
@@ -61,7 +63,7 @@ class StandardEnv(gymnasium.Wrapper):
             observation = self._select(result[0])
             fault = self._observation_fault(observation)
             if not fault:
-                return observation, self._with_success(result[1])
+                return observation, self._with_success(_as_info(result[1]))
             seed = None
         raise OperationError(f"{_RESETS} resets in a row returned unusable numbers: {fault}")
 
@@ -72,7 +74,9 @@ class StandardEnv(gymnasium.Wrapper):
         if self._selects:
             observation = self._select(observation)
         value = reward if type(reward) is float else _number(reward)
-        info = self._with_success(info)
+        if type(terminated) is not bool or type(truncated) is not bool:
+            terminated, truncated = _as_flag("terminated", terminated), _as_flag("truncated", truncated)
+        info = self._with_success(_as_info(info))
         if self.checks_numbers and (fault := self.fault(observation, value)):
             return self._replace_unusable(observation), 0.0, False, True, {**info, UNUSABLE: fault}
         return observation, value, terminated, truncated, info
@@ -113,17 +117,20 @@ class StandardEnv(gymnasium.Wrapper):
         """Return which number of an observation is unusable; "" if all are finite and at most `LARGEST`."""
         if not self._floats:
             return ""
-        parts = (
-            {"": np.asarray(observation)}
-            if self._floats == [""]
-            else flatten_by_path(self.observation_space, observation)
-        )
-        for path in self._floats:
-            array = parts[path]
-            # the maximum of an array with NaN is NaN
-            usable = array.size == 0 or float(np.abs(array).max()) <= LARGEST
-            if not usable and (fault := _first_fault(path, array)):
-                return fault
+        try:
+            parts = (
+                {"": np.asarray(observation)}
+                if self._floats == [""]
+                else flatten_by_path(self.observation_space, observation)
+            )
+            for path in self._floats:
+                array = parts[path]
+                # the maximum of an array with NaN is NaN
+                usable = array.size == 0 or float(np.abs(array).max()) <= LARGEST
+                if not usable and (fault := _first_fault(path, array)):
+                    return fault
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            raise OperationError(f"step returned {mismatch(self.observation_space, observation)}") from error
         if self.checks_numbers:
             for path in self._floats:
                 self._last[path] = np.array(parts[path])
@@ -210,6 +217,8 @@ def _unreadable(space: spaces.Space, prefix: str = "") -> dict[str, str]:
     if children is not None:
         return {n: t for key, inner in children for n, t in _unreadable(inner, f"{prefix}{key}.").items()}
     readable = isinstance(space, (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete))
+    if readable and math.prod(space.shape or ()) == 0:
+        return {prefix[:-1]: f"a {type(space).__name__} without numbers"}
     return {} if readable else {prefix[:-1]: type(space).__name__}
 
 
@@ -250,6 +259,44 @@ def _number(reward: Any) -> float:
             "them: --wrap module:Wrapper"
         )
     return float(array.reshape(-1)[0])
+
+
+def _as_flag(name: str, value: Any) -> bool:
+    """Return a flag of a step as a bool; arrays of one element are accepted."""
+    if isinstance(value, (float, np.floating)) and math.isnan(value):
+        raise OperationError(f"{name} is nan, expected True or False")
+    if np.size(value) != 1:
+        raise OperationError(f"{name} has {np.size(value)} values, expected one True or False")
+    return bool(np.asarray(value).reshape(-1)[0])
+
+
+def _as_info(info: Any) -> dict[str, Any]:
+    """Return an info as a dict without the keys that vector envs use themselves; None is an empty one."""
+    if not isinstance(info, dict):
+        if info is not None and not isinstance(info, Mapping):
+            raise OperationError(f"the info is a {type(info).__name__}, expected a dict")
+        info = dict(info or {})
+    if _RESERVED.isdisjoint(info):
+        return info
+    return {key: value for key, value in info.items() if key not in _RESERVED}
+
+
+def mismatch(space: spaces.Space, observation: Any) -> str:
+    """Return how an observation that does not fit its space differs from it."""
+    expected, space_text = leaves(space), f"expected {format_space(space)[:300]}"
+    try:
+        parts = flatten_by_path(space, observation)
+    except KeyError as error:
+        return f"an observation without the part {error}, {space_text}"
+    except (IndexError, TypeError, ValueError):
+        return f"an observation of type {type(observation).__name__}, {space_text}"
+    for path, array in parts.items():
+        name = f"observation.{path}" if path else "observation"
+        if array.dtype == object:
+            return f"{name} with elements that are no numbers, {space_text}"
+        if array.shape != expected[path].shape:
+            return f"{name} of shape {array.shape}, expected {expected[path].shape}"
+    return f"an observation that is not in its space, {space_text}"
 
 
 def _reward_fault(reward: float) -> str:

@@ -46,9 +46,17 @@ class CorruptedFileError(OperationError):
     """A robossl file that is truncated, altered or not what its name states."""
 
 
+def one_line(error: BaseException) -> str:
+    """Return the message of an error in one line; "" if it has none, or cannot be converted to text."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - third-party exceptions may raise in `__str__`
+        return ""
+
+
 def error_line(error: BaseException) -> str:
     """Return an error in one line, with its class if it is none of robossl."""
-    text = " ".join(str(error).split())[:_MAX_ERROR]
+    text = one_line(error)[:_MAX_ERROR]
     return text if isinstance(error, (UsageError, OperationError)) else f"{type(error).__name__}: {text}"
 
 

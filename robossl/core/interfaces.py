@@ -13,7 +13,7 @@ Observation = Any  # from a VectorEnv: an array (n, ...), or a dict of such arra
 Action = np.ndarray  # (n, A) float32, or (n,) integers
 Tree = Any  # nested dicts and lists for core.io.save_tree
 # key of the info of a step that returned an unusable number, which ended the episode: which number it was
-UNUSABLE = "unusable"
+UNUSABLE = "robossl_unusable"
 UNUSABLE_FRACTION = 0.05  # of the steps; a recording with more unusable steps ends
 
 

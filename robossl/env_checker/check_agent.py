@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from robossl import registry
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, one_line
 from robossl.core.traceback_utils import relative_path
 from robossl.env_checker.agent_checks import CHECKS, REQUIRED, CheckFailure
 from robossl.env_checker.agent_under_test import ENV_KINDS, AgentUnderTest, make_world_model
@@ -120,7 +120,7 @@ def _run(
 
 def _raised(name: str, env_kind: str, factory: Any, error: Exception) -> CheckResult:
     """Return the result of a check in which the agent raised."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     location = _location(factory, error)
     at = f" at {location}" if location else ""
     return check_failed(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from robossl.core.errors import one_line
 from robossl.core.interfaces import MetricLogger
 from robossl.logging.sinks.base import MetricSink, RunInfo
 from robossl.logging.sinks.jsonl import JsonlSink
@@ -93,7 +94,7 @@ class Logger:
 
     def _fail(self, name: str, error: Exception) -> None:
         self._sinks.pop(name, None)
-        self.failures[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self.failures[name] = f"{type(error).__name__}: {one_line(error)}"
         self._report(f"metric sink {name} failed and is closed: {self.failures[name]}")
 
 

@@ -51,8 +51,8 @@ class Recorder(VectorWrapper):
     final observation becomes its last row. `reset`, `finish` and `close` end the running episodes with their current
     observation; this is neither a termination nor a truncation. Without a stream the wrapper has no effect.
 
-    A step whose info has `unusable` (a number of the env was not finite) is recorded as invalid and ends the episode
-    there; too many of them end the recording.
+    A step whose info has `robossl_unusable` (a number of the env was not finite) is recorded as invalid and ends the
+    episode there; too many of them end the recording.
 
     Example:
         envs = robossl.make("robossl/Reacher-v0", num_envs=8)

@@ -15,7 +15,7 @@ import numpy as np
 
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.io import read_json, resolve_within, write_json
-from robossl.core.small_files import checked, checked_ints
+from robossl.core.small_files import checked, checked_ints, encode_json, parse_json
 from robossl.streams.schema import FORMAT, Schema
 from robossl.streams.storage.chunk_file import MAX_CHUNKS, write_head
 
@@ -77,6 +77,10 @@ def write_header(folder: Path, schema: Schema, lanes: int, metadata: dict[str, A
         **schema_json,
         "lost_chunks": [],  # set aside by `robossl stream validate --repair`
     }
+    try:  # what cannot be read again must not be written
+        Schema.from_json(parse_json(encode_json(header), "the header"))
+    except CorruptedFileError as error:
+        raise UsageError(f"{metadata.get('env') or 'the env'} cannot be recorded: {error}") from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -104,7 +104,7 @@ def test_an_unusable_number_ends_its_episode_only(mode, arguments, text) -> None
     assert np.isfinite(observation).all()
     assert reward[0] == 0
     found = infos["final_info"] if mode is AutoresetMode.SAME_STEP else infos
-    assert found["unusable"][0] == text
+    assert found["robossl_unusable"][0] == text
     assert not terminated.any()
 
 

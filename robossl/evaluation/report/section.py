@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from robossl import registry
-from robossl.core.errors import CorruptedFileError, OperationError, UsageError
+from robossl.core.errors import CorruptedFileError, OperationError, UsageError, one_line
 from robossl.core.traceback_utils import format_location
 from robossl.evaluation.context import EvaluationContext
 
@@ -202,5 +202,5 @@ def describe_error(error: Exception) -> str:
         f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(library_paths)
     ]
     location = format_location(frames)
-    message = " ".join(str(error).split())
+    message = one_line(error)
     return f"{type(error).__name__}{f': {message}' if message else ''}{f' at {location}' if location else ''}"

@@ -42,12 +42,17 @@ class RowBuffer:
     def set_rows(self, name: str, flat: np.ndarray, values: np.ndarray) -> None:
         """Write rows `values` (n, *shape) at flat indices (n,)."""
         column = self.columns[name]
-        column.reshape(-1, *column.shape[2:])[flat] = values
+        column.reshape(self._flat_shape(column))[flat] = values
 
     def gather(self, name: str, flat: np.ndarray) -> np.ndarray:
         """Return copies of the rows at flat indices (...): (..., *shape)."""
         column = self.columns[name]
-        return column.reshape(-1, *column.shape[2:]).take(flat, axis=0)
+        return column.reshape(self._flat_shape(column)).take(flat, axis=0)
+
+    @staticmethod
+    def _flat_shape(column: np.ndarray) -> tuple[int, ...]:
+        """Return the shape (L * capacity, *shape); `reshape(-1)` fails where a row has no elements."""
+        return (column.shape[0] * column.shape[1], *column.shape[2:])
 
     def pieces(self, name: str, flat: np.ndarray, rows: int) -> np.ndarray:
         """Return copies of `rows` consecutive rows from each flat index (B,) on: (B, rows, *shape).
