@@ -41,6 +41,8 @@ class ThreadedTrainers:
         """Take trainers of any kind; at most `threads` are trained at the same time."""
         if threads < 1:
             raise UsageError(f"threads: expected 1 or more, got {threads}")
+        if not trainers:
+            raise UsageError("training in threads: expected one trainer or more, got none")
         self.trainers, self.threads = list(trainers), min(threads, len(trainers))
         self._windows = threading.Lock()  # a stream is read by one thread at a time
         for trainer in self.trainers:

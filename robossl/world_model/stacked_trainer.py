@@ -46,8 +46,10 @@ class StackedTrainer:
             execution: As for `WorldModelTrainer`.
 
         Raises:
-            UsageError: They cannot be stacked, see `reason_not_stackable`, or the data of one are invalid.
+            UsageError: There are none, they cannot be stacked (`reason_not_stackable`), or data of one are invalid.
         """
+        if not trainers:
+            raise UsageError("stacked training: expected one trainer or more, got none")
         keys = [stack_key(trainer) for trainer in trainers]
         for trainer, key in zip(trainers, keys):
             if (reason := reason_not_stackable(trainer)) is not None:

@@ -202,6 +202,9 @@ def test_cpu_uses_threads_and_other_shapes_are_not_stacked(stream) -> None:
         group_trainers(trainers, 2, mode="both")
     with pytest.raises(UsageError, match="expected one or more, got none"):
         train_together([], 2)
+    for train_at_once in (StackedTrainer, lambda none: ThreadedTrainers(none, 2)):
+        with pytest.raises(UsageError, match="expected one trainer or more, got none"):
+            train_at_once([])
 
 
 def test_what_cannot_be_stacked_is_trained_alone_with_the_reason(stream) -> None:
