@@ -102,8 +102,9 @@ class HostWarpEnv(WarpVectorEnv):
         """
         count = len(physics)
         self.set_physics_state(physics, np.arange(count), goal)
-        given = check_finite_rows("actions", action, (count, self.action_space.shape[1]), np.float32)
-        actions = torch.zeros(self.action_space.shape, device=self.device)
+        shape = (self.num_envs, self.simulation.action_dim)
+        given = check_finite_rows("actions", action, (count, shape[1]), np.float32)
+        actions = torch.zeros(shape, device=self.device)
         actions[:count] = torch.from_numpy(np.array(given, np.float32)).to(self.device)
         result = to_numpy(self.simulation.outcome(actions))
         observation, success = self.observation(), result.get("success")
