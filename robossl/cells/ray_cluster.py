@@ -55,7 +55,9 @@ def _connect(ray: Any, resources: Resources) -> None:
         if address:
             ray.init(address=address, **quiet)
         else:
-            ray.init(num_cpus=cores(), object_store_memory=_OBJECT_STORE, include_dashboard=False, **quiet)
+            # "local": without an address Ray takes one of this machine that somebody else has started
+            size = {"num_cpus": cores(), "object_store_memory": _OBJECT_STORE}
+            ray.init(address="local", include_dashboard=False, **size, **quiet)
     except Exception as error:  # Ray raises plain exceptions
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         if address:

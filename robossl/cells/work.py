@@ -10,9 +10,11 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from robossl.core.errors import OperationError, UsageError, error_line, unknown_name_error
+from robossl.core.limits import check_count
 from robossl.core.system_info import cores
 
 ENGINES = ("local", "ray")
@@ -67,10 +69,10 @@ class Resources:
         """Raise UsageError for a wrong value, more local workers than cores, or a missing package."""
         if self.engine not in ENGINES:
             raise unknown_name_error("engine", self.engine, ENGINES)
-        if self.workers < 0:
-            raise UsageError(f"workers: expected 0 or more, got {self.workers}")
-        if self.threads < 1:
-            raise UsageError(f"CPU threads of a worker: expected 1 or more, got {self.threads}")
+        check_count("workers", self.workers, 0)
+        check_count("CPU threads of a worker", self.threads)
+        if not isinstance(self.gpus, Real):
+            raise UsageError(f"GPUs of a worker: expected a number, got {self.gpus!r}")
         if not 0 <= self.gpus < math.inf or (self.gpus > 1 and self.gpus != int(self.gpus)):
             raise UsageError(f"GPUs of a worker: expected 0 to 1, or a whole number, got {self.gpus}")
         if self.engine == "local":

@@ -202,6 +202,7 @@ def test_ray_of_this_machine_has_no_more_workers_than_cores(monkeypatch: pytest.
         pytest.fail("it began")
     with ray_cluster(Resources("ray", cores())):
         assert started["num_cpus"] == cores()
+        assert started["address"] == "local"  # not another one that runs on this machine
 
 
 def test_missing_ray_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

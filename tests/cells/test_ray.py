@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ray_nodes import Cluster, free_port, ray_cluster_of_three, wait_until
+from ray_nodes import START_SECONDS, Cluster, free_port, ray_cluster_of_three, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 needs_ray = pytest.mark.skipif(
@@ -134,6 +137,40 @@ def test_cells_end_with_the_same_results_if_processes_are_killed(tmp_path: Path,
     assert (
         kept.items() <= {path: path.stat().st_mtime_ns for path in (out / "results").glob("*.json")}.items()
     )
+
+
+@needs_ray
+@pytest.mark.skipif(
+    shutil.which("unshare") is None, reason="no unshare: the file would end other Rays of this machine"
+)
+def test_batch_file_of_the_documentation_runs_its_sweep_on_one_node(tmp_path: Path) -> None:
+    """With stand-ins for the commands of SLURM, in a namespace of processes, whose Ray `ray stop` ends."""
+    page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
+    script = next(code for code in re.findall(r"```bash\n(.*?)```", page, re.S) if "symmetric-run" in code)
+    assert "--cpus-per-cell 4" in script
+    (tmp_path / "job.sh").write_text(script.replace("--cpus-per-cell 4", "--cpus-per-cell 1"))
+    (tmp_path / "sweep.toml").write_text(
+        'command = "train"\nsettings = { env = "robossl/CartPoleSwingUp-v0", steps = 60, num_envs = 2 }\n'
+        "axes.seed = [0, 1]\n"
+    )
+    for name, command in (("srun", 'exec "$@"'), ("scontrol", "echo 127.0.0.1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{command}\n")
+        (tmp_path / name).chmod(0o755)
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    environment = {
+        **os.environ, "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "RAY_TMPDIR": str(folder),
+        "RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": str(START_SECONDS), "RAY_ADDRESS": "",
+        "SLURM_JOB_ID": str(free_port() - 20000), "SLURM_JOB_NODELIST": "node", "SLURM_JOB_NUM_NODES": "1",
+        "SLURM_CPUS_PER_TASK": "1",
+    }  # fmt: skip
+    command = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "job.sh"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
+    shutil.rmtree(folder, ignore_errors=True)
+    if "unshare failed" in done.stderr:
+        pytest.skip("namespaces of processes are not allowed here")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(results(tmp_path / "sweeps" / "sweep")) == 2
 
 
 @needs_ray
