@@ -24,12 +24,14 @@ _T = TypeVar("_T")
 
 
 def check_count(name: str, value: float, minimum: int = 1, maximum: int = LARGEST_COUNT) -> None:
-    """Raise UsageError unless a count is a number from `minimum` to `maximum`."""
+    """Raise UsageError unless a count is a whole number from `minimum` to `maximum`."""
     if not isinstance(value, Real):
         raise UsageError(f"{name}: expected a number, got {value!r}")
     if not minimum <= value <= maximum:
         most = f" to {maximum:,}" if value > maximum else " or more"
         raise UsageError(f"{name}: expected {minimum}{most}, got {value}")
+    if value != int(value):
+        raise UsageError(f"{name}: expected a whole number, got {value}")
 
 
 def check_seeds(seeds: Sequence[int]) -> list[int]:

@@ -133,9 +133,15 @@ class Shards(Stream):
                 f"robossl collect --resume {self.path}"
             )
         try:
-            return read_header(folder)
+            header = read_header(folder)
         except CorruptedFileError as error:
             raise self._damaged(error) from error
+        if (found := header.get("shard", shard)) != shard:
+            raise CorruptedStreamError(
+                f"{self.path} is damaged: expected shard {shard} in {folder.name}, got shard {found}; give the folders "
+                "their names again"
+            )
+        return header
 
     def _load_chunks(self) -> None:
         """Read the chunks of all shards that are new since the last call."""

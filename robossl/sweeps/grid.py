@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robossl.core.errors import UsageError, unknown_name_error
-from robossl.core.small_files import read_toml
+from robossl.core.small_files import as_path, read_toml
 from robossl.training import output_dirs
 from robossl.training.config_io import dotted_keys
 
@@ -124,7 +124,7 @@ def read_grid(source: str | Path | Mapping[str, Any], commands: tuple[str, ...])
     if isinstance(source, Mapping):
         content, name = dict(source), "the sweep"
     else:
-        if not Path(source).exists():
+        if not as_path(source, "a sweep file, or its content as a dict").exists():
             raise UsageError(f"no sweep file {source}")
         content, name = read_toml(source), str(source)
     for key in content:

@@ -13,6 +13,7 @@ from robossl.cells.engine import run_jobs
 from robossl.cells.work import Resources, Run, Work
 from robossl.core.errors import OperationError, UsageError, error_line, shell_path
 from robossl.core.interfaces import NullProgress, ProgressReporter
+from robossl.core.limits import check_count
 from robossl.study.study_folder import is_disk_full
 from robossl.sweeps.cell_commands import COMMANDS
 from robossl.sweeps.grid import Grid, SweepCell, read_grid
@@ -41,11 +42,13 @@ class SweepRequest:
 
     def __post_init__(self) -> None:
         """Raise UsageError for a wrong value."""
+        if self.cpus_per_cell is not None:
+            check_count("cpus_per_cell", self.cpus_per_cell)
+        if self.cell is not None:
+            check_count("cell", self.cell, 0)
+        if not isinstance(self.trusted, Sequence) or not all(isinstance(name, str) for name in self.trusted):
+            raise UsageError(f"trusted: expected names of packages, got {self.trusted!r}")
         self.resources(self.cpus_per_cell or 1)
-        if self.cpus_per_cell is not None and self.cpus_per_cell < 1:
-            raise UsageError(f"cpus_per_cell: expected 1 or more, got {self.cpus_per_cell}")
-        if self.cell is not None and self.cell < 0:
-            raise UsageError(f"cell: expected 0 or more, got {self.cell}")
         if self.cell is not None and (self.engine != "local" or self.workers or self.gpus_per_cell):
             raise UsageError(
                 "cell: expected no engine, workers or gpus_per_cell beside it: one cell runs in this process"
@@ -98,7 +101,7 @@ def sweep(
         UsageError: The sweep has an unknown key, or another process runs it.
         OperationError: The disk is full; all finished cells are kept.
     """
-    names = (trusted,) if isinstance(trusted, str) else tuple(trusted)
+    names = (trusted,) if isinstance(trusted, str) else trusted
     request = SweepRequest(
         source, out, engine, workers, cpus_per_cell, gpus_per_cell, cell, retry_failed, names
     )

@@ -59,7 +59,10 @@ class CollectRequest:
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
         check_count("workers", self.workers, 0)
-        check_backend_name(self.backend)
+        if check_backend_name(self.backend) == DEFAULT and self.device not in ("auto", "cpu"):
+            raise UsageError(f"device: expected backend='warp' with {self.device!r}, got backend='mujoco'")
+        if self.engine != CollectRequest.engine and not self.workers:
+            raise UsageError(f"engine: expected workers with {self.engine!r}, got none")
         check_count("record_envs", self.record_envs, 0)
         check_count("num_envs", self.num_envs)
         check_count("pixels", self.pixels, 0)

@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from gymnasium.vector import VectorEnv
+
 from robossl import registry
 from robossl.cells.actors import run_actors
 from robossl.cells.work import Resources, Work
@@ -35,6 +37,11 @@ def collect_shards(request: CollectRequest, progress: ProgressReporter) -> Strea
         UsageError: The env is an object of this process, or the policy learns from the stream.
         KeyboardInterrupt: The recording was interrupted; `resume_shards` goes on with it.
     """
+    if isinstance(request.envs, VectorEnv):
+        raise UsageError(
+            "workers: expected the name of an env, of which each worker makes its own, got a "
+            f"{type(request.envs).__name__}"
+        )
     name = canonical_id(registry.name_of(request.envs, **request.arguments))
     if request.backend != CollectRequest.backend or request.record_envs:
         raise UsageError(

@@ -29,6 +29,8 @@ def test_counts_are_64_bit_numbers(value) -> None:
 def test_what_is_no_number_is_no_count() -> None:
     with pytest.raises(UsageError, match="num_envs: expected a number, got '4'"):
         check_count("num_envs", "4")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"workers: expected a whole number, got 1\.5"):
+        check_count("workers", 1.5)
     with pytest.raises(UsageError, match="seeds: expected a list of whole numbers, got 3"):
         check_seeds(3)  # type: ignore[arg-type]
 

@@ -27,7 +27,8 @@ def write_block(
     """Record a block of `steps` or more steps of each lane, and some steps more."""
     envs = CountingEnvs(LANES, mode, **settings)
     if not folder.exists():
-        created = Recorder.create(envs, folder, seed=int(folder.name[-1]))
+        shard = int(folder.name[-1])
+        created = Recorder.create(envs, folder, seed=shard, shard=shard)
         assert created.stream is not None
         created.stream.close()
     stream = BlockStream(folder)
@@ -143,6 +144,14 @@ def test_shards_cannot_be_written(shards: Path) -> None:
 def test_missing_shard_is_named(shards: Path) -> None:
     shard_folder(shards, 1).rename(shards / "away")
     with pytest.raises(CorruptedStreamError, match=r"is incomplete: expected a stream in shard-1, got none"):
+        Stream.open(shards)
+
+
+def test_renamed_shards_are_named(shards: Path) -> None:
+    """Their collectors would go on with each other's seeds."""
+    for old, new in (("shard-0", "away"), ("shard-1", "shard-0"), ("away", "shard-1")):
+        (shards / old).rename(shards / new)
+    with pytest.raises(CorruptedStreamError, match="expected shard 0 in shard-0, got shard 1"):
         Stream.open(shards)
 
 

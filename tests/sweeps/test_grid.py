@@ -77,3 +77,24 @@ def test_job_of_an_array_checks_its_cell_alone(stream: Path) -> None:
     for cell in (1, None):
         with pytest.raises(UsageError, match="cell 1: seed: expected int, got 'one'"):
             sweep_run.prepare(SweepRequest(source, "sweep", cell=cell))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"workers": "2"}, "workers: expected a number, got '2'"),
+        ({"cpus_per_cell": 1.5}, "cpus_per_cell: expected a whole number, got 1.5"),
+        ({"gpus_per_cell": "1"}, "GPUs of a worker: expected a number, got '1'"),
+        ({"cell": "0"}, "cell: expected a number, got '0'"),
+        ({"trusted": 3}, "trusted: expected names of packages, got 3"),
+        ({"trusted": [3]}, "trusted: expected names of packages, got [3]"),
+        ({"source": [1]}, "expected a sweep file, or its content as a dict, got list"),
+    ],
+)
+def test_argument_of_another_type_gets_one_line(
+    stream: Path, tmp_path: Path, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        robossl.sweep(**{"source": content(stream), "out": tmp_path / "sweep", **arguments})
+    assert str(error.value) == words
+    assert not (tmp_path / "sweep").exists()

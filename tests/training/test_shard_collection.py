@@ -166,6 +166,12 @@ def test_joined_lanes_have_exactly_the_steps(tmp_path: Path, here: None) -> None
         ({"policy": "pinkk"}, "no 'pinkk' among the"),
         ({"engine": "rya"}, "did you mean 'ray'"),
         ({"backend": "warp"}, "workers: expected no backend"),
+        ({"workers": 0, "engine": "ray"}, "engine: expected workers with 'ray', got none"),
+        (
+            {"workers": 0, "device": "cuda"},
+            "device: expected backend='warp' with 'cuda', got backend='mujoco'",
+        ),
+        ({"workers": 1.5}, "workers: expected a whole number, got 1.5"),
     ],
 )
 def test_wrong_request_gets_one_line_before_anything_is_written(
