@@ -45,6 +45,7 @@ PIXEL_ROWS = ("frozen", "cotrain", "scratch")
 STATE_ROWS = ("none", "frozen", "frozen+observation", "random")
 _LATENT_DIM = 50  # from images, as in DrQ-v2
 _NUM_ENVS = 8
+_UPDATES_PER_STEP = 0.25  # the default of the agent
 Cell = dict[str, Any]  # the result of one env, row, seed and number of steps
 
 
@@ -65,6 +66,7 @@ def main() -> None:
     add("--stream-steps", type=int, default=30_000, metavar="N", help="without reward (30000)")
     add("--model-updates", type=int, default=1500, metavar="N", help="of the world model (1500)")
     add("--batch-size", type=int, default=128, metavar="N", help="of the agent (128)")
+    add("--updates-per-step", type=float, default=_UPDATES_PER_STEP, metavar="X", help="of the agent (0.25)")
     add("--episodes", type=int, default=20, metavar="N", help="held-out episodes (20)")
     add("--prepare", action="store_true", help="only train the world models")
     add("--out", type=Path, default=Path("runs/encoders"), metavar="FOLDER")
@@ -79,13 +81,13 @@ def main() -> None:
     options.rows = [] if options.prepare else options.rows or (PIXEL_ROWS if options.pixels else STATE_ROWS)
     parts = [Part("prepare", (seed,)) for seed in options.seeds]
     parts += [
-        Part("run_row", (row, seed), (Part("prepare", (seed,)).name,))
+        Part("run_row", (row, seed, options.updates_per_step), (Part("prepare", (seed,)).name,))
         for seed in options.seeds
         for row in options.rows
     ]
     run_parts(
-        "benchmarks.encoders_under_rl", parts, options, options.out, ("rows", "steps", "seeds", "prepare"),
-        key=name_of(options, "", "")
+        "benchmarks.encoders_under_rl", parts, options, options.out,
+        ("rows", "steps", "seeds", "prepare", "updates_per_step"), key=name_of(options, "", "")
     )  # fmt: skip
     print(json.dumps({"cells": read_cells(options.out)}, indent=1))
 
@@ -129,10 +131,11 @@ def record(options: argparse.Namespace, seed: int, folder: Path) -> None:
     recorder.close()
 
 
-def run_row(options: argparse.Namespace, row: str, seed: int) -> None:
-    """Train an agent and evaluate it after each number of steps; write one file for each."""
+def run_row(options: argparse.Namespace, row: str, seed: int, rate: float) -> None:
+    """Train an agent with `rate` updates per step and evaluate it after each number of steps; write a file for each."""
+    name = row if rate == _UPDATES_PER_STEP else f"{row}-{rate:g}_updates"
     files = {
-        steps: options.out / f"{name_of(options, row, seed)}-{steps}.json" for steps in sorted(options.steps)
+        steps: options.out / f"{name_of(options, name, seed)}-{steps}.json" for steps in sorted(options.steps)
     }
     if all(path.is_file() for path in files.values()):
         return
@@ -141,7 +144,7 @@ def run_row(options: argparse.Namespace, row: str, seed: int) -> None:
     model = WorldModel.load(options.out / name_of(options, "model", seed), "cpu").frozen_copy()
     stream = Stream.open(options.out / name_of(options, "stream", seed))
     reward_free = int(stream.transitions) if mode in ("frozen", "finetune", "cotrain") else 0
-    steps_folder = options.out / name_of(options, f"{row}-steps", seed)
+    steps_folder = options.out / name_of(options, f"{name}-steps", seed)
     shutil.rmtree(steps_folder, ignore_errors=True)  # of an interrupted start
     recorder = Recorder.create(make_envs(options), steps_folder)
     agent = registry.agent("sac")(
@@ -151,6 +154,7 @@ def run_row(options: argparse.Namespace, row: str, seed: int) -> None:
         device="cpu",
         encoder=mode,
         batch_size=options.batch_size,
+        updates_per_step=rate,
         stream=stream if mode in ("finetune", "cotrain") else None,
         **(observe or {}),
     )
@@ -165,6 +169,7 @@ def run_row(options: argparse.Namespace, row: str, seed: int) -> None:
             "env": options.env, "pixels": options.pixels, "row": row, "seed": seed, "steps": steps,
             "reward_free_steps": reward_free, "cpu_seconds": round(seconds, 1), "returns": returns.tolist(),
             "model_updates": options.model_updates, "batch_size": options.batch_size,
+            "updates_per_step": rate,
         }  # fmt: skip
         write_json(path, cell)
     evaluation.close()
@@ -181,31 +186,43 @@ def read_cells(path: Path) -> list[Cell]:
 
 
 def table(cells: list[Cell]) -> str:
-    """Return Markdown: returns, and the probability that an episode is better than one of the baseline."""
+    """Return Markdown: returns, and the probability that an episode is better than one of the baseline.
+
+    The baseline has the same number of updates per step, or another one where that was not measured.
+    """
     lines = [
-        "| env | row | steps | without reward | seeds | return | P(better than the baseline) | CPU time [s] |",
-        "| --- " * 8 + "|",
+        "| env | row | updates per step | steps | without reward | seeds | return | P(better than the baseline) "
+        "| CPU time [s] |",
+        "| --- " * 9 + "|",
     ]
-    keys = list(dict.fromkeys((c["env"], c["pixels"], c["row"], c["steps"]) for c in cells))
-    for env, pixels, row, steps in sorted(keys, key=lambda key: (key[0], key[1], key[3])):
-        own = group(cells, env, pixels, row, steps)
+    for key in sorted({key_of(cell) for cell in cells}):
+        env, pixels, steps, row, reward_free, rate = key
+        own = [cell for cell in cells if key_of(cell) == key]
         baseline = "scratch" if pixels else "none"
-        other = group(cells, env, pixels, baseline, steps)
+        of_baseline = [c for c in cells if key_of(c)[:5] == (env, pixels, steps, baseline, 0)]
+        other = [c for c in of_baseline if rate_of(c) == rate] or of_baseline
         estimate, better = mean_ci(episodes(own)), "-"
         if other and row != baseline:
             gain = probability_of_improvement(episodes(own), episodes(other))
             better = f"{gain['mean']:.2f} {interval(gain)}"
         cpu = sum(cell["cpu_seconds"] for cell in own) / len(own)
         lines.append(
-            f"| {env} | {row} | {steps:,} | {own[0]['reward_free_steps']:,} | {len(own)} | {estimate['mean']:.0f} "
-            f"{interval(estimate)} | {better} | {cpu:.0f} |"
+            f"| {env} | {row} | {rate:g} | {steps:,} | {reward_free:,} | {len(own)} "
+            f"| {estimate['mean']:.0f} {interval(estimate)} | {better} | {cpu:.0f} |"
         )
     return "\n".join(lines)
 
 
-def group(cells: list[Cell], env: str, pixels: int, row: str, steps: int) -> list[Cell]:
-    """Return the results of all seeds of a row."""
-    return [c for c in cells if (c["env"], c["pixels"], c["row"], c["steps"]) == (env, pixels, row, steps)]
+def key_of(cell: Cell) -> tuple[str, int, int, str, int, float]:
+    """Return what the results of all seeds of a row have in common."""
+    return (
+        cell["env"], cell["pixels"], cell["steps"], cell["row"], cell["reward_free_steps"], rate_of(cell)
+    )  # fmt: skip
+
+
+def rate_of(cell: Cell) -> float:
+    """Return the updates per step of a result."""
+    return float(cell.get("updates_per_step", _UPDATES_PER_STEP))
 
 
 def episodes(cells: list[Cell]) -> np.ndarray:
