@@ -22,12 +22,14 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -266,12 +268,28 @@ def _entry_points(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of `robossl.<group>` by name; warn of names that are taken."""
     builtin = {} if group == "envs" else _builtin(group)
     points: dict[str, EntryPoint] = {}
-    for point in sorted(entry_points(group=f"{_NAMESPACE}.{group}"), key=lambda p: (p.name, p.value)):
+    folders = tuple((folder, _changed(folder)) for folder in sys.path)
+    for point in sorted(_installed(folders)[group], key=lambda p: (p.name, p.value)):
         if point.name in builtin or point.name in points:
             warnings.warn(f"{_describe(group, point)} is ignored: its name is taken", stacklevel=3)
         else:
             points[point.name] = point
     return points
+
+
+@lru_cache(maxsize=4)
+def _installed(folders: tuple[tuple[str, int], ...]) -> dict[str, EntryPoints]:
+    """Return the entry points in `folders`, which are those of sys.path with their times, by group."""
+    found = entry_points()
+    return {group: found.select(group=f"{_NAMESPACE}.{group}") for group in GROUPS}
+
+
+def _changed(folder: str) -> int:
+    """Return the time [ns] at which a folder last got or lost a file; 0 if there is none."""
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _describe(group: str, point: EntryPoint) -> str:

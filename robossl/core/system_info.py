@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,12 @@ def system_info() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the installed dependencies."""
+    """Return the versions of Python and of the installed dependencies; missing ones are omitted."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     info = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:

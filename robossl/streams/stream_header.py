@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
-from importlib import metadata as package_metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robossl.core import system_info
 from robossl.core.errors import CorruptedFileError, UsageError
 from robossl.core.io import read_json, resolve_within, write_json
 from robossl.core.small_files import checked, checked_ints, encode_json, parse_json
@@ -32,18 +31,12 @@ _OPTIONAL = {
     "versions": dict,
     "step_source": str,
 }
-_PACKAGES = ("robossl", "numpy", "gymnasium", "mujoco", "torch")
+_DECISIVE = ("python", "robossl", "numpy", "gymnasium", "mujoco", "torch")
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that determine the recorded data; missing ones are omitted."""
-    package_versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            package_versions[package] = package_metadata.version(package)
-        except package_metadata.PackageNotFoundError:
-            continue
-    return package_versions
+    return {name: version for name, version in system_info.versions().items() if name in _DECISIVE}
 
 
 def write_header(folder: Path, schema: Schema, lanes: int, metadata: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -146,8 +146,7 @@ def _render_one(report: Report, folder: Path | None) -> str:
 def _render_section(section: Section, report: Report, folder: Path | None) -> Markup:
     data = report[section.name]
     variables = section.view(data, report, folder)
-    template = _environment().from_string(section.source())
-    return Markup(template.render(**variables, data=data, report=report))
+    return Markup(_template(section.source()).render(**variables, data=data, report=report))
 
 
 def _render(template: str, versions: dict[str, str], **variables: Any) -> str:
@@ -184,6 +183,12 @@ def _missing_label(key: str) -> str:
 def _slug(text: str) -> str:
     """Return text as a file name."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+@lru_cache(maxsize=64)
+def _template(source: str) -> jinja2.Template:
+    """Compile the template of a section once."""
+    return _environment().from_string(source)
 
 
 @cache
