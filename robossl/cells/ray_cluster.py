@@ -55,7 +55,7 @@ def _connect(ray: Any, resources: Resources) -> None:
         if address:
             ray.init(address=address, **quiet)
         else:
-            # "local": without an address Ray takes one of this machine that somebody else has started
+            # "local": without an address Ray takes one of this machine that another user or program has started
             size = {"num_cpus": cores(), "object_store_memory": _OBJECT_STORE}
             ray.init(address="local", include_dashboard=False, **size, **quiet)
     except Exception as error:  # Ray raises plain exceptions
