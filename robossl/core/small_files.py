@@ -7,6 +7,7 @@ with a checksum is refused if one bit of it differs.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -36,10 +37,20 @@ def as_path(value: object, expected: str) -> Path:
         expected: What the caller accepts, for the message.
 
     Raises:
-        UsageError: The value is neither.
+        UsageError: The value is neither, or no file can have such a name.
     """
     if isinstance(value, (str, os.PathLike)):
-        return Path(value)
+        path = Path(value)
+        try:
+            os.lstat(path)
+        except ValueError:  # a null character
+            raise UsageError(f"expected {expected}, got {str(path)!r:.100}") from None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise UsageError(
+                    f"expected {expected}, got a name that is too long: {path!s:.60}..."
+                ) from None
+        return path
     got = repr(value) if value is None or isinstance(value, (bool, int, float)) else type(value).__name__
     raise UsageError(f"expected {expected}, got {got}")
 

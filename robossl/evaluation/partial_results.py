@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robossl.core.errors import CorruptedFileError
+from robossl.core.errors import CorruptedFileError, OperationError
 from robossl.core.io import read_json, write_json
 from robossl.evaluation.context import EvaluationContext
 
@@ -15,9 +16,10 @@ _PARTS = ("results", "missing", "seconds", "control_rows")  # fields of the cont
 
 
 def write(folder: Path, context: EvaluationContext, provenance: Mapping[str, Any]) -> None:
-    """Write what `context` holds, and what decides the rest of the results."""
+    """Write what `context` holds, and what decides the rest of the results; a full disk ends no evaluation."""
     parts = {name: getattr(context, name) for name in _PARTS}
-    write_json(folder / NAME, {**parts, "provenance": provenance}, checksum=True)
+    with contextlib.suppress(OperationError):
+        write_json(folder / NAME, {**parts, "provenance": provenance}, checksum=True)
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from robossl.core.errors import UsageError
-from robossl.core.interfaces import UNUSABLE, UNUSABLE_FRACTION, Checkpointable, RecordedInfosEnv
+from robossl.core.interfaces import UNUSABLE, Checkpointable, RecordedInfosEnv
 from robossl.core.spaces import flatten_by_path
 from robossl.rollout import autoreset_mode
 from robossl.streams.env_metadata import (
@@ -30,17 +30,16 @@ from robossl.streams.step_converter import (
     changed_masks,
     lost_by_rounding,
     non_finite_masks,
+    physics_errors,
     replaced_observations,
     unusable_mask,
     unusable_text,
     with_final_observations,
 )
+from robossl.streams.step_errors import StepErrors
 from robossl.streams.stream import Stream
 
 _logger = logging.getLogger(__name__)
-_MAX_WARNINGS = 5  # lines about unusable steps
-# the recording ends after that many unusable steps, if they are more than this fraction of all steps
-_MAX_UNUSABLE = 50
 _RESETS = 10  # tries to get a finite first observation
 
 
@@ -79,12 +78,12 @@ class Recorder(VectorWrapper):
                 stream.schema, envs.single_observation_space, physics_env(envs), envs.num_envs
             )
         self._rows = LaneRows(stream, self.lanes)
-        self.num_steps, self.num_unusable = 0, 0  # recorded since this object was made
+        self.num_steps = 0  # recorded since this object was made
+        self.errors = StepErrors(env_id(envs))
         self._rounding_reported = False
         self._reset_first = np.zeros(envs.num_envs, bool)  # (n,) lanes to reset before the next step
         self._restarted = self._reset_first.copy()  # (n,) lanes that were reset instead of by their next step
         self._none = np.zeros(envs.num_envs, bool)  # (n,) a constant
-        self._reset_warnings = 0
 
     @classmethod
     def create(
@@ -212,14 +211,7 @@ class Recorder(VectorWrapper):
         for _ in range(_RESETS):
             if not np.count_nonzero(lanes := rows.unusable_first):
                 return observation, truncated, infos
-            self._reset_warnings += 1
-            if self._reset_warnings <= _MAX_WARNINGS:
-                lane = self.lanes[lanes][0]
-                _logger.warning(
-                    "%s: non-finite first observation in lane %d, which is reset again",
-                    env_id(self.env),
-                    lane,
-                )
+            self.errors.add_reset(self.lanes[lanes][0])
             running = rows.in_episode & (rows.steps > 0)  # these end if the env ignores the mask
             after, current, ignored = self._reset_lanes(lanes)
             begins = lanes | (ignored & ~running)
@@ -255,12 +247,7 @@ class Recorder(VectorWrapper):
         if self.stream is not None:
             self._rows.end(self._rows.in_episode)
             self._rows.forget()
-            if self.num_unusable > _MAX_WARNINGS:
-                _logger.warning(
-                    "%s: %d of %d steps returned unusable numbers; their episodes end there",
-                    env_id(self.env), self.num_unusable, self.num_steps,
-                )  # fmt: skip
-                self.num_unusable = 0
+            self.errors.report(self.num_steps)
             self.stream.close()
 
     def close(self, **kwargs: Any) -> None:
@@ -315,7 +302,12 @@ class Recorder(VectorWrapper):
         self.num_steps += int(np.count_nonzero(stepped))
         for lane in np.flatnonzero(faulty).tolist() if is_faulty else ():
             name = next((n for n, fault in faults.items() if fault[lane]), "a number")
-            self._count_unusable(lane, unusable_text(infos, lane) if unusable[lane] else f"non-finite {name}")
+            text = unusable_text(infos, lane) if unusable[lane] else f"non-finite {name}"
+            self.errors.add(text, self.lanes[lane], self._rows.steps[lane])
+            self._check_errors(text)
+        if count := physics_errors(infos, same_step):
+            self.errors.num_physics += count
+            self._check_errors()
         self._rows.end(ended & usable)
         self._rows.pending = current
         if self._mode is not AutoresetMode.DISABLED:
@@ -345,25 +337,14 @@ class Recorder(VectorWrapper):
                 env_id(self.env), *example,
             )  # fmt: skip
 
-    def _count_unusable(self, lane: int, text: str) -> None:
-        """Report a step with an unusable number; raise UsageError if there are too many."""
-        self.num_unusable += 1
-        if self.num_unusable <= _MAX_WARNINGS:
-            more = "; further ones are only counted" if self.num_unusable == _MAX_WARNINGS else ""
-            _logger.warning(
-                "%s: %s in lane %d at step %d of its episode, which ends there%s",
-                env_id(self.env), text, self.lanes[lane], self._rows.steps[lane], more,
-            )  # fmt: skip
-        if self.num_unusable > _MAX_UNUSABLE and self.num_unusable > UNUSABLE_FRACTION * self.num_steps:
+    def _check_errors(self, text: str = "") -> None:
+        """Raise UsageError if too many steps ended their episodes; `text`: of the last one."""
+        if (message := self.errors.too_many(self.num_steps, text)) is not None:
             assert self.stream is not None
             self._rows.end(self._rows.in_episode)
             self._rows.forget()
             self.stream.commit()
-            raise UsageError(
-                f"expected finite numbers from {env_id(self.env)}, got {text} and more in {self.num_unusable:,} of "
-                f"{self.num_steps:,} steps; all earlier rows are kept in {self.stream.path}; clip or replace them in "
-                "the env, or with --wrap module:Wrapper"
-            )
+            raise UsageError(f"{message}; all earlier rows are kept in {self.stream.path}")
 
     def get_checkpoint(self) -> dict[str, Any]:
         """Return the pending rows, and the checkpoint of the envs if they have one; store `Stream.offset` with it."""

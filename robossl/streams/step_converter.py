@@ -201,3 +201,9 @@ def unusable_text(infos: Mapping[str, Any], lane: int) -> str:
     """Return which number of the last step of a lane was unusable."""
     found = infos if UNUSABLE in infos else infos.get("final_info", {})
     return str(found[UNUSABLE][lane])
+
+
+def physics_errors(infos: Mapping[str, Any], same_step: bool) -> int:
+    """Return in how many lanes the physics diverged in the last step, as the infos report."""
+    found = infos.get("final_info", {}) if same_step else infos
+    return int(np.count_nonzero(found["physics_error"])) if "physics_error" in found else 0

@@ -311,7 +311,10 @@ class WorldModel(nn.Module):
             raise UsageError(
                 f"{folder}: expected no encoder for a model with the built-in one, got {type(encoder).__name__}"
             )
-        model = cls(header.config, header.observation_space, header.action_space, header.seed, encoder)
+        arguments = (header.config, header.observation_space, header.action_space, header.seed)
+        if custom is None:
+            model_files.check_size(folder, lambda: cls(*arguments))
+        model = cls(*arguments, encoder)
         try:
             model_files.load_weights(folder, model, header.version)
         except UsageError as error:

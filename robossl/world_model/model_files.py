@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,35 @@ def load_weights(folder: Path, module: nn.Module, version: int) -> None:
             f"{path}: expected version {version} as in config.json, got {metadata.get('version')}"
         )
     load_arrays_strict(module, arrays, str(path))
+
+
+def check_size(folder: Path, make: Callable[[], nn.Module]) -> None:
+    """Check that the weights of a module fill no more than their file, before memory is allocated for them.
+
+    Args:
+        folder: Folder of the model.
+        make: Creates the module; it is called once on the device `meta`, which has no memory.
+
+    Raises:
+        UsageError: The file is missing.
+        CorruptedFileError: The sizes in config.json need more weights than the file has bytes.
+    """
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise UsageError(f"no file {path}; expected an existing file")
+    try:
+        with torch.device("meta"):
+            tensors = make().state_dict().values()
+        needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    except RuntimeError as error:  # more than an address can hold
+        if "overflow" not in str(error):
+            return
+        needed = sys.maxsize
+    if needed > path.stat().st_size:
+        raise CorruptedFileError(
+            f"{folder / 'config.json'} is damaged: its sizes need {needed:,} bytes of weights, {path.name} has "
+            f"{path.stat().st_size:,}"
+        )
 
 
 def save_goal_heads(folder: Path, heads: GoalHeads | None, version: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 from robossl.core.errors import CorruptedFileError, OperationError, UsageError, printable
 from robossl.core.small_files import (
     MAX_BYTES,
+    as_path,
     checked,
     checked_ints,
     encode_json,
@@ -177,3 +178,10 @@ def test_entry_out_of_range_is_damage() -> None:
 def test_message_escapes_control_characters(error, text) -> None:
     assert str(error(f"name {text}")).isprintable()
     assert printable("Größe, 3 m²") == "Größe, 3 m²"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "x/" * 3000])
+def test_names_that_no_file_can_have_are_refused_in_one_line(name) -> None:
+    with pytest.raises(UsageError, match="expected a folder, got") as caught:
+        as_path(name, "a folder")
+    assert len(str(caught.value)) < 150

@@ -130,3 +130,14 @@ def test_habits_that_do_no_harm_are_recorded(habit, tmp_path, monkeypatch) -> No
 
 def test_error_without_text_has_its_class() -> None:
     assert error_line(WordlessError()) == "WordlessError: "
+
+
+def test_physics_that_always_diverges_ends_the_recording(tmp_path) -> None:
+    robot = tmp_path / "robot.xml"
+    robot.write_text(
+        "<mujoco><option gravity='nan 0 0'/><worldbody><body><joint name='j'/><geom size='.1'/></body></worldbody>"
+        "<actuator><motor joint='j' ctrlrange='-1 1'/></actuator></mujoco>"
+    )
+    with pytest.raises(UsageError, match=r"physics of .* that stay finite, got \d+ steps of \d+ after which"):
+        robossl.collect(str(robot), policy="random", steps=400, num_envs=2, out=tmp_path / "s")
+    assert Stream.open(tmp_path / "s").rows > 50

@@ -200,7 +200,7 @@ def test_nan_at_a_reset_resets_the_lane_again(tmp_path, mode, episode, ignores_m
     envs.nan_at = (1, episode, 0)
     reset_and_record(recorder, 20)
     recorder.finish()
-    assert recorder.num_unusable == 0
+    assert recorder.errors.num_unusable == 0
     for lane in range(3):
         rows = rows_of(Stream.open(tmp_path / "s"), lane)
         assert np.isfinite(rows["observation"]).all()
@@ -241,7 +241,7 @@ def test_nan_ends_its_episode_only_and_is_never_recorded(tmp_path, mode, step):
         reset_and_record(recorder, 20)
         recorder.finish()
         rows[nan_at is None] = [rows_of(Stream.open(recorder.stream.path), lane) for lane in range(3)]
-    assert recorder.num_unusable == 1
+    assert recorder.errors.num_unusable == 1
     for lane in (0, 2):
         assert np.array_equal(rows[True][lane]["observation"], rows[False][lane]["observation"])
     faulty = rows[False][1]

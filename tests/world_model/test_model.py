@@ -217,6 +217,20 @@ def test_damaged_weights_are_detected(tmp_path) -> None:
             WorldModel.load(tmp_path)
 
 
+@pytest.mark.parametrize("size", [10**6, 10**12])
+def test_sizes_beyond_the_file_of_weights_are_refused_before_memory_is_used(size, tmp_path) -> None:
+    WorldModel(WorldModelConfig(latent_dim=4), spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,))).save(
+        tmp_path
+    )
+    content = {k: v for k, v in read_json(tmp_path / "config.json").items() if k != "crc32"}
+    content["config"]["latent_dim"] = size
+    write_json(tmp_path / "config.json", content, checksum=True)
+    with pytest.raises(
+        CorruptedFileError, match=r"sizes need [\d,]+ bytes of weights, model.safetensors has"
+    ):
+        WorldModel.load(tmp_path)
+
+
 def test_same_seed_gives_same_weights() -> None:
     first, second = make_model().state_dict(), make_model().state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
