@@ -349,7 +349,13 @@ _SLOW = [pytest.param(encoder, marks=pytest.mark.slow) for encoder in ("none", "
 @pytest.mark.parametrize("encoder", ["random", "finetune", *_SLOW])
 def test_learn_names_its_rows_by_what_the_agent_observes_and_closes_its_envs(encoder, tmp_path, monkeypatch):
     unclosed = UnclosedEnvs(monkeypatch)
-    config = tiny(agent__encoder=encoder, agent__num_iterations=1, goals__trials=0)
+    config = tiny(
+        agent__encoder=encoder,
+        agent__num_iterations=1,
+        agent__learning_starts=40,
+        goals__trials=0,
+        steps=1840,
+    )
     report = robossl.learn(config, tmp_path / "run", progress=NullProgress())
     agent_row = {"none": "observation", "random": "random_latent"}.get(encoder, "latent_observation")
     assert set(report["control"]["rows"]) == {agent_row, "observation", "random", "zero_action"}
