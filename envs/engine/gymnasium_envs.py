@@ -63,6 +63,7 @@ class GymnasiumVectorEnv(VectorWrapper):
         super().__init__(env)
         self.env_name = env_name
         self._make_env = make_env
+        self._step_name = f"{env_name}: step"  # of messages
         self._hangs = False
         self._trial: gymnasium.Env | None = None  # closed last: closing one env ends others in some packages
 
@@ -72,23 +73,25 @@ class GymnasiumVectorEnv(VectorWrapper):
         A seed is reduced to 31 bits (`env_seed`): many envs seed generators that take no more.
         """
         seed = env_seed(int(seed), self.num_envs) if isinstance(seed, (int, np.integer)) else seed
-        with self._watched("reset"), translate_errors(self.env_name, "reset"):
-            return self.env.reset(seed=seed, options=options)
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Advance all sub-environments by one step."""
-        with self._watched("step"), translate_errors(self.env_name, "step"):
-            return self.env.step(actions)
-
-    @contextmanager
-    def _watched(self, call: str) -> Iterator[None]:
-        """Name a call that takes long, and end one that hangs."""
         try:
-            with watched(f"{self.env_name}: {call}", lambda thread: stuck_env(self.env, thread)):
-                yield
+            with watched(f"{self.env_name}: reset", self._stuck), translate_errors(self.env_name, "reset"):
+                return self.env.reset(seed=seed, options=options)
         except HungCallError:
             self._hangs = True
             raise
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Advance all sub-environments by one step."""
+        try:
+            with watched(self._step_name, self._stuck), translate_errors(self.env_name, "step"):
+                return self.env.step(actions)
+        except HungCallError:
+            self._hangs = True
+            raise
+
+    def _stuck(self, thread: int) -> str:
+        """Return which sub-environment hangs in a thread."""
+        return stuck_env(self.env, thread)
 
     def close(self, **kwargs: Any) -> None:
         """Close the envs; end the processes of envs that hang."""

@@ -9,8 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 
@@ -126,8 +125,7 @@ def exit_on_hang() -> None:
     _watcher.exits = True
 
 
-@contextmanager
-def watched(what: str, detail: Callable[[int], str] = lambda thread: "") -> Iterator[None]:
+class watched:
     """Watch the call in a `with` block.
 
     Args:
@@ -137,14 +135,20 @@ def watched(what: str, detail: Callable[[int], str] = lambda thread: "") -> Iter
     Raises:
         HungCallError: The call did not return in time. In code that no signal reaches, it is only named.
     """
-    if _watcher._process != os.getpid():
-        timeout()  # raises for a wrong value
-        _watcher.start()
-    call = _Call(what, detail, threading.get_ident(), time.monotonic())
-    _watcher.calls.append(call)
-    try:
-        yield
-    finally:
-        _watcher.calls.remove(call)
-    if call.hung:
-        raise HungCallError(call.hung)
+
+    __slots__ = ("_call",)
+
+    def __init__(self, what: str, detail: Callable[[int], str] = lambda thread: "") -> None:
+        self._call = _Call(what, detail, 0, 0.0)
+
+    def __enter__(self) -> None:
+        if _watcher._process != os.getpid():
+            timeout()  # raises for a wrong value
+            _watcher.start()
+        self._call.thread, self._call.start = threading.get_ident(), time.monotonic()
+        _watcher.calls.append(self._call)
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        _watcher.calls.remove(self._call)
+        if kind is None and self._call.hung:
+            raise HungCallError(self._call.hung)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from robossl.rollout import final_observation
 from robossl.streams.schema import Schema, observation_name
 
 _LARGEST_WHOLE = 2.0**24  # up to which float32 holds every whole number
+_FEW = 256  # values for which BLAS uses no threads
 _SMALLEST = 2.0**-148  # from which on a number does not become 0
 
 FieldArrays = dict[str, np.ndarray]  # by field name, (n, ...)
@@ -115,8 +117,12 @@ def _as_numbers(values: Any) -> np.ndarray:
 
 def non_finite_masks(current: FieldArrays, reward: np.ndarray | None = None) -> FieldArrays:
     """Return the lanes (n,) bool with a non-finite observation or reward, by field that has one."""
-    checked = {n: v for n, v in current.items() if n.startswith("observation") and v.dtype.kind == "f"}
-    if reward is not None:
+    checked = {
+        n: v
+        for n, v in current.items()
+        if n.startswith("observation") and v.dtype.kind == "f" and not _surely_finite(v)
+    }
+    if reward is not None and not _surely_finite(reward):
         checked["reward"] = reward
     finite: FieldArrays = {name: np.asarray(np.isfinite(values)) for name, values in checked.items()}
     return {
@@ -124,6 +130,11 @@ def non_finite_masks(current: FieldArrays, reward: np.ndarray | None = None) -> 
         for n, f in finite.items()
         if np.count_nonzero(f) < f.size  # much faster than `all` for small arrays
     }
+
+
+def _surely_finite(values: np.ndarray) -> bool:
+    """Return whether few values have a finite sum of squares, which takes half of the time of `isfinite`."""
+    return values.size <= _FEW and math.isfinite(np.vdot(values, values))
 
 
 def lost_by_rounding(reward: np.ndarray) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""Errors of recorded steps: numbers that are not finite, and physics that diverged. Too many end the recording."""
+"""Errors of the steps recorded in a stream: unusable numbers, and physics that diverged. Too many end the recording."""
 
 from __future__ import annotations
 
