@@ -176,7 +176,9 @@ class LearnConfig:
                 "explore.workers: expected backend mujoco and no record_envs beside them: each worker has its own envs"
             )
         if self.explore.engine != ExploreConfig.engine and not self.explore.workers:
-            raise UsageError(f"explore.engine: expected explore.workers with {self.explore.engine!r}, got none")
+            raise UsageError(
+                f"explore.engine: expected explore.workers with {self.explore.engine!r}, got none"
+            )
         if self.explore.lanes > self.explore.num_envs:
             raise UsageError(
                 f"explore.record_envs: expected at most the {self.explore.num_envs} sub-environments that explore "

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from resume_helpers import Interrupting, outcome, tiny
 
 from robossl import registry
 from robossl.core.env_ids import with_options
@@ -59,6 +60,17 @@ def test_learn_trains_on_the_ring_and_reports(tmp_path):
     assert stream.transitions >= 1500 * 6 // 8
     assert report["folder"]
     assert not (tmp_path / "run" / "ring.safetensors").exists()  # the world model is trained
+
+
+@pytest.mark.parametrize("after", [600, 1655], ids=["explore", "pretrain"])
+def test_learn_that_is_interrupted_equals_an_uninterrupted_one(tmp_path, after):
+    config = tiny(env=SHORT, **{"explore.backend": "warp"})
+    learn(config, tmp_path / "whole", progress=NullProgress())
+    with pytest.raises(KeyboardInterrupt):
+        learn(config, tmp_path / "stopped", progress=Interrupting(after))
+    learn(resume=tmp_path / "stopped", progress=NullProgress())
+    whole, resumed = outcome(tmp_path / "whole"), outcome(tmp_path / "stopped")
+    assert whole == resumed
 
 
 def test_check_has_no_complaint():
