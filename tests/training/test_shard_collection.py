@@ -17,6 +17,7 @@ from robossl.core.interfaces import NullProgress
 from robossl.streams import Shards, Stream
 from robossl.streams.shards import read_shards
 from robossl.training import shard_collection, shard_collector
+from robossl.training.config import ExploreConfig, LearnConfig
 from robossl.training.phases import learn
 from robossl.training.requests import CollectRequest
 from robossl.training.shard_collector import ShardCollector, collector
@@ -182,6 +183,13 @@ def test_wrong_request_gets_one_line_before_anything_is_written(
     assert words in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "shards").exists()
+
+
+def test_explore_settings_that_workers_need_or_exclude_get_one_line() -> None:
+    with pytest.raises(UsageError, match=r"explore\.engine: expected explore\.workers with 'ray', got none"):
+        LearnConfig(explore=ExploreConfig(engine="ray"))
+    with pytest.raises(UsageError, match=r"explore\.workers: expected backend mujoco and no record_envs"):
+        LearnConfig(explore=ExploreConfig(workers=1, record_envs=2))
 
 
 def test_other_episodes_are_not_appended_to_shards(tmp_path: Path, here: None) -> None:
