@@ -1,4 +1,4 @@
-"""Envs whose code does what nobody expects: the work goes on, or one line names the env and the line of its code."""
+"""Envs with odd habits: the work goes on, or one line names the env and the line of its code."""
 
 from __future__ import annotations
 

@@ -287,7 +287,7 @@ def test_envs_that_ignore_the_reset_mask_begin_all_episodes_again(tmp_path, mode
 
 
 class WholeResetEnvs(CountingEnvs):
-    """Resets all lanes whatever the mask."""
+    """Resets all lanes, also those outside the mask."""
 
     def reset(self, *, seed=None, options=None):
         return super().reset(seed=seed)
