@@ -143,7 +143,8 @@ def test_resuming_a_finished_run_prints_its_report(workspace, run_cli):
         (["agent", "--no-videos"], {"control"}, {"world_model", "goal_reaching"}),
     ],
 )
-def test_evaluate_takes_a_run_a_model_or_an_agent(workspace, tmp_path, args, present, missing):
+def test_evaluate_takes_a_run_a_model_or_an_agent(workspace, tmp_path, args, present, missing, monkeypatch):
+    monkeypatch.setattr(gym.spec("robossl/Reacher-v0"), "max_episode_steps", 40)
     done = succeed(
         workspace, "evaluate", *args, "--goal-trials", 2, "--goal-horizons", 10, "--episodes", 2, "--threads", 1,
         "--seed", 3, "--out", tmp_path / "found", "--json",
@@ -340,7 +341,7 @@ def test_env_of_a_file_in_the_working_folder_is_found(tmp_path, run_cli):
         "learn", "my_env:MyEnv-v0", *flags(steps=1000, agent__num_iterations=1), "--quiet", "--out", "run"
     )
     assert done.returncode == 0, done.stderr
-    args = ("--stream", "run/stream", "--no-videos", "--quiet", "--out", "found")
+    args = ("--stream", "run/stream", "--no-videos", "--episodes", "1", "--quiet", "--out", "found")
     refused = run_cli("evaluate", "run/model", *args)
     assert refused.returncode == 2
     assert "--trust-env my_env:MyEnv-v0" in refused.stderr  # only a file names it

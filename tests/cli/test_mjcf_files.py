@@ -28,6 +28,12 @@ ROBOT = """
   <actuator><motor joint="shoulder"/></actuator>
 </mujoco>
 """
+WORLD_MODEL = [
+    w
+    for name, value in zip(flags()[::2], flags()[1::2])
+    if name.startswith("--world_model.")
+    for w in (name, value)
+]
 
 
 @pytest.fixture
@@ -40,10 +46,10 @@ def file(tmp_path: Path) -> Path:
 
 def test_commands_take_a_file_and_their_folders_work_elsewhere(file: Path, tmp_path: Path) -> None:
     succeed(tmp_path, "collect", "robots/my_arm.xml", "--steps", "6000", "--out", "stream")
-    succeed(tmp_path, "pretrain", "stream", "--pretrain.updates", "2", "--out", "model")
+    succeed(tmp_path, "pretrain", "stream", "--pretrain.updates", "2", *WORLD_MODEL, "--out", "model")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    succeed(elsewhere, "evaluate", "../model", "--no-videos", "--out", "evaluation")
+    succeed(elsewhere, "evaluate", "../model", "--no-videos", "--episodes", "1", "--out", "evaluation")
     succeed(
         elsewhere, "imagine", "../model", "--stream", "../stream", "--horizon", "5", "--video", "imagined.mp4"
     )
@@ -61,7 +67,8 @@ def test_learn_takes_a_file(file: Path, tmp_path: Path) -> None:
     succeed(elsewhere, "evaluate", "../run", "--no-videos", "--episodes", "1", "--out", "evaluation")
 
 
-def test_train_and_play_take_a_file(file: Path, tmp_path: Path) -> None:
+def test_train_and_play_take_a_file(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gym.spec("robossl/Mjcf-v0"), "max_episode_steps", 8)
     succeed(tmp_path, "train", "robots/my_arm.xml", "--steps", "32", "--num-envs", "2", "--out", "agent")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
