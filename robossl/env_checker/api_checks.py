@@ -32,7 +32,8 @@ def check_construction(target: EnvUnderTest) -> Iterator[CheckResult]:
     yield check_passed(
         "construction", f"gymnasium.make({target.spec.id!r}) took {time.perf_counter() - start:.2f} s"
     )
-    target.close(env)
+    if (error := target.close(env)) is not None:
+        yield check_info("close", str(error), "the commands log it", "release in close only what there is")
 
 
 def check_reset(target: EnvUnderTest) -> Iterator[CheckResult]:
@@ -88,6 +89,12 @@ def check_step(target: EnvUnderTest) -> Iterator[CheckResult]:
         result = inner.step(action)
     if isinstance(result, tuple) and len(result) == 5 and isinstance(result[4], dict):
         yield check_passed("step", "step(action) returns (observation, reward, terminated, truncated, info)")
+        return
+    if isinstance(result, tuple) and len(result) == 5 and result[4] is None:
+        yield check_info(
+            "step", "step(action) returns None as info, which is taken as {}",
+            fix="return observation, reward, terminated, truncated, {}",
+        )  # fmt: skip
         return
     if isinstance(result, tuple) and len(result) == 5:
         yield check_failed(

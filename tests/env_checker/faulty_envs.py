@@ -237,7 +237,22 @@ class NoInfoDict(Good):
 
     def step(self, action):
         *rest, _ = super().step(action)
+        return (*rest, [])
+
+
+class InfoIsNone(Good):
+    """The info is None."""
+
+    def step(self, action):
+        *rest, _ = super().step(action)
         return (*rest, None)
+
+
+class CloseFails(Good):
+    """`close` raises."""
+
+    def close(self):
+        raise RuntimeError("no window to close")
 
 
 class WrongTypes(Good):

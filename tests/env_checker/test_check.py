@@ -41,7 +41,7 @@ _FAULTS = (  # env, the check that fails, part of its message, part of its fix
     ("NeverEnds", "time limit", "no max_episode_steps is registered", "--env.max_episode_steps 500"),
     ("UnboundedActions", "action bounds", "inf", "spaces.Box"),
     ("NoActions", "action space", "has no dimensions", "spaces.Box(-1.0, 1.0, (2,), np.float32)"),
-    ("NoInfoDict", "step", "returns an info of type NoneType, expected a dict", "truncated, {}"),
+    ("NoInfoDict", "step", "returns an info of type list, expected a dict", "truncated, {}"),
     ("ChannelsFirst", "images", "channels come first", "transpose(1, 2, 0)"),
     (
         "WrongComputeReward",
@@ -55,6 +55,8 @@ _FAULTS = (  # env, the check that fails, part of its message, part of its fix
     ("RaisesInRender", "rendering", "ValueError: no canvas", "robossl doctor"),
 )
 _INFORMATION = (  # env, the result without a failure, part of its message
+    ("InfoIsNone", "step", "returns None as info, which is taken as {}"),
+    ("CloseFails", "close", "close() raised RuntimeError: no window to close"),
     ("NoSuccess", "is_success", "no info has is_success"),
     ("NoSuccess", "rendering", "is []"),
     ("ManyInfos", "info keys", "'bump' is in"),
