@@ -64,6 +64,19 @@ def test_blocks_do_not_change_the_stream(tmp_path, seed):
         assert one.read_bytes().replace(ids[0], b"") == other.read_bytes().replace(ids[1], b"")
 
 
+def test_refresh_of_a_writer_changes_no_row_and_no_split(tmp_path):
+    stream = new_stream(tmp_path / "s")
+    every = np.ones(LANES, bool)
+    for episode in range(4):
+        stream.append(row(LANES, is_first=every))
+        stream.append(row(LANES, is_last=every, valid=~every))
+        if episode == 1:
+            stream.refresh()
+    stream.close()
+    saved = Stream.open(tmp_path / "s")
+    assert (saved.episodes(), saved.counts) == (stream.episodes(), stream.counts)
+
+
 def test_rows_of_a_block_are_copies(tmp_path):
     stream = new_stream(tmp_path / "s")
     rows = row(LANES, 1.0, is_first=np.ones(LANES, bool))

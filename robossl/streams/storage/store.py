@@ -324,7 +324,9 @@ class Store:
     # --- reading
 
     def refresh(self) -> None:
-        """Load what another process has committed since."""
+        """Load what another process has committed since; a writer with uncommitted rows has all rows."""
+        if self._lock is not None and self._num_uncommitted():
+            return
         if (
             self.chunk_reader.fingerprint() != self._committed_fingerprint
             or read_header(self.path) != self.header
