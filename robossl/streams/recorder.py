@@ -124,6 +124,8 @@ class Recorder(VectorWrapper):
             selected = np.array(options["reset_mask"], bool)
         observation, infos = self.env.reset(seed=seed, options=options)
         if self.stream is not None:
+            self._reset_first &= ~selected
+            self._restarted &= ~selected
             self._rows.end(selected & self._rows.in_episode)
             self._rows.begin(selected, self._converter.convert(observation, infos))
             if np.count_nonzero(self._rows.unusable_first):

@@ -286,6 +286,18 @@ def test_envs_that_ignore_the_reset_mask_begin_all_episodes_again(tmp_path, mode
         assert rows["valid"].sum() >= 6
 
 
+def test_a_reset_after_a_step_with_nan_begins_one_episode(tmp_path):
+    envs = CountingEnvs(3, NEXT)
+    envs.nan_at = (1, 0, 2)
+    recorder = Recorder.create(envs, tmp_path / "s")
+    reset_and_record(recorder, 2)  # the next step would reset lane 1
+    envs.nan_at = None
+    reset_and_record(recorder, 3)
+    rows = rows_of(recorder.stream, 1)
+    follows = rows["valid"][:-1] & ~rows["is_last"][:-1]
+    assert (np.diff(rows["observation"][:, 1])[follows] == 0).all(), "no transition between two episodes"
+
+
 class WholeResetEnvs(CountingEnvs):
     """Resets all lanes, also those outside the mask."""
 
