@@ -297,7 +297,9 @@ def _add_evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--goal-horizons", type=_counts, metavar="N,N", help="steps between start and goal (10,25,50,100)"
     )
-    parser.add_argument("--no-videos", dest="videos", action="store_false", help="record no videos")
+    parser.add_argument(
+        "--no-videos", dest="videos", action="store_false", default=None, help="record no videos"
+    )
     parser.add_argument(
         "--also",
         type=name_list,
@@ -305,7 +307,7 @@ def _add_evaluate_arguments(parser: ArgumentParser) -> None:
         help="add sections that take minutes: robustness, imitation, oracle_gap",
     )
     parser.add_argument(
-        "--ablate", action="store_true", help="train variants with other objectives and compare"
+        "--ablate", action="store_true", default=None, help="train variants with other objectives and compare"
     )
     add_flags(parser, "updates", "episodes", "threads", "device", "seed", "out", "json", "quiet")
     continuing.add_resume_flags(parser, "EVALUATION")

@@ -44,6 +44,12 @@ def test_help_of_evaluate_states_the_default_number_of_trials(tmp_path):
         (["learn", "--wrold_model.latent_dim", "3"], "did you mean 'world_model.latent_dim'"),
         (["learn", "--resume", "nowhere"], "no folder nowhere"),
         (["learn", "--resume", "nowhere", "--steps", "unlimited"], "no folder nowhere"),
+        (["collect", "--resume", "nowhere"], "no folder nowhere"),
+        (["pretrain", "--resume", "nowhere"], "no folder nowhere"),
+        (["train", "--resume", "nowhere"], "no folder nowhere"),
+        (["evaluate", "--resume", "nowhere"], "no folder nowhere"),
+        (["evaluate", "--resume", "nowhere", "--no-videos"], "began with; remove --videos"),
+        (["transfer", "--resume", "nowhere"], "no folder nowhere"),
         (
             ["learn", "--resume", "nowhere", "--steps", "9", "--seed", "1"],
             "except for --steps; remove --seed",
