@@ -215,6 +215,9 @@ def unusable_text(infos: Mapping[str, Any], lane: int) -> str:
 
 
 def physics_errors(infos: Mapping[str, Any], same_step: bool) -> int:
-    """Return in how many lanes the physics diverged in the last step, as the infos report."""
-    found = infos.get("final_info", {}) if same_step else infos
-    return int(np.count_nonzero(found["physics_error"])) if "physics_error" in found else 0
+    """Return in how many lanes the physics diverged in the last step, as the infos report.
+
+    Of a third-party env, `physics_error` may be a number, which is something else.
+    """
+    errors = (infos.get("final_info", {}) if same_step else infos).get("physics_error")
+    return int(np.count_nonzero(errors)) if getattr(errors, "dtype", None) == np.bool_ else 0
