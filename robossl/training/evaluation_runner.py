@@ -107,10 +107,14 @@ def run_evaluation(
         "seed": request.seed, "threads": thread_count(request.threads), "videos": request.videos,
         "ablate": request.ablate, "also": list(request.also), "updates": request.updates,
     }  # fmt: skip
+    if resumed is not None:  # the paths as they were given, perhaps in another working folder
+        given = config_io.from_toml(resumed / "config.toml")
+        settings |= {name: given.get(name) for name in ("of", "stream")}
     with ExitStack() as stack:
         agents = _agents(path, folder_kind, env, stack)
         default = f"evaluations/{output_dirs.slug(env)}"
         inputs = {
+            **_absolute_paths(path, stream),
             "rows of the stream": stream.rows if stream else None,
             "version of the model": int(model.version) if model else None,
         }
@@ -179,13 +183,22 @@ def _recorded_request(
     if path is None:
         return None
     given = {name: getattr(request, name) for name in _PLAIN_SETTINGS}
-    paths = {"model": str(path.resolve()), "stream": str(stream.path.resolve()) if stream else None}
+    paths = _absolute_paths(path, stream)
     return {
         **given,
-        **paths,
+        "model": paths["of"],
+        "stream": paths["stream"],
         "env": env,
         "threads": thread_count(request.threads),
         "also": list(request.also),
+    }
+
+
+def _absolute_paths(path: Path | None, stream: Stream | None) -> dict[str, str | None]:
+    """Return what is evaluated and its stream, named the same from every working directory."""
+    return {
+        "of": str(path.resolve()) if path is not None else None,
+        "stream": str(stream.path.resolve()) if stream is not None else None,
     }
 
 

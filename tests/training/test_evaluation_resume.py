@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import robossl
@@ -43,7 +45,8 @@ def without_timings(report):
 
 
 def test_resumed_evaluation_equals_an_uninterrupted_one(inputs, tmp_path, monkeypatch):
-    whole = run_evaluation(request(inputs, tmp_path / "whole"), NullProgress())
+    monkeypatch.chdir(inputs)
+    whole = run_evaluation(request(Path(), tmp_path / "whole"), NullProgress())
     measured, evaluate = [], control.evaluate_returns
 
     def interrupted(*arguments, **keywords):
@@ -54,14 +57,15 @@ def test_resumed_evaluation_equals_an_uninterrupted_one(inputs, tmp_path, monkey
 
     monkeypatch.setattr(control, "evaluate_returns", interrupted)
     with pytest.raises(KeyboardInterrupt, match=r"; to go on: robossl evaluate --resume .*/e"):
-        run_evaluation(request(inputs, tmp_path / "e"), NullProgress())
+        run_evaluation(request(Path(), tmp_path / "e"), NullProgress())
     assert "interrupted" in str(report_file.read(tmp_path / "e")["missing"])
     monkeypatch.setattr(control, "evaluate_returns", lambda *a, **k: measured.append(a) or evaluate(*a, **k))
-    report = resume_evaluation(tmp_path / "e", NullProgress())
+    monkeypatch.chdir(tmp_path)
+    report = resume_evaluation(Path("e"), NullProgress())
     assert without_timings(report) == without_timings(whole)
     assert len(measured) == len(report["control"]["rows"]), "no row is measured twice"
     assert not (tmp_path / "e" / partial_results.NAME).exists()
-    assert resume_evaluation(tmp_path / "e", NullProgress()) == report
+    assert resume_evaluation(Path("e"), NullProgress()) == report
 
 
 def test_evaluation_is_not_resumed_on_a_longer_stream(inputs, tmp_path, monkeypatch):
