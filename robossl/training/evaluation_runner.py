@@ -114,7 +114,6 @@ def run_evaluation(
         agents = _agents(path, folder_kind, env, stack)
         default = f"evaluations/{output_dirs.slug(env)}"
         inputs = {
-            **_absolute_paths(path, stream),
             "rows of the stream": stream.rows if stream else None,
             "version of the model": int(model.version) if model else None,
         }
@@ -183,22 +182,13 @@ def _recorded_request(
     if path is None:
         return None
     given = {name: getattr(request, name) for name in _PLAIN_SETTINGS}
-    paths = _absolute_paths(path, stream)
+    paths = {"model": str(path.resolve()), "stream": str(stream.path.resolve()) if stream else None}
     return {
         **given,
-        "model": paths["of"],
-        "stream": paths["stream"],
+        **paths,
         "env": env,
         "threads": thread_count(request.threads),
         "also": list(request.also),
-    }
-
-
-def _absolute_paths(path: Path | None, stream: Stream | None) -> dict[str, str | None]:
-    """Return what is evaluated and its stream, named the same from every working directory."""
-    return {
-        "of": str(path.resolve()) if path is not None else None,
-        "stream": str(stream.path.resolve()) if stream is not None else None,
     }
 
 
