@@ -61,7 +61,7 @@ class StandardEnv(gymnasium.Wrapper):
             if not (isinstance(result, tuple) and len(result) == 2):
                 raise OperationError(f"reset returned {_count(result)}, expected 2: observation, info")
             observation = self._select(result[0])
-            fault = self._observation_fault(observation)
+            fault = self._observation_fault(observation, "reset")
             if not fault:
                 return observation, self._with_success(_as_info(result[1]))
             seed = None
@@ -113,8 +113,8 @@ class StandardEnv(gymnasium.Wrapper):
                 return info if key == "is_success" else {**info, "is_success": bool(np.any(info[key]))}
         return info
 
-    def _observation_fault(self, observation: Any) -> str:
-        """Return which number of an observation is unusable; "" if all are finite and at most `LARGEST`."""
+    def _observation_fault(self, observation: Any, call: str = "step") -> str:
+        """Return which number of an observation of `call` is unusable; "" if all are finite and at most `LARGEST`."""
         if not self._floats:
             return ""
         try:
@@ -130,7 +130,9 @@ class StandardEnv(gymnasium.Wrapper):
                 if not usable and (fault := _first_fault(path, array)):
                     return fault
         except (TypeError, ValueError, KeyError, IndexError) as error:
-            raise OperationError(f"step returned {mismatch(self.observation_space, observation)}") from error
+            raise OperationError(
+                f"{call} returned {mismatch(self.observation_space, observation)}"
+            ) from error
         if self.checks_numbers:
             for path in self._floats:
                 self._last[path] = np.array(parts[path])

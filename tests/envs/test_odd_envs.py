@@ -41,7 +41,7 @@ class Odd(gym.Env):
     def _observe(self) -> Any:
         if self.habit in ("control characters", "deep"):
             return self.observation_space.sample()
-        if self.habit == "none" and self.count == 3:
+        if (self.habit, self.count) in (("none", 3), ("none at reset", 0)):
             return None
         return {
             "no numbers": np.zeros(0, np.float32),
@@ -92,6 +92,7 @@ gym.register("odd/Odd-v0", Odd)
         ("exits", r"SystemExit in .*: 3 \(test_odd_envs.py:\d+\)"),
         ("wordless", r"raised WordlessError in .* \(test_odd_envs.py:\d+\)"),
         ("none", "step returned observation with elements that are no numbers"),
+        ("none at reset", "reset returned observation with elements that are no numbers"),
         ("info is a list", "the info is a list, expected a dict"),
         ("nan flag", "terminated is nan, expected True or False"),
         ("two flags", "terminated has 2 values"),
