@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, one_line
 from robossl.core.spaces import is_goal_space
 from robossl.streams import Stream, Window
 
@@ -100,7 +100,7 @@ def _batched(compute: Callable[..., Any], envs: VectorEnv) -> GoalReward | None:
     if not results:
         _logger.warning(
             "compute_reward of %s raised %s: %s for one goal; goals are not relabeled (hindsight)",
-            envs, type(errors[-1]).__name__, " ".join(str(errors[-1]).split()),
+            envs, type(errors[-1]).__name__, one_line(errors[-1]),
         )  # fmt: skip
         return None
     if by_batch in results and one_by_one in results:

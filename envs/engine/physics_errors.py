@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from robossl.core.errors import one_line
+
 from .mujoco_setup import QuietConsole, load_batch
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ class PhysicsStepper:
             with self._quiet:
                 self.batch.step(env_ids, self.substeps, self.stage)
         except self._simulation_error as error:
-            reasons = dict.fromkeys(map(int, error.ids), " ".join(str(error).split()))
+            reasons = dict.fromkeys(map(int, error.ids), one_line(error))
         if np.count_nonzero(self._warnings):
             reasons |= {
                 int(env_index): _WARNINGS[column] for env_index, column in np.argwhere(self._warnings)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, one_line
 
 from .mujoco_setup import QuietConsole, load_mujoco
 from .urdf import read_urdf
@@ -48,7 +48,7 @@ def load_model(path: str) -> MjModel:
         try:
             model = _compiled(mujoco, file)
         except (ValueError, TypeError, mujoco.FatalError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error) or type(error).__name__
             raise UsageError(f"{path} does not compile: {reason}{_compile_hint(file)}") from error
     if not _MIN_TIMESTEP <= model.opt.timestep <= _MAX_TIMESTEP:
         raise UsageError(

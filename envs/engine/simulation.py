@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import seeding
 
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, one_line
 from robossl.core.seeding import generator_state, restore_generator
 
 from .control_ranges import control_ranges
@@ -88,7 +88,7 @@ class Simulation:
         try:
             self.batch = load_batch().Batch(self.model, num_envs, nthread)
         except (ValueError, MemoryError, mujoco.FatalError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             if isinstance(error, MemoryError) or "bad_alloc" in reason:
                 reason = f"{num_envs:,} sub-environments do not fit in the memory"
             raise UsageError(f"MuJoCo cannot simulate {task.robot.model} as a batch: {reason}") from error

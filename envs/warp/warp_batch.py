@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from robossl.core.errors import UsageError, unknown_name_error
+from robossl.core.errors import UsageError, one_line, unknown_name_error
 
 from ..engine.mujoco_setup import load_mujoco
 from ..engine.watchdog import warn_if_slow
@@ -104,7 +104,7 @@ class WarpBatch:
                 self._m = self._mjw.put_model(own, batch_sizes=sizes)
                 self._d = self._mjw.make_data(own, num_envs, nconmax=max_contacts, njmax=max_constraints)
             except (NotImplementedError, ValueError) as error:
-                reason = " ".join(str(error).split())
+                reason = one_line(error)
                 raise UsageError(
                     f"MuJoCo Warp cannot simulate this model: {reason}; backend='mujoco' can"
                 ) from error

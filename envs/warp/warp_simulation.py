@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from robossl.core.errors import UsageError
+from robossl.core.errors import UsageError, one_line
 from robossl.core.limits import check_memory
 from robossl.core.traceback_utils import format_location
 
@@ -143,7 +143,7 @@ class WarpSimulation:
             self.observation()
             self.privileged_state()
         except (TypeError, RuntimeError, AttributeError, IndexError) as error:
-            reason, task = " ".join(str(error).split()), type(self.task).__name__
+            reason, task = one_line(error), type(self.task).__name__
             place = format_location(traceback.extract_tb(error.__traceback__))
             raise UsageError(
                 f"expected functions of {task} that run on a device for backend='warp', got an error"

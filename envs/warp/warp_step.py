@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from gymnasium.vector import AutoresetMode
 
+from robossl.core.errors import one_line
+
 from .warp_modules import load_warp, warp_stream
 from .warp_simulation import Tensors, WarpSimulation
 
@@ -54,7 +56,7 @@ class BatchStep:
             self._graph = capture(self._step, self.simulation.device)
         except RuntimeError as error:
             self.uses_graph = False
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             _logger.warning(
                 "the step cannot be captured as a CUDA graph (%s); it runs kernel by kernel", reason
             )
