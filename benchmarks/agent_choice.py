@@ -30,6 +30,7 @@ from robossl.core.interfaces import Policy
 from robossl.evaluation.context import EVALUATION_SEED
 from robossl.evaluation.control import evaluate_returns
 from robossl.streams import Recorder, Stream
+from robossl.training import output_dirs
 from robossl.training.agent_runner import AgentRunner
 from robossl.world_model import WorldModel
 
@@ -64,6 +65,7 @@ def main() -> None:
     if options.report is None:
         if options.run is None:
             raise UsageError("expected --run RUN, or --report PATH, got neither")
+        output_dirs.read_manifest(options.run, "run")
         parts = [Part("measure_row", (row, seed)) for seed in options.seeds for row in options.rows]
         run_parts("benchmarks.agent_choice", parts, options, options.out, ("rows", "seeds"))
     cells = read_cells(options.report or options.out)

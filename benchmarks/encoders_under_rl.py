@@ -29,6 +29,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from benchmarks.cli import run_main
 from benchmarks.parts import SETTINGS, Part, add_engine_flags, make_once, run_parts
 from robossl import registry
+from robossl.core.agent_observation import ENCODERS
+from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.core.io import read_json, write_json
 from robossl.core.statistics import mean_ci, probability_of_improvement
@@ -76,9 +78,19 @@ def main() -> None:
     options = parser.parse_args()
     if options.report is not None:
         cells = [cell for path in options.report for cell in read_cells(path)]
+        if not cells:
+            raise UsageError(
+                f"expected results in {' '.join(map(str, options.report))}, got none; measure first"
+            )
         print(table(cells) if options.markdown else json.dumps({"cells": cells}, indent=1))
         return
     options.rows = [] if options.prepare else options.rows or (PIXEL_ROWS if options.pixels else STATE_ROWS)
+    for row in options.rows:
+        mode, _, beside = row.partition("+")
+        if mode not in ENCODERS or beside not in ("", "observation"):
+            raise UsageError(
+                f"no row {row!r}; available: {', '.join(ENCODERS)}, each with +observation behind it"
+            )
     parts = [Part("prepare", (seed,)) for seed in options.seeds]
     parts += [
         Part("run_row", (row, seed, options.updates_per_step), (Part("prepare", (seed,)).name,))
