@@ -33,7 +33,8 @@ from benchmarks.cells import Cell, env_id, read_cells
 from benchmarks.cli import run_main
 from benchmarks.parts import Part, add_engine_flags, make_once, run_parts
 from robossl import registry
-from robossl.core.io import write_json
+from robossl.core.errors import UsageError
+from robossl.core.io import read_json, write_json
 from robossl.core.seeding import generator
 from robossl.core.statistics import mean_ci, paired_difference
 from robossl.evaluation.context import EVALUATION_SEED
@@ -133,7 +134,7 @@ def returns(options: argparse.Namespace, env: str, task: str) -> None:
         for seed in options.seeds
         for policy in (BASELINE, CURIOUS)
         if result_path(options, "record", env, seed, policy).is_file()
-        and not result_path(options, "return", env, seed, policy, task).is_file()
+        and not is_measured(options, result_path(options, "return", env, seed, policy, task))
     ]
     if not cells:
         return
@@ -151,6 +152,19 @@ def returns(options: argparse.Namespace, env: str, task: str) -> None:
                 "steps": options.steps, "updates": options.updates, "cpu_seconds": round(seconds, 1),
                 "returns": episodes.returns.round(3).tolist(),
             })  # fmt: skip
+
+
+def is_measured(options: argparse.Namespace, path: Path) -> bool:
+    """Return whether the returns of an agent are in a file; raise UsageError if they are of other options."""
+    if not path.is_file():
+        return False
+    cell = read_json(path)
+    for name, value in (("updates", cell["updates"]), ("episodes", len(cell["returns"]))):
+        if value != getattr(options, name):
+            raise UsageError(
+                f"{path} has {name} {value}, got {getattr(options, name)}; remove it, or give another --out"
+            )
+    return True
 
 
 def make_agent(

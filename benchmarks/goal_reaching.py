@@ -3,13 +3,14 @@
 For each seed `--steps` steps of colored noise train a world model (`--updates`) and its goal heads (`--head-updates`).
 Then each row acts from the starts of the same held-out pairs of start and goal, `--horizons` steps apart, with twice as
 many steps. `--env two-room` is the point in two rooms of `benchmarks/two_room.py`. `--runs` measures the models of runs
-of `robossl learn` instead, the first as seed 0. The results of each seed are written to `--out` when it ends; JSON over
-all seeds is printed, and with `--markdown` a table.
+of `robossl learn` instead, the first as seed 0. JSON over all seeds is printed, and with `--markdown` a table. With
+`--out` the JSON is also written into a file, and finished seeds, in FILE.parts, are not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from benchmarks.cli import run_main
 from benchmarks.parts import Part, add_engine_flags, folder_beside, result_of, run_parts
 from benchmarks.two_room import TwoRoomEnvs
 from robossl import registry
+from robossl.core.errors import UsageError
 from robossl.core.interfaces import Policy
 from robossl.core.io import write_json
 from robossl.core.statistics import proportion_ci
@@ -104,13 +106,17 @@ def main() -> None:
     skipped |= {*_TRAINING} if options.runs else set()
     settings = {k: v for k, v in vars(options).items() if k not in skipped}
     options.runs = [str(run.resolve()) for run in options.runs or ()]
+    if options.runs and not set(options.seeds) <= set(range(len(options.runs))):
+        raise UsageError(
+            f"--seeds: expected 0 to {len(options.runs) - 1}, one for each run, got {options.seeds}"
+        )
     with folder_beside(options.out) as folder:
         options.folder = str(folder)
         parts = [Part("measure_seed", (seed,)) for seed in options.seeds]
         run_parts(
             "benchmarks.goal_reaching", parts, options, Path(folder), ("seeds", "runs", "folder"), options.threads
         )  # fmt: skip
-        runs = [result_of(Path(folder), str(seed)) for seed in options.seeds]
+        runs = [result_of(Path(folder), name_of(options, seed)) for seed in options.seeds]
     if options.out is not None:
         write_json(options.out, {"settings": settings, "runs": runs})
     print(json.dumps({"settings": settings, "runs": runs, "rows": pool(runs)}, indent=2))
@@ -127,7 +133,14 @@ def measure_seed(options: argparse.Namespace, seed: int) -> None:
         print(table([found]), file=sys.stderr, flush=True)
         return found
 
-    result_of(Path(options.folder), str(seed), run)
+    result_of(Path(options.folder), name_of(options, seed), run)
+
+
+def name_of(options: argparse.Namespace, seed: int) -> str:
+    """Return the name of the result of a seed; that of a run has a digest of its folder."""
+    if not options.runs:
+        return str(seed)
+    return f"{seed}-{hashlib.sha256(options.runs[seed].encode()).hexdigest()[:8]}"
 
 
 def measure(options: argparse.Namespace, seed: int, folder: Path) -> Result:

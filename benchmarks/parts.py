@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
@@ -43,6 +44,7 @@ class Part:
         function: Name of a function of the module of the benchmark.
         arguments: Its arguments after the options; JSON values.
         needs: Names of the parts that must be done before.
+        cost: Rough cost [s]; the longest parts run first.
     """
 
     function: str
@@ -103,7 +105,9 @@ def run_parts(
 
     with FolderLock(folder, _LOCK, _REFUSAL):
         _check_settings(folder / f"{SETTINGS}{key}.json", options, (*_ANYWHERE, *more_later))
-        settings = {"module": module, "threads": threads, **_to_json(options)}
+        settings = {
+            "module": module, "threads": threads, "working_folder": os.getcwd(), **_to_json(options)
+        }  # fmt: skip
         run_jobs(
             parts, Work(RUNNER, settings), resources, finished, lambda: part_runner(settings), _RETRIES
         )  # fmt: skip
@@ -114,7 +118,13 @@ def run_parts(
 
 
 def part_runner(settings: dict[str, Any]) -> Run:
-    """Return what runs parts: `settings` has the module, the CPU threads, and the options of the command line."""
+    """Return what runs parts.
+
+    Args:
+        settings: The module, the CPU threads, the working folder of relative paths, and the options of the command
+            line.
+    """
+    os.chdir(settings["working_folder"])
     torch.set_num_threads(settings["threads"])
     module = importlib.import_module(settings["module"])
     options = Namespace(**settings["options"])

@@ -10,6 +10,7 @@ docs/world-model.md. Results for the same settings in `--out` are read, not meas
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import shutil
@@ -100,7 +101,7 @@ def measure(options: argparse.Namespace, env: str, seed: int) -> dict[str, Any]:
     stream = collect_once(folder, env, "colored_noise", options.steps, seed)
     folder = streams / f"{slug(env)}-{seed}-random-{_WHITE_NOISE_STEPS}"
     white_noise = collect_once(folder, env, "random", _WHITE_NOISE_STEPS, seed + 1)
-    number = len(list(results.glob(f"{slug(env)}-{seed}-*.json")))
+    number = next(i for i in itertools.count() if not (results / f"{slug(env)}-{seed}-{i}.json").exists())
     collected = time.perf_counter()
     folder = options.out / "models" / f"{slug(env)}-{seed}-{number}"
     shutil.rmtree(folder, ignore_errors=True)  # of an interrupted start

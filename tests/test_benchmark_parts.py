@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks.parts import Part, make_once, result_of, run_parts
+from benchmarks import curiosity, goal_reaching
+from benchmarks.parts import Part, make_once, part_runner, result_of, run_parts
 from robossl.core.errors import UsageError
 from robossl.core.small_files import read_json
 
@@ -53,6 +54,35 @@ def test_results_of_other_options_are_refused(tmp_path: Path, calls: list[int]) 
     with pytest.raises(UsageError, match="has results of steps 5, got 6; give another --out"):
         run(tmp_path, [0, 1], steps=6)
     assert calls == [0]
+
+
+def test_relative_paths_of_the_options_are_those_of_the_driver(
+    tmp_path: Path, calls: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")  # a worker of Ray may start in any folder
+    (tmp_path / "out" / "results").mkdir(parents=True)
+    settings = {"module": "toy_benchmark", "threads": 1, "working_folder": str(tmp_path)}
+    run_part = part_runner({**settings, "options": {"out": "out"}, "paths": ["out"]})
+    run_part(Part("measure", (3,)).to_json())
+    assert (tmp_path / "out" / "results" / "3.json").is_file()
+
+
+def test_returns_of_other_updates_are_not_taken_for_the_requested_ones(tmp_path: Path) -> None:
+    options = Namespace(out=tmp_path, seeds=[0], updates=5, episodes=2)
+    cells = [{"kind": "record", "env": "CheetahRun", "seed": 0, "policy": curiosity.CURIOUS}]
+    cells.append({**cells[0], "kind": "return", "task": "CheetahRun", "updates": 5, "returns": [1.0, 2.0]})
+    (tmp_path / "results").mkdir()
+    for cell in cells:
+        curiosity.save(options, cell)
+    curiosity.returns(options, "CheetahRun", "CheetahRun")
+    options.updates = 6
+    with pytest.raises(UsageError, match="has updates 5, got 6; remove it, or give another --out"):
+        curiosity.returns(options, "CheetahRun", "CheetahRun")
+
+
+def test_results_of_other_runs_have_names_of_their_own() -> None:
+    runs = [["/a"], ["/b"], []]
+    assert len({goal_reaching.name_of(Namespace(runs=each), 0) for each in runs}) == 3
 
 
 def test_folder_is_whole_or_missing(tmp_path: Path) -> None:
