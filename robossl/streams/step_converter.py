@@ -220,4 +220,4 @@ def physics_errors(infos: Mapping[str, Any], same_step: bool) -> int:
     Of a third-party env, `physics_error` may be a number, which is something else.
     """
     errors = (infos.get("final_info", {}) if same_step else infos).get("physics_error")
-    return int(np.count_nonzero(errors)) if getattr(errors, "dtype", None) == np.bool_ else 0
+    return int(np.count_nonzero(errors)) if isinstance(errors, np.ndarray) and errors.dtype == np.bool_ else 0
