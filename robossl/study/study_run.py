@@ -12,6 +12,7 @@ from robossl.cells.work import Resources
 from robossl.core.errors import OperationError, UsageError, shell_path
 from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.core.limits import check_seeds
+from robossl.core.small_files import as_path
 from robossl.core.system_info import cores
 from robossl.study.execution import run_study_jobs
 from robossl.study.jobs import Job, Plan, Planner, check_rows
@@ -121,7 +122,7 @@ def _resolve(request: TransferRequest) -> tuple[Path, StudySpec, Selection]:
     selection = Selection(rows, tasks.tasks, tuple(sorted(seeds)), tuple(agents))
     spec = StudySpec.make(protocol, tasks.robot, request.budget, tasks.stream_task, request.pixels, sizes)
     name = "-".join(output_dirs.slug(part) for part in (tasks.robot,) if part) or "study"
-    folder = Path(request.out) if request.out is not None else Path(f"studies/{name}-{request.budget}")
+    folder = as_path(f"studies/{name}-{request.budget}" if request.out is None else request.out, "a folder")
     return folder, spec, selection
 
 

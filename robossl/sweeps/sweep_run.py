@@ -14,6 +14,7 @@ from robossl.cells.work import Resources, Run, Work
 from robossl.core.errors import OperationError, UsageError, error_line, shell_path
 from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.core.limits import check_count
+from robossl.core.small_files import as_path
 from robossl.study.study_folder import is_disk_full
 from robossl.sweeps.cell_commands import COMMANDS
 from robossl.sweeps.grid import Grid, SweepCell, read_grid
@@ -139,7 +140,7 @@ def prepare(request: SweepRequest) -> tuple[Grid, Path]:
     cells = grid.samples() if request.cell is None else [_cell_of(grid, request.cell)]
     _check_cells(grid.command, cells, request.cpus_per_cell or 1)
     if request.out is not None:
-        return grid, Path(request.out)
+        return grid, as_path(request.out, "a folder")
     if named is not None:
         return grid, Path(named)
     if isinstance(request.source, Mapping):

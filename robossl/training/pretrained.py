@@ -52,7 +52,9 @@ def pretrained_folder(source: str | Path) -> Path:
     if str(source) in pretrained_names():
         return _installed() / str(source)
     if str(source) in registry.env_ids():
-        of_env = [name for name in pretrained_names() if agent_loading.env_of(_installed() / name) == source]
+        of_env = [
+            name for name in pretrained_names() if agent_loading.env_of(_installed() / name) == str(source)
+        ]
         hint = f"{of_env[0]} is of this env" if of_env else "none is of this env"
         raise UsageError(f"expected a pretrained model, got the env {source}; available: {names}; {hint}")
     if isinstance(source, str) and hub.is_repository_name(source):

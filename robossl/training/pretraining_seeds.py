@@ -19,6 +19,7 @@ from robossl.core import interrupts
 from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import NullProgress, ProgressReporter
 from robossl.core.limits import check_seeds
+from robossl.core.small_files import as_path
 from robossl.core.system_info import system_info
 from robossl.evaluation.context import EVALUATION_SEED
 from robossl.evaluation.model_metrics import evaluate_world_model
@@ -78,7 +79,7 @@ def pretrain_seeds(
         raise UsageError("torchrun: expected one seed, got several; start one training for each GPU instead")
     stream = open_stream(request)
     default = f"models/{output_dirs.slug(env_of(stream))}-seeds"
-    folder = output_dirs.free_path(default) if request.out is None else Path(request.out)
+    folder = output_dirs.free_path(default) if request.out is None else as_path(request.out, "a folder")
     found = _common(request)
     if is_pretraining_seeds(folder):
         manifest = output_dirs.read_manifest(folder, SEEDS)

@@ -14,6 +14,7 @@ from robossl import registry
 from robossl.core.errors import UsageError, WindowClosedError
 from robossl.core.interfaces import Policy
 from robossl.core.io import check_writable
+from robossl.core.small_files import as_path
 from robossl.evaluation.context import recorded_settings, step_seconds
 from robossl.evaluation.heldout import load_heldout
 from robossl.evaluation.metrics.prediction import valid_prediction_time
@@ -136,6 +137,7 @@ def find_stream(path: str, stream: str | None) -> Stream:
 
 
 def _video_path(out: str | Path) -> Path:
-    if Path(out).suffix.lower() != ".mp4":
+    path = as_path(out, "the name of an .mp4 file")
+    if path.suffix.lower() != ".mp4":
         raise UsageError(f"expected the name of an .mp4 file, got {out}; for example reacher.mp4")
-    return check_writable(out)
+    return check_writable(path)

@@ -88,6 +88,7 @@ def test_job_of_an_array_checks_its_cell_alone(stream: Path) -> None:
         ({"cell": "0"}, "cell: expected a number, got '0'"),
         ({"trusted": 3}, "trusted: expected names of packages, got 3"),
         ({"trusted": [3]}, "trusted: expected names of packages, got [3]"),
+        ({"out": 5}, "expected a folder, got 5"),
         ({"source": [1]}, "expected a sweep file, or its content as a dict, got list"),
     ],
 )
