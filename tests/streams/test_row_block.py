@@ -64,6 +64,17 @@ def test_blocks_do_not_change_the_stream(tmp_path, seed):
         assert one.read_bytes().replace(ids[0], b"") == other.read_bytes().replace(ids[1], b"")
 
 
+@pytest.mark.parametrize("lane", [-1, LANES])
+def test_a_lane_that_does_not_exist_is_refused_and_the_block_is_kept(tmp_path, lane):
+    stream = new_stream(tmp_path / "s")
+    first = np.ones(1, bool)
+    stream.append(row(1, is_first=first), [0])
+    with pytest.raises(UsageError, match=rf"expected lanes from 0 to 2, got {lane}"):
+        stream.append(row(1, is_first=first), [lane])
+    stream.close()
+    assert Stream.open(tmp_path / "s").lengths.tolist() == [1, 0, 0]
+
+
 def test_refresh_of_a_writer_changes_no_row_and_no_split(tmp_path):
     stream = new_stream(tmp_path / "s")
     every = np.ones(LANES, bool)

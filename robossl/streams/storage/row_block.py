@@ -46,11 +46,13 @@ class RowBlock:
         """Add one row (k,) of every field to each of the lanes `lane` (k,).
 
         Returns:
-            False if nothing was added: the block is full, a field does not fit as it is, or a row does not continue
-            the episode of its lane.
+            False if nothing was added: the block is full, a lane does not exist, a field does not fit as it is, or a
+            row does not continue the episode of its lane.
         """
         stop = self.count + len(lane)
         if stop > self._capacity or len(rows) != self._num_fields:
+            return False
+        if np.count_nonzero(lane.view(np.uint64) >= self._lanes):  # as unsigned, negative ones are large
             return False
         for name, column, shape in self._columns:
             value = rows.get(name)

@@ -86,6 +86,9 @@ class RowIndex:
 
     def check(self, lane: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
         """Raise UsageError if rows (k,), one for each `lane`, are not valid next rows of their episodes."""
+        unknown = (lane < 0) | (lane >= self.lanes)
+        if np.count_nonzero(unknown):
+            raise UsageError(f"expected lanes from 0 to {self.lanes - 1}, got {lane[unknown][0]}")
         without_first = ~(rows["is_first"] | self.episode_open[lane] | self._gap_before[lane])
         if np.count_nonzero(without_first):
             raise UsageError(
