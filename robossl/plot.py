@@ -147,8 +147,8 @@ def returns(report: Any, ax: Axes | None = None) -> Axes:
 def curves(run: Any, metric: str | None = None, smooth: int = 1, ax: Axes | None = None) -> Axes:
     """Plot a metric of metrics.jsonl, for one run or several.
 
-    A loss of the world model is drawn over gradient steps, which are taken between environment steps; all others over
-    environment steps.
+    A loss of the world model is drawn over gradient steps, which are taken between environment steps, if all runs have
+    recorded them; all others over environment steps.
 
     Example:
         robossl.plot.curves(["runs/a", "runs/b"], "agent/rollout/ep_rew_mean", smooth=5)
@@ -173,7 +173,10 @@ def curves(run: Any, metric: str | None = None, smooth: int = 1, ax: Axes | None
     if metric not in names:
         raise unknown_name_error("metric", str(metric), names)
     ax = _axes(ax)
-    over_updates = metric.startswith(_LOSSES) and _UPDATES in names
+    drawn = [record for many in records.values() for record in many if record.get(metric) is not None]
+    over_updates = (
+        metric.startswith(_LOSSES) and metric != _UPDATES and all(_UPDATES in each for each in drawn)
+    )
     axis, axis_text = (_UPDATES, "gradient steps") if over_updates else ("step", "environment steps")
     for name, many in records.items():
         points = [(r[axis], r[metric]) for r in many if r.get(metric) is not None and r.get(axis) is not None]

@@ -69,6 +69,11 @@ def test_losses_of_the_world_model_are_drawn_over_gradient_steps(tmp_path):
     assert ax.lines[0].get_xdata().tolist() == [0, 10, 20]
     assert ax.get_xlabel() == "gradient steps"
     assert plot.curves(tmp_path, "time/seconds").get_ylabel() == "time, seconds"
+    assert plot.curves(tmp_path, "world_model/updates").get_xlabel() == "environment steps"
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "metrics.jsonl").write_text('{"step": 100, "world_model/loss": 1.0}\n')
+    ax = plot.curves([tmp_path, tmp_path / "old"], "world_model/loss")  # the latter does not know its updates
+    assert (len(ax.lines), ax.get_xlabel()) == (2, "environment steps")
 
 
 def test_latents_are_colored_by_a_field_and_drawn_in_the_given_axes(tmp_path):
