@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from robossl.core.io import write_json
 from robossl.core.statistics import proportion_ci
 from robossl.evaluation.context import EVALUATION_SEED
 from robossl.evaluation.goal_reaching import reach_goals
+from robossl.evaluation.reward_free import missing_goals_reason
 from robossl.streams import Stream
 from robossl.world_model import WorldModel
 from robossl.world_model.goal_heads import fit_goal_heads
@@ -110,6 +112,10 @@ def main() -> None:
         raise UsageError(
             f"--seeds: expected 0 to {len(options.runs) - 1}, one for each run, got {options.seeds}"
         )
+    if options.env != _TWO_ROOM:
+        with closing(registry.make_envs(options.env, 1)) as envs:
+            if reason := missing_goals_reason(envs.single_observation_space):
+                raise UsageError(f"--env {options.env}: {reason}")
     with folder_beside(options.out) as folder:
         options.folder = str(folder)
         parts = [Part("measure_seed", (seed,)) for seed in options.seeds]
