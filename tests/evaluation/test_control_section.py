@@ -46,6 +46,12 @@ def test_cards_open_with_the_policies_without_reward_beside_the_agent():
     assert labels[2] == "return of SAC on the latent and the observation, 16,000 steps with reward"
 
 
+def test_only_abbreviations_of_agents_are_in_capitals():
+    section = control() | {"agent": "imagination-sac"}
+    assert "steps with reward, imagination-sac on the latent" in text_of(section)
+    assert cards(section)[2].label.startswith("return of imagination-sac on")
+
+
 @pytest.mark.parametrize(
     ("planner", "relation"),
     [

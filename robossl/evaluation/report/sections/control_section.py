@@ -137,7 +137,7 @@ def _agent_sentence(data: Data) -> list[str]:
         return []
     name = main_row(names)
     main = rows[name]
-    agent = str(data.get("agent", "")).upper() or "the agent"
+    agent = _agent_name(data)
     trained = f"After {data['steps']:,} steps with reward, {agent}" if data.get("steps") else agent
     text = (
         f"{trained[0].upper()}{trained[1:]} on {_input_name(name)} has a return of {_result(main)} over "
@@ -154,6 +154,12 @@ def _agent_sentence(data: Data) -> list[str]:
         if relation in by_success:
             text += f"; its success is {_RELATIONS[relation]} of {_listed(by_success[relation])}"
     return [f"{text}."]
+
+
+def _agent_name(data: Data) -> str:
+    """Return the name of the agents for a text: abbreviations such as SAC in capitals."""
+    name = str(data.get("agent", "the agent"))
+    return name.upper() if len(name) < 5 else name
 
 
 def _grouped(
@@ -237,10 +243,9 @@ def cards(data: Data) -> list[Card]:
     rows = data["rows"]
     shown = {name: f"{_CARDS[name]}, without any reward" for name in REWARD_FREE if name in rows}
     if names := agent_rows(rows):
-        agent = str(data.get("agent", "the agent"))
         steps = f", {data['steps']:,} steps with reward" if data.get("steps") else ""
         name = main_row(names)
-        shown[name] = f"return of {agent.upper() if len(agent) < 5 else agent} on {_input_name(name)}{steps}"
+        shown[name] = f"return of {_agent_name(data)} on {_input_name(name)}{steps}"
     return [_card(rows, name, text) for name, text in shown.items()]
 
 
@@ -251,10 +256,8 @@ def verdicts(data: Data) -> list[Verdict]:
     pairs = [(name, "random", f"{label(name)} without reward", topic) for name in REWARD_FREE if name in rows]
     if names := agent_rows(rows):
         name = main_row(names)
-        agent = str(data.get("agent", "the agent"))
         other = "observation" if "observation" in rows and name != "observation" else "random"
-        agent = agent.upper() if len(agent) < 5 else agent
-        topic = f"{agent} on {_input_name(name)}"
+        topic = f"{_agent_name(data)} on {_input_name(name)}"
         pairs.append((name, other, topic, topic))
     found = []
     for name, other, subject, topic in pairs:

@@ -1,4 +1,4 @@
-"""Report section "videos": the imagined rollout beside reality, and the first episodes of an agent."""
+"""Report section "videos": the imagined rollout beside reality, first episodes of the planner and of an agent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.report.embedded_video import embed
 from robossl.evaluation.report.section import Data, Report, Section, Unavailable, describe_error
 from robossl.evaluation.report.sections.control_section import main_row
+from robossl.evaluation.reward_free import missing_goals_reason, reward_free_policies
 from robossl.evaluation.video.recording import record_agent, record_imagination
+
+PLANNER = "planner"  # row of the section control
 
 
 def compute_videos(context: EvaluationContext) -> Data:
@@ -24,8 +27,11 @@ def compute_videos(context: EvaluationContext) -> Data:
     folder, data = context.folder, {}
     recorders: dict[str, Callable[[Path], dict[str, Any]]] = {
         "imagination": lambda path: _record_imagination(context, path),
+        "planner": lambda path: _record_planner(context, path),
         "agent": lambda path: _record_agent(context, path),
     }
+    if not _plans_without_reward(context):
+        del recorders["planner"]
     for name, record in recorders.items():
         try:
             data[name] = {"file": f"{name}.mp4", **record(folder / f"{name}.mp4")}
@@ -44,6 +50,30 @@ def _record_imagination(context: EvaluationContext, path: Path) -> dict[str, Any
     video = record_imagination(path, context.env, context.model, context.stream, context.evaluation_seed)
     data: dict[str, Any] = {"frames": video.frames, "rendered": video.rendered}
     return data | ({"not_rendered_reason": video.not_rendered_reason} if video.not_rendered_reason else {})
+
+
+def _plans_without_reward(context: EvaluationContext) -> bool:
+    """Return whether the planner acts on the env's own goals, and is not the agent itself."""
+    model = context.model
+    return (
+        context.reward_free_control
+        and context.agent != PLANNER
+        and model is not None
+        and missing_goals_reason(model.observation_space) is None
+    )
+
+
+def _record_planner(context: EvaluationContext, path: Path) -> dict[str, Any]:
+    settings = context.observation_settings
+    envs = context.envs(1, **settings)
+    try:
+        policies, reasons = reward_free_policies(envs, context.model, context.evaluation_seed, [PLANNER])
+    finally:
+        envs.close()
+    if reasons:
+        raise Unavailable(reasons[PLANNER])
+    record_agent(path, context.env, policies[PLANNER], context.evaluation_seed, **settings)
+    return {"row": PLANNER}
 
 
 def _record_agent(context: EvaluationContext, path: Path) -> dict[str, Any]:
