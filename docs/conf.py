@@ -23,12 +23,13 @@ exclude_patterns = ["robots.png", "imagination.png"]
 html_theme = "furo"
 html_title = "robossl"
 html_static_path = ["site"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 nb_execution_mode = "cache"
-nb_execution_cache_path = str(ROOT / "build" / "docs-cache")
+nb_execution_cache_path = str(site_pages.execution_cache(ROOT))
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
@@ -63,7 +64,7 @@ def _link_inside(app: object, docname: str, source: list[str]) -> None:
         page = inside or _PAGES.get(path)
         if page is not None:
             return f"[{text}]({'../' * depth}{page}{anchor if inside else ''})"
-        return f"{text} (`{path}`)" if text != path else f"`{path}`"
+        return f"{text} (`{path}`)" if text.strip("`/") != path.rstrip("/") else f"`{text.strip('`')}`"
 
     source[0] = _OUTSIDE.sub(replace, source[0])
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import re
+import shutil
 from pathlib import Path
 
 import robossl
@@ -52,6 +54,25 @@ def write(docs: Path) -> None:
             path.write_text(text, encoding="utf-8")
 
 
+def execution_cache(root: Path) -> Path:
+    """Return the folder of executed tutorials of these sources and models; those of others are removed.
+
+    The cache of MyST-NB compares the cells only, so the outputs of an older robossl would stay on the pages.
+    """
+    digest = hashlib.sha256()
+    for folder in ("robossl", "envs", "agents", "assets"):
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    caches = root / "build" / "docs-cache"
+    current = caches / digest.hexdigest()[:16]
+    for other in caches.iterdir() if caches.is_dir() else ():
+        if other != current:
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
+    return current
+
+
 def command_line() -> str:
     """Return the page of all commands: the text of their `--help`."""
     lines = [
@@ -89,7 +110,8 @@ def settings() -> str:
             lines += ["", f"## {section}", "", "| setting | default | meaning |", "| --- | --- | --- |"]
             group = section
         meaning = descriptions.get(name, "").replace("|", "\\|")
-        lines.append(f"| `{name}` | `{_text(default).replace(',', ', ') or ' '}` | {meaning} |")
+        text = _text(default).replace(",", ", ")
+        lines.append(f"| `{name}` | {f'`{text}`' if text else 'none'} | {meaning} |")
     return "\n".join([*lines, ""])
 
 

@@ -72,6 +72,33 @@ def test_every_page_is_in_the_table_of_contents():
     assert pages - {"index"} == listed
 
 
+def test_no_line_of_a_page_is_a_comment_of_the_markup():
+    root = DOCS.parent
+    for path in [
+        *DOCS.rglob("*.md"),
+        *map(root.joinpath, ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    ]:
+        prose = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+        hidden = [line for line in prose.splitlines() if line.lstrip().startswith("%")]
+        assert not hidden, f"{path.name}: MyST hides lines that begin with a percent sign: {hidden}"
+
+
+def test_executed_tutorials_of_other_sources_are_not_reused(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(DOCS))
+    import site_pages
+
+    (tmp_path / "robossl").mkdir()
+    source = tmp_path / "robossl" / "module.py"
+    source.write_text("first = 1")
+    first = site_pages.execution_cache(tmp_path)
+    (first / "executed").mkdir(parents=True)
+    assert site_pages.execution_cache(tmp_path) == first
+    assert first.is_dir()
+    source.write_text("first = 2")
+    assert site_pages.execution_cache(tmp_path) != first
+    assert not first.exists()
+
+
 def test_generated_pages_name_every_command_setting_and_public_name(monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS))
     import site_pages
