@@ -138,6 +138,17 @@ def test_task_without_reference_has_returns_and_no_score():
     assert data["references"][TASKS[1]] is None
     assert data["rows"]["latent"]["score"]["n"] == 9
     assert "has returns and no scores" in PageReader(page.render([report_of(data)])).text
+    sentences = text_summary(report_of(data))
+    assert sentences[0].startswith("On 1 of 2 tasks of walker")
+    assert any(text.startswith("Without score: WalkerRun, because") for text in sentences)
+
+
+def test_sentence_names_scores_over_other_tasks_than_those_that_two_rows_share():
+    cells = make_cells(effects={"observation": (0.5, 0.3), "latent": (0.6, 0.4)})
+    cells = [cell for cell in cells if cell["row"] == "observation" or cell["task"] == TASKS[0]]
+    sentence = text_summary(report_of(summarize(cells, study_info())))[0]
+    assert sentence.startswith("On 1 of 2 tasks of walker")
+    assert "over 2 tasks (interquartile mean" in sentence
 
 
 def test_random_return_is_measured_if_the_protocol_has_none():

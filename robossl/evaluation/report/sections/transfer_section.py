@@ -48,6 +48,7 @@ def summary(data: Data) -> list[str]:
     """Return sentences: the headline row against its baseline, then all rows by verdict, tasks, controls, failures."""
     name = main_row(data)
     sentences = [_headline(data, name)] if name else ["No row could be compared with its baseline."]
+    sentences += _scales(data)
     sentences += _by_verdict(data, name)
     if name:
         sentences += _by_task(data, name)
@@ -68,15 +69,44 @@ def _headline(data: Data, name: str) -> str:
         "worse": "this is worse",
         "unknown": "too few runs",
     }[row["verdict"]]
+    own, other = _scored_tasks(row), _scored_tasks(baseline)
+    shared = [task for task in own if task in other]
+    part = "" if len(shared) == len(data["tasks"]) else f"{len(shared)} of "
     text = (
-        f"On {_counted(data['tasks'], 'task')} of {data['robot']} ({seeds}), {label(name)} has a score of "
-        f"{_estimate(row['score'])} and {label(row['baseline'])} {_estimate(baseline['score'])} (interquartile mean; "
+        f"On {part}{_counted(data['tasks'], 'task')} of {data['robot']} ({seeds}), "
+        f"{label(name)} has a score of {_estimate(row['score'])}{_elsewhere(own, shared)} and {label(row['baseline'])} "
+        f"{_estimate(baseline['score'])}{_elsewhere(other, shared)} (interquartile mean; "
         f"0 is random actions, 1 the reference). A run of {label(name)} is better with probability "
         f"{_estimate(row['p_improvement'])}: {verdict}."
     )
     if len(data["stream_seeds"]) == 1:
         text += " With one stream seed the intervals do not include the variation between streams."
     return text
+
+
+def _scored_tasks(row: Mapping[str, Any]) -> list[str]:
+    """Return the tasks on which a row has a score."""
+    return [task for task, entry in row["tasks"].items() if "score" in entry]
+
+
+def _elsewhere(tasks: list[str], shared: list[str]) -> str:
+    """Return a remark on a score over more tasks than those that two rows share."""
+    return "" if len(tasks) == len(shared) else f" over {_counted(tasks, 'task')}"
+
+
+def _scales(data: Data) -> list[str]:
+    """Return sentences about tasks without scores, and about those that are measured by a row of the study."""
+    without = [task_name(task) for task in data["tasks"] if data["references"].get(task) is None]
+    sentences = []
+    if without:
+        sentences.append(
+            f"Without score: {', '.join(without)}, because no return above that of random actions is known."
+        )
+    steps = data.get("steps", {})
+    for task in map(task_name, data["tasks"]):
+        if name := steps.get(f"reference of {task}"):
+            sentences.append(f"The reference of {task} is the {name}.")
+    return sentences
 
 
 def _by_verdict(data: Data, main: str | None) -> list[str]:
@@ -188,6 +218,7 @@ def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
     scored = {name: row for name, row in rows.items() if row.get("score")}
     return {
         "baseline": _baseline(data),
+        "scored_tasks": [task for task in data["tasks"] if data["references"].get(task) is not None],
         "forest": study_plots.forest(rows, _baseline(data)) if scored else None,
         "forest_alt": "; ".join(
             f"{label(name)} {number(row['score']['mean'])}" for name, row in scored.items()
