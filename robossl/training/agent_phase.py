@@ -22,6 +22,7 @@ from robossl.training.agent_runner import AgentRunner
 from robossl.training.agent_settings import accepted_settings
 from robossl.training.episode_metrics import episode_metrics
 from robossl.training.experiment import LATEST_MODEL, Experiment
+from robossl.training.iteration_exploration import explore_iteration, window_sampler
 from robossl.training.world_model_phase import save_model, train_world_model
 
 _SLICE = 1000  # env steps between two chances to write a checkpoint inside an iteration
@@ -45,7 +46,7 @@ def act(run: Experiment, report: Callable[[Experiment], None] = lambda run: None
         for name, runner in run.runners.items():
             with run.timed(f"act ({row_of(run, name)})"):
                 run.progress.start(
-                    f"{run.iteration_name}: {row_of(run, name)}", config.iteration_steps, "steps"
+                    f"{run.iteration_name}: {row_of(run, name)}", config.iteration_agent_steps, "steps"
                 )
                 learn_and_log(run, name, runner)
                 run.progress.stop()
@@ -54,7 +55,7 @@ def act(run: Experiment, report: Callable[[Experiment], None] = lambda run: None
         append_curve_point(run)
         with run.timed("train world model"):
             updates = config.pretrain.updates + state.iteration * config.pretrain.updates_per_iteration
-            run.trainer.sampler = run.window_sampler
+            run.trainer.sampler = window_sampler(config, state.iteration)
             train_world_model(run, updates, run.env_steps)
             run.trainer.publish()
             save_model(run, run.env_steps, LATEST_MODEL)
@@ -70,7 +71,7 @@ def act(run: Experiment, report: Callable[[Experiment], None] = lambda run: None
 
 
 def begin_iteration(run: Experiment) -> None:
-    """Switch the agents to the newest encoder, and in the iteration of the variation their envs to other physics."""
+    """Give the agents the newest encoder and, in the iteration of the variation, other physics; then explore."""
     iteration = run.state.iteration
     if iteration > 0:
         run.acting_model = representation = run.trainer.ema_model.frozen_copy()
@@ -83,11 +84,14 @@ def begin_iteration(run: Experiment) -> None:
         )
         for runner in run.runners.values():
             runner.change_physics(run.config.variation.randomization)
+    explore_iteration(run)
 
 
 def learn_and_log(run: Experiment, name: str, runner: AgentRunner) -> None:
     """Let one agent act and learn for one iteration; log its metrics on the step axis of the run."""
-    prefix, steps = rows_of(run)[name].metric_prefix, run.config.iteration_steps
+    prefix, steps = rows_of(run)[name].metric_prefix, run.config.iteration_agent_steps
+    first_step = run.env_steps + run.config.iteration_explore_steps
+    acted = run.state.iteration * steps  # env steps of the agent in earlier iterations
     stream, lanes = runner.recorder.stream, runner.recorder.lanes
     assert stream is not None
     start = {"steps": 0, "rows": int(stream.lengths[lanes].max()), "counted": (0, 0), "logged": False}
@@ -95,17 +99,17 @@ def learn_and_log(run: Experiment, name: str, runner: AgentRunner) -> None:
     if done["logged"]:
         return
     run.progress.update(done["steps"])
-    progress = ThroughputProgress(run.progress, run.logger, run.env_steps, done["counted"])
+    progress = ThroughputProgress(run.progress, run.logger, first_step, done["counted"])
     while done["steps"] < steps:
         count = min(_SLICE, steps - done["steps"])
-        runner.learn(count, progress, ScopedLogger(run.logger, prefix, run.config.explore_steps))
+        runner.learn(count, progress, ScopedLogger(run.logger, prefix, first_step - acted))
         interrupts.check()
         done |= {"steps": done["steps"] + count, "counted": progress.counted}
         if done["steps"] < steps:
             run.save_iteration_if_due()
     progress.log()
     metrics = episode_metrics(stream, prefix, map(int, lanes), done["rows"])
-    run.logger.scalars(run.env_steps + steps, metrics)
+    run.logger.scalars(first_step + steps, metrics)
     done["logged"] = True
     run.save_iteration_if_due()
 
@@ -213,7 +217,7 @@ def make_agent_envs(run: Experiment) -> VectorEnv:
 
 def append_curve_point(run: Experiment) -> None:
     """Evaluate every agent and append a point to its learning curve."""
-    steps = run.state.iteration * run.config.iteration_steps
+    steps = run.state.iteration * run.config.iteration_agent_steps
     with run.timed("evaluate agents"):
         rows = evaluate_agents(run, run.config.evaluate.curve_episodes)
     for name, row in rows.items():
@@ -241,7 +245,7 @@ def final_evaluation(run: Experiment) -> None:
             rows[row]["curve"] = run.state.curves.get(row, [])
     agent = resolve_agent(config.agent.name, run.stream().action_space)
     section = run.state.sections.setdefault("control", {})
-    section |= {"agent": agent, "steps": run.state.iteration * config.iteration_steps}
+    section |= {"agent": agent, "steps": run.state.iteration * config.iteration_agent_steps}
     section["rows"] = in_order({**section.get("rows", {}), **rows})
     continual_phase.measure_final(run)
     run.state.measured_at = run.state.iteration

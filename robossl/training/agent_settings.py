@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import gymnasium as gym
+
 from robossl import registry
 from robossl.core.agent_observation import TRAINED_ENCODERS
 from robossl.core.errors import UsageError
@@ -28,6 +30,12 @@ def check_settings(name: str, settings: Mapping[str, Any], encoder: str = "none"
         raise UsageError(
             f"{name} cannot train an encoder; expected encoder none, random or frozen, got {encoder}"
         )
+
+
+def check_spaces(name: str, observations: gym.Space, actions: gym.Space, settings: Mapping[str, Any]) -> None:
+    """Raise UsageError if the `check_spaces` of an agent, where it has one, refuses the spaces of an env."""
+    if (check := getattr(registry.agent(name), "check_spaces", None)) is not None:
+        check(observations, actions, settings)
 
 
 def accepted_settings(name: str, defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from robossl.world_model.goal_heads import DEFAULT_UPDATES
 _MAX_DEFAULT_THREADS = 8
 _DEFAULT_STEPS = 64_000
 UNLIMITED: Literal["unlimited"] = "unlimited"  # value of `steps`
+AUTO: Literal["auto"] = "auto"
+_VARIATION_EXPLORE_FRACTION = 0.25  # explore.iteration_fraction of a run whose physics change
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class ExploreConfig:
     ring_steps: int = 0
     workers: int = 0  # processes that explore, each in its share of the sub-environments; 0: this one
     engine: str = "local"  # of the workers: local, processes of this machine; or ray
+    # share of the steps of an iteration that the exploration policy takes, in the physics that the agent's envs have
+    # then; auto: 0.25 in a run whose physics change (variation), else 0
+    iteration_fraction: float | Literal["auto"] = "auto"
 
     @property
     def lanes(self) -> int:
@@ -48,8 +53,9 @@ class PretrainConfig:
 
     updates: int = 1200  # gradient steps after exploration
     updates_per_iteration: int = 100  # gradient steps after each iteration of the agent
-    # fraction of the windows of an iteration that begin in its own steps; the others begin anywhere
-    recent_fraction: float = 0.0
+    # fraction of the windows of an iteration that begin in recent steps: those since the physics changed, else those of
+    # the iteration; the others begin anywhere; auto: 0.9 since the physics changed, else 0
+    recent_fraction: float | Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -193,10 +199,12 @@ class LearnConfig:
             raise UsageError(
                 f"explore.fraction: expected more than 0 and at most 1, got {self.explore.fraction}"
             )
-        if not 0 <= self.pretrain.recent_fraction < 1:
-            raise UsageError(
-                f"pretrain.recent_fraction: expected 0 or more and less than 1, got {self.pretrain.recent_fraction}"
-            )
+        for name, fraction in (
+            ("explore.iteration_fraction", self.explore.iteration_fraction),
+            ("pretrain.recent_fraction", self.pretrain.recent_fraction),
+        ):
+            if fraction != AUTO and (isinstance(fraction, str) or not 0 <= fraction < 1):
+                raise UsageError(f"{name}: expected 0 or more and less than 1, or auto, got {fraction}")
         if self.agent.updates_per_step <= 0:
             raise UsageError(
                 f"agent.updates_per_step: expected more than 0, got {self.agent.updates_per_step}"
@@ -228,13 +236,32 @@ class LearnConfig:
 
     @property
     def iteration_steps(self) -> int:
-        """Environment steps of one iteration of the agent; a multiple of the number of sub-environments."""
+        """Environment steps of one iteration, of agent and exploration policy; a multiple of agent.num_envs."""
         if self.agent.num_iterations == 0:
             return 0
         num_envs = self.agent.num_envs
         remaining = max(self.planned_steps - self.explore_steps, 0)
         steps = self.agent.iteration_steps or remaining // self.agent.num_iterations
         return steps // num_envs * num_envs
+
+    @property
+    def iteration_explore_steps(self) -> int:
+        """Environment steps of the exploration policy in one iteration; a multiple of agent.num_envs."""
+        fraction = self.explore.iteration_fraction
+        if fraction == AUTO:
+            fraction = _VARIATION_EXPLORE_FRACTION if self.variation.at_step else 0.0
+        return int(self.iteration_steps * float(fraction)) // self.agent.num_envs * self.agent.num_envs
+
+    @property
+    def iteration_agent_steps(self) -> int:
+        """Environment steps of each agent in one iteration; a multiple of agent.num_envs."""
+        return self.iteration_steps - self.iteration_explore_steps
+
+    @property
+    def lane_groups(self) -> list[int]:
+        """Lanes of the stream: of exploration, of the agent and, if there is any, of exploration between its steps."""
+        groups = [self.explore.lanes, self.agent.num_envs]
+        return [*groups, self.agent.num_envs] if self.iteration_explore_steps else groups
 
     @property
     def num_iterations(self) -> float:

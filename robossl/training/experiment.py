@@ -20,7 +20,6 @@ from robossl.evaluation.context import EVALUATION_SEED, EvaluationContext
 from robossl.logging.logger import Logger
 from robossl.logging.sinks.base import RunInfo
 from robossl.streams import LaneView, Stream, validate_stream
-from robossl.streams.sampling import LaneRange, Mixed, Sampler, Uniform
 from robossl.training import config_io
 from robossl.training.agent_loading import load
 from robossl.training.agent_rows import AGENT, STREAM
@@ -227,15 +226,6 @@ class Experiment:
             missing=self.state.missing,
             seconds=self.state.seconds,
         )
-
-    @property
-    def window_sampler(self) -> Sampler | None:
-        """Sampler of the windows that the world model is trained on while an agent acts; None: uniform."""
-        fraction, agent = self.config.pretrain.recent_fraction, self.config.agent
-        if fraction == 0:
-            return None
-        rows = self.config.iteration_steps // agent.num_envs
-        return Mixed(fraction, LaneRange(self.config.explore.lanes, agent.num_envs, rows), Uniform())
 
     # --- checkpoints
 

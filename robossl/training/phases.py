@@ -238,8 +238,8 @@ def _exploration_recorder(run: Experiment, envs: VectorEnv, ring: DeviceRing | N
             folder,
             policy=config.explore.policy,
             seed=run.seed("explore"),
-            lanes=config.explore.lanes + config.agent.num_envs,
-            lane_groups=[config.explore.lanes, config.agent.num_envs],  # the agent acts later
+            lanes=sum(config.lane_groups),
+            lane_groups=config.lane_groups,  # the agent acts later
         )
 
     return make_recorder(envs, config.explore.record_envs, create, ring)

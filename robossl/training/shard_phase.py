@@ -34,7 +34,7 @@ def explore_in_shards(run: Experiment) -> None:
             write_shards(folder, config.explore.workers, settings)
         record_shards(folder, settings, run.progress)
         remove_stream(run.folder / STREAM)  # of a join that was interrupted
-        lanes = config.explore.num_envs + config.agent.num_envs
+        lanes = sum(config.lane_groups)
         with Stream.open(folder) as shards:
             stream = shards.create_like(
                 run.folder / STREAM, lanes, policy=config.explore.policy, seed=settings["seed"]

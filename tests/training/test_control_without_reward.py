@@ -197,6 +197,13 @@ def test_goal_horizons_for_an_env_without_goals_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("agent", ["sac", "offline-td3", "self-predictive", "imagination-sac", "mpc"])
+def test_agent_that_does_not_support_the_actions_is_refused_before_the_exploration(tmp_path, agent):
+    with pytest.raises(UsageError, match=r"Box actions.*Discrete\(2\)"):
+        learn("CartPole-v1", tmp_path, agent__name=agent)
+    assert not (tmp_path / "run").exists()
+
+
 def test_heads_get_as_many_updates_as_the_model_and_at_most_their_default():
     counts = [head_update_count(*values) for values in (("auto", 20), ("auto", 5000), (7, 5000), (0, 20))]
     assert counts == [20, DEFAULT_UPDATES, 7, 0]
