@@ -18,7 +18,7 @@ from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.interfaces import MetricLogger, NullLogger, NullProgress, Observation, ProgressReporter
 from robossl.core.io import load_tree, save_tree
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
-from robossl.core.spaces import format_space
+from robossl.core.spaces import format_space, is_image, model_inputs
 from robossl.rollout import StepResult
 from robossl.streams import Recorder, Stream
 from robossl.streams.relabel import RewardFunction
@@ -130,7 +130,7 @@ class ImaginationSac(LoopAgent):
         """
         self.check_settings(settings)
         self.config = self.config_class(**settings)
-        self._check_actions(envs.single_action_space)
+        self.check_spaces(envs.single_observation_space, envs.single_action_space, settings)
         if not isinstance(representation, WorldModel):
             got = "none" if representation is None else type(representation).__name__
             raise UsageError(
@@ -139,10 +139,6 @@ class ImaginationSac(LoopAgent):
         check_spaces_match(
             representation, envs.single_observation_space, envs.single_action_space, "this env"
         )
-        if representation.observation_processor.images:
-            raise UsageError(
-                f"{self.name}: expected a world model of vector observations, got one with images"
-            )
         super().__init__(envs, seed)
         self.stream, self.reward = stream, reward
         model = representation.frozen_copy()
@@ -175,13 +171,23 @@ class ImaginationSac(LoopAgent):
                 raise unknown_name_error(f"{cls.name} setting", name, fields)
         cls.config_class(**settings)
 
-    def _check_actions(self, space: Space) -> None:
-        """Raise UsageError for actions that the agent does not support."""
-        if not isinstance(space, spaces.Box):
+    @classmethod
+    def check_spaces(cls, observations: Space, actions: Space, settings: Mapping[str, Any]) -> None:
+        """Raise UsageError for observations or actions that the agent does not support with these settings."""
+        if not cls._supports(actions, settings):
             raise UsageError(
-                f"{self.name}: expected Box actions, got {format_space(space)}; use dqn, or mpc with value false and "
+                f"{cls.name}: expected Box actions, got {format_space(actions)}; use dqn, or mpc with value false and "
                 "policy_samples 0"
             )
+        if any(is_image(leaf) for leaf in model_inputs(observations).values()):
+            raise UsageError(
+                f"{cls.name}: expected vector observations without images, got {format_space(observations)}"
+            )
+
+    @classmethod
+    def _supports(cls, actions: Space, settings: Mapping[str, Any]) -> bool:
+        """Return whether the policy supports the actions."""
+        return isinstance(actions, spaces.Box)
 
     @property
     def model(self) -> WorldModel:

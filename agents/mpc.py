@@ -109,10 +109,14 @@ class MpcAgent(ImaginationSac):
         noise = torch.randn(action.shape, generator=self._noise).to(action.device)
         return self._to_env((action + _EXPLORATION_STD * noise).clamp(-1, 1))
 
-    def _check_actions(self, space: Space) -> None:
-        """Raise UsageError for actions that the agent does not support; the policy and the value need a Box."""
-        if not isinstance(space, spaces.Discrete) or self.config.value or self.config.policy_samples:
-            super()._check_actions(space)
+    @classmethod
+    def _supports(cls, actions: Space, settings: Mapping[str, Any]) -> bool:
+        """Return whether the agent supports the actions; its policy and value need a Box."""
+        config = MpcConfig(**settings)
+        searches_only = not config.value and not config.policy_samples
+        return super()._supports(actions, settings) or (
+            isinstance(actions, spaces.Discrete) and searches_only
+        )
 
     def _update(self, logger: MetricLogger | None, step: int) -> None:
         """Take a gradient step of the actor-critic, unless the search uses neither policy nor value."""

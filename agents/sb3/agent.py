@@ -37,7 +37,7 @@ from .image_history import ImageHistory
 from .replay import StreamReplayBuffer
 from .rng import IsolatedGlobalRNG
 from .self_supervision import OldAndRecentStream, SelfSupervision
-from .settings import algorithm_settings, check_action_space, check_json_settings
+from .settings import ActionCheck, algorithm_settings, check_json_settings
 from .training_state import get_episodes, get_training_state, set_episodes, set_training_state
 from .vec_env import SB3VecEnv
 
@@ -45,7 +45,7 @@ _OWN_SETTINGS = ("encoder", "updates_per_step", "learning_starts", "hindsight")
 _LOG_INTERVAL = 4  # [episodes] between two lines of metrics, at least
 
 
-class Sb3Agent(DisplayedAgent, ABC):
+class Sb3Agent(ActionCheck, DisplayedAgent, ABC):
     """An SB3 algorithm as an agent; a subclass names the algorithm.
 
     Off-policy algorithms replay the stream that `envs`, a `Recorder`, writes; in other envs they only act.
@@ -61,8 +61,6 @@ class Sb3Agent(DisplayedAgent, ABC):
         settings: All settings, as JSON values.
     """
 
-    name: ClassVar[str]
-    action_spaces: ClassVar[tuple[str, ...]] = ("Box",)
     off_policy: ClassVar[bool] = True
 
     def __init__(
@@ -100,7 +98,7 @@ class Sb3Agent(DisplayedAgent, ABC):
         Raises:
             UsageError: If the algorithm does not support the actions, or for an unknown or invalid setting.
         """
-        check_action_space(self.name, self.action_spaces, envs.single_action_space)
+        self.check_spaces(envs.single_observation_space, envs.single_action_space, settings)
         self.check_settings(settings)
         if not 0 <= hindsight <= 1:
             raise UsageError(f"hindsight: expected 0 to 1, got {hindsight}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -43,6 +43,18 @@ def check_json_settings(name: str, settings: Mapping[str, Any], known: Iterable[
                 f"{name} setting {setting}: expected numbers, strings, lists and dicts of them, "
                 f"got {value!r} ({error})"
             ) from error
+
+
+class ActionCheck:
+    """The actions that an algorithm supports."""
+
+    name: ClassVar[str]
+    action_spaces: ClassVar[tuple[str, ...]] = ("Box",)
+
+    @classmethod
+    def check_spaces(cls, observations: gym.Space, actions: gym.Space, settings: Mapping[str, Any]) -> None:
+        """Raise UsageError if the agent does not support the actions."""
+        check_action_space(cls.name, cls.action_spaces, actions)
 
 
 def check_action_space(name: str, supported: tuple[str, ...], space: gym.Space) -> None:

@@ -84,14 +84,8 @@ class SelfPredictiveAgent(LoopAgent):
         """
         given = {**settings, "updates_per_step": updates_per_step, "learning_starts": learning_starts}
         self.check_settings({**given, "preset": preset, "stream_reward": stream_reward})
-        space = envs.single_action_space
-        if not isinstance(space, gym.spaces.Box) or not np.issubdtype(space.dtype, np.floating):
-            raise UsageError(f"self-predictive needs float Box actions; this env has {format_space(space)}")
-        if any(is_image(leaf) for leaf in model_inputs(envs.single_observation_space).values()):
-            raise UsageError(
-                f"self-predictive needs observations without images, got "
-                f"{format_space(envs.single_observation_space)}; use an SB3 agent with an encoder"
-            )
+        self.check_spaces(envs.single_observation_space, envs.single_action_space, given)
+        space: Any = envs.single_action_space
         self.config = make_config(preset, given)
         super().__init__(envs, seed)
         self._action_space = space
@@ -126,6 +120,17 @@ class SelfPredictiveAgent(LoopAgent):
         make_config(settings.get("preset", "cpu"), rest)
         if not isinstance(value := settings.get("stream_reward"), (bool, type(None))):
             raise UsageError(f"self-predictive setting stream_reward: expected true or false, got {value!r}")
+
+    @classmethod
+    def check_spaces(cls, observations: gym.Space, actions: gym.Space, settings: Mapping[str, Any]) -> None:
+        """Raise UsageError for actions other than a float Box, or observations with images."""
+        if not isinstance(actions, gym.spaces.Box) or not np.issubdtype(actions.dtype, np.floating):
+            raise UsageError(f"self-predictive needs float Box actions; this env has {format_space(actions)}")
+        if any(is_image(leaf) for leaf in model_inputs(observations).values()):
+            raise UsageError(
+                f"self-predictive needs observations without images, got {format_space(observations)}; use an SB3 "
+                "agent with an encoder"
+            )
 
     def _replay(self, stream: Stream, lanes: np.ndarray, fades: bool = True) -> Replay:
         reward = goal_reward(self.envs) if self.config.hindsight else None

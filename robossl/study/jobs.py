@@ -12,11 +12,11 @@ from robossl import registry
 from robossl.core.agent_observation import TRAINED_ENCODERS
 from robossl.core.errors import UsageError
 from robossl.core.seeding import derive
-from robossl.core.spaces import format_space
 from robossl.study.protocol import Protocol, Row
 from robossl.study.study_folder import Cell, Selection, Study, task_slug
 from robossl.study.tasks import TaskTraits, task_traits
 from robossl.training.agent_loading import resolve_agent
+from robossl.training.agent_settings import check_spaces
 
 # [s] rough costs, from which the order of the jobs follows: the longest first
 _SECONDS_PER_UPDATE, _SECONDS_PER_STACKED_UPDATE, _SECONDS_PER_ONLINE_STEP = 8e-3, 1.5e-3, 5e-3
@@ -88,6 +88,7 @@ class Planner:
             task: task_traits(task, pixels) for task in self._selection.tasks
         }
         with closing(registry.make_envs(study.spec.stream_task, 1, pixels=pixels)) as envs:
+            self._observation_space = envs.single_observation_space
             self._action_space = envs.single_action_space
         self._jobs: dict[str, Job] = {}
 
@@ -136,11 +137,12 @@ class Planner:
         if row.kind == "oracle" and not all(task.sets_states for task in self._traits.values()):
             return "the tasks cannot be set to states, in which an oracle plans"
         if row.agent is not None:
-            agent: Any = registry.agent(resolve_agent(row.agent, self._action_space))
-            kinds = getattr(agent, "action_spaces", None)
-            if kinds is not None and type(self._action_space).__name__ not in kinds:
-                got = format_space(self._action_space)
-                return f"{row.agent} needs {' or '.join(kinds)} actions, the tasks have {got}"
+            agent = resolve_agent(row.agent, self._action_space)
+            settings = self._protocol.agent_settings(row, agent, self._spec.sizes)
+            try:
+                check_spaces(agent, self._observation_space, self._action_space, settings)
+            except UsageError as error:
+                return str(error)
         latent = int(self._spec.sizes.world_model.get("latent_dim", 64))
         if row.representation == "normalized" and images:
             return "it needs numbers, the observation has images"

@@ -199,6 +199,12 @@ def test_study_without_a_possible_row_is_refused_and_leaves_no_folder(
     assert not (tmp_path / "study").exists()
 
 
+def test_rows_whose_agents_do_not_support_the_actions_are_missing_instead_of_failed(tmp_path: Path) -> None:
+    rows = ["observation", "mpc", "imagination_sac"]
+    with pytest.raises(UsageError, match=r"observation: offline-td3 needs Box.*; mpc: .*; imagination_sac: "):
+        run(tmp_path / "study", rows=rows, tasks=("CartPole-v0", "CartPole-v1"))
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
