@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -45,6 +46,34 @@ def byte_size(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} B"
+
+
+def fitted(text: str, width: int, lines: int = 1) -> str:
+    """Return text in at most `lines` lines of `width` characters; of longer text the middle is replaced by an ellipsis.
+
+    >>> fitted("flow_rate_through_the_secondary_valve_0", 20)
+    'flow_rate…ry_valve_0'
+    >>> fitted("flow_rate_through_the_valve", 17, lines=2)
+    'flow_rate_\\nthrough_the_valve'
+    """
+    words = _wrapped(text, width)
+    kept = min(len(text), width * lines)
+    while len(words) > lines:
+        kept -= 1
+        words = _wrapped(f"{text[: kept // 2]}…{text[len(text) - (kept - kept // 2) :]}", width)
+    return "\n".join(words)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return lines of at most `width` characters, broken after spaces and marks, else anywhere."""
+    lines = [""]
+    for part in re.findall(r"[^\s_./:-]*[\s_./:-]|[^\s_./:-]+", text):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+        while len(lines[-1].rstrip()) > width:
+            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
+    return [line.rstrip() for line in lines]
 
 
 def html_table(title: str, rows: Sequence[Sequence[object]], header: Sequence[str] = ()) -> str:

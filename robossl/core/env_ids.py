@@ -198,11 +198,11 @@ def canonical_id(env: str) -> str:
 def display_name(env: str) -> str:
     """Return the name for a heading.
 
-    >>> display_name("/robots/arm.xml"), display_name("kinds/Push-v0?size=6&+wrap=my_env:Noise")
+    >>> display_name("/robots/arm.xml"), display_name("my_package:kinds/Push-v0?size=6&+wrap=my_env:Noise")
     ('arm.xml', 'kinds/Push-v0 (size 6, wrap my_env:Noise)')
     """
     name = EnvName.parse(env)
-    base = os.path.basename(name.base) if is_robot_file(env) else name.base
+    base = os.path.basename(name.base) if is_robot_file(env) else name.base.rpartition(":")[2]
     parts = [f"{key} {_value_text(value)}" for key, value in name.arguments.items()]
     parts += [f"{key} {value}" for key in _LIST_OPTIONS for value in getattr(name, key)]
     parts += [f"{key} {getattr(name, key)}" for key in _SINGLE_OPTIONS if getattr(name, key)]

@@ -47,3 +47,14 @@ def test_dataframe_without_pandas_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UsageError, match=r"robossl\[notebook\]"):
         display.dataframe({})
+
+
+@pytest.mark.parametrize("text", ["short", "a_b" * 40, "x" * 90, "one two three four five six", ""])
+@pytest.mark.parametrize("lines", [1, 2])
+def test_fitted_text_has_its_size_and_both_ends(text, lines):
+    shown = display.fitted(text, 12, lines)
+    assert len(shown.splitlines()) <= lines
+    assert all(len(line) <= 12 for line in shown.splitlines())
+    assert ("…" in shown) == (len(text) > 12 * lines or (lines == 1 and len(text) > 12) or "three" in text)
+    assert shown[:3] == text[:3]
+    assert shown[-3:] == text[-3:]

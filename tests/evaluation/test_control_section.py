@@ -8,7 +8,7 @@ from evaluation_reports import complete_report, synthetic_control
 from robossl.core.statistics import mean_ci
 from robossl.evaluation.control import in_order
 from robossl.evaluation.report import page
-from robossl.evaluation.report.sections.control_section import cards, summary
+from robossl.evaluation.report.sections.control_section import cards, summary, verdicts
 from robossl.evaluation.report.text_summary import text_summary
 
 
@@ -94,6 +94,12 @@ def test_row_worse_than_random_is_named():
     assert "the inverse policy has a return of 0.00 [−5.00, 5.00]" in text
     assert ", worse than random actions" in text
     assert "Worse than random actions: inverse policy." in text
+
+
+def test_answers_name_an_agent_that_is_better_than_on_the_observation_but_worse_than_random():
+    answers = verdicts(control(latent_observation=60.0, observation=20.0, random=100.0))
+    of_agent = {v.subject.rpartition(" over ")[2]: v.outcome for v in answers if v.topic.startswith("SAC")}
+    assert of_agent == {"the observation alone": "gain", "random actions": "worse"}
 
 
 def test_policy_no_better_than_random_is_named():

@@ -9,13 +9,13 @@ import pytest
 from evaluation_reports import complete_report, context_with
 
 from robossl.core.errors import CorruptedFileError, UsageError
-from robossl.evaluation.report import page, report_file
+from robossl.evaluation.report import page, plots, report_file
 from robossl.evaluation.report.number_format import label, number, percent
 from robossl.evaluation.report.sections.world_model_section import validity_sentence
 from robossl.evaluation.report.text_summary import text_summary
 from robossl.evaluation.video.frames import write_video
 
-VOID = {"meta", "link", "br", "img", "source", "input", "hr"}
+VOID = {"meta", "link", "br", "img", "source", "input", "hr", "wbr"}
 
 
 class PageReader(HTMLParser):
@@ -233,3 +233,19 @@ def test_validity_time_of_mostly_valid_forecasts_is_a_lower_bound():
             "censored": 0.87, "horizon": 4.0, "no_change": 0.12}  # fmt: skip
     assert "valid for at least 4.00 s: 87" in validity_sentence(time)
     assert "valid for 1.50 s (median" in validity_sentence(time | {"median": 1.5, "censored": 0.4})
+
+
+def test_names_of_any_length_stay_within_a_plot():
+    names = ["flow_rate_through_the_secondary_valve_cubic_meters_per_second_0", "angle"]
+    drawn = plots.probe_scores({name: {"r2": 0.5, "observation": 0.4} for name in names})
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert max(map(len, texts)) <= 30
+    assert "flow rate through the secondary valve" in drawn  # while the pointer is over it
+    legend = plots.overlaid({"a" * 90: [[0, 1, 1, 1]], "b" * 90: [[0, 2, 2, 2]]}, "steps", "return")
+    assert max(map(len, re.findall(r"<text[^>]*>([^<]*)</text>", legend))) <= 50
+
+
+def test_heading_of_an_env_is_its_id_without_the_module_and_can_be_broken():
+    report = complete_report() | {"env": "my_package.of_envs:name<space>/A-v0"}
+    html = page.render([report])
+    assert "<h1>name&lt;space&gt;/<wbr>A-v0</h1>" in html

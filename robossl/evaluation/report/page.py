@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from robossl.core.env_ids import display_name
 from robossl.core.errors import UsageError
@@ -180,6 +180,11 @@ def _missing_label(key: str) -> str:
     )
 
 
+def _breakable(text: str) -> Markup:
+    """Return text that a browser may break after slashes, underscores and other marks of ids."""
+    return Markup(re.sub(r"([/_.:?=])", r"\1<wbr>", str(escape(text))))
+
+
 def _slug(text: str) -> str:
     """Return text as a file name."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
@@ -203,6 +208,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {name: getattr(number_format, name) for name in _FILTERS}
     environment.filters |= {
+        "breakable": _breakable,
         "cell_text": table_formats.text_of,
         "csv_link": table_formats.csv_link,
         "slug": _slug,

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
+from robossl.core.display import fitted
 from robossl.evaluation.report.number_format import interval, label, number, percent, steps_ahead
 
 # Placeholder colors of the SVG; `svg` replaces each by a variable of the style sheet.
@@ -26,6 +27,10 @@ _VARIABLES = {INK: "--ink", FAINT: "--faint", LINE: "--line"} | {
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), "-", (0, (3, 2)))
 _HOVER = "hover: "  # start of the id of an element with a text
 _WIDTH = 3.6  # [in] of 72 units each: about the width of a phone, so that text keeps its size there
+_NAME_WIDTH, _LEGEND_WIDTH = (
+    24,
+    50,
+)  # [characters] of the names of rows, and of the labels of a line of a legend
 _STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -341,8 +346,8 @@ def _some_points(count: int) -> range:
 
 
 def name_rows(axes: Axes, names: list[str]) -> None:
-    """Write the row names on the left, the first on top."""
-    axes.set_yticks(range(len(names)), names)
+    """Write the row names on the left, the first on top; long ones are shortened in the middle."""
+    axes.set_yticks(range(len(names)), [fitted(name, _NAME_WIDTH) for name in names])
     axes.tick_params(axis="y", labelcolor=INK, pad=7)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(False, axis="y")
@@ -351,10 +356,12 @@ def name_rows(axes: Axes, names: list[str]) -> None:
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
-    """Draw the legend above the axes, with two or three columns."""
+    """Draw the legend above the axes, with as many columns as have room; long labels are shortened in the middle."""
     handles, labels = axes.get_legend_handles_labels()
     if labels:
-        columns = 3 if len(labels) in (1, 3) and max(map(len, labels)) < 17 else 2
+        labels = [fitted(text, _LEGEND_WIDTH) for text in labels]
+        longest = max(map(len, labels))
+        columns = 1 if 2 * longest > _LEGEND_WIDTH else 3 if len(labels) in (1, 3) and longest < 17 else 2
         figure.legend(
             handles, labels, loc="outside upper left", ncols=columns, handlelength=2.0, columnspacing=1.4
         )

@@ -54,7 +54,7 @@ def forest(rows: Mapping[str, Any], baseline: str) -> Markup:
             axes.axvline(shown[baseline]["score"]["mean"], color=FAINT, lw=1.0, ls=(0, (4, 2)), zorder=0)
         axes.axvline(0, color=LINE, lw=1.0, zorder=0)
         name_rows(axes, [label(name) for name in shown])
-        axes.set_xlabel("score (0: random actions, 1: reference)")
+        axes.set_xlabel("score (random 0, reference 1)")
         add_legend(figure, axes)
         return svg(figure)
 

@@ -13,11 +13,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from robossl.core.display import fitted
+
 PAPER, INK, FAINT, LINE = "#ffffff", "#1c2530", "#68737f", "#dfe3e8"
 REAL_COLOR, IMAGINED_COLOR, LIMIT_COLOR = "#1c2530", "#0f7c8a", "#c4552d"
 WIDTH = 640  # [px]
 _TRACE_HEIGHT, _ERROR_HEIGHT, _AXIS_HEIGHT = 66, 92, 44  # [px]
 _LEFT, _RIGHT = 150, 20  # [px] margins
+_NAME_WIDTH = 14  # [characters] of a line of a name, in the left margin
 _CURSOR = np.array([15, 124, 138], np.uint8)
 
 
@@ -56,7 +59,7 @@ def _draw(comparison: RolloutComparison, height: int, curves: bool) -> np.ndarra
             axes = _add_axes(figure, height, bottom, _TRACE_HEIGHT - 14, comparison)
             clipped = np.clip(comparison.imagined[:, i], *_limits(comparison, i))
             axes.set_ylim(*_padded(np.concatenate([comparison.real[:, i], clipped])))
-            _add_label(axes, name)
+            _add_label(axes, fitted(name, _NAME_WIDTH, lines=2))
             if curves:
                 axes.plot(comparison.seconds, comparison.real[:, i], color=REAL_COLOR, lw=1.6)
                 axes.plot(

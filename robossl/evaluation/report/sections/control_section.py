@@ -56,7 +56,7 @@ def compute_control(context: EvaluationContext) -> Data:
 def evaluate_rows(context: EvaluationContext) -> Data:
     """Evaluate policies without reward, the agents of the context, and baselines on the same held-out episodes."""
     rows = evaluate_control(context, rows=context.control_rows)
-    if not any("success" in row for row in rows.values()):
+    if rows and not any("success" in row for row in rows.values()):
         context.missing["control.success"] = (
             f"{context.env} does not report success: no is_success in its infos"
         )
@@ -250,7 +250,7 @@ def cards(data: Data) -> list[Card]:
 
 
 def verdicts(data: Data) -> list[Verdict]:
-    """Return whether control without reward beats random actions, and the latent the observation alone."""
+    """Return whether control without reward and the agent beat random actions, and the latent the observation alone."""
     rows = data["rows"]
     topic = "control without reward"
     pairs = [(name, "random", f"{label(name)} without reward", topic) for name in REWARD_FREE if name in rows]
@@ -258,7 +258,7 @@ def verdicts(data: Data) -> list[Verdict]:
         name = main_row(names)
         other = "observation" if "observation" in rows and name != "observation" else "random"
         topic = f"{_agent_name(data)} on {_input_name(name)}"
-        pairs.append((name, other, topic, topic))
+        pairs += [(name, baseline, topic, topic) for baseline in dict.fromkeys((other, "random"))]
     found = []
     for name, other, subject, topic in pairs:
         if other in rows:

@@ -174,6 +174,8 @@ def verdicts(data: Data) -> list[Verdict]:
     baseline = data["rows"][row["baseline"]]
     against = f"{label(name)} over {label(row['baseline'])}"
     parts = [("all tasks", row, baseline)]
+    if len(row["tasks"]) == 1:
+        parts = []  # the same numbers
     parts += [(task_name(task), entry, baseline["tasks"][task]) for task, entry in row["tasks"].items()]
     return [
         Verdict(
@@ -181,7 +183,7 @@ def verdicts(data: Data) -> list[Verdict]:
             f"{where}, {against}",
             f"score {_estimate(entry['score'])}, {_probability(entry)}",
             _estimate(other["score"]),
-            f"{label(name)} on {where}",
+            f"“{label(name)}” on {where}",
         )
         for where, entry, other in parts
         if "verdict" in entry and "score" in other
