@@ -134,6 +134,7 @@ def set_missing_agents(run: Experiment, reason: str) -> None:
         run.set_missing("control", reason)
     for row in rows_of(run).values():
         run.set_missing(f"control.{row.row}", reason)
+    run.set_missing("continual", reason)
 
 
 def skip_reason(run: Experiment) -> str | None:

@@ -62,6 +62,7 @@ def measure_final(run: Experiment) -> None:
             with run.timed("evaluate continual learning"):
                 first, last = _measure_models(run)
                 state.sections["continual"] = continual.compare_models(first, last, seed) | memory
+                state.missing.pop("continual", None)
         except UsageError as error:
             run.set_missing("continual", str(error))
         return

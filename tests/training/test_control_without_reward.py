@@ -103,6 +103,7 @@ def test_rewards_that_are_all_zero_leave_the_rows_without_reward(tmp_path):
     assert "steps" not in report["control"]
     for row in ("observation", "latent_observation"):
         assert "the reward was 0 at all 800 explored steps" in report["missing"][f"control.{row}"]
+    assert "the reward was 0" in report["missing"]["continual"]
 
 
 def test_goals_that_are_no_box_have_a_reason(tmp_path):
