@@ -27,10 +27,8 @@ _VARIABLES = {INK: "--ink", FAINT: "--faint", LINE: "--line"} | {
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), "-", (0, (3, 2)))
 _HOVER = "hover: "  # start of the id of an element with a text
 _WIDTH = 3.6  # [in] of 72 units each: about the width of a phone, so that text keeps its size there
-_NAME_WIDTH, _LEGEND_WIDTH = (
-    24,
-    50,
-)  # [characters] of the names of rows, and of the labels of a line of a legend
+_NAME_WIDTH = 30  # [characters] of the name of a row
+_LEGEND_WIDTH = 50  # [characters] of the labels of a line of a legend
 _STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -356,7 +354,7 @@ def name_rows(axes: Axes, names: list[str]) -> None:
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
-    """Draw the legend above the axes, with as many columns as have room; long labels are shortened in the middle."""
+    """Draw the legend above the axes, with as many columns as fit; long labels are shortened in the middle."""
     handles, labels = axes.get_legend_handles_labels()
     if labels:
         labels = [fitted(text, _LEGEND_WIDTH) for text in labels]
