@@ -74,6 +74,7 @@ def measure_final(run: Experiment) -> None:
     state.sections["continual"] = {
         "at_step": config.explore_steps + int(config.variation_iteration) * config.iteration_steps,
         "randomization": dict(config.variation.randomization),
+        "iteration_steps": {"agent": config.iteration_agent_steps, "explore": config.iteration_explore_steps},
         **continual.compare_physics(moments, state.continual["curve"], seed),
         **memory,
     }

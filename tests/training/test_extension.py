@@ -58,6 +58,8 @@ def test_killed_and_extended_run_with_changed_physics_equals_an_uninterrupted_on
 def test_changed_physics_are_measured_at_every_moment(full_run):
     section = read_json(full_run / "report.json")["continual"]
     assert section["at_step"] == 1840
+    assert section["iteration_steps"] == {"agent": 120, "explore": 40}
+    assert "the exploration policy took 40 steps and the agent 120" in (full_run / "report.html").read_text()
     assert [point["steps"] for point in section["curve"]] == [1840, 2000, 2160]
     assert set(section["rows"]) == {"before", "just_after", "recovered", "old_again"}
     assert {row["return"]["n"] for row in section["rows"].values()} == {2}
