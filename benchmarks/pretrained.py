@@ -17,12 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 import robossl
 from benchmarks.cli import run_main
 from robossl.core.io import read_json, write_bytes_atomic, write_json
 from robossl.core.spaces import is_goal_space
+from robossl.core.statistics import paired_difference
 from robossl.logging.progress import make_progress
 from robossl.training import output_dirs
 from robossl.world_model import WorldModel, WorldModelConfig
@@ -30,6 +32,7 @@ from robossl.world_model import WorldModel, WorldModelConfig
 _COLLECTORS = 64  # sub-environments that record
 _WIDTH = 128  # of every hidden layer of the world model, so that the set stays small
 _BY_REWARD = "imagination-sac"  # a policy: `mpc` would take 0.1 s for each decision
+_EPISODES = 8  # held-out ones of each row
 _KEPT = ("kind", "format", "versions", "env", "agent", "seed", "encoder", "row")  # entries of the manifest
 
 
@@ -81,7 +84,13 @@ def main() -> None:
         help="gradient steps of imagination-sac (2500)",
     )
     add("--scale", type=float, default=1.0, help="multiplies steps and updates, for a short trial (1)")
-    add("--episodes", type=int, default=8, metavar="N", help="held-out episodes of each row (8)")
+    add(
+        "--episodes",
+        type=int,
+        default=_EPISODES,
+        metavar="N",
+        help="held-out episodes of each row (8); 24 and 32 were used where the lead is small",
+    )
     add("--threads", type=int, default=1, metavar="N")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -151,9 +160,22 @@ def evaluate(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "prediction_skill_10": world["prediction_skill"]["10"]["mean"],
         "linear_skill_10": world["forward_linear"]["10"],
-        "episodes": options.episodes,
+        **measured(rows, row),
+    }
+
+
+def measured(rows: dict[str, Any], row: str) -> dict[str, Any]:
+    """Return how a row of the control table compares with random actions and no action in the same episodes."""
+    own, random, zero = (
+        np.array(rows[name]["episodes"]["return"]) for name in (row, "random", "zero_action")
+    )
+    return {
+        "episodes": len(own),
         "return": rows[row]["return"],
         "random_return": rows["random"]["return"],
+        "zero_action_return": rows["zero_action"]["return"],
+        "lead_over_random": paired_difference(own, random),
+        "lead_over_zero_action": paired_difference(own, zero),
         "success": rows[row].get("success", {}).get("mean"),
         "random_success": rows["random"].get("success", {}).get("mean"),
     }
@@ -165,6 +187,8 @@ def write(name: str, work: Path, options: argparse.Namespace, results: dict[str,
     folder.mkdir(parents=True, exist_ok=True)
     manifest = output_dirs.read_manifest(work / "agent", "agent")
     command = f"python -m benchmarks.pretrained --robots {name} --seed {options.seed}"
+    if options.episodes != _EPISODES:
+        command += f" --episodes {options.episodes}"
     kept = {"command": command, **{key: manifest[key] for key in _KEPT}}
     write_json(folder / output_dirs.MANIFEST, kept, checksum=True)
     shutil.copytree(work / "agent" / "agent", folder / "agent", dirs_exist_ok=True)
@@ -177,17 +201,17 @@ def table_row(folder: Path) -> str:
     results = read_json(folder / "results.json")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
-    def measured(prefix: str) -> str:
+    def row_text(prefix: str) -> str:
         value, success = results[f"{prefix}return"], results[f"{prefix}success"]
         text = f"{value['mean']:.3g} [{value['low']:.3g}, {value['high']:.3g}]"
         return text if success is None else f"{text}, {success:.0%}"
 
-    labels = f", the reward of {results['labeled_steps']:,} of them" if results["labeled_steps"] else ""
+    labels = f", {results['labeled_steps']:,} rewards" if results["labeled_steps"] else ""
     columns = (
         f"`{folder.name}`",
-        f"{results['steps']:,} steps{labels or ' without reward'}, {results['updates']:,} gradient steps",
-        f"`{results['agent']}` {measured('')}",
-        measured("random_"),
+        f"{results['steps']:,} steps{labels}, {results['updates']:,} updates",
+        f"`{results['agent']}` {row_text('')}",
+        row_text("random_"),
         f"{results['prediction_skill_10']:.3f} ({results['linear_skill_10']:.3f})",
         f"{size / 1e6:.1f} MB",
     )
@@ -211,6 +235,12 @@ def card(name: str, results: dict[str, Any], command: str) -> str:
     def percent(key: str) -> str:
         return "-" if results[key] is None else f"{results[key]:.0%}"
 
+    rows = [f"| return [95 % interval] | {estimate('return')} | {estimate('random_return')} |"]
+    if "lead_over_random" in results:
+        rows += [
+            f"| lead over random actions, same episodes | {estimate('lead_over_random')} | |",
+            f"| lead over no action, same episodes | {estimate('lead_over_zero_action')} | |",
+        ]
     lines = [
         f"# {name}: world model and agent of {results['env']}",
         "",
@@ -219,7 +249,7 @@ def card(name: str, results: dict[str, Any], command: str) -> str:
         "",
         f"| held-out, {results['episodes']} episodes | {results['agent']} | random |",
         "| --- | --- | --- |",
-        f"| return [95 % interval] | {estimate('return')} | {estimate('random_return')} |",
+        *rows,
         f"| success at the end | {percent('success')} | {percent('random_success')} |",
         "",
         f"Prediction skill 10 steps ahead (1 perfect, 0 no change): {results['prediction_skill_10']:.3f}; linear "
