@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from robossl.core.env_ids import display_name
 from robossl.core.errors import UsageError
 from robossl.core.small_files import read_json, read_toml
 from robossl.training import output_dirs
@@ -85,7 +86,9 @@ class RunSource:
         state = "running" if age < _ACTIVE and not self._is_done() else "finished" if finished else "stopped"
         return Answer.of(
             {
-                "title": str(self.manifest.get("env") or self.folder.name),
+                "title": display_name(str(self.manifest["env"]))
+                if self.manifest.get("env")
+                else self.folder.name,
                 "folder": str(self.folder),
                 "kind": self.manifest["kind"],
                 "seed": self.manifest.get("seed"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from robossl.core.env_ids import display_name
 from robossl.core.errors import OperationError, UsageError
 from robossl.evaluation.context import recorded_settings, step_seconds
 from robossl.evaluation.video.frames import write_video
@@ -74,7 +75,7 @@ class StreamSource:
             ]
             return Answer.of(
                 {
-                    "title": str(self.stream.header.get("env")),
+                    "title": display_name(str(self.stream.header.get("env"))),
                     "text": repr(self.stream),
                     "folder": str(self.stream.path),
                     "seconds": self._step_seconds(),

@@ -59,7 +59,7 @@ async function show() {
   video.hidden = true;
   video.removeAttribute("src");
   byId("waiting").hidden = false;
-  byId("waiting").textContent = "The video is rendered.";
+  byId("waiting").textContent = "The video is being rendered.";
   byId("error").textContent = "";
   try {
     const answer = await get(`episode?ordinal=${ordinal}`);
