@@ -153,14 +153,17 @@ def comparison_verdict(probability: Mapping[str, Any], runs: Runs, baseline: Run
 
     A difference is one if the interval of the probability of improvement excludes 0.5. A bootstrap of few runs is too
     narrow: if equal rows are fully separated in one direction in 5 % of all cases or more, as two against two runs are
-    in one of six, the verdict is "unknown".
+    in one of six, the verdict is "unknown". So it is if a row has a single run on most tasks: its bootstrap draws the
+    same runs every time, and the interval has no width at all.
     """
     runs, baseline = on_shared_tasks(runs, baseline)
-    arrangements = 1
-    for task in np.unique(runs.tasks):
-        own, other = int((runs.tasks == task).sum()), int((baseline.tasks == task).sum())
-        arrangements *= math.comb(own + other, own)
-    if arrangements <= 20:
+    tasks = np.unique(runs.tasks)
+    counts = np.array(
+        [[(row.tasks == task).sum() for task in tasks] for row in (runs, baseline)]
+    )  # (2, tasks)
+    arrangements = math.prod(math.comb(int(own + other), int(own)) for own, other in counts.T)
+    repeated = (counts > 1).sum(1)  # of each row: tasks with several runs
+    if arrangements <= 20 or 2 * repeated.min() < len(tasks):
         return "unknown"
     if probability["low"] > 0.5:
         return "gain"

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from robossl.core.errors import UsageError
-from robossl.evaluation.aggregation import Runs, comparison_verdict, improvement_probability, iqm_difference
+from robossl.evaluation.aggregation import (
+    Runs,
+    comparison_verdict,
+    improvement_probability,
+    interquartile_mean,
+    iqm_difference,
+)
 from robossl.evaluation.report.number_format import label
 
 _VERDICTS = {"gain": "higher", "worse": "lower", "equal": "equal", "unknown": "unknown"}
@@ -34,6 +40,7 @@ def compare_studies(
         raise UsageError(
             f"expected studies of one protocol, got {listed}; --mix-protocols compares them nevertheless"
         )
+    studies = [studies[0], *(_in_scale_of(study, studies[0]) for study in studies[1:])]
     rows = dict.fromkeys(
         row for study in studies for row, entry in study["rows"].items() if entry.get("score")
     )
@@ -50,6 +57,38 @@ def compare_studies(
     }  # fmt: skip
 
 
+def _in_scale_of(study: Mapping[str, Any], first: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a study with scores by the references of the first one.
+
+    A task without a known reference is measured by the best row of each study, so equal scores need not be equal
+    returns. Curves, of which only means over tasks are known, are left out where a reference differs.
+    """
+    changed = {
+        task: (own, other)
+        for task, own in study.get("references", {}).items()
+        if own and (other := first.get("references", {}).get(task)) and own != other
+    }
+    if not changed:
+        return study
+    rows = {}
+    for name, row in study["rows"].items():
+        rows[name] = {key: value for key, value in row.items() if key != "curve"}
+        if row.get("scores"):
+            rows[name]["scores"] = [
+                [task, *seeds, _rescaled(score, *changed[task]) if task in changed else score]
+                for task, *seeds, score in row["scores"]
+            ]
+            kept = {key: row["score"][key] for key in ("streams", "single") if key in row["score"]}
+            rows[name]["score"] = {**interquartile_mean(_runs_of(name, rows[name]["scores"])), **kept}
+    return {**study, "rows": rows, "rescaled": True}
+
+
+def _rescaled(score: float, own: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Return a score by other returns of random actions and of the reference."""
+    value = own["random"] + score * (own["reference"] - own["random"])
+    return (value - other["random"]) / (other["reference"] - other["random"])
+
+
 def _row_entry(row: str, studies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     runs = [_runs(row, study) for study in studies]
     return {
@@ -58,20 +97,28 @@ def _row_entry(row: str, studies: Sequence[Mapping[str, Any]]) -> dict[str, Any]
         "as_percent": False,
         "values": [study["rows"].get(row, {}).get("score") for study in studies],
         "baselines": {},
-        "differences": [None, *(_difference(other, runs[0]) for other in runs[1:])],
+        "differences": [
+            None,
+            *(
+                _difference(other, runs[0], study.get("rescaled", False))
+                for other, study in zip(runs[1:], studies[1:])
+            ),
+        ],
         "rivals": [None] * len(studies),
     }
 
 
 def _runs(row: str, study: Mapping[str, Any]) -> Runs | None:
     scores = study["rows"].get(row, {}).get("scores")
-    if not scores:
-        return None
+    return _runs_of(row, scores) if scores else None
+
+
+def _runs_of(row: str, scores: Sequence[Sequence[Any]]) -> Runs:
     tasks, streams, _, values = zip(*scores)
     return Runs(row, np.array(values), np.array(tasks), np.array(streams))
 
 
-def _difference(runs: Runs | None, baseline: Runs | None) -> dict[str, Any] | None:
+def _difference(runs: Runs | None, baseline: Runs | None, rescaled: bool) -> dict[str, Any] | None:
     """Return the difference of the interquartile means, judged by the probability of improvement."""
     if runs is None or baseline is None:
         return None
@@ -80,11 +127,12 @@ def _difference(runs: Runs | None, baseline: Runs | None) -> dict[str, Any] | No
         return None
     other = Runs(f"{runs.name} of another study", runs.scores, runs.tasks, runs.streams)
     probability = improvement_probability(other, baseline)
+    scale = ", by the references of the first" if rescaled else ""
     paired = sorted(set(runs.streams.tolist())) == sorted(set(baseline.streams.tolist()))
     return {
         **iqm_difference(other, baseline),
         "p_improvement": probability,
-        "method": f"{len(shared)} shared tasks, stream seeds {'paired' if paired else 'not paired'}",
+        "method": f"{len(shared)} shared tasks, stream seeds {'paired' if paired else 'not paired'}{scale}",
         "verdict": _VERDICTS[comparison_verdict(probability, other, baseline)],
     }
 

@@ -144,6 +144,14 @@ def test_verdict_needs_enough_runs_and_an_interval_without_one_half(shift, runs,
     assert comparison_verdict(improvement_probability(row, base), row, base) == verdict
 
 
+def test_one_run_of_each_of_many_tasks_decides_nothing():
+    random = np.random.default_rng(3)
+    base, row = (Runs.from_matrix(name, random.normal(size=(1, 12))) for name in "ab")
+    probability = improvement_probability(row, base)
+    assert probability["low"] == probability["high"] != 0.5  # no width, and equal rows
+    assert comparison_verdict(probability, row, base) == "unknown"
+
+
 def test_equal_rows_are_called_different_in_at_most_about_five_percent():
     wrong = 0
     for seed in range(100):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from evaluation_reports import complete_report
 from test_page import PageReader
-from transfer_cells import make_cells, study_info
+from transfer_cells import RANDOM, REFERENCE, TASKS, make_cells, study_info
 
 from robossl.core.errors import UsageError
 from robossl.core.statistics import mean_ci
@@ -169,6 +169,23 @@ def test_studies_are_compared_row_by_row(studies):
     assert by_row["latent"]["method"] == "2 shared tasks, stream seeds paired"
     assert "second against first" in text_summary(report_of(data))[0]
     assert "score of latent only" in PageReader(page.render([report_of(data)])).text
+
+
+def test_studies_with_other_references_are_compared_on_the_scale_of_the_first():
+    effects = {"observation": (0.5, 0.3), "latent": (0.55, 0.35)}
+    cells = make_cells(effects=effects)
+    twice = {task: RANDOM[task] + 2 * (REFERENCE[task] - RANDOM[task]) for task in TASKS}  # halves all scores
+    first, other = summarize(cells, study_info()), summarize(cells, study_info(reference=twice))
+    assert other["rows"]["latent"]["score"]["mean"] == pytest.approx(
+        first["rows"]["latent"]["score"]["mean"] / 2
+    )
+    data = compare_studies(["first", "second"], [first, other])
+    for metric in data["metrics"]:
+        assert metric["values"][1]["mean"] == pytest.approx(metric["values"][0]["mean"])
+        assert metric["differences"][1]["mean"] == pytest.approx(0, abs=1e-9)
+        assert metric["differences"][1]["verdict"] == "equal"
+        assert metric["differences"][1]["method"].endswith("by the references of the first")
+    assert data["curves"] == []
 
 
 def test_studies_of_other_protocols_are_refused_without_the_flag(studies):
