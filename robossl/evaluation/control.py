@@ -197,11 +197,13 @@ def evaluate_returns(
                 )
                 progress.update(1)
         total[step.done], length[step.done], any_success[step.done] = 0.0, 0, False
-        if all(len(done) >= count for done, count in zip(finished, quota)):
+        missing = quota > [len(done) for done in finished]
+        if not missing.any():
             break
-        if length.max() > longest:
+        counted = np.where(missing, length, 0)  # others only go on because all step together
+        if counted.max() > longest:
             raise UsageError(
-                f"the episode of sub-environment {int(length.argmax())} did not end within {longest:,} steps; "
+                f"the episode of sub-environment {int(counted.argmax())} did not end within {longest:,} steps; "
                 "a shorter time limit: --env.max_episode_steps 1000"
             )
     progress.stop()

@@ -47,7 +47,11 @@ class SweepRequest:
             check_count("cpus_per_cell", self.cpus_per_cell)
         if self.cell is not None:
             check_count("cell", self.cell, 0)
-        if not isinstance(self.trusted, Sequence) or not all(isinstance(name, str) for name in self.trusted):
+        if (
+            isinstance(self.trusted, (str, bytes))
+            or not isinstance(self.trusted, Sequence)
+            or not all(isinstance(name, str) for name in self.trusted)
+        ):
             raise UsageError(f"trusted: expected names of packages, got {self.trusted!r}")
         self.resources(self.cpus_per_cell or 1)
         if self.cell is not None and (self.engine != "local" or self.workers or self.gpus_per_cell):

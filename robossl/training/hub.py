@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from robossl.core.errors import OperationError, UsageError
+from robossl.core.errors import OperationError, UsageError, one_line
 
 _FILES = ("config.json", "model.safetensors", "card.md")  # what WorldModel.load reads, and the model card
 _DOWNLOADED = (*_FILES, "goal_heads.safetensors")  # nothing else of a repository is fetched
@@ -113,4 +113,4 @@ def _hub_errors(hub: Any) -> tuple[type[Exception], ...]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__

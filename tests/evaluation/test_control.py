@@ -1,11 +1,13 @@
 """Control evaluation: returns and successes are counted correctly in every autoreset mode."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from evaluation_envs import ConstantPolicy, ShortSuccess, UnreportedSuccess
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from robossl.core.errors import UsageError
+from robossl.evaluation import control
 from robossl.evaluation.control import episodes_per_env, evaluate_returns
 
 
@@ -85,6 +87,39 @@ def test_summary_has_estimates_that_depend_on_the_seed():
     assert summaries[0] == summaries[1] != summaries[2]
     assert summaries[0]["success"]["n"] == 50
     assert 2 <= summaries[0]["return"]["low"] <= summaries[0]["return"]["high"] <= 30
+
+
+class EpisodesOfLengths(gym.Env):
+    """An env with one episode of each length."""
+
+    observation_space = action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, lengths):
+        self.lengths = iter(lengths)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = next(self.lengths)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.zeros(1, np.float32), 1.0, False, self.left == 0, {}
+
+
+def test_only_episodes_that_count_must_end(monkeypatch):
+    monkeypatch.setattr(control, "_MAX_EPISODE_STEPS", 35)
+
+    def evaluate(*lengths):
+        envs = SyncVectorEnv(
+            [lambda each=each: EpisodesOfLengths(each) for each in lengths],
+            autoreset_mode=AutoresetMode.SAME_STEP,
+        )
+        return evaluate_returns(envs, zero_policy(2), 3).lengths.tolist()
+
+    assert evaluate((30, 20, 99), (2, 99)) == [30, 20, 2]
+    with pytest.raises(UsageError, match="the episode of sub-environment 1 did not end within 35 steps"):
+        evaluate((30, 20, 99), (99,))
 
 
 def test_zero_episodes_are_refused():
