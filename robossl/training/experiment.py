@@ -141,11 +141,13 @@ class Experiment:
     @cached_property
     def explored(self) -> LaneView:
         """The steps of the exploration policy, without those of agents."""
+        self.stream()  # cut back first: a view opened before would miss the chunks that this removes
         return LaneView(self.folder / STREAM, 0, self.config.explore.lanes)
 
     @property
     def acted(self) -> LaneView:
         """The steps of the agent, without those of the exploration policy."""
+        self.stream()
         lanes = self.config.explore.lanes
         return LaneView(self.folder / STREAM, lanes, lanes + self.config.agent.num_envs)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from resume_helpers import tiny
 
+import robossl
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.training import config, opening, output_dirs, provenance
@@ -154,3 +155,14 @@ def test_failed_start_releases_the_lock(tmp_path, monkeypatch):
         create_run(tiny(), tmp_path / "run", NullProgress())
     monkeypatch.undo()
     create_run(tiny(), tmp_path / "run", NullProgress()).close()
+
+
+def test_explored_steps_are_read_from_the_stream_as_cut_back_to_the_checkpoint(folder):
+    run, _ = _resume(folder)
+    lanes = run.config.explore.lanes
+    stream = robossl.collect(
+        "robossl/CartPoleSwingUp-v0", "random", 4 * lanes, folder / "stream", num_envs=lanes
+    )
+    run.state.stream_offsets["stream"] = {"stream": stream.id, "chunks": 0, "rows": [0] * lanes}
+    assert stream.transitions > 0  # recorded after the checkpoint
+    assert run.explored.lengths.sum() == 0
