@@ -29,6 +29,7 @@ _HOVER = "hover: "  # start of the id of an element with a text
 _WIDTH = 3.6  # [in] of 72 units each: about the width of a phone, so that text keeps its size there
 _NAME_WIDTH = 30  # [characters] of the name of a row
 _LEGEND_WIDTH = 50  # [characters] of the labels of a line of a legend
+_LEGEND_ROW = 0.16  # [in] its height; a plot with a legend of more than two rows is higher
 _STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -358,11 +359,20 @@ def add_legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if labels:
         labels = [fitted(text, _LEGEND_WIDTH) for text in labels]
-        longest = max(map(len, labels))
-        columns = 1 if 2 * longest > _LEGEND_WIDTH else 3 if len(labels) in (1, 3) and longest < 17 else 2
+        columns = next(count for count in (3, 2, 1) if _legend_fits(labels, count))
+        rows = -(-len(labels) // columns)
+        figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * max(rows - 2, 0))
         figure.legend(
             handles, labels, loc="outside upper left", ncols=columns, handlelength=2.0, columnspacing=1.4
         )
+
+
+def _legend_fits(labels: list[str], columns: int) -> bool:
+    """Return whether a legend, which is filled column by column, is as narrow as the plot; 3 columns are for 1 or 3."""
+    rows = -(-len(labels) // columns)
+    widths = [max(map(len, labels[i : i + rows])) for i in range(0, len(labels), rows)]
+    few = columns < 3 or (len(labels) in (1, 3) and max(widths) < 17)
+    return columns == 1 or (few and sum(widths) <= _LEGEND_WIDTH)
 
 
 def thousands(value: float, _: int) -> str:
