@@ -32,8 +32,7 @@ from robossl.training.config import LearnConfig, thread_count
 
 _SETTINGS: dict[str, Any] = {
     "steps": 80_000, "explore.steps": 48_000, "agent.iteration_steps": 4_000, "variation.at_step": 64_000,
-    "pretrain.updates_per_iteration": 250, "pretrain.recent_fraction": 0.5, "agent.rows": (),
-    "goals.trials": 0, "goals.control": False, "goals.head_updates": 0, "evaluate.videos": False,
+    "agent.rows": (), "goals.trials": 0, "goals.control": False, "goals.head_updates": 0, "evaluate.videos": False,
 }  # fmt: skip
 _PHYSICS = {"variation.randomization.link_mass": 2.0, "variation.randomization.joint_damping": 4.0}
 _CHANGES = ("forward", "recovery", "backward")
