@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import sys
 import threading
 from typing import Any
 
@@ -17,9 +16,14 @@ from typing import Any
 def main() -> None:
     """Run jobs until stdin ends."""
     lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    # A forked process, such as one of a sub-environment, closes `sys.stdin` first: it waits forever if a thread reads
+    # there while it is forked. A file without buffer has no lock.
+    jobs = os.fdopen(os.dup(0), "rb", buffering=0)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
 
     def read() -> None:
-        for line in sys.stdin.buffer:
+        for line in jobs:
             lines.put(json.loads(line))
         os._exit(1)  # the parent is gone
 

@@ -74,6 +74,13 @@ def test_job_whose_worker_always_dies_fails(tmp_path: Path) -> None:
     assert ended == {"killed": "the worker process was ended by signal 9"}
 
 
+def test_job_can_fork_as_envs_in_processes_do(tmp_path: Path) -> None:
+    assert run(tmp_path, [ToyJob("forks", "fork"), ToyJob("other", "fork")], workers=2) == {
+        "forks": None,
+        "other": None,
+    }
+
+
 def test_error_of_a_job_in_a_worker_is_one_line_and_not_tried_again(tmp_path: Path) -> None:
     ended = run(tmp_path, [ToyJob("wrong", "raise"), ToyJob("other")], retries=2)
     assert ended == {"wrong": "expected another job, got this one", "other": None}
