@@ -15,7 +15,7 @@ import numpy as np
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.limits import check_count
 from robossl.core.seeding import generator
-from robossl.core.small_files import as_path
+from robossl.core.small_files import as_path, read_json
 from robossl.evaluation.report.number_format import label
 from robossl.evaluation.report.report_file import missing_reason
 from robossl.evaluation.results import as_report
@@ -279,7 +279,9 @@ def _part(report: Mapping[str, Any], key: str, expected: str) -> Mapping[str, An
 
 
 def _by_label(source: Any) -> dict[str, Any]:
-    """Return what is plotted by label: one without a label, or a list or mapping of several."""
+    """Return what is plotted by label: one without a label, a list or mapping of several, or the runs of all seeds."""
+    if isinstance(source, (str, Path)) and _kind(Path(source)) == "seeds":
+        source = {run.name: run for run in sorted(Path(source).glob("seed-*"))}
     if isinstance(source, Mapping) and "format" not in source:
         several = {str(name): one for name, one in source.items()}
     elif isinstance(source, Sequence) and not isinstance(source, str):
@@ -289,6 +291,13 @@ def _by_label(source: Any) -> dict[str, Any]:
     if not several:
         raise UsageError("expected one or more to plot, got none")
     return several
+
+
+def _kind(folder: Path) -> str:
+    """Return the kind of a folder of robossl; empty if it names none."""
+    path = folder / "manifest.json"
+    manifest = read_json(path) if path.is_file() else {}
+    return str(manifest.get("kind", "")) if isinstance(manifest, dict) else ""
 
 
 def _label_of(source: Any, number: str) -> str:

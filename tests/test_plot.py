@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from matplotlib import pyplot
@@ -9,6 +11,7 @@ from small_report import small_report
 
 import robossl
 from robossl import UsageError, plot
+from robossl.training import output_dirs
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +128,14 @@ def test_what_cannot_be_plotted_is_one_line_and_opens_no_figure(draw, message):
 def test_reports_in_a_list_or_one_with_a_label_keep_their_names():
     assert labels(plot.skill({"ours": small_report()}))[0] == "ours"
     assert labels(plot.skill([small_report(), {**small_report(), "folder": "b"}])) == ["1", "b"]
+
+
+def test_folder_of_seeds_has_one_line_for_each_run(tmp_path):
+    for seed in (0, 1):
+        (tmp_path / f"seed-{seed}").mkdir()
+        line = {"step": 1, "world_model/loss": 1.0}
+        (tmp_path / f"seed-{seed}" / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    output_dirs.write_manifest(tmp_path, "seeds", seeds=[0, 1])
+    assert labels(plot.curves(tmp_path, "world_model/loss")) == ["seed-0", "seed-1"]
+    with pytest.raises(UsageError, match="expected one report, run or path, got several"):
+        plot.goals(tmp_path)

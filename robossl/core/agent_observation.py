@@ -61,7 +61,7 @@ def resolve_observed(encoder: str, observed: str | None, space: Space) -> str | 
         UsageError: If the choice is unknown, or does not fit the encoder or the space.
     """
     if observed is not None and observed not in OBSERVED:
-        raise unknown_name_error("value of observe", observed, OBSERVED)
+        raise unknown_name_error("way to observe", observed, OBSERVED)
     if encoder == "none":
         if observed is not None:
             raise UsageError(f"observe: expected none with encoder none, got {observed}; give an encoder")

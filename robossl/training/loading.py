@@ -21,7 +21,7 @@ from robossl.training.agent_rows import AGENT, STREAM
 from robossl.training.config import LearnConfig
 from robossl.world_model import WorldModel
 
-_REPORTS = ("evaluation", "comparison", "study")  # kinds of folders whose content is a report
+_REPORTS = ("evaluation", "comparison", "study", "seeds")  # kinds of folders whose content is a report
 _MODEL_FILE = "model.safetensors"
 
 
@@ -34,6 +34,7 @@ def load(path: str | Path, num_envs: int = 1) -> Any:
         robossl.load("agents/reacher")    # an agent, ready to act in envs of the env it was trained in
         robossl.load("runs/reacher")      # Run: its config, streams, model, agent, metrics and report
         robossl.load("evaluations/reacher")  # EvaluationReport
+        robossl.load("runs/seeds")        # of `learn --seeds` and of `report A B`: EvaluationReport over all runs
 
     Args:
         path: A folder that a command or function of robossl wrote, or a file report.json. No code in it is run.
@@ -57,6 +58,8 @@ def load(path: str | Path, num_envs: int = 1) -> Any:
             f"expected a folder of robossl (a stream, model, agent, run, evaluation or study) or a {report_file.NAME}, "
             f"got the file {path}"
         )
+    if path.name == AGENT and output_dirs.manifest_of(path.parent).get("kind") == "run":
+        return load_agent(path.parent, num_envs)
     kind = output_dirs.read_manifest(path, "run", "agent", "model", "stream", *_REPORTS)["kind"]
     if kind == "run":
         return Run(path)

@@ -87,7 +87,7 @@ def test_finished_run_shows_its_report(run):
     assert "inverse policy" in loaded._repr_html_()
 
 
-@pytest.mark.parametrize("kind", ["evaluation", "comparison", "study"])
+@pytest.mark.parametrize("kind", ["evaluation", "comparison", "study", "seeds"])
 def test_folder_with_a_report_becomes_the_report(kind, tmp_path):
     output_dirs.write_manifest(tmp_path, kind)
     with pytest.raises(robossl.UsageError, match=f"expected a finished {kind}"):
