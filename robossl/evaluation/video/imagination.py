@@ -74,7 +74,7 @@ def imagination_video(
     stride = -(-len(index) // max_renders)  # time steps that share a rendered frame
     pairs = _frame_pairs(stream, heldout, index[::stride], z[::stride], model, render, pose)
     fps = len(index) / max(4.0, min(10.0, comparison.seconds[-1])) if step_seconds else 20.0
-    label = "imagined" if pose is not None or not pairs else "imagined (nearest recorded)"
+    label = "imagined" if pose is not None or not pairs else "imagined (nearest)"
     write_video(path, list(_video_frames(comparison, pairs, stride, label)), fps)
     return ImaginationVideo(
         frames=len(index),
