@@ -155,7 +155,7 @@ def test_evaluate_takes_a_run_a_model_or_an_agent(workspace, tmp_path, args, pre
     assert not missing & report.keys()
     videos = (tmp_path / "found" / "report.html").read_text().count("<video")
     unavailable = [key for key in report["missing"] if key.startswith("videos.")]
-    assert videos + len(unavailable) == (2 if args == ["run"] else 0), report["missing"]
+    assert videos + len(unavailable) == (3 if args == ["run"] else 0), report["missing"]
     assert report["device"].startswith(("cpu", "cuda", "mps"))
     assert read_json(tmp_path / "found" / "report.json") == {k: v for k, v in report.items() if k != "folder"}
     assert read_json(tmp_path / "found" / "manifest.json").keys() >= MANIFEST_KEYS

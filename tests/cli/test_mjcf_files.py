@@ -60,7 +60,8 @@ def test_commands_take_a_file_and_their_folders_work_elsewhere(file: Path, tmp_p
 def test_learn_takes_a_file(file: Path, tmp_path: Path) -> None:
     succeed(tmp_path, "learn", "robots/my_arm.xml", *flags(), "--out", "run")
     assert output_dirs.recorded_env(tmp_path / "run") == str(file)
-    assert "<h1>my_arm.xml</h1>" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text().replace("<wbr>", "")
+    assert "<h1>my_arm.xml</h1>" in page
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     succeed(elsewhere, "learn", "--resume", "../run")
