@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import Any
 
@@ -35,7 +34,7 @@ class Odd(gym.Env):
         super().reset(seed=seed)
         self.count = 0
         if self.habit == "exits at reset":
-            sys.exit("no display")
+            raise SystemExit("no display")
         return self._observe(), {}
 
     def _observe(self) -> Any:
@@ -51,7 +50,7 @@ class Odd(gym.Env):
     def step(self, action: Any) -> Any:
         self.count += 1
         if self.habit == "exits":
-            sys.exit(3)
+            raise SystemExit(3)
         if self.habit == "wordless":
             raise WordlessError
         info: Any = {
@@ -67,7 +66,7 @@ class Odd(gym.Env):
         if self.habit == "close fails":
             raise RuntimeError("no window")
         if self.habit == "close exits":
-            sys.exit(1)
+            raise SystemExit(1)
 
 
 class WordlessError(Exception):
