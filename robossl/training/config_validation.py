@@ -16,7 +16,7 @@ from robossl.evaluation.reward_free import REWARD_FREE, missing_goals_reason
 from robossl.streams.env_metadata import schema_from_env
 from robossl.training.agent_loading import resolve_agent
 from robossl.training.agent_settings import check_settings, check_spaces
-from robossl.training.config import LearnConfig
+from robossl.training.config import AUTO, LearnConfig
 from robossl.training.metric_sinks import load_sinks
 from robossl.training.shard_collection import shard_settings_of
 from robossl.world_model import WorldModel, WorldModelConfig
@@ -50,12 +50,9 @@ def validate_config(config: LearnConfig, out: str | Path | None = None) -> Learn
         agent = resolve_agent(config.agent.name, envs.single_action_space)
         check_settings(agent, config.agent.settings, config.agent.encoder)
         check_goals(agent, config, envs.single_observation_space)
-        if (
-            config.agent.name != "auto"
-        ):  # without an agent for the env there are still the rows without reward
-            check_spaces(
-                agent, envs.single_observation_space, envs.single_action_space, config.agent.settings
-            )
+        if config.agent.name != AUTO:  # of auto the rows without reward are there even where no agent fits
+            spaces = envs.single_observation_space, envs.single_action_space
+            check_spaces(agent, *spaces, config.agent.settings)
         if config.world_model == WorldModelConfig():
             config = dataclasses.replace(
                 config, world_model=default_config_for(envs.single_observation_space)
