@@ -91,6 +91,8 @@ GONE = (
 _GONE = tuple(
     (re.compile(rf"(?<![A-Za-z])(?:{gone.pattern})(?![A-Za-z])", re.IGNORECASE), gone) for gone in GONE
 )
+# The bytes of an embedded video or picture spell words by chance.
+_EMBEDDED = re.compile(r"(?<=;base64,)[A-Za-z0-9+/=]+")
 _IN_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
@@ -116,7 +118,7 @@ def _pieces(path: str, text: str) -> Iterator[tuple[int, str]]:
     """The names and the prose of a file, with their lines."""
     yield 1, words_of(Path(path).stem)
     if not path.endswith(".py"):
-        yield from enumerate(text.splitlines(), 1)
+        yield from enumerate(_EMBEDDED.sub("", text).splitlines(), 1)
         return
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.NAME:

@@ -32,6 +32,12 @@ def test_scanner_finds_removed_words_on_pages_and_in_file_names():
     assert len(list(scan_text("robossl/lab/dream_speed.py", "x = 1\n"))) == 1
 
 
+def test_bytes_of_an_embedded_video_are_no_prose():
+    page = '<video src="data:video/mp4;base64,/9j/4AAQ+lane/lane="> {}'
+    assert not list(scan_text("docs/a.html", page.format("the stream")))
+    assert len(list(scan_text("docs/a.html", page.format("the lane")))) == 1
+
+
 def test_lane_is_a_term_of_streams_only():
     assert not list(scan_text("robossl/training/a.py", "lane = stream.lanes[0]\n"))
     assert list(scan_text("robossl/training/a.py", "lane = envs.lanes[0]\n"))
