@@ -29,7 +29,7 @@ def data():
 
 
 def report_of(data):
-    context = EvaluationContext(env=TASKS[0], results={"transfer": data})
+    context = EvaluationContext(env=TASKS[0], results={"transfer": data}, seconds={"cells": 90.0})
     return report_file.build(context)
 
 
@@ -179,6 +179,7 @@ def test_page_shows_every_row_task_and_plot(data):
     html = page.render([report_of(data)])
     reader = PageReader(html)
     assert "Transfer to control: walker" in reader.text
+    assert "90 s for all cells together" in reader.text
     for name in data["rows"]:
         assert label(name) in reader.text
     assert reader.tags.count("svg") == 5  # rows, labeled steps, all steps, goals, profile
