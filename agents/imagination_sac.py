@@ -51,7 +51,7 @@ class ImaginationConfig:
     num_imagined_envs: int = 128
     disagreement_quantile: float = 0.999  # an imagined episode ends at this quantile; 1: the maximum
     hindsight: float = 0.8  # fraction of recorded transitions of a goal env that get another goal
-    reward_updates: int = 2000  # of the reward model
+    reward_updates: int = 2000  # of the first fit of the reward model; a quarter of it in each later fit
     batch_size: int = 256
     updates_per_step: float = 1.0  # gradient steps for each env step
     learning_starts: int = 500  # env steps before the first gradient step; 0 with a stream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from .latent_state import LatentState
 
 _STARTS = 16_384  # time steps at which an imagined episode can start
 _RING_STEPS = 64  # imagined vector steps that are kept
+_REFIT_SHARE = 0.25  # of the gradient steps of the first fit, in a fit that begins with the weights of the last one
 _THRESHOLD_STEPS = 25  # [steps] largest open-loop prediction for the disagreement limit
 
 
@@ -108,7 +110,10 @@ class RewardLearner:
         """Fit the reward model to the labels of all sources, and start imagined episodes in them."""
         labeled = self.read_labels(sources)
         seed = derive(self.seed, "fit", self.num_fits)
-        self.reward = RewardModel(self.model, labeled, self.config.reward_updates, seed)
+        updates = self.config.reward_updates
+        if self.reward is not None:
+            updates = math.ceil(_REFIT_SHARE * updates)
+        self.reward = RewardModel(self.model, labeled, updates, seed, start=self.reward)
         self.sources, self.num_fits = list(sources), self.num_fits + 1
         self.imagined = self._make_imagined(seed)
         self.imagined.reset(seed=seed % 2**31)

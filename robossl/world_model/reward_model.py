@@ -44,6 +44,7 @@ class RewardModel:
         updates: Gradient steps.
         seed: Seed of the labeled steps, the weights and the batches.
         labeled_steps: Number of steps of the stream whose reward is used, drawn uniformly; None: all.
+        start: A reward model of the same env, whose weights the fit begins with; None: random weights.
 
     Attributes:
         r2: R2 on the validation split of the stream; None without a stream, or if it is empty or does not vary.
@@ -60,6 +61,7 @@ class RewardModel:
         updates: int = DEFAULT_UPDATES,
         seed: int = 0,
         labeled_steps: int | None = None,
+        start: RewardModel | None = None,
     ) -> None:
         labeled = (
             stream
@@ -68,6 +70,8 @@ class RewardModel:
         )
         labeled.check()
         self._prepare(model, labeled, seed)
+        if start is not None:
+            self.network.load_state_dict(start.network.state_dict())
         self._fit(labeled, updates, generator(seed, "world", "reward"))
         self.r2 = None if isinstance(stream, LabeledSteps) else self._validation_r2(stream, seed)
 

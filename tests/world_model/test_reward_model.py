@@ -89,3 +89,12 @@ def test_reward_model_of_labeled_steps_equals_that_of_their_stream(model) -> Non
     z, action = torch.randn(7, model.latent_dim), torch.rand(7, 2)
     assert torch.equal(first.of_latents(z, action), second.of_latents(z, action))
     assert isinstance(LabeledSteps.join([labeled, labeled]), LabeledSteps)
+
+
+def test_fit_that_begins_with_an_earlier_reward_model_needs_fewer_updates(model) -> None:
+    stream = linear(episodes=300)
+    position, velocity = np.split(stream.observation[:, :-1], 2, -1)
+    stream.reward[:] = np.sin(position[..., 0]) * velocity[..., 1] + stream.action[..., 0] ** 2
+    earlier = RewardModel(model, stream, 300, labeled_steps=1000)
+    continued, first = (RewardModel(model, stream, 75, start=start) for start in (earlier, None))
+    assert continued.r2 > max(first.r2 + 0.1, earlier.r2)
