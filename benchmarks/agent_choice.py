@@ -1,11 +1,13 @@
-"""Which agent learns fastest after exploration: `python -m benchmarks.agent_choice --run RUN`.
+"""Which agent learns fastest after exploration: `python -m benchmarks.agent_choice --runs RUN ...`.
 
-RUN is a run of `robossl learn`: its world model is given to the agents that take one. All agents take the last of
-`--points` env steps with reward, and `--updates-per-step` gradient steps for each. Returns are measured on the same
-held-out episodes at each point. `offline-td3` takes no env steps: it learns from the rewards of the explored stream,
-with as many gradient steps. One JSON file for each row and seed is written into `--out`; finished ones are skipped.
+Each RUN is a run of `robossl learn`: its world model is given to the agents that take one, and its seed is theirs. All
+agents take the last of `--points` env steps with reward, and `--updates-per-step` gradient steps for each. Returns are
+measured on the same held-out episodes at each point. `offline-td3` takes no env steps: it learns from the rewards of
+the explored stream, with as many gradient steps. One JSON file for each row and seed is written into `--out`; finished
+ones are skipped.
 
-    python -m benchmarks.agent_choice --run runs/learn-reacher --out runs/agent_choice
+    robossl learn --seeds 0 1 2 --agent.num_iterations 0 --explore.steps 48_000 --out runs/explored
+    python -m benchmarks.agent_choice --runs runs/explored/seed-0 runs/explored/seed-1 runs/explored/seed-2
     python -m benchmarks.agent_choice --report runs/agent_choice --markdown
 """
 
@@ -51,9 +53,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
-    add("--run", type=Path, metavar="RUN", help="folder of a run of robossl learn")
+    add(
+        "--runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="folders of runs of robossl learn, of different seeds",
+    )
     add("--rows", nargs="+", default=list(ROWS), choices=list(ROWS), metavar="ROW")
-    add("--seeds", type=int, nargs="+", default=[0], metavar="N")
     add("--points", type=int, nargs="+", default=[4000, 8000, 16_000], metavar="N", help="[env steps]")
     add("--updates-per-step", type=float, default=0.25, metavar="X")
     add("--episodes", type=int, default=20, metavar="N")
@@ -63,25 +70,36 @@ def main() -> None:
     add("--markdown", action="store_true", help="print a table")
     options = parser.parse_args()
     if options.report is None:
-        if options.run is None:
-            raise UsageError("expected --run RUN, or --report PATH, got neither")
-        output_dirs.read_manifest(options.run, "run")
-        parts = [Part("measure_row", (row, seed)) for seed in options.seeds for row in options.rows]
-        run_parts("benchmarks.agent_choice", parts, options, options.out, ("rows", "seeds"))
+        if options.runs is None:
+            raise UsageError("expected --runs RUN ..., or --report PATH, got neither")
+        runs = {config_of(run)["seed"]: str(run) for run in options.runs}
+        if len(runs) < len(options.runs):
+            raise UsageError(
+                f"expected runs of different seeds, got {len(options.runs)} runs of {sorted(runs)}"
+            )
+        parts = [Part("measure_row", (row, seed, run)) for seed, run in runs.items() for row in options.rows]
+        run_parts("benchmarks.agent_choice", parts, options, options.out, ("rows", "runs"))
     cells = read_cells(options.report or options.out)
     print(table(cells) if options.markdown else json.dumps({"cells": cells}, indent=1))
 
 
-def measure_row(options: argparse.Namespace, row: str, seed: int) -> None:
+def config_of(run: Path) -> dict[str, Any]:
+    """Return the config of a run."""
+    output_dirs.read_manifest(run, "run")
+    return tomllib.loads((run / "config.toml").read_text())
+
+
+def measure_row(options: argparse.Namespace, row: str, seed: int, run: str) -> None:
     """Measure an agent, unless it was measured before."""
-    result_of(options.out, f"{row.replace(', ', '-')}-{seed}", lambda: measure(options, row, seed))
+    name = f"{row.replace(', ', '-')}-{seed}"
+    result_of(options.out, name, lambda: measure(options, row, seed, Path(run)))
 
 
-def measure(options: argparse.Namespace, row: str, seed: int) -> Cell:
+def measure(options: argparse.Namespace, row: str, seed: int, run: Path) -> Cell:
     """Return the returns of one agent at each point."""
     name, with_model, settings = ROWS[row]
-    env = tomllib.loads((options.run / "config.toml").read_text())["env"]
-    model = WorldModel.load(options.run / "model", "cpu").frozen_copy() if with_model else None
+    env = config_of(run)["env"]
+    model = WorldModel.load(run / "model", "cpu").frozen_copy() if with_model else None
     envs = registry.make_envs(env, _NUM_ENVS, threads=1, autoreset_mode=AutoresetMode.DISABLED)
     cell: Cell = {"row": row, "env": env, "seed": seed, "updates_per_step": options.updates_per_step}
     returns: dict[str, list[float]] = {}
@@ -89,7 +107,7 @@ def measure(options: argparse.Namespace, row: str, seed: int) -> Cell:
     seconds, done = 0.0, 0
     with tempfile.TemporaryDirectory() as folder:
         offline = name == "offline-td3"
-        stream = Stream.open(options.run / "stream") if offline else None
+        stream = Stream.open(run / "stream") if offline else None
         if not offline:
             settings = {**settings, "updates_per_step": options.updates_per_step}
         runner = AgentRunner(

@@ -28,7 +28,7 @@ from .latent_state import LatentState
 
 _STARTS = 16_384  # time steps at which an imagined episode can start
 _RING_STEPS = 64  # imagined vector steps that are kept
-_REFIT_SHARE = 0.25  # of the gradient steps of the first fit, in a fit that begins with the weights of the last one
+_REFIT_SHARE = 0.25  # of the first fit's gradient steps, in a later one that begins with the last weights
 _THRESHOLD_STEPS = 25  # [steps] largest open-loop prediction for the disagreement limit
 
 
