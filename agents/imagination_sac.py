@@ -111,6 +111,8 @@ class ImaginationSac(LoopAgent):
         device: str = "auto",
         stream: Stream | None = None,
         reward: RewardFunction | None = None,
+        updates_per_step: float | None = None,
+        learning_starts: int | None = None,
         **settings: Any,
     ) -> None:
         """Create the agent.
@@ -123,11 +125,15 @@ class ImaginationSac(LoopAgent):
             stream: Recorded time steps of these envs, labeled or partly labeled; None: only own steps.
             reward: Known reward, a function of (observation, action, next observation); replaces recorded rewards. It
                 is not saved: a loaded agent acts the same, and learns from recorded rewards.
-            settings: Fields of `config_class`.
+            updates_per_step: Gradient steps for each env step; None: that of `config_class`.
+            learning_starts: Env steps before the first gradient step; None: that of `config_class`.
+            settings: Other fields of `config_class`.
 
         Raises:
             UsageError: For unknown settings, unsupported spaces, no world model, or a stream without useful rewards.
         """
+        given = {"updates_per_step": updates_per_step, "learning_starts": learning_starts}
+        settings |= {name: value for name, value in given.items() if value is not None}
         self.check_settings(settings)
         self.config = self.config_class(**settings)
         self.check_spaces(envs.single_observation_space, envs.single_action_space, settings)

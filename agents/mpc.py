@@ -75,10 +75,14 @@ class MpcAgent(ImaginationSac):
         device: str = "auto",
         stream: Stream | None = None,
         reward: RewardFunction | None = None,
+        updates_per_step: float | None = None,
+        learning_starts: int | None = None,
         **settings: Any,
     ) -> None:
         """Create the agent; arguments as those of `imagination-sac`, settings are the fields of `MpcConfig`."""
-        super().__init__(envs, representation, seed, device, stream, reward, **settings)
+        super().__init__(
+            envs, representation, seed, device, stream, reward, updates_per_step, learning_starts, **settings
+        )
         self._planners: dict[int, Planner] = {}  # by number of sub-environments
         self._noise = torch.Generator().manual_seed(derive(self.seed, self.name, "noise"))
 

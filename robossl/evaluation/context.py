@@ -42,7 +42,8 @@ class EvaluationContext:
     # settings of the envs that change observations, if there is no stream
     env_settings: Mapping[str, Any] = field(default_factory=dict)
     agents: Mapping[str, Policy] = field(default_factory=dict)  # row of the control table -> agent
-    agent: str | None = None  # name of the agents
+    agent: str | None = None  # name of the main one of them
+    agent_names: Mapping[str, str] = field(default_factory=dict)  # row -> name of its agent
     agent_steps: int | None = None  # env steps that each agent was trained for
     updates: int = 0  # gradient steps of the model
     make_envs: Callable[..., gym.vector.VectorEnv] | None = (

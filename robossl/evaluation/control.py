@@ -72,6 +72,8 @@ def evaluate_control(
                     "ms_per_decision": timed.milliseconds,
                     "episodes": measured.values(),
                 }
+                if row in context.agent_names:
+                    rows[row]["agent"] = context.agent_names[row]
                 context.save()
             except UsageError as error:
                 context.missing[f"control.{row}"] = str(error)

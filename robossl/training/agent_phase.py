@@ -16,7 +16,7 @@ from robossl.logging.throughput import ThroughputProgress
 from robossl.streams import Recorder
 from robossl.streams.storage.lock import remove_stream
 from robossl.training import continual_phase
-from robossl.training.agent_loading import resolve_agent, resolve_representation
+from robossl.training.agent_loading import resolve_representation
 from robossl.training.agent_rows import AGENT, AgentRow, agent_rows
 from robossl.training.agent_runner import AgentRunner
 from robossl.training.agent_settings import accepted_settings
@@ -116,8 +116,7 @@ def learn_and_log(run: Experiment, name: str, runner: AgentRunner) -> None:
 
 def rows_of(run: Experiment) -> dict[str, AgentRow]:
     """Return the agents of a run by folder, the main one first."""
-    agent = resolve_agent(run.config.agent.name, run.stream().action_space)
-    rows, _ = agent_rows(run.config.agent, agent, run.stream().observation_space)
+    rows, _ = agent_rows(run.config.agent, run.stream().observation_space, run.stream().action_space)
     return {row.folder: row for row in rows}
 
 
@@ -170,14 +169,13 @@ def create_agents(run: Experiment) -> str | None:
         Why the main agent does not fit the env; None if it does.
     """
     config = run.config.agent
-    name = resolve_agent(config.name, run.stream().action_space)
-    _, reasons = agent_rows(config, name, run.stream().observation_space)
+    _, reasons = agent_rows(config, run.stream().observation_space, run.stream().action_space)
     for row, reason in reasons.items():
         run.set_missing(f"control.{row}", reason)
     defaults = {"updates_per_step": config.updates_per_step, "learning_starts": config.learning_starts}
     seed = run.seed("agent") % 2**31
     for folder, agent_row in rows_of(run).items():
-        recorder = make_recorder(run, agent_row, name, seed)
+        name, recorder = agent_row.agent, make_recorder(run, agent_row, seed)
         try:
             representation = resolve_representation(
                 agent_row.encoder, run.acting_model, recorder, run.config.seed
@@ -197,7 +195,7 @@ def create_agents(run: Experiment) -> str | None:
     return None
 
 
-def make_recorder(run: Experiment, row: AgentRow, agent: str, seed: int) -> Recorder:
+def make_recorder(run: Experiment, row: AgentRow, seed: int) -> Recorder:
     """Return the environments of an agent: the main one records into the stream of the run, others into their own."""
     envs = make_agent_envs(run)
     if row.folder == AGENT:
@@ -206,7 +204,7 @@ def make_recorder(run: Experiment, row: AgentRow, agent: str, seed: int) -> Reco
         return Recorder(envs, run.stream(row.stream))
     folder = run.folder / row.stream
     remove_stream(folder)  # from a start without a checkpoint
-    recorder = Recorder.create(envs, folder, policy=f"{agent} on {row.row}", seed=seed)
+    recorder = Recorder.create(envs, folder, policy=f"{row.agent} on {row.row}", seed=seed)
     run.register_stream(row.stream, recorder.stream)
     return recorder
 
@@ -244,9 +242,11 @@ def final_evaluation(run: Experiment) -> None:
         if row in rows:
             run.state.missing.pop(f"control.{row}", None)  # set by an earlier iteration
             rows[row]["curve"] = run.state.curves.get(row, [])
-    agent = resolve_agent(config.agent.name, run.stream().action_space)
     section = run.state.sections.setdefault("control", {})
-    section |= {"agent": agent, "steps": run.state.iteration * config.iteration_agent_steps}
+    section |= {
+        "agent": rows_of(run)[AGENT].agent,
+        "steps": run.state.iteration * config.iteration_agent_steps,
+    }
     section["rows"] = in_order({**section.get("rows", {}), **rows})
     continual_phase.measure_final(run)
     run.state.measured_at = run.state.iteration
@@ -256,4 +256,5 @@ def evaluate_agents(run: Experiment, episodes: int) -> dict[str, Any]:
     """Return the returns of the agents by row."""
     context = run.evaluation_context()
     context.agents = {row_of(run, name): runner.agent for name, runner in run.runners.items()}
+    context.agent_names = {row.row: row.agent for row in rows_of(run).values()}
     return evaluate_control(context, episodes, reward_free=False, baselines=False)

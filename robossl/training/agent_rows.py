@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +12,9 @@ import gymnasium as gym
 from robossl import registry
 from robossl.core.agent_observation import row_encoder, row_name
 from robossl.core.errors import UsageError
+from robossl.training.agent_loading import resolve_agent
 from robossl.training.agent_settings import check_settings
-from robossl.training.config import AgentConfig
+from robossl.training.config import AUTO, AgentConfig
 
 AGENT = "agent"  # folder of the agent of the run; those of the other rows are named by the row
 STREAM = "stream"  # folder of the stream that the world model is trained on
@@ -23,6 +26,7 @@ class AgentRow:
 
     Attributes:
         row: Its row in the control table: what it observes.
+        agent: Its name in the registry.
         folder: Its folder in the run.
         stream: Folder of the stream with its steps.
         encoder: One of ENCODERS.
@@ -30,6 +34,7 @@ class AgentRow:
     """
 
     row: str
+    agent: str
     folder: str
     stream: str
     encoder: str
@@ -41,40 +46,60 @@ class AgentRow:
         return self.folder.replace("-", "_")
 
 
-def main_row(config: AgentConfig, observation_space: gym.Space) -> AgentRow:
-    """Return the agent that uses the world model of the run, as configured."""
-    settings = dict(config.settings)
-    row = row_name(config.encoder, observation_space, settings.get("observe"))
-    return AgentRow(row, AGENT, STREAM, config.encoder, settings)
+def row_of_agent(agent: str, encoder: str, space: gym.Space, settings: Mapping[str, Any]) -> str:
+    """Return the name of an agent's row in the report: what the agent observes.
+
+    Args:
+        agent: Name of the agent in the registry.
+        encoder: One of ENCODERS.
+        space: Observation space of one sub-environment.
+        settings: Settings of the agent.
+    """
+    if _acts_on_latents(agent):
+        return "random_latent" if encoder == "random" else "latent"
+    return row_name(encoder, space, settings.get("observe"))
+
+
+def _acts_on_latents(agent: str) -> bool:
+    """Return whether an agent has no other input than the latents of a world model, and goals."""
+    factory = registry.agent(agent)
+    has_modes = "encoder" in inspect.signature(factory).parameters
+    return getattr(factory, "needs_representation", False) and not has_modes
 
 
 def agent_rows(
-    config: AgentConfig, agent: str, observation_space: gym.Space
+    config: AgentConfig, observation_space: gym.Space, action_space: gym.Space
 ) -> tuple[list[AgentRow], dict[str, str]]:
     """Return the agents of a run, the main one first, and the rows of `agent.rows` that do not apply, with the reason.
 
+    The other rows are the same agent with another input. Of an agent that acts on latents only, they are the default
+    agent for these actions, with its default settings.
+
     Args:
         config: Configuration of the agents.
-        agent: Name of the agent in the registry.
         observation_space: Observation space of one sub-environment.
+        action_space: Action space of one sub-environment.
     """
-    main = main_row(config, observation_space)
-    rows, reasons = [main], {}
-    factory = registry.agent(agent)
-    if getattr(factory, "needs_representation", False):
-        return rows, {}
+    agent = resolve_agent(config.name, action_space)
+    own = dict(config.settings)
+    main = row_of_agent(agent, config.encoder, observation_space, own)
+    rows = [AgentRow(main, agent, AGENT, STREAM, config.encoder, own)]
+    reasons = {}
+    other, others = agent, {key: value for key, value in own.items() if key != "observe"}
+    if _acts_on_latents(agent):
+        other, others = resolve_agent(AUTO, action_space), {}
     for row in config.rows:
-        if row == main.row:
+        if row == main:
             continue
-        settings = {key: value for key, value in config.settings.items() if key != "observe"}
+        settings = dict(others)
         try:
             encoder, observed = row_encoder(row, observation_space)
             if observed is not None:
                 settings["observe"] = observed
-            check_settings(agent, settings, encoder)
+            check_settings(other, settings, encoder)
         except UsageError as error:
             reasons[row] = str(error)
             continue
         folder = row.replace("_", "-")
-        rows.append(AgentRow(row, f"{folder}-agent", f"{folder}-stream", encoder, settings))
+        rows.append(AgentRow(row, other, f"{folder}-agent", f"{folder}-stream", encoder, settings))
     return rows, reasons

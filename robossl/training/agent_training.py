@@ -17,7 +17,6 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl import registry
 from robossl.core import interrupts
-from robossl.core.agent_observation import row_name
 from robossl.core.env_ids import canonical_id
 from robossl.core.errors import UsageError, shell_path
 from robossl.core.interfaces import Agent, OfflineAgent, ProgressReporter
@@ -28,6 +27,7 @@ from robossl.logging.sinks.base import RunInfo
 from robossl.logging.throughput import ThroughputProgress
 from robossl.streams import Recorder, Stream
 from robossl.training import agent_loading, agent_streams, output_dirs, provenance
+from robossl.training.agent_rows import row_of_agent
 from robossl.training.agent_runner import AgentRunner
 from robossl.training.agent_settings import accepted_settings, check_settings
 from robossl.training.checkpoints import Checkpoints
@@ -304,7 +304,7 @@ class _Training:
         offline = {} if parts.stream is None else {"offline_stream": str(self._offline_path())}
         output_dirs.write_manifest(
             self.folder, "agent", parts.settings, env=parts.env, agent=parts.name, seed=request.seed,
-            steps=request.steps, encoder=encoder, row=row_name(encoder, space, request.settings.get("observe")),
+            steps=request.steps, encoder=encoder, row=row_of_agent(parts.name, encoder, space, request.settings),
             **offline, **({"offline_updates": self.updates} if offline else {}),
         )  # fmt: skip
 

@@ -167,8 +167,10 @@ def parse(config: type, *layers: Layer) -> Any:
             prefix = free_prefix(name, known)
             if prefix is not None:
                 free.setdefault(prefix, {})[name.removeprefix(prefix)] = value
-            elif name not in known or f"{name}." in FREE_PREFIXES:
+            elif name not in known:
                 raise unknown_key_error(name, known, origin)
+            elif f"{name}." in FREE_PREFIXES:
+                raise UsageError(f"{origin}: {name}: expected a table, one key for each value, got {value!r}")
             else:
                 merged[name] = (origin, value)
     try:

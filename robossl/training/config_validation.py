@@ -15,7 +15,7 @@ from robossl.core.limits import check_disk, check_memory
 from robossl.evaluation.reward_free import REWARD_FREE, missing_goals_reason
 from robossl.streams.env_metadata import schema_from_env
 from robossl.training.agent_loading import resolve_agent
-from robossl.training.agent_settings import check_settings, check_spaces
+from robossl.training.agent_settings import accepted_settings, check_settings, check_spaces
 from robossl.training.config import AUTO, LearnConfig
 from robossl.training.metric_sinks import load_sinks
 from robossl.training.shard_collection import shard_settings_of
@@ -48,7 +48,11 @@ def validate_config(config: LearnConfig, out: str | Path | None = None) -> Learn
         make_policy(envs.single_action_space, 1, seed=0)
         check_disk(out or ".", _recorded_steps(config), schema_from_env(envs).row_bytes)
         agent = resolve_agent(config.agent.name, envs.single_action_space)
-        check_settings(agent, config.agent.settings, config.agent.encoder)
+        defaults = {
+            "updates_per_step": config.agent.updates_per_step, "learning_starts": config.agent.learning_starts
+        }  # fmt: skip
+        settings = accepted_settings(agent, defaults, config.agent.settings)
+        check_settings(agent, settings, config.agent.encoder)
         check_goals(agent, config, envs.single_observation_space)
         if config.agent.name != AUTO:  # of auto the rows without reward are there even where no agent fits
             spaces = envs.single_observation_space, envs.single_action_space

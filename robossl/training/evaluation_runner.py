@@ -111,7 +111,7 @@ def run_evaluation(
         given = config_io.from_toml(resumed / "config.toml")
         settings |= {name: given.get(name) for name in ("of", "stream")}
     with ExitStack() as stack:
-        agents = _agents(path, folder_kind, env, stack)
+        agents, agent_names = _agents(path, folder_kind, env, stack)
         default = f"evaluations/{output_dirs.slug(env)}"
         inputs = {
             "rows of the stream": stream.rows if stream else None,
@@ -145,6 +145,7 @@ def run_evaluation(
             stream=stream,
             env_settings=agent_loading.env_settings(path) if path is not None and agents else {},
             agents=agents,
+            agent_names=agent_names,
             **_agent_training(path, folder_kind),
             updates=updates,
             episodes=request.episodes,
@@ -269,10 +270,12 @@ def _agent_training(path: Path | None, folder_kind: str) -> dict[str, Any]:
     return {"agent": source.get("agent"), "agent_steps": source.get("steps")}
 
 
-def _agents(path: Path | None, folder_kind: str, env: str, stack: ExitStack) -> dict[str, Agent]:
-    """Return the agents of a folder by report row; `stack` closes their envs."""
+def _agents(
+    path: Path | None, folder_kind: str, env: str, stack: ExitStack
+) -> tuple[dict[str, Agent], dict[str, str]]:
+    """Return the agents of a folder and their names by report row; `stack` closes their envs."""
     if path is None or folder_kind == "model":
-        return {}
+        return {}, {}
     settings = agent_loading.env_settings(path)
 
     def load(folder: Path) -> Agent:
@@ -281,10 +284,11 @@ def _agents(path: Path | None, folder_kind: str, env: str, stack: ExitStack) -> 
         return agent_loading.load_from(folder, envs)
 
     if folder_kind == "agent":
-        return {output_dirs.read_manifest(path, "agent")["row"]: load(path / AGENT)}
+        manifest = output_dirs.read_manifest(path, "agent")
+        return {manifest["row"]: load(path / AGENT)}, {manifest["row"]: manifest["agent"]}
     config_path = path / "config.toml"
     config = config_io.parse(LearnConfig, (str(config_path), config_io.from_toml(config_path)))
     stream = Stream.open(path / STREAM)
-    name = agent_loading.resolve_agent(config.agent.name, stream.action_space)
-    rows, _ = agent_rows(config.agent, name, stream.observation_space)
-    return {row.row: load(path / row.folder) for row in rows if (path / row.folder).is_dir()}
+    rows, _ = agent_rows(config.agent, stream.observation_space, stream.action_space)
+    rows = [row for row in rows if (path / row.folder).is_dir()]
+    return {row.row: load(path / row.folder) for row in rows}, {row.row: row.agent for row in rows}

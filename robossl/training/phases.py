@@ -31,9 +31,8 @@ from robossl.logging.throughput import ThroughputProgress
 from robossl.registry import EnvLike
 from robossl.streams import Recorder, Stream
 from robossl.streams.storage.lock import remove_stream
-from robossl.training.agent_loading import resolve_agent
 from robossl.training.agent_phase import act
-from robossl.training.agent_rows import STREAM, agent_rows, main_row
+from robossl.training.agent_rows import STREAM, AgentRow, agent_rows
 from robossl.training.collect_loop import CollectLoop
 from robossl.training.collection import attach
 from robossl.training.config import LearnConfig, head_update_count
@@ -285,7 +284,7 @@ def evaluate(run: Experiment) -> None:
     context.results, context.missing = dict(context.results), dict(context.missing)  # not part of the state
     agent = run.agent()
     if agent is not None:
-        context.agents = {main_row(run.config.agent, run.stream().observation_space).row: agent}
+        context.agents = {_rows(run)[0].row: agent}
     with run.timed("evaluate"), run.preserved_agents():
         compute_sections(context)
     if curves := loss_curves(run.folder, _metric_prefixes(run)):
@@ -295,6 +294,9 @@ def evaluate(run: Experiment) -> None:
 
 def _metric_prefixes(run: Experiment) -> dict[str, str]:
     """Return the prefix of the metrics of each agent, and its row in the report."""
-    stream, config = run.stream(), run.config.agent
-    name = resolve_agent(config.name, stream.action_space)
-    return {row.metric_prefix: row.row for row in agent_rows(config, name, stream.observation_space)[0]}
+    return {row.metric_prefix: row.row for row in _rows(run)}
+
+
+def _rows(run: Experiment) -> list[AgentRow]:
+    """Return the agents of the run, the main one first."""
+    return agent_rows(run.config.agent, run.stream().observation_space, run.stream().action_space)[0]

@@ -52,6 +52,29 @@ def test_only_abbreviations_of_agents_are_in_capitals():
     assert cards(section)[2].label.startswith("return of imagination-sac on")
 
 
+def test_another_agent_of_a_row_is_named():
+    section = control(latent_observation=None, latent=186.0, observation=160.0) | {"agent": "imagination-sac"}
+    section["rows"]["latent"]["agent"] = "imagination-sac"
+    section["rows"]["observation"]["agent"] = "sac"
+    text = text_of(section)
+    assert "After 16,000 steps with reward, imagination-sac on the latent alone has a return of 186" in text
+    assert "Compared with SAC on the observation alone (160" in text
+    assert "the return of imagination-sac on the latent alone (186) is higher." in text
+    assert cards(section)[2].label.startswith("return of imagination-sac on the latent alone")
+    subjects = [verdict.subject for verdict in verdicts(section)]
+    assert "imagination-sac on the latent alone over SAC on the observation alone" in subjects
+    html = page.render([complete_report() | {"control": section}])
+    assert "latent only (imagination-sac)" in html
+    assert "observation only (SAC)" in html
+
+
+def test_main_row_is_one_of_the_main_agent():
+    section = control(latent_observation=170.0, latent=150.0) | {"agent": "imagination-sac"}
+    section["rows"]["latent"]["agent"] = "imagination-sac"
+    section["rows"]["latent_observation"]["agent"] = "sac"
+    assert "After 16,000 steps with reward, imagination-sac on the latent alone" in text_of(section)
+
+
 @pytest.mark.parametrize(
     ("planner", "relation"),
     [

@@ -69,7 +69,7 @@ def test_booleans_are_read_in_toml_and_python_spelling():
         ({"variation.at_step": -1}, "variation.at_step: expected 0 or more"),
         ({"evaluate.videos": "maybe"}, "expected bool"),
         ({"agent.encoder": "frosen"}, "none, random, frozen"),
-        ({"agent.settings": 3}, "agent.settings"),
+        ({"agent.settings": 3}, "agent.settings: expected a table, one key for each value, got 3"),
         ({"agent.setings.gamma": 3}, "agent.setings.gamma"),
         ({"explore.fraction": 2.0}, "explore.fraction"),
     ],

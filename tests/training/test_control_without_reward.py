@@ -15,6 +15,7 @@ import robossl
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import NullProgress
 from robossl.streams import Stream
+from robossl.training.agent_settings import accepted_settings
 from robossl.training.config import head_update_count
 from robossl.world_model import WorldModel
 from robossl.world_model.goal_heads.fit import DEFAULT_UPDATES
@@ -95,6 +96,38 @@ def test_goal_env_is_controlled_without_reward_and_without_restoring_physics(env
     assert {row["return"]["n"] for row in rows.values()} == {2}
     assert all(rows[name]["ms_per_decision"] > 0 for name in REWARD_FREE)
     assert "cannot be set to a recorded state" in report["missing"]["goal_reaching"]
+
+
+def test_agent_that_acts_on_latents_stands_beside_the_default_agent(tmp_path):
+    few = {"reward_updates": 10, "hidden": [8], "num_imagined_envs": 8, "batch_size": 16}
+    report = learn(
+        "thirdparty/GoalEnv-v0",
+        tmp_path,
+        agent__name="imagination-sac",
+        **{f"agent__settings__{name}": value for name, value in few.items()},
+        agent__rows=("observation", "latent"),
+    )
+    rows = report["control"]["rows"]
+    assert list(rows) == [*REWARD_FREE, "observation", "latent", "random", "zero_action"]
+    names = {name: row.get("agent") for name, row in rows.items()}
+    assert names == {**dict.fromkeys(rows), "observation": "sac", "latent": "imagination-sac"}
+    assert report["control"]["agent"] == "imagination-sac"
+    again = robossl.evaluate(tmp_path / "run", out=tmp_path / "again", progress=NullProgress())["control"][
+        "rows"
+    ]
+    assert {name: again[name].get("agent") for name in rows} == names
+
+
+@pytest.mark.parametrize("agent", ["imagination-sac", "mpc", "self-predictive"])
+def test_every_agent_gets_the_gradient_steps_of_the_run(agent):
+    defaults = {"updates_per_step": 0.25, "learning_starts": 500}
+    assert accepted_settings(agent, defaults, {}) == defaults
+
+
+def test_more_gradient_steps_than_the_agent_takes_are_refused_before_the_exploration(tmp_path):
+    with pytest.raises(UsageError, match="updates_per_step: expected more than 0 and at most 4, got 9"):
+        learn("thirdparty/GoalEnv-v0", tmp_path, agent__name="imagination-sac", agent__updates_per_step=9)
+    assert not (tmp_path / "run").exists()
 
 
 def test_rewards_that_are_all_zero_leave_the_rows_without_reward(tmp_path):

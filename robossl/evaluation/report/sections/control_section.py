@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,29 @@ from robossl.evaluation.report.section import (
 )
 from robossl.evaluation.reward_free import REWARD_FREE
 
-# The main row of the agents is the first of these that there is.
+# The main row of the agents is the first of these that the main agent has.
 MAIN_ROWS = ("latent_observation", "latent", "observation")
 _COMPLETE_STATE = (
     "; that is expected where the observation holds the complete state, to which a latent adds no information"
 )
 
 
-def main_row(rows: Iterable[str]) -> str:
-    """Return the name of the main row among those of trained agents."""
-    names = list(rows)
-    return next((name for name in MAIN_ROWS if name in names), names[0])
+def main_row(names: Mapping[str, str | None], agent: str | None) -> str:
+    """Return the name of the main row among those of trained agents.
+
+    Args:
+        names: Row -> name of its agent; None: that of the main one.
+        agent: Name of the main agent.
+    """
+    own = [row for row, name in names.items() if name is None or name == agent] or list(names)
+    return next((row for row in MAIN_ROWS if row in own), own[0])
+
+
+def _main_row(data: Data) -> str | None:
+    """Return the name of the main row of trained agents; None without one."""
+    rows = data["rows"]
+    names = {row: rows[row].get("agent") for row in agent_rows(rows)}
+    return main_row(names, data.get("agent")) if names else None
 
 
 def agent_rows(rows: Mapping[str, Any]) -> list[str]:
@@ -80,7 +92,7 @@ def model_info(context: EvaluationContext) -> dict[str, int] | None:
 def summary(data: Data) -> list[str]:
     """Return sentences: control without reward, the trained agent beside it, and rows that are equal or bad."""
     rows = data["rows"]
-    sentences = [*_reward_free_sentence(data), *_agent_sentence(data), *_observation_sentence(rows)]
+    sentences = [*_reward_free_sentence(data), *_agent_sentence(data), *_observation_sentence(data)]
     random = rows.get("random")
     if random:
         worse = [label(name) for name in _measured(rows) if _relation(rows[name], random) == "lower"]
@@ -132,12 +144,11 @@ def _cost_ratio(rows: Mapping[str, Any]) -> float | None:
 
 def _agent_sentence(data: Data) -> list[str]:
     rows = data["rows"]
-    names = agent_rows(rows)
-    if not names:
+    name = _main_row(data)
+    if name is None:
         return []
-    name = main_row(names)
     main = rows[name]
-    agent = _agent_name(data)
+    agent = _agent_name(data, name)
     trained = f"After {data['steps']:,} steps with reward, {agent}" if data.get("steps") else agent
     text = (
         f"{trained[0].upper()}{trained[1:]} on {_input_name(name)} has a return of {_result(main)} over "
@@ -156,9 +167,9 @@ def _agent_sentence(data: Data) -> list[str]:
     return [f"{text}."]
 
 
-def _agent_name(data: Data) -> str:
-    """Return the name of the agents for a text: abbreviations such as SAC in capitals."""
-    name = str(data.get("agent", "the agent"))
+def _agent_name(data: Data, row: str) -> str:
+    """Return the name of the agent of a row for a text: abbreviations such as SAC in capitals."""
+    name = str(data["rows"][row].get("agent") or data.get("agent", "the agent"))
     return name.upper() if len(name) < 5 else name
 
 
@@ -181,22 +192,27 @@ _RELATIONS = {
 }
 
 
-def _observation_sentence(rows: Mapping[str, Any]) -> list[str]:
+def _observation_sentence(data: Data) -> list[str]:
     """Compare the agents that differ in what they observe."""
+    rows = data["rows"]
     names = [name for name in agent_rows(rows) if name in ROWS]
     if len(names) < 2:
         return []
     reference = "observation" if "observation" in names else names[0]
+    agents = {name: _agent_name(data, name) for name in names}
+    same = len(set(agents.values())) == 1
     groups: dict[str, list[str]] = {}
     for name in names:
         if name != reference:
+            subject = _input_name(name) if same else f"{agents[name]} on {_input_name(name)}"
             groups.setdefault(_relation(rows[name], rows[reference]), []).append(
-                f"{_input_name(name)} ({number(rows[name]['return']['mean'])})"
+                f"{subject} ({number(rows[name]['return']['mean'])})"
             )
-    text = f"Compared with the same agent on {_input_name(reference)} ({_result(rows[reference])}), the return with "
+    other, of = ("the same agent", "with") if same else (agents[reference], "of")
+    text = f"Compared with {other} on {_input_name(reference)} ({_result(rows[reference])}), the return {of} "
     parts = [f"{_listed(group)} is {_GROUP_RELATIONS[relation]}" for relation, group in groups.items()]
-    expected = _COMPLETE_STATE if "equal" in groups and reference == "observation" else ""
-    return [f"{text}{'; with '.join(parts)}{expected}."]
+    expected = _COMPLETE_STATE if same and "equal" in groups and reference == "observation" else ""
+    return [f"{text}{f'; {of} '.join(parts)}{expected}."]
 
 
 _GROUP_RELATIONS = {
@@ -242,10 +258,9 @@ def cards(data: Data) -> list[Card]:
     """Return the results without reward, and beside them that of the trained agent."""
     rows = data["rows"]
     shown = {name: f"{_CARDS[name]}, without any reward" for name in REWARD_FREE if name in rows}
-    if names := agent_rows(rows):
+    if name := _main_row(data):
         steps = f", {data['steps']:,} steps with reward" if data.get("steps") else ""
-        name = main_row(names)
-        shown[name] = f"return of {_agent_name(data)} on {_input_name(name)}{steps}"
+        shown[name] = f"return of {_agent_name(data, name)} on {_input_name(name)}{steps}"
     return [_card(rows, name, text) for name, text in shown.items()]
 
 
@@ -254,16 +269,22 @@ def verdicts(data: Data) -> list[Verdict]:
     rows = data["rows"]
     topic = "control without reward"
     pairs = [(name, "random", f"{label(name)} without reward", topic) for name in REWARD_FREE if name in rows]
-    if names := agent_rows(rows):
-        name = main_row(names)
+    if name := _main_row(data):
         other = "observation" if "observation" in rows and name != "observation" else "random"
-        topic = f"{_agent_name(data)} on {_input_name(name)}"
+        topic = f"{_agent_name(data, name)} on {_input_name(name)}"
         pairs += [(name, baseline, topic, topic) for baseline in dict.fromkeys((other, "random"))]
     found = []
     for name, other, subject, topic in pairs:
         if other in rows:
             own, baseline = rows[name]["return"], rows[other]["return"]
-            against = "the observation alone" if other == "observation" else label(other)
+            against = label(other)
+            if other == "observation":
+                agents = [_agent_name(data, row) for row in (name, other)]
+                against = (
+                    "the observation alone"
+                    if agents[0] == agents[1]
+                    else f"{agents[1]} on the observation alone"
+                )
             result, reference = (f"{number(e['mean'])} {interval(e)}" for e in (own, baseline))
             text = f"{subject} over {against}"
             found.append(Verdict(outcome_of(own, baseline), text, f"return {result}", reference, topic))
@@ -305,14 +326,19 @@ def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
     curves = {name: row["curve"] for name, row in rows.items() if row.get("curve")}
     ends = "; ".join(f"{label(name)} {number(curve[-1][1])}" for name, curve in curves.items())
     steps = data.get("steps")
+    names = agent_rows(rows)
+    differ = len({_agent_name(data, name) for name in names}) > 1
     return {
         "curves": plots.learning_curves(rows, tuple(REWARD_FREE)) if curves else None,
         "ends": ends,
         "curve_note": _curve_note(rows, curves),
         "main": tuple(REWARD_FREE),
-        "reward_steps": {
-            name: ("–" if steps is None else f"{steps:,}") if name in agent_rows(rows) else "0"
+        "row_labels": {
+            name: f"{label(name)} ({_agent_name(data, name)})" if differ and name in names else label(name)
             for name in rows
+        },
+        "reward_steps": {
+            name: ("–" if steps is None else f"{steps:,}") if name in names else "0" for name in rows
         },
     }
 

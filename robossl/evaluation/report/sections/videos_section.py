@@ -79,7 +79,7 @@ def _record_planner(context: EvaluationContext, path: Path) -> dict[str, Any]:
 def _record_agent(context: EvaluationContext, path: Path) -> dict[str, Any]:
     if not context.agents:
         raise Unavailable("no agent was trained")
-    row = main_row(context.agents)
+    row = main_row({row: context.agent_names.get(row) for row in context.agents}, context.agent)
     agent, settings = context.agents[row], context.observation_settings
     record_agent(path, context.env, agent, context.evaluation_seed, **settings)
     return {"row": row}
