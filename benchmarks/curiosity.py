@@ -46,7 +46,7 @@ TASKS = {  # env of the stream -> tasks of the same robot that are learned from 
     "CheetahRun": ("CheetahRun",),
     "WalkerWalk": ("WalkerWalk", "WalkerRun"),
     "QuadrupedWalk": ("QuadrupedWalk",),
-    "PointMaze": (),
+    "PointMaze": ("PointMaze",),
 }
 POLICIES = ("random", "colored_noise", "curious")
 BASELINE, CURIOUS = "colored_noise", "curious"
