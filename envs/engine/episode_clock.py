@@ -6,17 +6,24 @@ import math
 
 import numpy as np
 
+from robossl.core.limits import check_count
+
 
 class EpisodeClock:
     """Counts the control steps of each episode and marks the episodes that have ended.
 
     Args:
         num_envs: Number of sub-environments n.
-        max_episode_steps: Time limit [control steps]; None or 0 for no limit.
+        max_episode_steps: Time limit [control steps]; None, 0 or -1 for no limit.
+
+    Raises:
+        UsageError: The limit is no such number.
     """
 
     def __init__(self, num_envs: int, max_episode_steps: int | None) -> None:
-        self._limit: float = max_episode_steps if max_episode_steps and max_episode_steps > 0 else math.inf
+        limit = max_episode_steps or 0
+        check_count("max_episode_steps", limit, -1)
+        self._limit: float = limit if limit > 0 else math.inf
         self._steps = 0  # of the vector env
         self._start_steps = np.zeros(num_envs, np.int64)  # (n,) `_steps` at the start of each episode
         self._first_limit = self._limit  # no episode reaches the limit before `_steps` has this value

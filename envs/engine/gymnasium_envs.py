@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
+from robossl.core.autoreset import parse_autoreset_mode
 from robossl.core.call_watch import HungCallError, watched
 from robossl.core.env_ids import EnvName, parse_wrapper
 from robossl.core.errors import OperationError, UsageError, one_line
@@ -234,7 +235,7 @@ def make_gymnasium_envs(
     spec = spec or _find_spec(env_id)
     arguments = _without_kwargs_of(spec, arguments)
     make_env = EnvMaker(env_id, spec, arguments)
-    mode = AutoresetMode(autoreset_mode)
+    mode = parse_autoreset_mode(autoreset_mode)
     try:
         with watched(f"{env_id}: the start of the env"):
             envs = (

@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from robossl.core.errors import UsageError
+from robossl.core.limits import check_count
 
 from .backends import make_single
 from .backends import make_vector as make_batch
@@ -128,8 +129,8 @@ class MjcfTask(Task[MjcfRobot]):
         load_batch()  # raises for an old MuJoCo
         path = os.path.abspath(model)
         compiled = load_model(path)
-        if substeps is not None and substeps < 1:
-            raise UsageError(f"expected substeps >= 1 (physics steps per control step), got {substeps}")
+        if substeps is not None:
+            check_count("substeps", substeps)
         mode = mocap_mode(compiled, mocap)
         _check_robot(compiled, path, mode)
         self.mocap = mode

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from gymnasium.utils import seeding
 
 from robossl.core.errors import UsageError, one_line
+from robossl.core.limits import LARGEST_THREADS, check_count
 from robossl.core.seeding import generator_state, restore_generator
 
 from .control_ranges import control_ranges
@@ -72,10 +73,10 @@ class Simulation:
         substeps: int | None = None,
     ) -> None:
         mujoco = load_mujoco()
-        if num_envs < 1 or nthread < 0:
-            raise UsageError(f"expected num_envs >= 1 and nthread >= 0, got {num_envs} and {nthread}")
-        if substeps is not None and substeps < 1:
-            raise UsageError(f"expected substeps >= 1 (physics steps per control step), got {substeps}")
+        check_count("num_envs", num_envs)
+        check_count("nthread", nthread, 0, LARGEST_THREADS)
+        if substeps is not None:
+            check_count("substeps", substeps)
         check_declared(task)
         self.task = task
         self.num_envs = num_envs

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from robossl.core.autoreset import parse_autoreset_mode
 from robossl.core.errors import UsageError
 from robossl.core.interfaces import StateOutcome
 
@@ -83,7 +84,7 @@ class MujocoVectorEnv(VectorEnv):
             substeps=substeps,
         )
         self.num_envs = num_envs
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, **self.simulation.metadata(), "autoreset_mode": self.autoreset_mode}
         self.single_observation_space = self.simulation.observation_space()

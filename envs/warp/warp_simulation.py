@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 from robossl.core.errors import UsageError, one_line
-from robossl.core.limits import check_memory
+from robossl.core.limits import check_count, check_memory
 from robossl.core.traceback_utils import format_location
 
 from ..engine.control_ranges import control_ranges
@@ -49,7 +49,7 @@ class WarpSimulation:
         task: The task.
         num_envs: Number of sub-environments n.
         settings: Device and capacity.
-        max_episode_steps: Time limit [control steps]; None or 0 for no limit.
+        max_episode_steps: Time limit [control steps]; None, 0 or -1 for no limit.
         pixels: Size (height, width) of image observations; None observes numbers.
         proprioception: Observe the numbers beside the image.
         camera: Name of the camera of image observations; None takes the first.
@@ -115,7 +115,9 @@ class WarpSimulation:
         self._limit = self._constant(task.robot.observation_limit)  # (D,)
         self._template = self._reset_template()
         self._all = torch.ones(num_envs, dtype=torch.bool, device=self.device)
-        self._max_steps = max_episode_steps if max_episode_steps and max_episode_steps > 0 else 2**40
+        limit = max_episode_steps or 0
+        check_count("max_episode_steps", limit, -1)
+        self._max_steps = limit if limit > 0 else 2**40
         self.elapsed = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
         self.ended = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         self.error_counts = torch.zeros(num_envs, dtype=torch.int64, device=self.device)

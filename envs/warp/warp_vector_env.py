@@ -9,6 +9,7 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from robossl.core.autoreset import parse_autoreset_mode
 from robossl.core.errors import UsageError
 from robossl.core.limits import check_count
 
@@ -110,7 +111,7 @@ class WarpVectorEnv(VectorEnv):
         )
         simulation = self.simulation
         self.num_envs = num_envs
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.render_mode = None
         self.metadata = {
             **self.metadata,

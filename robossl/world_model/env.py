@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from robossl.core.autoreset import parse_autoreset_mode
 from robossl.core.errors import UsageError
 from robossl.core.seeding import generator, generator_state, restore_generator
 from robossl.core.spaces import flatten_by_path, is_goal_space, leaves, unflatten_by_path
@@ -90,7 +91,7 @@ class WorldModelEnv(VectorEnv):
             raise UsageError(f"WorldModelEnv: expected heads of {', '.join(HEADS)}, got {heads!r}")
         check_spaces_match(model, stream.observation_space, stream.action_space, "the stream")
         self.model, self.horizon, self.reward, self.heads = model.frozen_copy(), horizon, reward, heads
-        self.num_envs, self.autoreset_mode = num_envs, AutoresetMode(autoreset_mode)
+        self.num_envs, self.autoreset_mode = num_envs, parse_autoreset_mode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
         self.single_action_space = model.action_space
         self.single_observation_space = _imagined_space(model)

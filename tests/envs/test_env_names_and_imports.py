@@ -60,8 +60,13 @@ def test_new_process_makes_env_without_warnings() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_envs": 0}, "num_envs >= 1"),
-        ({"nthread": -1}, "nthread >= 0"),
+        ({"num_envs": 0}, "num_envs: expected 1 or more, got 0"),
+        ({"nthread": -1}, "nthread: expected 0 or more, got -1"),
+        ({"substeps": 0}, "substeps: expected 1 or more, got 0"),
+        ({"substeps": "2"}, "substeps: expected a number, got '2'"),
+        ({"max_episode_steps": "9"}, "max_episode_steps: expected a number, got '9'"),
+        ({"max_episode_steps": -3}, "max_episode_steps: expected -1 or more, got -3"),
+        ({"autoreset_mode": "x"}, "unknown autoreset_mode 'x'; available: NextStep, SameStep, Disabled"),
         ({"camera": "abov"}, "did you mean 'above'"),
         ({"render_mode": "ascii"}, "rgb_array"),
         ({"task": "robossl.envs.reacher:Reecher"}, "did you mean 'Reacher'"),
