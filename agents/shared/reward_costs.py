@@ -25,6 +25,7 @@ class PredictedReward:
     def __call__(self, imagined: ImaginedTrajectories) -> Tensor:
         """Return the cost [N, T]; `imagined.goal` holds scaled desired goals."""
         latent, action = imagined.latent, imagined.action
+        rewarded = torch.ones_like(latent[..., 0])  # [N, T] 0 after a step that ends the episode
         if self.reward.has_goals:
             desired = imagined.goal[:, None].expand(-1, latent.shape[1], -1)
             reward = self.reward.of_goals(self.state.achieved(latent), desired)
@@ -32,14 +33,19 @@ class PredictedReward:
             assert imagined.start is not None
             before = torch.cat([imagined.start[:, None], latent[:, :-1]], 1)  # [N, T, Z]
             reward = self.reward.of_latents(before, action)
-        return -reward * self.gamma ** torch.arange(latent.shape[1], device=latent.device)
+            rewarded[:, 1:] = _continues(self.reward, imagined)[:, :-1]
+        return -reward * rewarded * self.gamma ** torch.arange(latent.shape[1], device=latent.device)
 
 
 @dataclass(frozen=True)
 class PessimisticValue:
-    """Negative value after the last step: -gamma^T min_i Q_i(z_T, pi(z_T)), in the unit of the rewards."""
+    """Negative value after the last step: -gamma^T min_i Q_i(z_T, pi(z_T)), in the unit of the rewards.
+
+    It is 0 where a step of the plan ended the episode.
+    """
 
     actor_critic: ActorCritic
+    reward: RewardModel
     state: LatentState
     reward_scale: float  # of the rewards that the critics were trained on
 
@@ -47,5 +53,14 @@ class PessimisticValue:
         """Return the cost [N, T]; 0 before the last step."""
         cost = torch.zeros_like(imagined.latent[..., 0])
         value = self.actor_critic.value(self.state.of_latents(imagined.latent[:, -1], imagined.goal))
+        if not self.reward.has_goals:
+            value = value * _continues(self.reward, imagined)[:, -1]
         cost[:, -1] = -value * self.reward_scale * self.actor_critic.config.gamma ** cost.shape[1]
         return cost
+
+
+def _continues(reward: RewardModel, imagined: ImaginedTrajectories) -> Tensor:
+    """Return [N, T]: 1 where no step up to this one ended the episode, else 0."""
+    assert imagined.start is not None
+    before = torch.cat([imagined.start[:, None], imagined.latent[:, :-1]], 1)  # [N, T, Z]
+    return (~reward.ends_episode(before, imagined.action)).to(before.dtype).cumprod(1)

@@ -188,15 +188,20 @@ class RewardLearner:
         before = self._imagined_state(envs)
         action = self.actor_critic.act(before, explore=True)
         env_action = self.model.action_processor.decode(action).cpu().numpy()
-        _, reward, _, truncated, infos = envs.step(env_action)
-        rewards = torch.as_tensor(reward, dtype=torch.float32, device=before.device)
-        self._keep(
-            Transitions(before, action, rewards, self._imagined_state(envs), torch.zeros_like(rewards))
+        _, reward, terminated, truncated, infos = envs.step(env_action)
+        rewards, ends = (
+            torch.as_tensor(values, dtype=torch.float32, device=before.device)
+            for values in (reward, terminated)
         )
-        if truncated.any():
-            envs.reset(options={"reset_mask": truncated})
-        ended = infos["truncation_reason"] == "uncertainty"
-        return {"imagined_reward": float(reward.mean()), "ended_by_uncertainty": float(ended.mean())}
+        self._keep(Transitions(before, action, rewards, self._imagined_state(envs), ends))
+        if (ended := terminated | truncated).any():
+            envs.reset(options={"reset_mask": ended})
+        uncertain = infos["truncation_reason"] == "uncertainty"
+        return {
+            "imagined_reward": float(reward.mean()),
+            "ended_by_uncertainty": float(uncertain.mean()),
+            "ended_by_termination": float(terminated.mean()),
+        }
 
     def _imagined_state(self, envs: WorldModelEnv) -> Tensor:
         if envs.goals is None:

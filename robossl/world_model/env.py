@@ -36,9 +36,9 @@ class WorldModelEnv(VectorEnv):
     """Imagined rollouts of a world model. Observations are decoded latents, without images.
 
     An episode starts at a time step of the stream. It is truncated after `horizon` steps, or earlier if the
-    disagreement of the ensemble exceeds `max_disagreement`. `terminated` is never set, because the model predicts no
-    termination. In a goal env the desired goal is the one recorded at the start, and the achieved goal is predicted
-    from the decoded observation (`GoalPredictor`).
+    disagreement of the ensemble exceeds `max_disagreement`. `terminated` is set where a `RewardModel` of an env without
+    goals predicts that the step ends the episode, else never. In a goal env the desired goal is the one recorded at the
+    start, and the achieved goal is predicted from the decoded observation (`GoalPredictor`).
 
     With `heads="episode"` each episode follows one head of the ensemble, drawn at its start: the mean of the heads is
     smoother than any of them, so an agent that trains on it meets a world that no head predicts.
@@ -57,8 +57,8 @@ class WorldModelEnv(VectorEnv):
         num_envs: Number of sub-environments.
         horizon: Longest episode [steps].
         reward: Function of (observation, action, next observation) that returns rewards (n,); None: rewards are 0.
-            A `RewardModel` is evaluated on latents, without decoding. If it has `goal_reward(achieved, desired)`,
-            that is the env's `compute_reward`, for hindsight relabeling.
+            A `RewardModel` is evaluated on latents, without decoding, and predicts terminations. If it has
+            `goal_reward(achieved, desired)`, that is the env's `compute_reward`, for hindsight relabeling.
         max_disagreement: Truncation threshold; by default the one of `disagreement_threshold`. `inf` disables it.
         seed: Seed of the start states.
         autoreset_mode: Gymnasium's autoreset mode.
@@ -136,7 +136,7 @@ class WorldModelEnv(VectorEnv):
         resets, before = self.ended.copy(), None
         with torch.no_grad():
             encoded = self.model.action_processor(np.asarray(actions))
-            latent_reward = self._latent_reward(encoded)
+            latent_reward, terminated = self._latent_reward(encoded), self._terminated(encoded)
             if self.reward is not None and latent_reward is None:
                 before = self._observe()
             predictions = self.model.ensemble_predictions(self.z, encoded)
@@ -150,19 +150,29 @@ class WorldModelEnv(VectorEnv):
         if self.reward is not None:
             predicted = self.reward(before, actions, observation) if latent_reward is None else latent_reward
             rewards = np.where(resets, 0.0, predicted).astype(np.float64)
-        self.ended = ~resets & ((self.elapsed >= self.horizon) | (deviation > self.max_disagreement))
-        truncated, infos = self.ended.copy(), self._infos(deviation, self.ended)
-        if self.autoreset_mode == AutoresetMode.SAME_STEP and truncated.any():
-            infos |= self._final_infos(observation, infos, truncated)
-            self._start_episodes(truncated)
+        terminated &= ~resets
+        truncated = ~resets & ((self.elapsed >= self.horizon) | (deviation > self.max_disagreement))
+        truncated &= ~terminated
+        self.ended = terminated | truncated
+        infos = self._infos(deviation, truncated)
+        if self.autoreset_mode == AutoresetMode.SAME_STEP and self.ended.any():
+            ended = self.ended.copy()
+            infos |= self._final_infos(observation, infos, ended)
+            self._start_episodes(ended)
             observation = self._observe()
-        return observation, rewards, np.zeros(self.num_envs, bool), truncated, infos
+        return observation, rewards, terminated, truncated, infos
 
     def _latent_reward(self, action: Tensor) -> np.ndarray | None:
         """Return rewards (n,) of a `RewardModel` for encoded actions (n, A); None for another reward, or with goals."""
         if self.goals is not None or not isinstance(self.reward, RewardModel):
             return None
         return self.reward.of_latents(self.z, action).cpu().numpy()
+
+    def _terminated(self, action: Tensor) -> np.ndarray:
+        """Return which steps (n,) end the episode, for encoded actions (n, A)."""
+        if self.goals is not None or not isinstance(self.reward, RewardModel):
+            return np.zeros(self.num_envs, bool)
+        return self.reward.ends_episode(self.z, action).cpu().numpy()
 
     def _next_latents(self, predictions: Tensor) -> Tensor:
         """Return the next latents (n, Z) of predictions (E, n, Z)."""
@@ -206,13 +216,13 @@ class WorldModelEnv(VectorEnv):
             DESIRED: self.goals.desired[self.start_index],
         }
 
-    def _infos(self, deviation: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
+    def _infos(self, deviation: np.ndarray, truncated: np.ndarray) -> dict[str, Any]:
         reason = np.where(deviation > self.max_disagreement, "uncertainty", "horizon")
         return {
             "disagreement": deviation,
             "_disagreement": np.ones(self.num_envs, bool),
-            "truncation_reason": np.where(ended, reason, ""),
-            "_truncation_reason": ended.copy(),
+            "truncation_reason": np.where(truncated, reason, ""),
+            "_truncation_reason": truncated.copy(),
         }
 
     def _final_infos(self, observation: Any, infos: dict[str, Any], ended: np.ndarray) -> dict[str, Any]:

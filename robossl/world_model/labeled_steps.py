@@ -33,6 +33,7 @@ class LabeledSteps(NamedTuple):
     reward: Tensor  # (N,)
     achieved: np.ndarray | None  # (N, *G) after the action; None if the env has no goals
     desired: np.ndarray | None  # (N, *G)
+    terminated: Tensor  # (N,) 1 where the step ended the episode, else 0
 
     @classmethod
     def join(cls, parts: Sequence[LabeledSteps]) -> LabeledSteps:
@@ -43,6 +44,7 @@ class LabeledSteps(NamedTuple):
             torch.cat([part.reward for part in parts]),
             _concatenate([part.achieved for part in parts]),
             _concatenate([part.desired for part in parts]),
+            torch.cat([part.terminated for part in parts]),
         )
 
     def check(self) -> None:
@@ -146,4 +148,7 @@ def _encode(
             np.asarray(window.observation[goal])[index, first + after]
             for goal, after in ((ACHIEVED, 1), (DESIRED, 0))
         )
-    return LabeledSteps(batch.z[chosen, 0], batch.action[chosen, 0], reward, achieved, desired)
+    ended = torch.as_tensor(np.asarray(window.terminated)[index, first], dtype=torch.float32).to(
+        reward.device
+    )
+    return LabeledSteps(batch.z[chosen, 0], batch.action[chosen, 0], reward, achieved, desired, ended)

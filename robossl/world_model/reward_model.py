@@ -1,4 +1,4 @@
-"""A reward model on latents, fitted to labeled steps. The world model itself uses no reward."""
+"""A reward model on latents, fitted to labeled steps. The world model itself predicts no reward and no termination."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from robossl.world_model.goal_predictor import ACHIEVED, DESIRED
 from robossl.world_model.labeled_steps import LabeledSteps, read_labeled_steps
 from robossl.world_model.model import WorldModel
 from robossl.world_model.networks import MLP
+from robossl.world_model.termination_model import TerminationModel
 
 GoalReward = Callable[[np.ndarray, np.ndarray], np.ndarray]  # achieved, desired -> reward (n,)
 
@@ -32,7 +33,7 @@ class RewardModel:
 
     In a goal env the reward depends on the achieved and the desired goal only, as in Gymnasium's `compute_reward`. The
     inputs are then both goals and their difference, and `goal_reward(achieved, desired)` returns the reward; in other
-    envs `goal_reward` is None.
+    envs `goal_reward` is None. Where steps of an env without goals ended episodes, `termination` predicts which do.
 
     Example:
         reward = robossl.world_model.RewardModel(model, stream, labeled_steps=10_000)
@@ -73,6 +74,7 @@ class RewardModel:
         if start is not None:
             self.network.load_state_dict(start.network.state_dict())
         self._fit(labeled, updates, generator(seed, "world", "reward"))
+        self.termination = None if self.has_goals else self._fit_termination(labeled, updates, seed, start)
         self.r2 = None if isinstance(stream, LabeledSteps) else self._validation_r2(stream, seed)
 
     def _prepare(self, model: WorldModel, labeled: LabeledSteps, seed: int) -> None:
@@ -107,6 +109,28 @@ class RewardModel:
         for parameter in self.network.parameters():
             parameter.requires_grad_(False)
             parameter.grad = None
+
+    def _fit_termination(
+        self, labeled: LabeledSteps, updates: int, seed: int, start: RewardModel | None
+    ) -> TerminationModel | None:
+        """Return a model of the steps that end episodes; None if none of them does, or all do."""
+        rate = float(labeled.terminated.mean())
+        if not 0 < rate < 1:
+            return None
+        features = self._features(labeled)
+        model = TerminationModel(features.shape[1], rate, seed, features.device)
+        if start is not None and start.termination is not None:
+            model.network.load_state_dict(start.termination.network.state_dict())
+        model.fit(features, labeled.terminated, updates, generator(seed, "world", "termination"))
+        return model
+
+    @torch.no_grad()
+    def ends_episode(self, z: Tensor, action: Tensor) -> Tensor:
+        """Return whether steps end the episode (...), bool, at latents (..., Z) for encoded actions (..., A)."""
+        features = torch.cat([z, action], -1)
+        if self.termination is None:
+            return torch.zeros(features.shape[:-1], dtype=torch.bool, device=z.device)
+        return self.termination(features) > 0.5
 
     def __call__(self, observation: Any, action: np.ndarray, next_observation: Any) -> np.ndarray:
         """Return rewards (n,) float64, in the unit of the env."""
@@ -164,6 +188,7 @@ class RewardModel:
             "std": self.std,
             "num_labeled": self.num_labeled,
             "r2": self.r2,
+            "termination": None if self.termination is None else self.termination.get_checkpoint(),
         }
 
     @classmethod
@@ -172,12 +197,14 @@ class RewardModel:
         reward = cls.__new__(cls)
         empty = torch.zeros(int(tree["num_labeled"]))
         goals = np.zeros((1, len(tree["goal_scale"]))) if is_goal_space(model.observation_space) else None
-        reward._prepare(model, LabeledSteps(empty, empty, empty, goals, goals), 0)
+        reward._prepare(model, LabeledSteps(empty, empty, empty, goals, goals, empty), 0)
         reward.network.load_state_dict({k: torch.tensor(np.array(v)) for k, v in tree["network"].items()})
         reward.network.requires_grad_(False)
         reward.goal_scale = np.array(tree["goal_scale"])
         reward.mean, reward.std = float(tree["mean"]), float(tree["std"])
         reward.r2 = None if tree["r2"] is None else float(tree["r2"])
+        ends = tree.get("termination")  # older files have none
+        reward.termination = None if ends is None else TerminationModel.from_checkpoint(ends, model.device)
         return reward
 
 

@@ -43,6 +43,7 @@ class ToyStream:
     observation: Any  # (E, T+1, ...), or a dict of such
     action: np.ndarray  # (E, T, ...)
     reward: np.ndarray  # (E, T)
+    terminated: np.ndarray | None = None  # (E, T) bool; None: nowhere
 
     @property
     def transitions(self) -> int:
@@ -75,6 +76,9 @@ class ToyStream:
             action=action,
             valid=valid,
             reward=self.reward[transition],
+            terminated=np.zeros(valid.shape, bool)
+            if self.terminated is None
+            else self.terminated[transition],
         )
 
 
