@@ -33,7 +33,7 @@ def reward(trained) -> RewardModel:
     return RewardModel(model, ending(), updates=400)
 
 
-def test_steps_that_end_an_episode_are_told_from_others(trained, reward) -> None:
+def test_steps_that_end_an_episode_are_found(trained, reward) -> None:
     heldout = read_labeled_steps(trained[0], ending(), None, 1, "validation")
     predicted, recorded = reward.ends_episode(heldout.z, heldout.action), heldout.terminated > 0
     assert 0.03 < recorded.float().mean() < 0.4
