@@ -164,6 +164,10 @@ class _Parts:
         encoder = request.resolved_encoder
         name = agent_loading.resolve_agent(request.agent, envs.single_action_space)
         check_settings(name, request.settings, encoder)
+        if encoder == "cotrain" and request.stream is None:
+            raise UsageError(
+                "encoder cotrain needs steps recorded before the agent, got none; give --stream STREAM"
+            )
         representation = agent_loading.resolve_representation(
             encoder, request.representation, envs, request.seed
         )

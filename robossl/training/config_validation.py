@@ -53,6 +53,10 @@ def validate_config(config: LearnConfig, out: str | Path | None = None) -> Learn
         }  # fmt: skip
         settings = accepted_settings(agent, defaults, config.agent.settings)
         check_settings(agent, settings, config.agent.encoder)
+        if config.agent.encoder == "none" and getattr(registry.agent(agent), "needs_representation", False):
+            raise UsageError(
+                f"agent.encoder: {agent} acts on the world model; expected frozen or random, got none"
+            )
         check_goals(agent, config, envs.single_observation_space)
         if config.agent.name != AUTO:  # of auto the rows without reward are there even where no agent fits
             spaces = envs.single_observation_space, envs.single_action_space

@@ -158,10 +158,6 @@ class TrainRequest:
         needs_model = self.encoder in ("frozen", "finetune", "cotrain")
         if needs_model and self.representation is None:
             raise UsageError(f"encoder {self.encoder} needs a world model; give --representation MODEL")
-        if self.encoder == "cotrain" and self.stream is None:
-            raise UsageError(
-                "encoder cotrain needs steps recorded before the agent, got none; give --stream STREAM"
-            )
         if self.encoder == "none" and self.representation is not None:
             raise UsageError("encoder none uses no world model, got one; leave --representation out")
 

@@ -17,6 +17,7 @@ from robossl.core.interfaces import NullProgress
 from robossl.streams import Stream
 from robossl.training.agent_settings import accepted_settings
 from robossl.training.config import head_update_count
+from robossl.training.pretrained import pretrained_folder
 from robossl.world_model import WorldModel
 from robossl.world_model.goal_heads.fit import DEFAULT_UPDATES
 
@@ -236,6 +237,22 @@ def test_agent_that_does_not_support_the_actions_is_refused_before_the_explorati
     with pytest.raises(UsageError, match=r"Box actions.*Discrete\(2\)"):
         learn("CartPole-v1", tmp_path, agent__name=agent)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("agent", ["imagination-sac", "mpc", "planner"])
+def test_agent_that_acts_on_the_world_model_is_refused_without_encoder(tmp_path, agent):
+    with pytest.raises(UsageError, match="acts on the world model; expected frozen or random, got none"):
+        learn("thirdparty/GoalEnv-v0", tmp_path, agent__name=agent, agent__encoder="none")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("agent", "message"), [("ppo", "ppo cannot train an encoder"), ("sac", "give --stream")]
+)
+def test_stream_for_cotrain_is_asked_for_where_the_agent_can_use_it(agent, message):
+    model = pretrained_folder("reacher")
+    with pytest.raises(UsageError, match=message):
+        robossl.train("robossl/Reacher-v0", agent, model, encoder="cotrain", steps=100)
 
 
 def test_heads_get_as_many_updates_as_the_model_and_at_most_their_default():
