@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -98,11 +98,14 @@ def prediction_curve(curve: dict[str, Any], step_seconds: float | None) -> Marku
         return svg(figure)
 
 
-def learning_curves(rows: dict[str, Any], without_reward: tuple[str, ...] = ()) -> Markup:
+def learning_curves(
+    rows: dict[str, Any], labels: Mapping[str, str], without_reward: tuple[str, ...] = ()
+) -> Markup:
     """Plot returns with their intervals over environment steps; rows without a curve are horizontal lines.
 
     Args:
         rows: Rows of the control table, with "curve": [[steps, mean, low, high], ...].
+        labels: Text of each row.
         without_reward: Rows without a curve that are drawn in color, with their interval.
     """
     with canvas(2.6) as (figure, axes):
@@ -112,15 +115,15 @@ def learning_curves(rows: dict[str, Any], without_reward: tuple[str, ...] = ()) 
                 steps, mean, low, high = zip(*row["curve"])
                 axes.fill_between(steps, low, high, color=color, alpha=0.14, lw=0)
                 marker = "o" if len(steps) == 1 else None
-                axes.plot(steps, mean, color=color, ls=dash, marker=marker, ms=5, label=label(name))
+                axes.plot(steps, mean, color=color, ls=dash, marker=marker, ms=5, label=labels[name])
                 for x, *estimate in row["curve"]:
                     value, *ends = map(number, estimate)
-                    hover(axes, x, estimate[0], f"{label(name)}, {x:,} steps: {value} [{', '.join(ends)}]")
+                    hover(axes, x, estimate[0], f"{labels[name]}, {x:,} steps: {value} [{', '.join(ends)}]")
             elif "return" in row and name in without_reward:
-                axes.axhline(row["return"]["mean"], color=color, lw=1.5, ls=dash, label=label(name))
+                axes.axhline(row["return"]["mean"], color=color, lw=1.5, ls=dash, label=labels[name])
                 axes.axhspan(row["return"]["low"], row["return"]["high"], color=color, alpha=0.08, lw=0)
             elif "return" in row:
-                axes.axhline(row["return"]["mean"], color=FAINT, lw=1.1, ls=dash, label=label(name))
+                axes.axhline(row["return"]["mean"], color=FAINT, lw=1.1, ls=dash, label=labels[name])
         axes.set_xlabel("environment steps with reward")
         axes.set_ylabel("return")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))

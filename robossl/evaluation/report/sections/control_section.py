@@ -321,22 +321,23 @@ def _curve_note(rows: Mapping[str, Any], curves: Mapping[str, Any]) -> str:
 
 
 def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
-    """Return the learning curves, and how many steps with reward each row had."""
+    """Return the learning curves, the texts of the rows, and how many steps with reward each row had."""
     rows = data["rows"]
     curves = {name: row["curve"] for name, row in rows.items() if row.get("curve")}
     ends = "; ".join(f"{label(name)} {number(curve[-1][1])}" for name, curve in curves.items())
     steps = data.get("steps")
     names = agent_rows(rows)
     differ = len({_agent_name(data, name) for name in names}) > 1
+    labels = {
+        name: f"{label(name)} ({_agent_name(data, name)})" if differ and name in names else label(name)
+        for name in rows
+    }
     return {
-        "curves": plots.learning_curves(rows, tuple(REWARD_FREE)) if curves else None,
+        "curves": plots.learning_curves(rows, labels, tuple(REWARD_FREE)) if curves else None,
         "ends": ends,
         "curve_note": _curve_note(rows, curves),
         "main": tuple(REWARD_FREE),
-        "row_labels": {
-            name: f"{label(name)} ({_agent_name(data, name)})" if differ and name in names else label(name)
-            for name in rows
-        },
+        "row_labels": labels,
         "reward_steps": {
             name: ("–" if steps is None else f"{steps:,}") if name in names else "0" for name in rows
         },
