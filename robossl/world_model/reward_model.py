@@ -33,7 +33,7 @@ class RewardModel:
 
     In a goal env the reward depends on the achieved and the desired goal only, as in Gymnasium's `compute_reward`. The
     inputs are then both goals and their difference, and `goal_reward(achieved, desired)` returns the reward; in other
-    envs `goal_reward` is None. Where steps of an env without goals ended episodes, `termination` predicts which do.
+    envs `goal_reward` is None.
 
     Example:
         reward = robossl.world_model.RewardModel(model, stream, labeled_steps=10_000)
@@ -50,6 +50,7 @@ class RewardModel:
     Attributes:
         r2: R2 on the validation split of the stream; None without a stream, or if it is empty or does not vary.
         num_labeled: Number of labeled steps.
+        termination: Predicts which steps end an episode; None in a goal env, or if no labeled step did.
 
     Raises:
         UsageError: There are too few labeled steps, or their reward does not vary.
