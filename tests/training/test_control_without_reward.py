@@ -249,7 +249,7 @@ def test_agent_that_acts_on_the_world_model_is_refused_without_encoder(tmp_path,
 @pytest.mark.parametrize(
     ("agent", "message"), [("ppo", "ppo cannot train an encoder"), ("sac", "give --stream")]
 )
-def test_stream_for_cotrain_is_asked_for_where_the_agent_can_use_it(agent, message):
+def test_stream_for_cotrain_is_requested_where_the_agent_can_use_it(agent, message):
     model = pretrained_folder("reacher")
     with pytest.raises(UsageError, match=message):
         robossl.train("robossl/Reacher-v0", agent, model, encoder="cotrain", steps=100)
