@@ -29,5 +29,5 @@ def test_double_substeps_equal_two_steps_of_one_action() -> None:
 
 
 def test_zero_substeps_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"expected substeps >= 1 .*, got 0"):
+    with pytest.raises(UsageError, match="substeps: expected 1 or more, got 0"):
         gym.make_vec(ENV, num_envs=1, substeps=0)
