@@ -70,8 +70,8 @@ class WarpSimulation:
         substeps: int | None = None,
     ) -> None:
         check_memory("num_envs", num_envs)  # a first look, before the memory of one is known
-        if substeps is not None and substeps < 1:
-            raise UsageError(f"expected substeps >= 1 (physics steps per control step), got {substeps}")
+        if substeps is not None:
+            check_count("substeps", substeps)
         check_declared(task)
         self.task, self.num_envs, self.device = task, num_envs, settings.device
         self.model = load_model(task.robot.model)
