@@ -78,7 +78,7 @@ def main() -> None:
                 f"expected runs of different seeds, got {len(options.runs)} runs of {sorted(runs)}"
             )
         parts = [Part("measure_row", (row, seed, run)) for seed, run in runs.items() for row in options.rows]
-        run_parts("benchmarks.agent_choice", parts, options, options.out, ("rows", "runs"))
+        run_parts("benchmarks.agent_choice", parts, options, options.out, ("rows",))
     cells = read_cells(options.report or options.out)
     print(table(cells) if options.markdown else json.dumps({"cells": cells}, indent=1))
 
