@@ -172,7 +172,6 @@ def create_agents(run: Experiment) -> str | None:
     _, reasons = agent_rows(config, run.stream().observation_space, run.stream().action_space)
     for row, reason in reasons.items():
         run.set_missing(f"control.{row}", reason)
-    defaults = {"updates_per_step": config.updates_per_step, "learning_starts": config.learning_starts}
     seed = run.seed("agent") % 2**31
     for folder, agent_row in rows_of(run).items():
         name, recorder = agent_row.agent, make_recorder(run, agent_row, seed)
@@ -182,7 +181,7 @@ def create_agents(run: Experiment) -> str | None:
             )
             run.runners[folder] = AgentRunner(
                 name, recorder, seed, representation, device=run.config.device,
-                **accepted_settings(name, {**defaults, "encoder": agent_row.encoder}, agent_row.settings),
+                **accepted_settings(name, {**config.budget, "encoder": agent_row.encoder}, agent_row.settings),
             )  # fmt: skip
         except UsageError as error:
             recorder.env.close()

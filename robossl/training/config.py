@@ -77,6 +77,11 @@ class AgentConfig:
         default_factory=dict
     )  # settings of the agent, as hyper-parameters of SB3
 
+    @property
+    def budget(self) -> dict[str, Any]:
+        """The settings that every agent of a run gets if it takes them."""
+        return {"updates_per_step": self.updates_per_step, "learning_starts": self.learning_starts}
+
 
 @dataclass(frozen=True)
 class GoalsConfig:

@@ -48,10 +48,7 @@ def validate_config(config: LearnConfig, out: str | Path | None = None) -> Learn
         make_policy(envs.single_action_space, 1, seed=0)
         check_disk(out or ".", _recorded_steps(config), schema_from_env(envs).row_bytes)
         agent = resolve_agent(config.agent.name, envs.single_action_space)
-        defaults = {
-            "updates_per_step": config.agent.updates_per_step, "learning_starts": config.agent.learning_starts
-        }  # fmt: skip
-        settings = accepted_settings(agent, defaults, config.agent.settings)
+        settings = accepted_settings(agent, config.agent.budget, config.agent.settings)
         check_settings(agent, settings, config.agent.encoder)
         if config.agent.encoder == "none" and getattr(registry.agent(agent), "needs_representation", False):
             raise UsageError(
