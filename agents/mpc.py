@@ -133,7 +133,7 @@ class MpcAgent(ImaginationSac):
         assert state.reward is not None
         costs: tuple[Cost, ...] = (PredictedReward(state.reward, state, self.config.gamma),)
         if self.config.value:
-            costs += (PessimisticValue(self.learner.actor_critic, state.reward, state, state.reward.std),)
+            costs += (PessimisticValue(self.learner.actor_critic, state.reward, state),)
         return costs
 
     @torch.no_grad()

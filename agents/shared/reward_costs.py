@@ -45,9 +45,8 @@ class PessimisticValue:
     """
 
     actor_critic: ActorCritic
-    reward: RewardModel
+    reward: RewardModel  # the critics were trained on rewards divided by its standard deviation
     state: LatentState
-    reward_scale: float  # of the rewards that the critics were trained on
 
     def __call__(self, imagined: ImaginedTrajectories) -> Tensor:
         """Return the cost [N, T]; 0 before the last step."""
@@ -55,7 +54,7 @@ class PessimisticValue:
         value = self.actor_critic.value(self.state.of_latents(imagined.latent[:, -1], imagined.goal))
         if not self.reward.has_goals:
             value = value * _continues(self.reward, imagined)[:, -1]
-        cost[:, -1] = -value * self.reward_scale * self.actor_critic.config.gamma ** cost.shape[1]
+        cost[:, -1] = -value * self.reward.std * self.actor_critic.config.gamma ** cost.shape[1]
         return cost
 
 

@@ -136,7 +136,7 @@ class WorldModelEnv(VectorEnv):
         resets, before = self.ended.copy(), None
         with torch.no_grad():
             encoded = self.model.action_processor(np.asarray(actions))
-            latent_reward, terminated = self._latent_reward(encoded), self._terminated(encoded)
+            latent_reward, terminated = self._latent_reward(encoded)
             if self.reward is not None and latent_reward is None:
                 before = self._observe()
             predictions = self.model.ensemble_predictions(self.z, encoded)
@@ -162,17 +162,15 @@ class WorldModelEnv(VectorEnv):
             observation = self._observe()
         return observation, rewards, terminated, truncated, infos
 
-    def _latent_reward(self, action: Tensor) -> np.ndarray | None:
-        """Return rewards (n,) of a `RewardModel` for encoded actions (n, A); None for another reward, or with goals."""
-        if self.goals is not None or not isinstance(self.reward, RewardModel):
-            return None
-        return self.reward.of_latents(self.z, action).cpu().numpy()
+    def _latent_reward(self, action: Tensor) -> tuple[np.ndarray | None, np.ndarray]:
+        """Return rewards (n,) of a `RewardModel` for encoded actions (n, A), and which actions end the episode (n,).
 
-    def _terminated(self, action: Tensor) -> np.ndarray:
-        """Return which steps (n,) end the episode, for encoded actions (n, A)."""
+        With another reward, or with goals, the rewards are None and no action ends the episode.
+        """
         if self.goals is not None or not isinstance(self.reward, RewardModel):
-            return np.zeros(self.num_envs, bool)
-        return self.reward.ends_episode(self.z, action).cpu().numpy()
+            return None, np.zeros(self.num_envs, bool)
+        reward, ends = self.reward.of_latents(self.z, action), self.reward.ends_episode(self.z, action)
+        return reward.cpu().numpy(), ends.cpu().numpy()
 
     def _next_latents(self, predictions: Tensor) -> Tensor:
         """Return the next latents (n, Z) of predictions (E, n, Z)."""

@@ -41,7 +41,6 @@ class TerminationModel:
 
     def fit(self, features: Tensor, terminated: Tensor, updates: int, random: np.random.Generator) -> None:
         """Take `updates` gradient steps on recorded steps: features (N, F), terminated (N,) in {0, 1}."""
-        self.rate = float(terminated.mean())
         self.network.requires_grad_(True)
         optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY

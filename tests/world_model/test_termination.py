@@ -100,7 +100,7 @@ def test_plan_earns_nothing_after_the_end_of_its_episode(trained, reward) -> Non
     with torch.no_grad():
         cost = PredictedReward(reward, state, 0.9)(imagined)
         critics = ActorCritic(model.latent_dim, 2, ActorCriticConfig((8,), 2), 0, model.device)
-        value = PessimisticValue(critics, reward, state, 1.0)(imagined)
+        value = PessimisticValue(critics, reward, state)(imagined)
     assert cost[0, 0] != 0  # the last step is rewarded
     assert cost[0, 1] == 0
     assert cost[1, 1] != 0
