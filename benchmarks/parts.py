@@ -129,7 +129,8 @@ def part_runner(settings: dict[str, Any]) -> Run:
     module = importlib.import_module(settings["module"])
     options = Namespace(**settings["options"])
     for name in settings["paths"]:
-        setattr(options, name, Path(getattr(options, name)))
+        value = getattr(options, name)
+        setattr(options, name, [Path(part) for part in value] if isinstance(value, list) else Path(value))
 
     def run(job: dict[str, Any]) -> dict[str, Any]:
         getattr(module, job["function"])(options, *job["arguments"])
@@ -139,10 +140,17 @@ def part_runner(settings: dict[str, Any]) -> Run:
 
 
 def _to_json(options: Namespace) -> dict[str, Any]:
-    """Return options as JSON values, with the names of those that are paths."""
-    values = vars(options)
-    paths = [name for name, value in values.items() if isinstance(value, Path)]
-    return {"options": {**values, **{name: str(values[name].resolve()) for name in paths}}, "paths": paths}
+    """Return options as JSON values, with the names of those that are paths or lists of paths."""
+    values, paths = dict(vars(options)), []
+    for name, value in values.items():
+        if isinstance(value, Path):
+            values[name] = str(value.resolve())
+        elif isinstance(value, list) and value and all(isinstance(part, Path) for part in value):
+            values[name] = [str(part.resolve()) for part in value]
+        else:
+            continue
+        paths.append(name)
+    return {"options": values, "paths": paths}
 
 
 def _check_settings(path: Path, options: Namespace, but: Sequence[str]) -> None:

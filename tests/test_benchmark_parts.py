@@ -35,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def run(out: Path, seeds: list[int], **more: int) -> list[dict[str, int]]:
+def run(out: Path, seeds: list[int], **more: object) -> list[dict[str, int]]:
     options = Namespace(out=out, seeds=seeds, workers=1, engine="local", **more)
     run_parts("toy_benchmark", [Part("measure", (seed,)) for seed in seeds], options, out, ("seeds",))
     return [read_json(out / "results" / f"{seed}.json") for seed in seeds]
@@ -54,6 +54,24 @@ def test_results_of_other_options_are_refused(tmp_path: Path, calls: list[int]) 
     with pytest.raises(UsageError, match="has results of steps 5, got 6; give another --out"):
         run(tmp_path, [0, 1], steps=6)
     assert calls == [0]
+
+
+def test_lists_of_paths_are_options_too(
+    tmp_path: Path, calls: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a runner changes the folder
+    run(tmp_path, [0], runs=[Path("a"), Path("b")])
+    run(tmp_path, [0], runs=[Path("a"), Path("b")])
+    with pytest.raises(UsageError, match=r"has results of runs .*give another --out"):
+        run(tmp_path, [0], runs=[Path("a")])
+    options = {"out": "out", "runs": ["a", "b"]}
+    seen: list[list[Path]] = []
+    module = sys.modules["toy_benchmark"]
+    module.measure = lambda options, seed: seen.append(options.runs)  # type: ignore[attr-defined]
+    settings = {"module": "toy_benchmark", "threads": 1, "working_folder": str(tmp_path)}
+    job = {"function": "measure", "arguments": [0]}
+    part_runner({**settings, "options": options, "paths": ["out", "runs"]})(job)
+    assert seen == [[Path("a"), Path("b")]]
 
 
 def test_relative_paths_of_the_options_are_those_of_the_driver(
