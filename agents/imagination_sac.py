@@ -19,6 +19,7 @@ from robossl.core.interfaces import MetricLogger, NullLogger, NullProgress, Obse
 from robossl.core.io import load_tree, save_tree
 from robossl.core.seeding import derive, generator, generator_state, restore_generator
 from robossl.core.spaces import format_space, is_image, model_inputs
+from robossl.core.threads import is_small, one_thread
 from robossl.rollout import StepResult
 from robossl.streams import Recorder, Stream
 from robossl.streams.relabel import RewardFunction
@@ -248,23 +249,34 @@ class ImaginationSac(LoopAgent):
                 f"{self.name}: expected a stream to learn offline, got none; give --stream STREAM"
             )
         progress = progress or NullProgress()
-        if self.learner.reward is None:
-            self.learner.fit(self._offline)
-        for _ in range(updates):
-            self._update(logger, self._num_updates + 1)
-            progress.update(1)
+        with one_thread(self._is_small):
+            if self.learner.reward is None:
+                self.learner.fit(self._offline)
+            for _ in range(updates):
+                self._update(logger, self._num_updates + 1)
+                progress.update(1)
+
+    @property
+    def _is_small(self) -> bool:
+        """Return whether all networks are small, so that one thread is as fast as several."""
+        networks = self.model, self.learner.actor_critic.actor, self.learner.actor_critic.critics
+        return is_small(weight for network in networks for weight in network.parameters())
 
     def _learn_from_step(self, step: StepResult, logger: MetricLogger | None) -> None:
         """Fit the reward model if it is time, then take the gradient steps of this vector step."""
         assert isinstance(self.envs, Recorder)
+        with one_thread(self._is_small):
+            self._fit_and_update(self.envs, int(step.real.sum()), logger)
+
+    def _fit_and_update(self, envs: Recorder, new_steps: int, logger: MetricLogger | None) -> None:
         num_steps = self._loop.num_steps
         starts = 0 if self._offline else self.config.learning_starts
         if num_steps >= max(self._next_fit, starts):
-            wait = self.config.fit_interval if self._fit(self.envs) else _RETRY_INTERVAL
+            wait = self.config.fit_interval if self._fit(envs) else _RETRY_INTERVAL
             self._next_fit = num_steps + wait
         if self.learner.reward is None:
             return
-        self._pending_updates += self.config.updates_per_step * int(step.real.sum())
+        self._pending_updates += self.config.updates_per_step * new_steps
         while self._pending_updates >= 1:
             self._pending_updates -= 1
             self._update(logger, num_steps)
@@ -304,7 +316,9 @@ class ImaginationSac(LoopAgent):
             raise UsageError(f"{self.name}: expected a world model with latent_dim {self.model.latent_dim}")
         self.learner.model = representation.frozen_copy().to(self.model.device)
         if self.learner.reward is not None:
-            self.learner.fit(self.learner.sources)
+            with one_thread(self._is_small):
+                self.learner.fit(self.learner.sources)
+            self._next_fit = self._loop.num_steps + self.config.fit_interval
         elif self._loaded_state is not None:
             self._loaded_state.model = self.model
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SMALL = 2**18  # numbers in the largest weight of a small network, as of a layer of 512 x 512
+_SMALL = 2**18  # numbers in the largest matrix of a small network, as of a layer of 512 x 512
 
 
 def set_openmp_passive_wait() -> None:
@@ -44,6 +44,7 @@ def one_thread(used: bool = True) -> Iterator[None]:
 def is_small(weights: Iterable[Tensor]) -> bool:
     """Return whether one thread is as fast as several for a network with these weights, in batches of a few hundred.
 
-    A network with convolutions is not small, because each weight is used at many pixels.
+    Of stacked networks, as the heads of an ensemble, one matrix counts. A network with convolutions is not small,
+    because each weight is used at many pixels.
     """
-    return all(weight.numel() <= _SMALL and weight.ndim < 4 for weight in weights)
+    return all(weight.shape[-2:].numel() <= _SMALL and weight.ndim < 4 for weight in weights)

@@ -26,5 +26,7 @@ def test_threads_are_restored_also_after_an_error(used, inside):
 
 def test_wide_layers_and_convolutions_are_not_small():
     assert is_small(nn.Sequential(nn.Linear(300, 256), nn.Linear(256, 256)).parameters())
+    assert is_small([nn.Parameter(torch.zeros(5, 256, 256))])  # the heads of an ensemble
+    assert not is_small([nn.Parameter(torch.zeros(5, 1024, 1024))])
     assert not is_small(nn.Linear(1024, 1024).parameters())
     assert not is_small(nn.Conv2d(3, 8, 3).parameters())
