@@ -62,7 +62,8 @@ class PretrainConfig:
 class AgentConfig:
     """The agent and its encoder."""
 
-    name: str = "auto"  # auto: sac for continuous actions, dqn for discrete actions
+    # auto: imagination-sac where its world model can imagine; else, as from images, sac, or dqn for discrete actions
+    name: str = "auto"
     num_envs: int = 8  # sub-environments in which the agent acts
     num_iterations: int = (
         4  # times to act and learn, train the world model and publish its encoder; 0: no agent

@@ -23,6 +23,8 @@ from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.config import default_config_for
 from robossl.world_model.device import resolve
 
+STRONGEST_START = "imagination-sac"  # the agent that `auto` selects where it can act
+
 
 def validate_config(config: LearnConfig, out: str | Path | None = None) -> LearnConfig:
     """Check that everything a config names exists and fits the env, and its time steps on the disk of `out`.
@@ -47,6 +49,7 @@ def validate_config(config: LearnConfig, out: str | Path | None = None) -> Learn
     with closing(registry.make_envs(config.env, 1, pixels=config.pixels)) as envs:
         make_policy(envs.single_action_space, 1, seed=0)
         check_disk(out or ".", _recorded_steps(config), schema_from_env(envs).row_bytes)
+        config = with_default_agent(config, envs.single_observation_space, envs.single_action_space)
         agent = resolve_agent(config.agent.name, envs.single_action_space)
         settings = accepted_settings(agent, config.agent.budget, config.agent.settings)
         check_settings(agent, settings, config.agent.encoder)
@@ -68,6 +71,38 @@ def validate_config(config: LearnConfig, out: str | Path | None = None) -> Learn
     if config.explore.workers:
         shard_settings_of(config, config.seed)
     return config
+
+
+def with_default_agent(
+    config: LearnConfig, observation_space: gym.Space, action_space: gym.Space
+) -> LearnConfig:
+    """Return the config with the agent that starts best, in place of `auto`, wherever it can act.
+
+    That is `imagination-sac` (docs/control.md, "Which agent starts best"): it needs a world model that predicts, with
+    the encoder as it was trained, Box actions, and no images. Elsewhere `auto` stays: sac, or dqn.
+
+    Args:
+        config: Configuration of the run.
+        observation_space: Observation space of one sub-environment.
+        action_space: Action space of one sub-environment.
+
+    Raises:
+        UsageError: The agent has no such setting.
+    """
+    predicts = "forward" in config.world_model.weights()
+    if config.agent.name != AUTO or config.agent.encoder != "frozen" or not predicts:
+        return config
+    try:
+        check_spaces(STRONGEST_START, observation_space, action_space, {})
+    except UsageError:
+        return config
+    try:
+        check_settings(STRONGEST_START, config.agent.settings, config.agent.encoder)
+    except UsageError as error:
+        raise UsageError(
+            f"{error}; agent.name auto is {STRONGEST_START} here, for other agents name one, as sac"
+        ) from None
+    return dataclasses.replace(config, agent=dataclasses.replace(config.agent, name=STRONGEST_START))
 
 
 def _recorded_steps(config: LearnConfig) -> int:

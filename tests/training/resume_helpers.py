@@ -25,6 +25,7 @@ TINY: dict[str, Any] = {
     "explore.fraction": 0.84,
     "pretrain.updates": 20,
     "pretrain.updates_per_iteration": 5,
+    "agent.name": "sac",
     "agent.num_envs": 4,
     "agent.num_iterations": 2,
     "agent.learning_starts": 100,
@@ -43,11 +44,19 @@ TINY: dict[str, Any] = {
     "world_model.ensemble_size": 2,
     "world_model.batch_size": 16,
 }
+# with these, `tiny` has the agent that a run has by default, which imagines
+DEFAULT_AGENT: dict[str, Any] = {
+    "agent__name": "auto",
+    "agent__settings__reward_updates": 20,
+    "agent__settings__num_imagined_envs": 8,
+    "agent__settings__batch_size": 16,
+}
 FILES = (
     "model/model.safetensors",
     "model/goal_heads.safetensors",
     "latest-model/model.safetensors",
     "agent/agent.safetensors",
+    "agent/weights.safetensors",
     "agent/representation/model.safetensors",
     "observation-agent/agent.safetensors",
 )

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from resume_helpers import Moment, flags, outcome, run_in_process, tiny
+from resume_helpers import DEFAULT_AGENT, Moment, flags, outcome, run_in_process, tiny
 from test_resume import start_robossl, wait_for
 
 from robossl.core.errors import UsageError
@@ -53,6 +53,16 @@ def test_killed_and_extended_run_with_changed_physics_equals_an_uninterrupted_on
     assert (run / "report-2000.json").read_bytes() == old_report
     with pytest.raises(UsageError, match="has taken 2,160: expected 2,320 or more"):
         learn(resume=run, progress=NullProgress(), steps=2160)
+
+
+def test_extended_run_whose_agent_imagines_equals_an_uninterrupted_one(tmp_path):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    lengths = {"explore__steps": 1680, "agent__iteration_steps": 160, "agent__num_iterations": 3}
+    assert run_in_process(whole, tiny(steps=2160, **lengths, **CHANGED, **SHORT, **DEFAULT_AGENT)) == 0
+    assert run_in_process(run, tiny(**CHANGED, **SHORT, **DEFAULT_AGENT)) == 0
+    assert run_in_process(run, steps="+160") == 0
+    assert outcome(run) == outcome(whole)
+    assert stream_bytes(run) == stream_bytes(whole)
 
 
 def test_changed_physics_are_measured_at_every_moment(full_run):

@@ -69,7 +69,7 @@ def _edit(folder: Path, before: str, after: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "before", "after"),
-    [("seed", "0", "1"), ("pretrain.updates", "20", "21"), ("agent.name", '"auto"', '"td3"')],
+    [("seed", "0", "1"), ("pretrain.updates", "20", "21"), ("agent.name", '"sac"', '"td3"')],
 )
 def test_changed_config_is_refused_or_accepted(key, before, after, folder):
     _edit(folder, f"\n{key.split('.')[-1]} = {before}\n", f"\n{key.split('.')[-1]} = {after}\n")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from resume_helpers import Moment, flags, messages_file, outcome, run_in_process, tiny
+from resume_helpers import DEFAULT_AGENT, Moment, flags, messages_file, outcome, run_in_process, tiny
 
 from robossl.core.errors import OperationError
 from robossl.core.interfaces import NullProgress
@@ -62,6 +62,21 @@ def test_run_that_trains_its_encoder_is_killed_and_ends_with_the_same_bytes(tmp_
     assert run_in_process(run, config, kill_at=Moment("iteration 2 of 2: latent_observation", 20)) == KILLED
     assert run_in_process(run) == 0
     assert outcome(run) == outcome(full_run)
+
+
+def test_run_whose_agent_imagines_is_killed_and_ends_with_the_same_bytes(tmp_path):
+    full_run, run, config = tmp_path / "full", tmp_path / "run", tiny(**DEFAULT_AGENT)
+    assert run_in_process(full_run, config) == 0
+    for moment in (Moment("iteration 1 of 2: latent", 25), Moment("iteration 2 of 2: latent", 20)):
+        assert run_in_process(run, config, kill_at=moment, interval=0.0) == KILLED, moment
+        config = None
+    assert run_in_process(run) == 0
+    assert outcome(run) == outcome(full_run)
+    rows = read_json(run / "report.json")["control"]["rows"]
+    assert {name: rows[name]["agent"] for name in ("latent", "observation")} == {
+        "latent": "imagination-sac",
+        "observation": "sac",
+    }
 
 
 @pytest.mark.parametrize("env", ["Pendulum-v1", "CartPole-v1"])
