@@ -8,7 +8,9 @@ from evaluation_reports import complete_report, synthetic_control
 from robossl.core.statistics import mean_ci
 from robossl.evaluation.control import in_order
 from robossl.evaluation.report import page
-from robossl.evaluation.report.sections.control_section import cards, summary, verdicts
+from robossl.evaluation.report.control_curves import early_returns
+from robossl.evaluation.report.control_text import summary
+from robossl.evaluation.report.sections.control_section import cards, verdicts
 from robossl.evaluation.report.text_summary import text_summary
 
 
@@ -122,7 +124,38 @@ def test_row_worse_than_random_is_named():
 def test_answers_name_an_agent_that_is_better_than_on_the_observation_but_worse_than_random():
     answers = verdicts(control(latent_observation=60.0, observation=20.0, random=100.0))
     of_agent = {v.subject.rpartition(" over ")[2]: v.outcome for v in answers if v.topic.startswith("SAC")}
-    assert of_agent == {"the observation alone": "gain", "random actions": "worse"}
+    early = of_agent.pop("the observation alone, after 4,000 steps")
+    assert (early, of_agent) == ("equal", {"the observation alone": "gain", "random actions": "worse"})
+
+
+def with_curves(section, latent, observation):
+    """Give the rows `latent` and `observation` learning curves; each interval is 5 to each side."""
+    for name, curve in (("latent", latent), ("observation", observation)):
+        section["rows"][name]["curve"] = [[steps, m, m - 5, m + 5] for steps, m in curve.items()]
+    return section
+
+
+def test_agent_that_starts_better_and_ends_equal_has_both_answers():
+    section = control(latent_observation=None, latent=170.0, observation=168.0) | {"agent": "imagination-sac"}
+    section["rows"]["latent"]["agent"] = "imagination-sac"
+    section["rows"]["observation"]["agent"] = "sac"
+    with_curves(section, {4000: 140.0, 16_000: 170.0}, {4000: 25.0, 16_000: 168.0})
+    outcomes = {v.topic: v.outcome for v in verdicts(section)}
+    assert outcomes["imagination-sac after 4,000 steps"] == "gain"
+    assert outcomes["imagination-sac after 16,000 steps with reward"] == "equal"
+    assert (
+        "After only 4,000 steps with reward, imagination-sac on the latent alone had 140 [135, 145] and SAC on the "
+        "observation alone 25.0 [20.0, 30.0]." in text_of(section)
+    )
+
+
+def test_a_start_needs_a_point_in_the_first_half_of_both_curves_and_an_interval():
+    late = with_curves(control(latent=1.0), {4000: 1.0, 12_000: 2.0}, {8001: 1.0, 12_000: 2.0})["rows"]
+    assert early_returns(late, "latent", "observation", 16_000) is None
+    assert early_returns(late, "latent", "observation", None) is None
+    assert early_returns(late, "latent", "observation", 24_000).steps == 12_000
+    late["latent"]["curve"] = [[12_000, 1.0, 1.0, 1.0]]  # of one episode
+    assert early_returns(late, "latent", "observation", 24_000).own["n"] == 1
 
 
 def test_policy_no_better_than_random_is_named():

@@ -7,9 +7,9 @@ from typing import Any
 
 from robossl.evaluation.context import EvaluationContext
 from robossl.evaluation.control import BASELINES
+from robossl.evaluation.report.control_text import MAIN_ROWS
 from robossl.evaluation.report.number_format import interval, label, number
 from robossl.evaluation.report.section import Data, Report, Section, check_requested
-from robossl.evaluation.report.sections.control_section import MAIN_ROWS
 from robossl.evaluation.robustness import NOISE_STD, NOMINAL, PIXEL_NOISE, evaluate_robustness
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from robossl.core.errors import OperationError, UsageError
 from robossl.core.io import resolve_within
 from robossl.evaluation.context import EvaluationContext
+from robossl.evaluation.report.control_text import main_row
 from robossl.evaluation.report.embedded_video import embed
 from robossl.evaluation.report.section import Data, Report, Section, Unavailable, describe_error
-from robossl.evaluation.report.sections.control_section import main_row
 from robossl.evaluation.reward_free import missing_goals_reason, reward_free_policies
 from robossl.evaluation.video.recording import record_agent, record_imagination
 
