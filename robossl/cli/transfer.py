@@ -19,7 +19,7 @@ _SIZES = {  # name -> help; in place of those of the budget
     "batch_size": "of the agents",
     "goal_trials": "start-goal pairs at each distance; 0: none",
 }
-_EXCLUSIVE = ("rows", "tasks", "seeds", "agent_seeds", "budget", "out", "pixels", *_SIZES)
+_EXCLUSIVE = ("rows", "tasks", "seeds", "policies", "agent_seeds", "budget", "out", "pixels", *_SIZES)
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -31,6 +31,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         ("rows", "rows of the table: observation,latent,pca"),
         ("tasks", "tasks of the robot, or env ids that share observations and actions: a/A-v0,b/B-v0"),
         ("seeds", "stream seeds: 0,1,2"),
+        ("policies", "exploration policies, each records an equal part of the stream: colored_noise,curious"),
     ):
         parser.add_argument(f"--{name}", nargs="+", metavar="NAME" if name != "seeds" else "N", help=text)
     parser.add_argument("--agent-seeds", type=count(1), metavar="N", help="agent seeds for each stream seed")
@@ -57,7 +58,7 @@ def _run(options: Namespace) -> CommandResult:
     from robossl.study.study_run import TransferRequest, run_transfer
 
     trust_env(options.trust_env, package=True)
-    for name in ("rows", "tasks", "seeds"):
+    for name in ("rows", "tasks", "seeds", "policies"):
         if getattr(options, name) is not None:
             setattr(options, name, name_list(",".join(getattr(options, name))))
     for task in options.tasks or ():
@@ -71,7 +72,7 @@ def _run(options: Namespace) -> CommandResult:
             raise UsageError(f"--resume uses the settings of the study; remove {', '.join(given)}")
     names = (
         "robot", "budget", "rows", "tasks", "seeds", "agent_seeds", "out", "workers", "threads", "pixels",
-        "retry_failed", "resume", "engine",
+        "retry_failed", "resume", "engine", "policies",
     )  # fmt: skip
     request = TransferRequest(**specified(options, names), sizes=specified(options, tuple(_SIZES)))
     return _result(run_transfer(request, make_progress(options.quiet)))

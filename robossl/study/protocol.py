@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from robossl import registry
 from robossl.core.errors import UsageError, unknown_name_error
 from robossl.core.small_files import read_json, read_toml
 
@@ -175,12 +176,21 @@ def reference_returns() -> dict[str, dict[str, float]]:
     return read_json(_REFERENCES)
 
 
-def override(sizes: Sizes, values: Mapping[str, Any]) -> Sizes:
-    """Return sizes with other values; raise UsageError for an unknown or invalid one."""
+def check_policies(policies: Sequence[str]) -> None:
+    """Raise UsageError if an exploration policy of a stream is unknown, listed twice, or if there is none."""
+    if isinstance(policies, str) or not policies or len(set(policies)) < len(policies):
+        raise UsageError(f"policies: expected different names of exploration policies, got {policies!r}")
+    for name in policies:
+        registry.policy(name)
+
+
+def override(sizes: Sizes, values: Mapping[str, Any], policies: Sequence[str] | None = None) -> Sizes:
+    """Return sizes with other values and exploration policies; raise UsageError for an unknown or invalid size."""
     for name, value in values.items():
         if name not in SIZE_FLAGS:
             raise unknown_name_error("size", name, SIZE_FLAGS)
         minimum = 0 if name == "goal_trials" else 1
         if type(value) is not int or value < minimum:
             raise UsageError(f"{name}: expected a whole number of {minimum} or more, got {value!r}")
-    return dataclasses.replace(sizes, **values)
+    kept = sizes.policies if policies is None else tuple(policies)
+    return dataclasses.replace(sizes, **values, policies=kept)

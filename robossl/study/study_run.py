@@ -16,7 +16,7 @@ from robossl.core.small_files import as_path
 from robossl.core.system_info import cores
 from robossl.study.execution import run_study_jobs
 from robossl.study.jobs import Job, Plan, Planner, check_rows
-from robossl.study.protocol import load_protocol, override
+from robossl.study.protocol import check_policies, load_protocol, override
 from robossl.study.study_folder import Selection, Study, StudySpec, is_study, locked, open_study, read_spec
 from robossl.study.study_report import write_report
 from robossl.study.tasks import resolve_tasks
@@ -46,6 +46,8 @@ class TransferRequest:
     sizes: Mapping[str, int] = field(default_factory=dict)  # in place of those of the budget
     resume: str | Path | None = None  # a study folder, whose settings are used
     engine: str = "local"  # local, processes of this machine; or ray
+    # exploration policies, each of which records an equal part of the stream; None: those of the budget
+    policies: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Raise UsageError for a wrong value."""
@@ -58,10 +60,12 @@ class TransferRequest:
                 raise UsageError(f"{name}: expected {low} or more, got {value}")
         if self.seeds is not None:
             check_seeds(self.seeds)
+        if self.policies is not None:
+            check_policies(self.policies)
         settings = {
             "a robot": self.robot, "rows": self.rows, "tasks": self.tasks, "seeds": self.seeds, "out": self.out,
             "budget": None if self.budget == BUDGET else self.budget, "agent_seeds": self.agent_seeds,
-            "pixels": self.pixels or None, **self.sizes,
+            "pixels": self.pixels or None, "policies": self.policies, **self.sizes,
         }  # fmt: skip
         given = [name for name, value in settings.items() if value is not None]
         if self.resume is not None and given:
@@ -115,7 +119,7 @@ def _resolve(request: TransferRequest) -> tuple[Path, StudySpec, Selection]:
         return folder, spec, selection
     budget = protocol.budget(request.budget)
     rows = check_rows(protocol, budget.rows if request.rows is None else request.rows)
-    sizes = override(budget.sizes, request.sizes)
+    sizes = override(budget.sizes, request.sizes, request.policies)
     tasks = resolve_tasks(protocol, request.robot, request.tasks, budget.tasks, request.pixels)
     seeds = range(budget.stream_seeds) if request.seeds is None else dict.fromkeys(request.seeds)
     agents = range(request.agent_seeds or budget.agent_seeds)
@@ -180,6 +184,7 @@ def transfer(
     resume: str | Path | None = None,
     progress: ProgressReporter | None = None,
     engine: str = "local",
+    policies: Sequence[str] | None = None,
     **sizes: int,
 ) -> dict[str, Any]:
     """Evaluate how far representations of a reward-free stream carry to the tasks of a robot.
@@ -205,6 +210,8 @@ def transfer(
         resume: Folder of a study, whose settings are used.
         progress: Receives the finished parts.
         engine: local, processes of this machine; or ray, tasks of a Ray cluster.
+        policies: Exploration policies, each of which records an equal part of the stream, in this order; None: those of
+            the budget. They change the protocol hash.
         sizes: Sizes in place of those of the budget: stream_steps, model_updates, offline_updates, online_steps,
             episodes, hidden, batch_size, goal_trials. They change the protocol hash.
 
@@ -226,5 +233,6 @@ def transfer(
         sizes,
         resume,
         engine,
+        policies,
     )
     return run_transfer(request, progress or NullProgress())

@@ -25,6 +25,8 @@ from robossl.core.small_files import read_json
 from robossl.study import cell_work
 from robossl.study.execution import JobRunner
 from robossl.study.study_folder import Study
+from robossl.training.collection import collect_stream
+from robossl.training.continuation import append_episodes
 
 toy_tasks.register()
 SIZES = {
@@ -67,6 +69,26 @@ def test_finished_study_has_all_cells_tables_and_report(finished: Path) -> None:
     assert {path.suffix for path in (finished / "tables").iterdir()} == {".md", ".tex", ".csv"}
     assert (finished / "report.html").is_file()
     assert not (finished / "work").exists() or not list((finished / "work").iterdir())
+
+
+def test_each_policy_records_an_equal_part_of_the_stream(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("robossl.study.preparation.collect_stream", recorded := Recorded(collect_stream))
+    monkeypatch.setattr("robossl.study.preparation.append_episodes", appended := Recorded(append_episodes))
+    report = run(tmp_path / "study", rows=["observation"], policies=["random", "zero"], workers=1)
+    assert tuple(report["transfer"]["steps"]["policies"]) == ("random", "zero")
+    assert {(call[0].policy, call[0].steps) for call in recorded.calls} == {("random", 512)}
+    assert {(call[4], call[2]) for call in appended.calls} == {("zero", 512)}
+
+
+class Recorded:
+    """A function that keeps the arguments of its calls."""
+
+    def __init__(self, function: Any) -> None:
+        self.function, self.calls = function, []
+
+    def __call__(self, *args: Any) -> Any:
+        self.calls.append(args)
+        return self.function(*args)
 
 
 def test_task_without_reference_is_measured_by_the_best_row(finished: Path) -> None:
@@ -213,6 +235,10 @@ def test_rows_whose_agents_do_not_support_the_actions_are_missing_instead_of_fai
         ({"budget": "quik"}, ["quick"]),
         ({"seeds": [-1]}, ["-1"]),
         ({"seeds": []}, ["one or more"]),
+        ({"policies": ["colored_nois"]}, ["did you mean 'colored_noise'"]),
+        ({"policies": "random"}, ["names of exploration policies"]),
+        ({"policies": ["random", "random"]}, ["different names"]),
+        ({"policies": ["random"]}, ["another --out", "policies"]),
         ({"workers": -1}, ["workers"]),
         ({"hiden": 3}, ["hidden"]),
         ({"hidden": 9}, ["another --out", "hidden was 8, is 9"]),
