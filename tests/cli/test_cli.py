@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 from cli_runner import fail, robossl
 from filesystem import read_only
@@ -101,3 +105,10 @@ def test_mounted_folder_that_cannot_hold_the_output_is_refused_before_any_work(t
         assert message.startswith(f"robossl: cannot write in the folder {folder}")
         with pytest.raises(UsageError, match="mount point"), new_folder(folder):
             raise AssertionError("the work began")
+
+
+def test_package_runs_as_the_command(tmp_path):
+    command = [sys.executable, "-m", "robossl", "envs", "--json"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout) == robossl(tmp_path, "envs", "--json").document
