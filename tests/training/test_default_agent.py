@@ -43,6 +43,6 @@ def test_agent_that_is_named_stays():
 
 def test_settings_are_those_of_the_default_agent():
     with pytest.raises(
-        UsageError, match="no .observe. among the imagination-sac settings.*name one, as sac$"
+        UsageError, match=r"no .observe. among the imagination-sac settings.*name one, as sac$"
     ):
         chosen("robossl/Reacher-v0", agent__settings__observe="latent")
