@@ -24,6 +24,7 @@ CORE_PACKAGES = {
 }  # fmt: skip
 ALLOWED = {
     "": CORE_PACKAGES | {"plot"},
+    "__main__": {"cli"},
     "core": {"core"},
     "cells": {"core", "cells"},
     "logging": {"core", "logging"},
