@@ -11,7 +11,7 @@ import numpy as np
 from robossl.core.statistics import Estimate
 from robossl.evaluation.control import BASELINES
 from robossl.evaluation.goal_reaching import CRITERIA
-from robossl.evaluation.report.number_format import label, steps_ahead
+from robossl.evaluation.report.number_format import label, spelled_agent, steps_ahead
 from robossl.evaluation.reward_free import REWARD_FREE
 
 Report = Mapping[str, Any]  # content of report.json
@@ -84,11 +84,22 @@ def paired_values(report: Report, key: str) -> tuple[Any, np.ndarray] | None:
     return (identity, np.asarray(values, np.float64)) if values else None
 
 
+def _agents(reports: Sequence[Report], rows: Sequence[str]) -> dict[str, str]:
+    """Return the agent of each row, as " (SAC)", if the rows have different ones and each row one in all reports."""
+    found: dict[str, str] = {}
+    for row in rows:
+        names = {lookup(report, f"control.rows.{row}.agent") for report in reports} - {None}
+        if len(names) == 1:
+            found[row] = f" ({spelled_agent(str(names.pop()))})"
+    return found if len(set(found.values())) > 1 else {}
+
+
 def _candidates(reports: Sequence[Report]) -> Iterator[Metric]:
     rows = _keys(reports, "control.rows")
     learned = [row for row in rows if row not in BASELINES]
+    agents = _agents(reports, learned)
     for row in learned:
-        suffix = " (no reward)" if row in REWARD_FREE else ""
+        suffix = " (no reward)" if row in REWARD_FREE else agents.get(row, "")
         rival = None if row == "observation" or row in REWARD_FREE else "observation"
         for key, as_percent in (("return", False), ("success", True)):
             yield Metric(

@@ -115,6 +115,22 @@ def test_agents_of_one_group_are_compared_with_the_observation_row():
     assert "return of latent + observation worse" in " ".join(text_summary(report_of(data)))
 
 
+def test_rows_of_different_agents_are_named_by_them():
+    reports = [run_report(seed) for seed in range(3)]
+    for report in reports:
+        rows = report["control"]["rows"]
+        rows["observation"]["agent"], rows["latent_observation"]["agent"] = "sac", "imagination-sac"
+    data = compare([Group("a", reports)])
+    labels = [
+        entry(data, f"control.rows.{row}.return")["label"] for row in ("observation", "latent_observation")
+    ]
+    assert labels == [
+        "return of observation only (SAC)",
+        "return of latent + observation (imagination-sac)",
+    ]
+    assert "Against the agent on the observation alone" in " ".join(text_summary(report_of(data)))
+
+
 def test_group_with_a_seed_twice_is_refused():
     with pytest.raises(UsageError, match="group a: expected runs of different seeds, got seeds"):
         compare([Group("a", [run_report(0), run_report(0)])])

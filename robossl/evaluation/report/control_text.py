@@ -8,7 +8,7 @@ from typing import Any
 from robossl.core.agent_observation import ROWS
 from robossl.evaluation.control import BASELINES
 from robossl.evaluation.report.control_curves import early_returns
-from robossl.evaluation.report.number_format import interval, label, number, percent
+from robossl.evaluation.report.number_format import interval, label, number, percent, spelled_agent
 from robossl.evaluation.report.section import Data, outcome_of
 from robossl.evaluation.reward_free import REWARD_FREE
 
@@ -122,8 +122,7 @@ def _agent_sentence(data: Data) -> list[str]:
 
 def agent_name(data: Data, row: str) -> str:
     """Return the name of the agent of a row for a text: abbreviations such as SAC in capitals."""
-    name = str(data["rows"][row].get("agent") or data.get("agent", "the agent"))
-    return name.upper() if len(name) < 5 else name
+    return spelled_agent(str(data["rows"][row].get("agent") or data.get("agent", "the agent")))
 
 
 def _grouped(

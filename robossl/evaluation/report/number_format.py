@@ -65,6 +65,11 @@ _PATTERN_LABELS = {
 }
 
 
+def spelled_agent(name: str) -> str:
+    """Return the name of an agent for a text: abbreviations such as SAC in capitals."""
+    return name.upper() if len(name) < 5 else name
+
+
 def label(key: str) -> str:
     """Return a key as text: `zero_action` as `zero action`."""
     if key not in _LABELS and (match := _PATTERNS.fullmatch(key)):

@@ -66,9 +66,7 @@ def _rivals(data: Data) -> list[str]:
     for metric, rival in found:
         text = f"{metric['label']} {_VERDICT_TEXT[rival['verdict']]}"
         parts.append(f"{text}, {_difference_text(rival, metric)}" if "low" in rival else text)
-    return [
-        f"Against the same agent on the observation alone{_method(r for _, r in found)}: {'; '.join(parts)}."
-    ]
+    return [f"Against the agent on the observation alone{_method(r for _, r in found)}: {'; '.join(parts)}."]
 
 
 _VERDICT_TEXT = {"higher": "gain", "equal": "no gain", "lower": "worse", "unknown": "cannot be judged"}
