@@ -85,13 +85,14 @@ def paired_values(report: Report, key: str) -> tuple[Any, np.ndarray] | None:
 
 
 def _agents(reports: Sequence[Report], rows: Sequence[str]) -> dict[str, str]:
-    """Return the agent of each row, as " (SAC)", if the rows have different ones and each row one in all reports."""
-    found: dict[str, str] = {}
+    """Return the agents of each row in the reports, as " (SAC)", if there are different ones."""
+    found: dict[str, list[str]] = {}
     for row in rows:
-        names = {lookup(report, f"control.rows.{row}.agent") for report in reports} - {None}
-        if len(names) == 1:
-            found[row] = f" ({spelled_agent(str(names.pop()))})"
-    return found if len(set(found.values())) > 1 else {}
+        names = (lookup(report, f"control.rows.{row}.agent") for report in reports)
+        if own := sorted({spelled_agent(str(name)) for name in names if name}):
+            found[row] = own
+    differ = len({name for own in found.values() for name in own}) > 1
+    return {row: f" ({', '.join(own)})" for row, own in found.items()} if differ else {}
 
 
 def _candidates(reports: Sequence[Report]) -> Iterator[Metric]:

@@ -52,7 +52,7 @@ class CellCommand:
 
 
 def _learn_config(settings: Settings, threads: int) -> LearnConfig:
-    """Return the config over the default world model for the observations of the env."""
+    """Return the config over the default world model for the observations of the env; `auto` is sac or dqn."""
     from robossl.training.config_validation import validate_config
     from robossl.world_model.config import default_config_for
 
@@ -61,7 +61,8 @@ def _learn_config(settings: Settings, threads: int) -> LearnConfig:
     with closing(registry.make_envs(config.env, 1, pixels=config.pixels)) as envs:
         defaults = default_config_for(envs.single_observation_space).to_json()
     world_model = {f"world_model.{name}": value for name, value in defaults.items()}
-    return validate_config(parse(LearnConfig, ("defaults", world_model), layer))
+    whole = parse(LearnConfig, ("defaults", world_model), layer)
+    return validate_config(whole, imagines=False)  # all cells of a sweep have one agent
 
 
 def _run_learn(settings: Settings, folder: Path, threads: int, progress: ProgressReporter) -> Measures:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from robossl import registry
 from robossl.core import interrupts
 from robossl.core.errors import UsageError
+from robossl.core.spaces import is_goal_space
 from robossl.evaluation.control import BASELINES, evaluate_control, in_order
 from robossl.logging.logger import ScopedLogger
 from robossl.logging.throughput import ThroughputProgress
-from robossl.streams import Recorder
+from robossl.streams import Recorder, Stream
 from robossl.streams.storage.lock import remove_stream
 from robossl.training import continual_phase
 from robossl.training.agent_loading import resolve_representation
@@ -40,6 +42,8 @@ def act(run: Experiment, report: Callable[[Experiment], None] = lambda run: None
         set_missing_agents(run, reason)
         run.progress.message(f"no agent is trained: {reason}")
         return
+    if warning := equal_rewards_warning(run):
+        run.progress.message(warning)
     while state.iteration < config.num_iterations:
         if not state.acting:  # not resumed inside an iteration
             begin_iteration(run)
@@ -152,6 +156,35 @@ def skip_reason(run: Experiment) -> str | None:
         hint = "give the env a time limit: --env.max_episode_steps 1000"
         return f"no episode ended in {steps}, so there are no returns; {hint}"
     return None
+
+
+def equal_rewards_warning(run: Experiment) -> str | None:
+    """Return a line if the explored rewards teach the agent nothing that fits a reward model; None if they do."""
+    agent = rows_of(run)[AGENT].agent
+    factory = registry.agent(agent)
+    fits = all(getattr(factory, need, False) for need in ("needs_reward", "needs_representation"))
+    if run.state.iteration > 0 or not fits:
+        return None
+    stream = run.stream()
+    low, high = reward_range(stream)
+    is_goal_env = is_goal_space(stream.observation_space)
+    if low < high or (not is_goal_env and _any_nonzero(run, "terminated")):
+        return None
+    return (
+        f"the reward was {low:g} at all {stream.transitions:,} explored steps: {agent} takes random actions until it "
+        "varies; sac may learn earlier from other goals (--agent.name sac)"
+    )
+
+
+def reward_range(stream: Stream) -> tuple[float, float]:
+    """Return the smallest and the largest reward of the transitions of a stream."""
+    parts = [
+        stream.read(lane, 0, int(length), ["reward", "valid"])
+        for lane, length in enumerate(stream.lengths)
+        if length
+    ]
+    rewards = np.concatenate([part["reward"][part["valid"]] for part in parts])
+    return float(rewards.min()), float(rewards.max())
 
 
 def _any_nonzero(run: Experiment, field: str) -> bool:

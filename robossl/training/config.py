@@ -62,7 +62,7 @@ class PretrainConfig:
 class AgentConfig:
     """The agent and its encoder."""
 
-    # auto: imagination-sac where its world model can imagine; else, as from images, sac, or dqn for discrete actions
+    # auto: imagination-sac where it can act; else, as from images, sac, or dqn for discrete actions
     name: str = "auto"
     num_envs: int = 8  # sub-environments in which the agent acts
     num_iterations: int = (
@@ -74,9 +74,8 @@ class AgentConfig:
     encoder: str = "frozen"  # encoder of the agent: none, random, frozen, finetune, cotrain, scratch
     # further agents with the same budget: observation, latent, latent_observation, random_latent
     rows: tuple[str, ...] = ("observation",)
-    settings: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # settings of the agent, as hyper-parameters of SB3
+    # settings of this agent: of imagination-sac, or of sac those of SB3; another agent of a row has its defaults
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def budget(self) -> dict[str, Any]:

@@ -16,22 +16,28 @@ from robossl.evaluation.reward_free import REWARD_FREE, missing_goals_reason
 from robossl.streams.env_metadata import schema_from_env
 from robossl.training.agent_loading import resolve_agent
 from robossl.training.agent_settings import accepted_settings, check_settings, check_spaces
-from robossl.training.config import AUTO, LearnConfig
+from robossl.training.config import AUTO, AgentConfig, LearnConfig
 from robossl.training.metric_sinks import load_sinks
 from robossl.training.shard_collection import shard_settings_of
 from robossl.world_model import WorldModel, WorldModelConfig
 from robossl.world_model.config import default_config_for
 from robossl.world_model.device import resolve
 
-STRONGEST_START = "imagination-sac"  # the agent that `auto` selects where it can act
+IMAGINING_AGENT = "imagination-sac"  # the agent that `auto` selects in `learn` where it can act
 
 
-def validate_config(config: LearnConfig, out: str | Path | None = None) -> LearnConfig:
+def validate_config(config: LearnConfig, out: str | Path | None = None, imagines: bool = True) -> LearnConfig:
     """Check that everything a config names exists and fits the env, and its time steps on the disk of `out`.
 
+    Args:
+        config: Configuration of the run.
+        out: Folder of the run.
+        imagines: Whether `imagination-sac` may be the agent that `auto` selects. Where several configs are compared,
+            or a recorded one is of a version that selected sac, it may not.
+
     Returns:
-        The config of the run: with the canonical env id, and, if its `world_model` is the default, with the default
-        for the observations of the env.
+        The config of the run: with the canonical env id, the agent that `auto` selects, and, if its `world_model` is
+        the default, with the default for the observations of the env.
 
     Raises:
         UsageError: An env, policy, agent, agent setting, objective, device or metric sink is unknown or does not fit.
@@ -49,10 +55,9 @@ def validate_config(config: LearnConfig, out: str | Path | None = None) -> Learn
     with closing(registry.make_envs(config.env, 1, pixels=config.pixels)) as envs:
         make_policy(envs.single_action_space, 1, seed=0)
         check_disk(out or ".", _recorded_steps(config), schema_from_env(envs).row_bytes)
-        config = with_default_agent(config, envs.single_observation_space, envs.single_action_space)
+        config = with_default_agent(config, envs.single_observation_space, envs.single_action_space, imagines)
         agent = resolve_agent(config.agent.name, envs.single_action_space)
-        settings = accepted_settings(agent, config.agent.budget, config.agent.settings)
-        check_settings(agent, settings, config.agent.encoder)
+        check_agent(agent, config.agent)
         if config.agent.encoder == "none" and getattr(registry.agent(agent), "needs_representation", False):
             raise UsageError(
                 f"agent.encoder: {agent} acts on the world model; expected frozen or random, got none"
@@ -74,35 +79,52 @@ def validate_config(config: LearnConfig, out: str | Path | None = None) -> Learn
 
 
 def with_default_agent(
-    config: LearnConfig, observation_space: gym.Space, action_space: gym.Space
+    config: LearnConfig, observation_space: gym.Space, action_space: gym.Space, imagines: bool = True
 ) -> LearnConfig:
-    """Return the config with the agent that starts best, in place of `auto`, wherever it can act.
+    """Return the config with the agent that `auto` selects; where none can act, `auto` stays.
 
-    That is `imagination-sac` (docs/control.md, "Which agent starts best"): it needs a world model that predicts, with
-    the encoder as it was trained, Box actions, and no images. Elsewhere `auto` stays: sac, or dqn.
+    That is `imagination-sac`, which starts better than SAC (docs/control.md, "Which agent starts best"). It needs a
+    world model with several heads that predicts, the encoder as it was trained, Box actions, and no images. Elsewhere
+    it is sac, or dqn.
 
     Args:
         config: Configuration of the run.
         observation_space: Observation space of one sub-environment.
         action_space: Action space of one sub-environment.
+        imagines: Whether `imagination-sac` may be selected.
 
     Raises:
-        UsageError: The agent has no such setting.
+        UsageError: The agent does not take the settings.
     """
-    predicts = "forward" in config.world_model.weights()
-    if config.agent.name != AUTO or config.agent.encoder != "frozen" or not predicts:
+    if config.agent.name != AUTO:
         return config
-    try:
-        check_spaces(STRONGEST_START, observation_space, action_space, {})
-    except UsageError:
-        return config
-    try:
-        check_settings(STRONGEST_START, config.agent.settings, config.agent.encoder)
-    except UsageError as error:
-        raise UsageError(
-            f"{error}; agent.name auto is {STRONGEST_START} here, for other agents name one, as sac"
-        ) from None
-    return dataclasses.replace(config, agent=dataclasses.replace(config.agent, name=STRONGEST_START))
+    names = [resolve_agent(AUTO, action_space)]
+    if imagines and config.agent.encoder == "frozen" and _predicts(config.world_model):
+        names.insert(0, IMAGINING_AGENT)
+    for name in names:
+        try:
+            check_spaces(name, observation_space, action_space, {})
+        except UsageError:
+            continue
+        try:
+            check_agent(name, config.agent)
+        except UsageError as error:
+            raise UsageError(
+                f"{error}; agent.name auto is {name} here, for another agent name it, as --agent.name sac"
+            ) from None
+        return dataclasses.replace(config, agent=dataclasses.replace(config.agent, name=name))
+    return config
+
+
+def check_agent(name: str, config: AgentConfig) -> None:
+    """Raise UsageError if an agent does not take the settings, the budget or the encoder of a config."""
+    check_settings(name, accepted_settings(name, config.budget, config.settings), config.encoder)
+
+
+def _predicts(config: WorldModelConfig) -> bool:
+    """Return whether a world model learns to predict, and by several heads, whose disagreement ends imagination."""
+    weights = config.weights()
+    return "forward" in weights and weights["forward"] != 0 and config.ensemble_size > 1
 
 
 def _recorded_steps(config: LearnConfig) -> int:

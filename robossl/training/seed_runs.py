@@ -26,6 +26,7 @@ from robossl.evaluation.report import page, report_file
 from robossl.evaluation.results import EvaluationReport
 from robossl.training import config_io, output_dirs
 from robossl.training.config import LearnConfig
+from robossl.training.config_validation import validate_config
 from robossl.training.report_pages import SEEDS, seed_runs, write_tables
 
 _NOT_COMPARED = ("seed", "log")  # keys of the config that runs of one folder may differ in
@@ -93,6 +94,7 @@ def resume_seeds(
     manifest = output_dirs.read_manifest(folder, SEEDS)
     config = seeds_config(folder)
     registry.check_recorded_env(config.env, folder / "config.toml")
+    config = validate_config(config, imagines=False)  # a recorded `auto` was sac or dqn
     _resources(config, at_once)
     with output_dirs.lock(folder):
         return _run_all(learn_run, config, folder, check_seeds(manifest["seeds"]), progress, at_once, options)

@@ -48,13 +48,18 @@ class LabeledSteps(NamedTuple):
         )
 
     def check(self) -> None:
-        """Raise UsageError if there are too few steps, or if the reward does not vary or is not finite."""
+        """Raise UsageError if there are too few steps, or if the reward is not finite or does not vary.
+
+        Without goals it may be equal everywhere, but not 0, if some of the steps end an episode: time counts then.
+        """
         count = len(self.reward)
         if count < MIN_LABELED_STEPS:
             raise UsageError(f"expected at least {MIN_LABELED_STEPS} labeled steps, got {count}; record more")
         if not torch.isfinite(self.reward).all():
             raise UsageError("expected finite rewards, got nan or infinity in the labeled steps")
-        if float(self.reward.std()) < 1e-8:
+        rate = float(self.terminated.mean())
+        counts_time = self.achieved is None and float(self.reward[0]) != 0 and 0 < rate < 1
+        if float(self.reward.std()) < 1e-8 and not counts_time:
             raise UsageError(
                 f"expected rewards that vary, got {float(self.reward[0]):g} in all {count} labeled steps; record a "
                 "task with reward, or label more steps"

@@ -26,6 +26,7 @@ _BATCH = 512
 _LEARNING_RATE = 1e-3
 _WEIGHT_DECAY = 1e-3
 _HIDDEN = (256, 256)
+_MIN_STD = 1e-8  # of rewards that vary
 
 
 class RewardModel:
@@ -84,6 +85,10 @@ class RewardModel:
         self.has_goals = is_goal_space(model.observation_space)
         self.goal_reward: GoalReward | None = self._goal_reward if self.has_goals else None
         self.mean, self.std = float(labeled.reward.mean()), float(labeled.reward.std())
+        if (
+            self.std < _MIN_STD
+        ):  # equal rewards, in an env whose episodes end: the unit is the reward of a step
+            self.std = abs(self.mean)
         self.goal_scale = np.ones(1)  # (G,)
         input_dim = model.latent_dim + model.action_processor.dim
         if self.has_goals:

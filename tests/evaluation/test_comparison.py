@@ -128,6 +128,9 @@ def test_rows_of_different_agents_are_named_by_them():
         "return of observation only (SAC)",
         "return of latent + observation (imagination-sac)",
     ]
+    rows["latent_observation"]["agent"] = "sac"  # of an older run
+    label = entry(compare([Group("a", reports)]), "control.rows.latent_observation.return")["label"]
+    assert label == "return of latent + observation (SAC, imagination-sac)"
     assert "Against the agent on the observation alone" in " ".join(text_summary(report_of(data)))
 
 

@@ -154,8 +154,9 @@ def test_a_start_needs_a_point_in_the_first_half_of_both_curves_and_an_interval(
     assert early_returns(late, "latent", "observation", 16_000) is None
     assert early_returns(late, "latent", "observation", None) is None
     assert early_returns(late, "latent", "observation", 24_000).steps == 12_000
-    late["latent"]["curve"] = [[12_000, 1.0, 1.0, 1.0]]  # of one episode
-    assert early_returns(late, "latent", "observation", 24_000).own["n"] == 1
+    assert early_returns(late, "latent", "observation", 100_000) is None  # the first steps show nothing yet
+    late["latent"]["curve"] = [[12_000, 1.0, 1.0, 1.0]]
+    assert early_returns(late, "latent", "observation", 24_000) is None
 
 
 def test_policy_no_better_than_random_is_named():

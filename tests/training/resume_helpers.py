@@ -44,6 +44,7 @@ TINY: dict[str, Any] = {
     "world_model.ensemble_size": 2,
     "world_model.batch_size": 16,
 }
+DISCRETE = ("CartPole-v1", "thirdparty/DiscreteActions-v0", "goals/DiscreteActionGoals-v0")
 # with these, `tiny` has the agent that a run has by default, which imagines
 DEFAULT_AGENT: dict[str, Any] = {
     "agent__name": "auto",
@@ -73,7 +74,8 @@ _WALL_CLOCK_METRICS = ("time/", "memory/")
 def tiny(env: str = "robossl/Reacher-v0", **settings: Any) -> LearnConfig:
     """Return the config of a run of a few seconds; `settings` as on the command line, with `__` for the dot."""
     values = {name.replace("__", "."): value for name, value in settings.items()}
-    return config_io.parse(LearnConfig, ("the test", {**TINY, "env": env, **values}))
+    agent = "dqn" if env in DISCRETE else "sac"
+    return config_io.parse(LearnConfig, ("the test", {**TINY, "agent.name": agent, "env": env, **values}))
 
 
 def flags(**settings: Any) -> list[str]:

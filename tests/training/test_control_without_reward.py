@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import thirdparty_envs
 from gymnasium import spaces
-from resume_helpers import tiny
+from resume_helpers import DEFAULT_AGENT, tiny
 
 import robossl
 from robossl.core.errors import UsageError
@@ -49,6 +49,13 @@ class ZeroRewardGoals(thirdparty_envs.GoalEnv):
         return 0.0
 
 
+class EqualRewardGoals(thirdparty_envs.GoalEnv):
+    """A goal env whose rewards are all -1."""
+
+    def reward(self) -> float:
+        return -1.0
+
+
 class CategoryGoals(thirdparty_envs.GoalEnv):
     """A goal env whose goals are categories."""
 
@@ -71,7 +78,7 @@ class CategoryGoals(thirdparty_envs.GoalEnv):
         return np.equal(achieved_goal, desired_goal).astype(float)
 
 
-ENVS = (DiscreteActionGoals, ZeroRewardGoals, CategoryGoals)
+ENVS = (DiscreteActionGoals, ZeroRewardGoals, EqualRewardGoals, CategoryGoals)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -138,6 +145,22 @@ def test_rewards_that_are_all_zero_leave_the_rows_without_reward(tmp_path):
     for row in ("observation", "latent_observation"):
         assert "the reward was 0 at all 800 explored steps" in report["missing"][f"control.{row}"]
     assert "the reward was 0" in report["missing"]["continual"]
+
+
+def test_equal_rewards_are_named_for_an_agent_that_fits_a_reward_model(tmp_path):
+    class Messages(NullProgress):
+        found: list[str] = []  # noqa: RUF012
+
+        def message(self, text: str) -> None:
+            self.found.append(text)
+
+    config = tiny("goals/EqualRewardGoals-v0", **SHORT, **DEFAULT_AGENT, goals__control=False, agent__rows=())
+    report = robossl.learn(config, tmp_path / "run", progress=Messages())
+    (line,) = [text for text in Messages.found if "the reward was" in text]
+    assert line.startswith(
+        "the reward was -1 at all 800 explored steps: imagination-sac takes random actions"
+    )
+    assert report["control"]["rows"]["latent"]["return"]["n"] == 2
 
 
 def test_goals_that_are_no_box_have_a_reason(tmp_path):

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 import pytest
-from resume_helpers import tiny
+from gymnasium.envs.registration import EnvSpec
+from resume_helpers import TINY, tiny
 
-from robossl.core.errors import UsageError
+from robossl.core.errors import OperationError, UsageError
+from robossl.core.interfaces import NullProgress
+from robossl.sweeps.cell_commands import _learn_config
 from robossl.training.config_validation import validate_config
+from robossl.training.output_dirs import write_manifest
+from robossl.training.report_pages import SEEDS
+from robossl.training.seed_runs import resume_seeds
 
 
 def chosen(env: str, **settings: Any) -> str:
@@ -23,18 +30,52 @@ def test_agent_that_imagines_is_the_default():
 
 
 @pytest.mark.parametrize(
-    ("env", "settings"),
+    ("env", "settings", "agent"),
     [
-        ("CartPole-v1", {}),  # discrete actions
-        ("robossl/Reacher-v0", {"pixels": 32}),
-        ("robossl/Reacher-v0", {"agent__encoder": "none"}),
-        ("robossl/Reacher-v0", {"agent__encoder": "random"}),
-        ("robossl/Reacher-v0", {"agent__encoder": "finetune"}),
-        ("robossl/Reacher-v0", {"world_model__objectives": ("inverse", "reconstruction")}),
+        ("CartPole-v1", {}, "dqn"),
+        ("robossl/Reacher-v0", {"pixels": 32}, "sac"),
+        ("robossl/Reacher-v0", {"agent__encoder": "none"}, "sac"),
+        ("robossl/Reacher-v0", {"agent__encoder": "random"}, "sac"),
+        ("robossl/Reacher-v0", {"agent__encoder": "finetune"}, "sac"),
+        ("robossl/Reacher-v0", {"world_model__objectives": ("inverse", "reconstruction")}, "sac"),
+        ("robossl/Reacher-v0", {"world_model__objectives": ("forward:0", "inverse")}, "sac"),
+        ("robossl/Reacher-v0", {"world_model__ensemble_size": 1}, "sac"),
     ],
 )
-def test_where_the_world_model_cannot_imagine_the_default_agent_is_that_of_sb3(env, settings):
-    assert chosen(env, **settings) == "auto"
+def test_where_the_world_model_cannot_imagine_the_default_agent_is_that_of_sb3(env, settings, agent):
+    assert chosen(env, **settings) == agent
+
+
+class Switches(gym.Env):
+    """An env with two switches."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.MultiDiscrete([2, 2])
+
+
+def test_several_discrete_actions_have_an_agent(monkeypatch):
+    monkeypatch.setitem(gym.registry, "toy/Switches-v0", EnvSpec("toy/Switches-v0", Switches))
+    assert chosen("toy/Switches-v0") == "dqn"
+
+
+def test_cells_of_a_sweep_have_one_agent():
+    for encoder in ("none", "frozen"):
+        settings = {**TINY, "env": "robossl/Reacher-v0", "agent.encoder": encoder, "agent.name": "auto"}
+        assert _learn_config(settings, 1).agent.name == "sac"
+
+
+def test_folder_of_seeds_of_an_older_version_goes_on_with_its_agent(tmp_path):
+    config = tiny(agent__name="auto")
+    write_manifest(tmp_path, SEEDS, config, env=config.env, seeds=[0, 1])
+    agents = []
+
+    def learn(config, folder, progress):
+        agents.append(config.agent.name)
+        raise OperationError("stop here")
+
+    with pytest.raises(OperationError):
+        resume_seeds(learn, tmp_path, NullProgress())
+    assert agents == ["sac", "sac"]
 
 
 def test_agent_that_is_named_stays():
@@ -43,6 +84,6 @@ def test_agent_that_is_named_stays():
 
 def test_settings_are_those_of_the_default_agent():
     with pytest.raises(
-        UsageError, match=r"no .observe. among the imagination-sac settings.*name one, as sac$"
+        UsageError, match=r"no .observe. among the imagination-sac settings.*name it, as --agent.name sac$"
     ):
         chosen("robossl/Reacher-v0", agent__settings__observe="latent")

@@ -12,6 +12,7 @@ from robossl.agents.shared.planning_costs import ImaginedTrajectories
 from robossl.agents.shared.reward_costs import PessimisticValue, PredictedReward
 from world_model_toys import ToyStream, linear
 
+from robossl.core.errors import UsageError
 from robossl.core.io import load_tree, save_tree
 from robossl.world_model import RewardModel, WorldModel, WorldModelEnv
 from robossl.world_model.labeled_steps import read_labeled_steps
@@ -47,6 +48,20 @@ def test_nothing_ends_where_nothing_ended(trained) -> None:
     reward = RewardModel(trained[0], stream, updates=5)
     assert reward.termination is None
     assert not reward.ends_episode(torch.zeros(3, trained[0].latent_dim), torch.zeros(3, 2)).any()
+
+
+def test_equal_rewards_count_the_steps_of_episodes_that_end(trained) -> None:
+    stream = ending()
+    stream.reward[:] = 1.0
+    reward = RewardModel(trained[0], stream, updates=200)
+    heldout = read_labeled_steps(trained[0], stream, None, 1, "validation")
+    torch.testing.assert_close(
+        reward.of_latents(heldout.z, heldout.action), torch.ones(len(heldout.z)), atol=0.1, rtol=0
+    )
+    assert (reward.std, reward.termination is None) == (1.0, False)
+    stream.terminated[:] = False
+    with pytest.raises(UsageError, match="got 1 in all"):
+        RewardModel(trained[0], stream, updates=5)
 
 
 def test_checkpoint_restores_terminations_and_may_have_none(trained, reward, tmp_path) -> None:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from robossl.evaluation.report.number_format import label
 
-_EARLY = 0.5  # of the steps with reward: the first point of a curve up to here shows the start
+_EARLY = 1 / 8, 1 / 2  # of the steps with reward: the first point of a curve between these shows the start
+_SEVERAL = 2  # episodes, or more: an interval is of several
 
 
 class EarlyReturns(NamedTuple):
@@ -19,7 +20,9 @@ class EarlyReturns(NamedTuple):
 
 
 def early_returns(rows: Mapping[str, Any], name: str, other: str, steps: int | None) -> EarlyReturns | None:
-    """Return the first common point of two learning curves; None without one in the first half of the steps.
+    """Return the first common point of two learning curves; None without one between 1/8 and 1/2 of the steps.
+
+    There is none either if all episodes of a point have one return: how many episodes it has is not recorded.
 
     Args:
         rows: Rows of the section.
@@ -30,17 +33,15 @@ def early_returns(rows: Mapping[str, Any], name: str, other: str, steps: int | N
     if not steps:
         return None
     curves = [{point[0]: point for point in rows[row].get("curve", ())} for row in (name, other)]
-    common = sorted(step for step in curves[0] if step in curves[1] and step <= _EARLY * steps)
+    first, last = (share * steps for share in _EARLY)
+    common = sorted(step for step in curves[0] if step in curves[1] and first <= step <= last)
     if not common:
         return None
-    own, reference = (_estimate(curve[common[0]]) for curve in curves)
+    points = [curve[common[0]] for curve in curves]
+    if any(low == high for _, _, low, high in points):
+        return None
+    own, reference = (dict(zip(("mean", "low", "high"), point[1:])) | {"n": _SEVERAL} for point in points)
     return EarlyReturns(int(common[0]), own, reference)
-
-
-def _estimate(point: list[float]) -> dict[str, Any]:
-    """Return an estimate of a point (steps, mean, low, high) of a curve; without an interval it is of one episode."""
-    _, mean, low, high = point
-    return {"mean": mean, "low": low, "high": high, "n": 2 if low < high else 1}
 
 
 def curve_note(rows: Mapping[str, Any], curves: Mapping[str, Any]) -> str:

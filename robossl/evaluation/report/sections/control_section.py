@@ -126,7 +126,6 @@ def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
     """Return the learning curves, the texts of the rows, and how many steps with reward each row had."""
     rows = data["rows"]
     curves = {name: row["curve"] for name, row in rows.items() if row.get("curve")}
-    ends = "; ".join(f"{label(name)} {number(curve[-1][1])}" for name, curve in curves.items())
     steps = data.get("steps")
     names = agent_rows(rows)
     differ = len({agent_name(data, name) for name in names}) > 1
@@ -134,6 +133,7 @@ def view(data: Data, report: Report, folder: Path | None) -> dict[str, Any]:
         name: f"{label(name)} ({agent_name(data, name)})" if differ and name in names else label(name)
         for name in rows
     }
+    ends = "; ".join(f"{labels[name]} {number(curve[-1][1])}" for name, curve in curves.items())
     return {
         "curves": plots.learning_curves(rows, labels, tuple(REWARD_FREE)) if curves else None,
         "ends": ends,
