@@ -183,8 +183,8 @@ class ImaginationSac(LoopAgent):
         """Raise UsageError for observations or actions that the agent does not support with these settings."""
         if not cls._supports(actions, settings):
             raise UsageError(
-                f"{cls.name}: expected Box actions, got {format_space(actions)}; use dqn, or mpc with value false and "
-                "policy_samples 0"
+                f"{cls.name}: expected Box actions with bounds, got {format_space(actions)}; for discrete ones use "
+                "dqn, or mpc with value false and policy_samples 0"
             )
         if any(is_image(leaf) for leaf in model_inputs(observations).values()):
             raise UsageError(
@@ -193,8 +193,8 @@ class ImaginationSac(LoopAgent):
 
     @classmethod
     def _supports(cls, actions: Space, settings: Mapping[str, Any]) -> bool:
-        """Return whether the policy supports the actions."""
-        return isinstance(actions, spaces.Box)
+        """Return whether the policy supports the actions: it needs their range."""
+        return isinstance(actions, spaces.Box) and actions.is_bounded("both")
 
     @property
     def model(self) -> WorldModel:

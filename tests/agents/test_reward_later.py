@@ -187,7 +187,11 @@ def test_bad_input_is_reported_before_the_work_starts(tmp_path) -> None:
     refused("expected --representation MODEL, got none", envs)
     refused("use a model that was trained with this env", envs, make_world_model("goals"), 0, "cpu", stream)
     refused("use a model that was trained with this env", envs, model_of(Line(1)), 0, "cpu", stream)
-    refused("expected Box actions, got Discrete", make_envs(4, "discrete"), make_world_model("discrete"))
+    refused(
+        "expected Box actions with bounds, got Discrete",
+        make_envs(4, "discrete"),
+        make_world_model("discrete"),
+    )
     refused("labeled_steps: expected at least 100, got 99", envs, model, 0, "cpu", stream, labeled_steps=99)
     refused("labeled_steps: expected at most", envs, model, 0, "cpu", stream, labeled_steps=100_000)
     refused("updates_per_step: expected more than 0 and at most 4", envs, model, updates_per_step=5)

@@ -53,6 +53,18 @@ class Switches(gym.Env):
     action_space = gym.spaces.MultiDiscrete([2, 2])
 
 
+class Unbounded(gym.Env):
+    """An env whose actions have no bounds."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Box(-float("inf"), float("inf"), (1,))
+
+
+def test_auto_stays_where_no_agent_can_act(monkeypatch):
+    monkeypatch.setitem(gym.registry, "toy/Unbounded-v0", EnvSpec("toy/Unbounded-v0", Unbounded))
+    assert chosen("toy/Unbounded-v0") == "auto"  # the rows without reward are there all the same
+
+
 def test_several_discrete_actions_have_an_agent(monkeypatch):
     monkeypatch.setitem(gym.registry, "toy/Switches-v0", EnvSpec("toy/Switches-v0", Switches))
     assert chosen("toy/Switches-v0") == "dqn"

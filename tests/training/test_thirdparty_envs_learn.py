@@ -113,7 +113,7 @@ def test_gymnasium_mujoco_env_writes_no_log_file(tmp_path, monkeypatch):
 )
 def test_world_model_is_trained_when_no_agent_can_learn(env, reason, tmp_path, monkeypatch):
     monkeypatch.setattr(control, "_MAX_EPISODE_STEPS", 2_000)  # of an episode that never ends
-    report = learn(env, tmp_path)
+    report = learn(env, tmp_path, agent__name="auto")
     assert "control" not in report
     assert reason in report["missing"]["control"]
     assert report["world_model"]["updates"] == 20
