@@ -110,7 +110,7 @@ def with_default_agent(
             check_agent(name, config.agent)
         except UsageError as error:
             raise UsageError(
-                f"{error}; agent.name auto is {name} here, for another agent name it, as --agent.name sac"
+                f"{error}; agent.name auto is {name} here, for settings of another agent name that one"
             ) from None
         return dataclasses.replace(config, agent=dataclasses.replace(config.agent, name=name))
     return config

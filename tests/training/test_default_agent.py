@@ -95,7 +95,5 @@ def test_agent_that_is_named_stays():
 
 
 def test_settings_are_those_of_the_default_agent():
-    with pytest.raises(
-        UsageError, match=r"no .observe. among the imagination-sac settings.*name it, as --agent.name sac$"
-    ):
+    with pytest.raises(UsageError, match=r"no .observe. among the imagination-sac settings.*name that one$"):
         chosen("robossl/Reacher-v0", agent__settings__observe="latent")
