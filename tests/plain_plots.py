@@ -13,11 +13,14 @@ _PLOT = Markup('<svg viewBox="0 0 1 1"></svg>')
 @contextmanager
 def plain_plots() -> Iterator[None]:
     """Show an empty image in place of each plot of a page, inside the block."""
-    from robossl.evaluation.report import plots
+    from robossl.evaluation.report import plots, study_plots
 
+    modules = plots, study_plots  # each has a name for the function; a first import in the block would keep it
     draw = plots.svg
-    plots.svg = lambda figure: _PLOT
+    for module in modules:
+        module.svg = lambda figure: _PLOT
     try:
         yield
     finally:
-        plots.svg = draw
+        for module in modules:
+            module.svg = draw
