@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from markupsafe import Markup
 
 _PLOT = Markup('<svg viewBox="0 0 1 1"></svg>')
@@ -15,12 +16,7 @@ def plain_plots() -> Iterator[None]:
     """Show an empty image in place of each plot of a page, inside the block."""
     from robossl.evaluation.report import plots, study_plots
 
-    modules = plots, study_plots  # each has a name for the function; a first import in the block would keep it
-    draw = plots.svg
-    for module in modules:
-        module.svg = lambda figure: _PLOT
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (plots, study_plots):  # each has its own name for the function
+            patch.setattr(module, "svg", lambda figure: _PLOT)
         yield
-    finally:
-        for module in modules:
-            module.svg = draw

@@ -84,8 +84,8 @@ def with_default_agent(
     """Return the config with the agent that `auto` selects; where none can act, `auto` stays.
 
     That is `imagination-sac`, which starts better than SAC (docs/control.md, "Which agent starts best"). It needs a
-    world model with several heads that predicts, the encoder as it was trained, Box actions, and no images. Elsewhere
-    it is sac, or dqn.
+    world model with several heads that predicts, the encoder as it was trained, Box actions with bounds, and no
+    images. Elsewhere it is sac, or dqn.
 
     Args:
         config: Configuration of the run.

@@ -20,6 +20,7 @@ from robossl.world_model.goal_predictor import ACHIEVED, DESIRED
 from robossl.world_model.model import WorldModel
 
 MIN_LABELED_STEPS = 100
+MIN_REWARD_STD = 1e-8  # of rewards that vary
 _MAX_LABELED_STEPS = 65_536  # read where no number is given
 _MAX_REDRAWS = 32  # draws of as many rows as needed, with replacement, until all are different
 _BATCH = 8_192  # rows that are encoded together
@@ -59,7 +60,7 @@ class LabeledSteps(NamedTuple):
             raise UsageError("expected finite rewards, got nan or infinity in the labeled steps")
         rate = float(self.terminated.mean())
         counts_time = self.achieved is None and float(self.reward[0]) != 0 and 0 < rate < 1
-        if float(self.reward.std()) < 1e-8 and not counts_time:
+        if float(self.reward.std()) < MIN_REWARD_STD and not counts_time:
             raise UsageError(
                 f"expected rewards that vary, got {float(self.reward[0]):g} in all {count} labeled steps; record a "
                 "task with reward, or label more steps"

@@ -14,7 +14,7 @@ from robossl.core.seeding import derive, generator
 from robossl.core.spaces import is_goal_space
 from robossl.streams import Stream
 from robossl.world_model.goal_predictor import ACHIEVED, DESIRED
-from robossl.world_model.labeled_steps import LabeledSteps, read_labeled_steps
+from robossl.world_model.labeled_steps import MIN_REWARD_STD, LabeledSteps, read_labeled_steps
 from robossl.world_model.model import WorldModel
 from robossl.world_model.networks import MLP
 from robossl.world_model.termination_model import TerminationModel
@@ -26,7 +26,6 @@ _BATCH = 512
 _LEARNING_RATE = 1e-3
 _WEIGHT_DECAY = 1e-3
 _HIDDEN = (256, 256)
-_MIN_STD = 1e-8  # of rewards that vary
 
 
 class RewardModel:
@@ -85,9 +84,7 @@ class RewardModel:
         self.has_goals = is_goal_space(model.observation_space)
         self.goal_reward: GoalReward | None = self._goal_reward if self.has_goals else None
         self.mean, self.std = float(labeled.reward.mean()), float(labeled.reward.std())
-        if (
-            self.std < _MIN_STD
-        ):  # equal rewards, in an env whose episodes end: the unit is the reward of a step
+        if self.std < MIN_REWARD_STD:  # equal rewards: their unit is that of a step
             self.std = abs(self.mean)
         self.goal_scale = np.ones(1)  # (G,)
         input_dim = model.latent_dim + model.action_processor.dim
